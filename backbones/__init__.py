@@ -1,0 +1,36 @@
+"""The networks, their declared features and names, and the checkpoints that hand them on."""
+
+from backbones.backbone import Backbone, Feature
+from backbones.checkpoint import (
+    LoadReceipt,
+    export_checkpoint,
+    load_checkpoint,
+    read_metadata,
+    verify_checkpoint,
+)
+from backbones.checkpoint_file import CheckpointError, CheckpointMetadata
+from backbones.complexity import count_parameters, multiply_adds
+from backbones.errors import UserError, did_you_mean, unknown
+from backbones.initialisation import initialise, zero_gamma
+from backbones.zoo import create, names
+
+__all__ = [
+    "Backbone",
+    "CheckpointError",
+    "CheckpointMetadata",
+    "Feature",
+    "LoadReceipt",
+    "UserError",
+    "count_parameters",
+    "create",
+    "did_you_mean",
+    "export_checkpoint",
+    "initialise",
+    "load_checkpoint",
+    "multiply_adds",
+    "names",
+    "read_metadata",
+    "unknown",
+    "verify_checkpoint",
+    "zero_gamma",
+]

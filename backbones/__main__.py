@@ -1,0 +1,100 @@
+"""``python -m backbones``: list the backbones, or describe one."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+
+import torch
+
+from backbones.backbone import Backbone
+from backbones.complexity import count_parameters, multiply_adds
+from backbones.errors import UserError
+from backbones.zoo import SUFFIXES, create, names
+
+_IMAGE_SIZE = (224, 224)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: Words after the command; None takes those of the process.
+
+    Returns:
+        The exit status: 0, or 2 after a user's mistake, told on standard error.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        if options.command == "describe":
+            print(_describe(options.spec, options.output_stride, as_json=options.json))
+        else:
+            print(_table())
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m backbones",
+        description="List the backbones with their size and cost, or describe one.",
+        epilog=_suffix_help(),
+    )
+    commands = parser.add_subparsers(dest="command")
+    describe = commands.add_parser("describe", help="tell size, cost and features of one backbone")
+    describe.add_argument("spec", help="a name with suffixes, as in resnet10_d-w32")
+    describe.add_argument("--output-stride", type=int, default=32, help="32 (default), 16 or 8")
+    describe.add_argument("--json", action="store_true", help="print JSON for other programs")
+    return parser
+
+
+def _suffix_help() -> str:
+    return "Suffixes: " + "; ".join(f"{suffix.form}: {suffix.meaning}" for suffix in SUFFIXES) + "."
+
+
+def _table() -> str:
+    lines = [f"{'name':<14} {'parameters':>12} {'multiply-adds at 224':>22}"]
+    for name in names():
+        network = _without_weights(name)
+        cost = multiply_adds(network, _IMAGE_SIZE)
+        lines.append(f"{name:<14} {count_parameters(network) / 1e6:>10.2f} M {cost / 1e9:>20.2f} G")
+    return "\n".join([*lines, "", "Without classifier. " + _suffix_help()])
+
+
+def _describe(spec: str, output_stride: int, *, as_json: bool) -> str:
+    network = _without_weights(spec, output_stride=output_stride)
+    parameters, cost = count_parameters(network), multiply_adds(network, _IMAGE_SIZE)
+    if as_json:
+        features = [feature._asdict() for feature in network.feature_info]
+        return json.dumps(
+            {
+                "spec": spec,
+                "output_stride": output_stride,
+                "parameters": parameters,
+                "multiply_adds_at_224": cost,
+                "features": features,
+            },
+            indent=2,
+        )
+    lines = [
+        f"{spec} at output stride {output_stride}, without classifier",
+        f"parameters            {parameters:,}",
+        f"multiply-adds at 224  {cost:,}",
+        f"{'feature':<10} {'channels':>8} {'stride':>7}",
+    ]
+    lines += [f"{f.name:<10} {f.channels:>8} {f.stride:>7}" for f in network.feature_info]
+    return "\n".join(lines)
+
+
+def _without_weights(spec: str, *, output_stride: int = 32) -> Backbone:
+    """Build a network of shapes alone: neither memory nor time goes into its weights."""
+    with torch.device("meta"):
+        return create(spec, output_stride=output_stride)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

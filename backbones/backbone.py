@@ -1,0 +1,85 @@
+"""What every backbone offers to the stages that build on it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from backbones.errors import UserError
+
+OUTPUT_STRIDES = (32, 16, 8)
+
+
+class Feature(NamedTuple):
+    """One feature map of a backbone: necks and heads take their widths from here.
+
+    Attributes:
+        name: The stage that yields the map, as in ``"layer1"``.
+        channels: Number of channels of the map.
+        stride: Input pixels per cell of the map, at the output stride that was built.
+    """
+
+    name: str
+    channels: int
+    stride: int
+
+
+class Backbone(nn.Module, ABC):
+    """A network that turns images into feature maps, one per stage.
+
+    Attributes:
+        feature_info: One :class:`Feature` per map that ``forward`` returns, in its order.
+    """
+
+    feature_info: list[Feature]
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Compute the feature maps of a batch.
+
+        Args:
+            x: Float images of shape (N, C, H, W), normalised.
+
+        Returns:
+            One float map per entry of ``feature_info``, each of shape
+            (N, feature.channels, ⌈H / feature.stride⌉, ⌈W / feature.stride⌉).
+        """
+
+    @abstractmethod
+    def stages(self) -> list[list[nn.Module]]:
+        """List the modules that hold parameters, by depth.
+
+        Returns:
+            One list for the stem (index 0), then one per feature map. Together they hold every
+            parameter and every buffer exactly once.
+        """
+
+    def freeze(self, stages: int) -> list[nn.Module]:
+        """Stop the gradients of the stem and of the first stages.
+
+        The meaning of ``stages`` is that of MMDetection's ``frozen_stages``. Only
+        ``requires_grad`` is changed; batch statistics still move in training mode, so whoever
+        overrides ``train`` calls ``eval`` on the modules returned here.
+
+        Args:
+            stages: -1 freezes nothing, 0 the stem, n ≥ 1 the stem and the first n stages.
+
+        Returns:
+            The frozen modules, in the order of the forward pass.
+
+        Raises:
+            UserError: If there are not so many stages.
+        """
+        by_depth = self.stages()
+        deepest = len(by_depth) - 1
+        if not -1 <= stages <= deepest:
+            raise UserError(
+                f"frozen stages {stages} is out of range; expected -1 (nothing), 0 (the stem) "
+                f"or 1 to {deepest} (the stem and that many stages)"
+            )
+        frozen = [module for group in by_depth[: stages + 1] for module in group]
+        for module in frozen:
+            module.requires_grad_(False)
+        return frozen

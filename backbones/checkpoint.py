@@ -1,0 +1,166 @@
+"""The hand-off: export a backbone, load it strictly, and prove that it arrived."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from backbones.checkpoint_file import (
+    CheckpointContent,
+    CheckpointError,
+    CheckpointMetadata,
+    bytes_of,
+    form,
+    listed,
+    read_file,
+    write_file,
+)
+
+
+@dataclass(frozen=True)
+class LoadReceipt:
+    """Proof of a transfer.
+
+    Attributes:
+        sha256: Digest of the checkpoint file, in hexadecimal.
+        matched: Number of tensors of the module that equal those of the file.
+        total: Number of tensors of the module, buffers included.
+    """
+
+    sha256: str
+    matched: int
+    total: int
+
+
+def export_checkpoint(
+    module: nn.Module, path: str | os.PathLike[str], metadata: CheckpointMetadata
+) -> str:
+    """Write every parameter and buffer of a backbone to a file, at once or not at all.
+
+    Args:
+        module: The backbone, on any device.
+        path: The file to write, by custom ``*.safetensors``; one that exists is replaced.
+        metadata: What the file says about the weights.
+
+    Returns:
+        The sha256 of the file, in hexadecimal. Equal weights and metadata give equal files.
+
+    Raises:
+        OSError: If the file cannot be written, as on a full disk. What stood at ``path`` stays.
+    """
+    return write_file(Path(path), module.state_dict(), metadata)
+
+
+def read_metadata(path: str | os.PathLike[str]) -> CheckpointMetadata:
+    """Read what a checkpoint says about itself.
+
+    Args:
+        path: The checkpoint. All of it is read and checked for damage.
+
+    Returns:
+        Its metadata.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged, or not a checkpoint of this package.
+    """
+    return read_file(Path(path)).metadata
+
+
+def load_checkpoint(
+    module: nn.Module, path: str | os.PathLike[str], *, spec: str | None = None
+) -> LoadReceipt:
+    """Load a checkpoint into a backbone strictly: all of its tensors, or none.
+
+    Args:
+        module: The backbone, changed in place; on an error it is left as it was. Its output
+            stride may differ from the one that was trained.
+        path: The checkpoint.
+        spec: What the user asked for; the checkpoint must hold the same, because networks that
+            compute differently may have equal tensors. None compares the tensors alone.
+
+    Returns:
+        The receipt; ``matched`` equals ``total``.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged or not a checkpoint of this package, or
+            if it holds another spec, or if a tensor is missing, left over, or of another shape
+            or type.
+    """
+    path = Path(path)
+    content = read_file(path)
+    state = module.state_dict()
+    _require_fit(path, content, state, spec)
+    module.load_state_dict(content.tensors, strict=True)
+    return LoadReceipt(content.sha256, matched=len(content.tensors), total=len(state))
+
+
+def verify_checkpoint(module: nn.Module, path: str | os.PathLike[str]) -> LoadReceipt:
+    """Prove that a backbone holds the weights of a checkpoint, bit by bit.
+
+    Args:
+        module: The backbone, on any device, after everything around it was built.
+        path: The checkpoint that was loaded.
+
+    Returns:
+        The receipt; ``matched`` equals ``total``.
+
+    Raises:
+        CheckpointError: As :func:`load_checkpoint`, and if any value differs.
+    """
+    path = Path(path)
+    content = read_file(path)
+    state = module.state_dict()
+    _require_fit(path, content, state, spec=None)
+    differing = [
+        name
+        for name, tensor in state.items()
+        if not torch.equal(bytes_of(tensor), bytes_of(content.tensors[name]))
+    ]
+    if differing:
+        raise CheckpointError(
+            f"{len(differing)} of {len(state)} tensors of the built backbone differ from {path}: "
+            f"{listed(differing)}; something overwrote them after they were loaded, such as "
+            "`pretrained` or `init_cfg` in a config: remove it"
+        )
+    return LoadReceipt(content.sha256, matched=len(state), total=len(state))
+
+
+def _require_fit(
+    path: Path, content: CheckpointContent, state: Mapping[str, Tensor], spec: str | None
+) -> None:
+    """Raise unless names, shapes and types of the file are exactly those of the module."""
+    missing = [name for name in state if name not in content.tensors]
+    unexpected = sorted(name for name in content.tensors if name not in state)
+    misfits = [
+        f"{name} (file {form(content.tensors[name])}, backbone {form(tensor)})"
+        for name, tensor in state.items()
+        if name in content.tensors and form(content.tensors[name]) != form(tensor)
+    ]
+    problems = [
+        f"{len(names)} {kind}: {listed(names)}"
+        for kind, names in (
+            ("missing", missing),
+            ("unexpected", unexpected),
+            ("of another shape or type", misfits),
+        )
+        if names
+    ]
+    held = content.metadata.spec
+    if spec is not None and spec != held:
+        # Refused even where all tensors fit: `resnet50` and `resnet50_b` differ in strides alone.
+        found = "; ".join(problems) or "all tensors fit, but the networks may compute differently"
+        raise CheckpointError(
+            f"the checkpoint {path} holds {held}, the stage builds {spec}: pass --backbone {held} "
+            f"or the right checkpoint ({found})"
+        )
+    if problems:
+        raise CheckpointError(
+            f"the checkpoint {path} ({held}) does not fit the backbone, which has {len(state)} "
+            f"tensors: {'; '.join(problems)}; pass a checkpoint of this backbone, "
+            f"or --backbone {held}"
+        )

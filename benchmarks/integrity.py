@@ -1,0 +1,83 @@
+"""Checks across the cells of a run: do its numbers belong in one table?
+
+A single result can be sound and the table still wrong: two protocols in one column, a pretrained row
+whose detector started from random weights. Such findings do not hide numbers; they stand above them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from benchmarks.results import Result, Run
+
+
+def find_warnings(run: Run) -> tuple[str, ...]:
+    """Return one sentence for each reason to question the table.
+
+    Args:
+        run: A run folder as read.
+
+    Returns:
+        The warnings, worst first; empty where all is well.
+    """
+    return (
+        *_transfer_warnings(run),
+        *_mixture_warnings(run.results),
+        *_image_warnings(run.results),
+    )
+
+
+def _transfer_warnings(run: Run) -> Iterator[str]:
+    """Check every receipt against what its row says about pretraining."""
+    pretrained = {row.name for row in run.rows if row.pretrain}
+    digests: dict[tuple[str, int], set[str]] = {}
+    for cell in run.cells:
+        if cell.result is None or cell.stage == "cls":
+            continue
+        name = f"{cell.row} · {cell.stage} · seed {cell.seed}"
+        receipt = cell.result.checkpoint
+        if receipt is None:
+            if cell.row in pretrained:
+                yield f"{name} started from random weights, though its row is pretrained."
+            continue
+        if cell.row not in pretrained:
+            yield f"{name} loaded a checkpoint, though its row trains from scratch."
+        if receipt.matched != receipt.total:
+            yield (
+                f"{name} took over {receipt.matched} of {receipt.total} tensors of its checkpoint; "
+                "the transfer is partial."
+            )
+        digests.setdefault((cell.row, cell.seed), set()).add(receipt.sha256)
+    for (row, seed), found in digests.items():
+        if len(found) > 1:
+            yield f"{row} · seed {seed}: detection and segmentation loaded different checkpoints."
+
+
+def _mixture_warnings(results: Iterable[Result]) -> Iterator[str]:
+    """Find protocols, image counts, devices and code versions that differ within one column."""
+    results = list(results)
+    for stage in ("cls", "det", "seg"):
+        own = [result for result in results if result.stage == stage]
+        if len({repr(sorted(result.protocol.items())) for result in own}) > 1:
+            yield f"The {stage} column mixes protocols; its numbers are not comparable."
+        if len({(r.data.test_images_used, r.data.test_images_total) for r in own}) > 1:
+            yield f"The {stage} column mixes test sets of different sizes."
+        if len({(r.data.train_images_used, r.data.train_images_total) for r in own}) > 1:
+            yield f"The {stage} column mixes training sets of different sizes."
+        if len({(result.device_type, result.device_name, result.dtype) for result in own}) > 1:
+            yield f"The {stage} column mixes devices or precisions."
+    if len({result.git_sha for result in results}) > 1:
+        yield "The cells were made by more than one commit."
+    if any(result.dirty for result in results):
+        yield "Some cells were made by code with uncommitted changes; the commit does not pin them."
+
+
+def _image_warnings(results: Iterable[Result]) -> Iterator[str]:
+    """Find stages that were tested on a part of their test set."""
+    partial = {
+        (r.stage, r.data.test_images_used, r.data.test_images_total)
+        for r in results
+        if r.data.test_images_used < r.data.test_images_total
+    }
+    for stage, used, total in sorted(partial):
+        yield f"{stage} was tested on {used} of {total} images; such a number is not the set's."

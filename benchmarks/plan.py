@@ -1,0 +1,264 @@
+"""The plan: all cells of a suite, and for each whether it is done, and if not, why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks import identity
+from benchmarks.errors import UserError
+from benchmarks.preflight import DataState, available_tricks
+from benchmarks.run_folder import CellKey, read_json, write_json
+from benchmarks.selection import Selection, missing_tricks
+from benchmarks.suite import Row, Stage, Suite
+
+# What is to be done with a cell.
+CACHED = "cached"
+RUN = "run"
+RESUME = "resume"
+WAITS = "waits"
+
+HAND_OFF = "backbone.safetensors"
+
+
+@dataclass
+class Cell:
+    """One row × stage × seed, and what is known of it.
+
+    Args:
+        key: Its name and place.
+        row: The row that it belongs to.
+        stage: How the stage is run.
+        data: The dataset.
+        checkpoint: The file that it starts from; None for random weights.
+        needs: The classification cell that makes `checkpoint`.
+        components: What decides its numbers; None while that is not known.
+        identity: Hash of `components`.
+        state: CACHED, RUN, RESUME or WAITS.
+        reason: Why it has that state, in words.
+    """
+
+    key: CellKey
+    row: Row
+    stage: Stage
+    data: DataState
+    checkpoint: Path | None
+    needs: CellKey | None
+    components: Mapping[str, Any] | None = None
+    identity: str | None = None
+    state: str = RUN
+    reason: str = ""
+
+
+@dataclass
+class Plan:
+    """The cells of a suite under a selection.
+
+    Args:
+        suite: The selected suite.
+        selection: What was asked for.
+        root: The repository.
+        run_dir: The run folder.
+        unavailable: By row, why this version cannot run it.
+        parameters: By backbone spec, its number of parameters.
+        cells: All cells, each after the one that it needs.
+    """
+
+    suite: Suite
+    selection: Selection
+    root: Path
+    run_dir: Path
+    unavailable: Mapping[str, str]
+    parameters: Mapping[str, int]
+    cells: list[Cell] = field(default_factory=list)
+
+    def find(self, key: CellKey) -> Cell:
+        """Returns the cell of that name."""
+        return next(cell for cell in self.cells if cell.key == key)
+
+    def folder(self, cell: Cell) -> Path:
+        """Returns a cell's work dir."""
+        return self.run_dir / cell.key.path
+
+    def decide(self, cell: Cell) -> None:
+        """Sets a cell's identity, state and reason from what lies on disk now."""
+        if cell.needs is not None and self.find(cell.needs).state != CACHED:
+            cell.state, cell.reason = WAITS, "waits for its classifier"
+            return
+        if cell.data.fingerprint is None and cell.data.problem is None:
+            cell.state, cell.reason = RUN, "its data are generated first"
+            return
+        # Data with a problem have no fingerprint, and so an identity that no earlier result has.
+        cell.components = self._components(cell)
+        cell.identity = identity.identity_of(cell.components)
+        if cell.data.problem is not None:
+            cell.state, cell.reason = RUN, cell.data.problem
+            return
+        cell.state, cell.reason = inspect_cell(self.folder(cell), cell.identity, cell.components)
+
+    def _components(self, cell: Cell) -> dict[str, Any]:
+        row, stage = cell.row, cell.stage
+        trained = cell.key.stage == "cls"
+        checkpoint = cell.checkpoint
+        return {
+            "stage": cell.key.stage,
+            "backbone": row.backbone,
+            "seed": cell.key.seed,
+            "budget": self.selection.budget,
+            "precision": self.selection.precision,
+            "config": dict(identity.config_chain(self.root / stage.config, self.root)),
+            "recipe": identity.recipe_components(
+                row.recipe if trained else None, row.tricks if trained else (), self.root
+            ),
+            "overrides": {name: repr(stage.overrides[name]) for name in sorted(stage.overrides)},
+            "dataset": cell.data.fingerprint,
+            "checkpoint": None if checkpoint is None else identity.checkpoint_digest(checkpoint),
+            "code": identity.stage_code(cell.key.stage, self.root),
+            "packages": dict(identity.package_versions()),
+        }
+
+    def write(self) -> None:
+        """Writes `plan.json`, from which the table and the report know what was wanted."""
+        write_json(self.run_dir / "plan.json", self._document())
+
+    def _document(self) -> dict[str, Any]:
+        return {
+            "schema_version": 1,
+            "suite": self.suite.name,
+            "title": self.suite.title,
+            "description": self.suite.description,
+            "budget": self.selection.budget,
+            "precision": self.selection.precision,
+            "seeds": list(self.suite.seeds),
+            "stages": {
+                name: {
+                    "config": stage.config,
+                    "data": self._shown(self.suite.datasets[stage.data].path),
+                    "kind": self.suite.datasets[stage.data].kind,
+                    "overrides": {key: repr(value) for key, value in stage.overrides.items()},
+                }
+                for name, stage in self.suite.stages.items()
+            },
+            "rows": [self._row_entry(row) for row in self.suite.rows],
+            "cells": [
+                {
+                    "row": cell.key.row,
+                    "stage": cell.key.stage,
+                    "seed": cell.key.seed,
+                    "path": cell.key.path.as_posix(),
+                    "identity": cell.identity,
+                }
+                for cell in self.cells
+            ],
+        }
+
+    def _row_entry(self, row: Row) -> dict[str, Any]:
+        return {
+            "name": row.name,
+            "backbone": row.backbone,
+            "pretrain": row.pretrain,
+            "recipe": row.recipe,
+            "tricks": list(row.tricks),
+            "weights": None if row.weights is None else self._shown(row.weights),
+            "reference": dict(row.reference),
+            "note": row.note,
+            "unavailable": self.unavailable.get(row.name),
+            "parameters": self.parameters.get(row.backbone),
+        }
+
+    def _shown(self, path: Path) -> str:
+        """Returns a path as a reader on another machine can use it, where possible."""
+        return (path.relative_to(self.root) if path.is_relative_to(self.root) else path).as_posix()
+
+
+def make_plan(
+    suite: Suite,
+    selection: Selection,
+    data: Mapping[str, DataState],
+    *,
+    root: Path,
+    run_dir: Path,
+    parameters: Mapping[str, int] | None = None,
+) -> Plan:
+    """Lays out the cells of a selected suite and decides what is to be done with each.
+
+    Args:
+        suite: The suite, as `select` returns it.
+        selection: What was asked for.
+        data: The state of each dataset, by name.
+        root: The repository.
+        run_dir: The run folder.
+        parameters: Number of parameters by backbone spec.
+
+    Raises:
+        UserError: There is nothing to run.
+    """
+    tricks = available_tricks(root)
+    unavailable = {
+        row.name: f"not available: trick {', '.join(missing)} is not in this version"
+        for row in suite.rows
+        if (missing := missing_tricks(row, tricks))
+    }
+    plan = Plan(suite, selection, root, run_dir, unavailable, parameters or {})
+    plan.cells = list(_lay_out(plan, data))
+    if not plan.cells:
+        raise UserError(
+            "There is nothing to run: "
+            + (
+                "; ".join(f"{name}: {why}" for name, why in unavailable.items())
+                or "no cell is left"
+            )
+            + ". Rows without pretraining have no classification stage; choose other rows or stages."
+        )
+    for cell in plan.cells:
+        plan.decide(cell)
+    return plan
+
+
+def _lay_out(plan: Plan, data: Mapping[str, DataState]) -> Iterator[Cell]:
+    """Yields the cells, the classifiers first, because everything else waits for them."""
+    suite = plan.suite
+    for name in [stage for stage in ("cls", "det", "seg") if stage in suite.stages]:
+        stage = suite.stages[name]
+        for seed in suite.seeds:
+            for row in suite.rows:
+                if row.name in plan.unavailable or (name == "cls" and not row.trains_classifier):
+                    continue
+                needs, checkpoint = None, None
+                if name != "cls" and row.trains_classifier:
+                    needs = CellKey(row.name, "cls", seed)
+                    checkpoint = plan.run_dir / needs.path / HAND_OFF
+                elif name != "cls":
+                    checkpoint = row.weights
+                key = CellKey(row.name, name, seed)
+                yield Cell(key, row, stage, data[stage.data], checkpoint, needs)
+
+
+def inspect_cell(
+    folder: Path, planned_identity: str, components: Mapping[str, Any]
+) -> tuple[str, str]:
+    """Compares what lies in a work dir with what is planned.
+
+    Returns:
+        The state and the reason for it.
+    """
+    stored, result = read_json(folder / "cell.json"), read_json(folder / "result.json")
+    if result is None and (folder / "result.json").exists():
+        return RUN, "will run again: its result.json cannot be read"
+    if stored is None and result is None:
+        return RUN, "not run yet"
+    earlier = (stored or {}).get("components") or {}
+    if result is None:
+        if (stored or {}).get("identity") != planned_identity:
+            return RUN, f"will start anew: {identity.explain(earlier, components)}"
+        failure = read_json(folder / "failure.json")
+        if failure is None:
+            return RESUME, "was interrupted"
+        return RESUME, f"failed before: {failure.get('message')}"
+    if result.get("identity") != planned_identity or result.get("status") != "completed":
+        return RUN, f"will run again: {identity.explain(earlier, components)}"
+    if components["stage"] == "cls" and not (folder / HAND_OFF).is_file():
+        return RUN, f"will run again: its {HAND_OFF} is gone"
+    return CACHED, "done"

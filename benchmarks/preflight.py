@@ -1,0 +1,186 @@
+"""Checks before anything is trained: names, backbones, data.
+
+A wrong name stops the command, because it is the command's or the suite's mistake. Wrong data only stop
+the cells that need them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.datasets import miniworld
+from benchmarks.datasets.verify import fingerprint, verify
+from benchmarks.errors import UserError, unknown
+from benchmarks.identity import RECIPES, STAGE_FOLDERS, TRICKS, code_digest, package_versions
+from benchmarks.machine import cpu_cores
+from benchmarks.run_folder import read_json, write_json
+from benchmarks.suite import Dataset, Suite
+
+# Above, only headers are read before a run: decoding ImageNet takes longer than a person would wait.
+MOST_IMAGES_TO_DECODE = 50_000
+
+Describe = Callable[[str], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class DataState:
+    """What is known of a dataset before the cells run.
+
+    Args:
+        root: Its folder.
+        fingerprint: Hash of its files; None where there is nothing to hash.
+        problem: Why no cell can use it, in a sentence; None where all is well.
+    """
+
+    root: Path
+    fingerprint: str | None
+    problem: str | None = None
+
+
+def names_in(folder: Path) -> list[str]:
+    """Returns the names of the configs, recipes or tricks in a folder."""
+    return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
+
+
+def available_tricks(root: Path) -> list[str]:
+    """Returns the tricks that this version has."""
+    return names_in(root / TRICKS)
+
+
+def check_names(suite: Suite, root: Path) -> None:
+    """Checks that every config, recipe, trick and weights file that a suite names exists.
+
+    Raises:
+        UserError: Some do not; all are listed at once.
+    """
+    problems = []
+    for name, stage in suite.stages.items():
+        if not (root / stage.config).is_file():
+            folder = Path(STAGE_FOLDERS[name], "configs")
+            known = [(folder / f"{entry}.py").as_posix() for entry in names_in(root / folder)]
+            problems.append(f"stage {name!r}: {unknown('config', stage.config, known)}")
+    recipes, tricks = names_in(root / RECIPES), available_tricks(root)
+    for row in suite.rows:
+        if row.recipe is not None and row.recipe not in recipes:
+            problems.append(f"row {row.name!r}: {unknown('recipe', row.recipe, recipes)}")
+        problems += [
+            f"row {row.name!r}: {unknown('trick', trick, tricks)}"
+            for trick in row.tricks
+            if trick not in tricks and trick not in row.requires
+        ]
+        if row.weights is not None and not row.weights.is_file():
+            problems.append(
+                f"row {row.name!r}: there is no checkpoint {row.weights}. Give the path of a "
+                "backbone.safetensors file."
+            )
+    if problems:
+        raise UserError("\n".join(problems))
+
+
+def describe_backbones(
+    specs: Iterable[str], root: Path, cache_dir: Path, describe: Describe | None = None
+) -> dict[str, Mapping[str, Any]]:
+    """Asks `backbones` for the size of each spec, which also tells whether it exists.
+
+    Answers are kept until the code of `backbones` or a package changes.
+
+    Args:
+        specs: The specs to ask for.
+        root: The repository.
+        cache_dir: Where the answers are kept.
+        describe: Asks for one spec; None for the command line of `backbones`.
+
+    Returns:
+        By spec, what `python -m backbones describe SPEC --json` prints.
+
+    Raises:
+        UserError: Some specs are unknown; all are listed at once.
+    """
+    state = [code_digest(root / "backbones"), *sorted(package_versions().items())]
+    key = hashlib.sha256(repr(state).encode()).hexdigest()
+    path = cache_dir / "backbones.json"
+    stored = read_json(path) or {}
+    known: dict[str, Any] = stored.get("specs", {}) if stored.get("key") == key else {}
+
+    def ask(spec: str) -> Mapping[str, Any] | UserError:
+        try:
+            return describe(spec) if describe else _describe(spec, root)
+        except UserError as error:
+            return error
+
+    missing = sorted(set(specs) - set(known))
+    with ThreadPoolExecutor(max_workers=cpu_cores()) as pool:
+        answers = dict(zip(missing, pool.map(ask, missing), strict=True))
+    known |= {spec: answer for spec, answer in answers.items() if not isinstance(answer, UserError)}
+    if missing:
+        write_json(path, {"key": key, "specs": known})
+    problems = [str(answer) for answer in answers.values() if isinstance(answer, UserError)]
+    if problems:
+        raise UserError("\n".join(problems))
+    return known
+
+
+def _describe(spec: str, root: Path) -> Mapping[str, Any]:
+    command = [sys.executable, "-m", "backbones", "describe", spec, "--json"]
+    answer = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    if answer.returncode == 2:
+        raise UserError(answer.stderr.rsplit("error: ", 1)[-1].strip())
+    if answer.returncode != 0:
+        raise RuntimeError(f"`{' '.join(command)}` failed:\n{answer.stderr}")
+    return json.loads(answer.stdout)
+
+
+def generate_missing(datasets: Iterable[Dataset], say: Callable[[str], None]) -> None:
+    """Generates the miniworlds that datasets name and that are missing or of an older version."""
+    worlds = {(dataset.generate, _world(dataset)) for dataset in datasets if dataset.generate}
+    for preset, folder in sorted(worlds, key=str):
+        known = miniworld.PRESETS
+        if preset not in known:
+            raise unknown("miniworld preset", str(preset), known)
+        if not miniworld.is_generated(folder, known[preset]):
+            say(f"Generating the data set {preset} in {folder}")
+            miniworld.prepare(preset, folder.parent)
+
+
+def inspect_data(dataset: Dataset, cache_dir: Path) -> DataState:
+    """Verifies a dataset and hashes it; a mistake in it is kept as a sentence."""
+    try:
+        report = verify(dataset.kind, dataset.path, decode=False, cache_dir=cache_dir)
+        if report.counts["images"] <= MOST_IMAGES_TO_DECODE:
+            report = verify(dataset.kind, dataset.path, cache_dir=cache_dir)
+        report.raise_for_errors()
+        return DataState(dataset.path, fingerprint(dataset.kind, dataset.path, cache_dir=cache_dir))
+    except UserError as error:
+        return DataState(dataset.path, None, str(error))
+
+
+def peek_at_data(dataset: Dataset, cache_dir: Path) -> DataState:
+    """Does as `inspect_data`, but leaves data that `run` would generate for later."""
+    if dataset.generate in miniworld.PRESETS:
+        preset = miniworld.PRESETS[dataset.generate]
+        if not miniworld.is_generated(_world(dataset), preset):
+            return DataState(dataset.path, None)
+    return inspect_data(dataset, cache_dir)
+
+
+def _world(dataset: Dataset) -> Path:
+    """Returns the folder of the miniworld that a dataset is a part of.
+
+    Raises:
+        UserError: The path does not lie in a folder of the preset's name.
+    """
+    for folder in (dataset.path, *dataset.path.parents):
+        if folder.name == dataset.generate:
+            return folder
+    raise UserError(
+        f"The data set {dataset.path} is to be generated as {dataset.generate!r}, but lies in no folder of "
+        f"that name. A path such as data/miniworld/{dataset.generate}/cls does."
+    )

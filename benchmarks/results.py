@@ -1,0 +1,312 @@
+"""Read a run folder: the plan, and what became of every cell.
+
+A run folder holds `plan.json` (what is wanted) and a work dir for each cell (what happened). A cell
+counts as completed only where its result is that of the plan; every other keeps its state and its
+reason, so that the table can show them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from benchmarks.errors import UserError
+from benchmarks.result_file import (
+    BUDGETS,
+    STAGES,
+    Document,
+    Metric,
+    RUN_AGAIN,
+    Receipt,
+    Result,
+    open_document,
+    read_result,
+)
+
+__all__ = [
+    "BUDGETS",
+    "STAGES",
+    "Cell",
+    "Curves",
+    "Metric",
+    "Receipt",
+    "Result",
+    "Row",
+    "Run",
+    "read_curves",
+    "read_result",
+    "read_run",
+]
+
+MAIN_METRIC = {"cls": "top1", "det": "map", "seg": "miou"}
+PLAN_VERSION = 1
+PLAN_AGAIN = "Start `python -m benchmarks run` again: it plans anew and keeps finished cells."
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table, as the plan describes it."""
+
+    name: str
+    backbone: str
+    recipe: str | None
+    tricks: tuple[str, ...]
+    pretrain: bool
+    reference: Mapping[str, float]
+    note: str | None
+    unavailable: str | None
+    parameters: int | None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row × stage × seed and what became of it.
+
+    Attributes:
+        row: Name of the row.
+        stage: `cls`, `det` or `seg`.
+        seed: Random seed.
+        folder: The cell's work dir.
+        state: `completed`, `failed`, `stale` (a result of another plan lies there) or `missing`.
+        result: The result where `state` is `completed`, else None.
+        message: Why there is no number; empty where there is one.
+        log_tail: Last lines of the log of a failed cell.
+        command: The command line that made it, where `cell.json` has it.
+        identity: The planned identity; None where it hangs on a checkpoint that does not exist yet.
+    """
+
+    row: str
+    stage: str
+    seed: int
+    folder: Path
+    state: str
+    result: Result | None
+    message: str
+    log_tail: tuple[str, ...]
+    command: tuple[str, ...]
+    identity: str | None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder: the plan and the state of every cell."""
+
+    folder: Path
+    suite: str
+    title: str
+    description: str
+    budget: str
+    seeds: tuple[int, ...]
+    stages: Mapping[str, Mapping[str, Any]]
+    rows: tuple[Row, ...]
+    cells: tuple[Cell, ...]
+
+    @cached_property
+    def results(self) -> tuple[Result, ...]:
+        """The results of all completed cells, in the order of the plan."""
+        return tuple(cell.result for cell in self.cells if cell.result is not None)
+
+    def of(self, row: str, stage: str) -> tuple[Cell, ...]:
+        """Return the cells of one row and stage, ordered by seed."""
+        found = [cell for cell in self.cells if cell.row == row and cell.stage == stage]
+        return tuple(sorted(found, key=lambda cell: cell.seed))
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Learning curves of one cell; each point is `(epoch, value)`.
+
+    Attributes:
+        loss: Training loss.
+        metric: The stage's main validation metric, in percent.
+    """
+
+    loss: tuple[tuple[float, float], ...]
+    metric: tuple[tuple[float, float], ...]
+
+
+def read_run(run_dir: Path) -> Run:
+    """Read the plan of a run folder and the state of each of its cells.
+
+    Args:
+        run_dir: The folder that holds `plan.json`.
+
+    Returns:
+        The run; every planned cell is in it, whatever became of it.
+
+    Raises:
+        UserError: There is no readable plan, a result cannot be read, or a result that claims to be
+            the plan's is of another budget, stage or seed.
+    """
+    plan = open_document(
+        run_dir / "plan.json",
+        "Name a folder that `python -m benchmarks run` wrote, as in `runs/mini`.",
+    )
+    if plan.get("schema_version", int) != PLAN_VERSION:
+        raise UserError(
+            f"{plan.path} has schema_version {plan.content['schema_version']}; this version reads "
+            f"{PLAN_VERSION}. {PLAN_AGAIN}"
+        )
+    budget = plan.get("budget", str)
+    if budget not in BUDGETS:
+        raise UserError(
+            f"{plan.path}: 'budget' is '{budget}', expected one of {list(BUDGETS)}. {PLAN_AGAIN}"
+        )
+    rows = tuple(_read_row(entry) for entry in plan.children("rows"))
+    cells = tuple(_read_cell(entry, run_dir, budget) for entry in plan.children("cells"))
+    return Run(
+        folder=run_dir,
+        suite=plan.get("suite", str),
+        title=plan.get("title", str),
+        description=plan.get("description", str),
+        budget=budget,
+        seeds=tuple(plan.get("seeds", list)),
+        stages=plan.get("stages", dict),
+        rows=rows,
+        cells=_mark_orphans(cells, {row.name for row in rows}, plan),
+    )
+
+
+def _read_row(entry: Document) -> Row:
+    """Read one row of the plan."""
+    reference = entry.get("reference", dict, type(None)) or {}
+    return Row(
+        name=entry.get("name", str),
+        backbone=entry.get("backbone", str),
+        recipe=entry.get("recipe", str, type(None)),
+        tricks=tuple(entry.get("tricks", list)),
+        pretrain=entry.get("pretrain", bool),
+        reference={name: float(value) for name, value in reference.items() if value is not None},
+        note=entry.get("note", str, type(None)),
+        unavailable=entry.get("unavailable", str, type(None)),
+        parameters=entry.get("parameters", int, type(None)),
+    )
+
+
+def _read_cell(entry: Document, run_dir: Path, budget: str) -> Cell:
+    """Read one cell of the plan and find its state.
+
+    A result that is the plan's wins over a `failure.json` left by an earlier attempt; a failure wins
+    over a result that is not the plan's.
+    """
+    folder = run_dir / entry.get("path", str)
+    identity = entry.get("identity", str, type(None))
+    cell = Cell(
+        row=entry.get("row", str),
+        stage=entry.get("stage", str),
+        seed=entry.get("seed", int),
+        folder=folder,
+        state="missing",
+        result=None,
+        message="not run yet",
+        log_tail=(),
+        command=_read_command(folder / "cell.json"),
+        identity=identity,
+    )
+    stale = None
+    if (folder / "result.json").exists():
+        result = read_result(folder / "result.json")
+        stale = _why_stale(cell, result, budget)
+        if stale is None:
+            return replace(cell, state="completed", result=result, message="")
+    if (folder / "failure.json").exists():
+        failure = open_document(folder / "failure.json", PLAN_AGAIN)
+        return replace(
+            cell,
+            state="failed",
+            message=failure.get("message", str),
+            log_tail=tuple(str(line) for line in failure.get("log_tail", list)),
+        )
+    if stale is not None:
+        return replace(cell, state="stale", message=stale)
+    return cell
+
+
+def _why_stale(cell: Cell, result: Result, budget: str) -> str | None:
+    """Say why a result is not the plan's, or None where it is.
+
+    Raises:
+        UserError: The result claims to be the plan's and contradicts it.
+    """
+    if cell.identity is None and result.budget != budget:
+        return f"a result of budget '{result.budget}' lies here; `python -m benchmarks run` replaces it"
+    if cell.identity is not None and result.identity != cell.identity:
+        return "a result of other settings lies here; `python -m benchmarks run` replaces it"
+    if (result.stage, result.seed) != (cell.stage, cell.seed):
+        raise UserError(
+            f"{result.path} is of stage {result.stage}, seed {result.seed}; the plan has stage "
+            f"{cell.stage}, seed {cell.seed} there. {RUN_AGAIN}"
+        )
+    if result.budget != budget:
+        raise UserError(
+            f"{result.path} was made with budget '{result.budget}', the plan has '{budget}', and rows "
+            f"of different budgets never share a table. {RUN_AGAIN}"
+        )
+    return None
+
+
+def _mark_orphans(cells: tuple[Cell, ...], rows: set[str], plan: Document) -> tuple[Cell, ...]:
+    """Mark as stale each result whose classifier is not the plan's.
+
+    The plan cannot know the identity of a detection or segmentation cell before its classifier
+    exists. So where that identity is null and the planned classifier is not completed, a result there
+    was made from other weights.
+    """
+    states = {(cell.row, cell.seed): cell.state for cell in cells if cell.stage == "cls"}
+    marked = []
+    for cell in cells:
+        if cell.row not in rows:
+            raise UserError(
+                f"{plan.path} has a cell of row '{cell.row}', which is not among its rows. "
+                f"{PLAN_AGAIN}"
+            )
+        source = states.get((cell.row, cell.seed), "completed")
+        if cell.stage != "cls" and cell.result and cell.identity is None and source != "completed":
+            message = f"its classifier is {source}, so this result is of other weights"
+            cell = replace(cell, state="stale", result=None, message=message)
+        marked.append(cell)
+    return tuple(marked)
+
+
+def _read_command(path: Path) -> tuple[str, ...]:
+    """Return the command line in `cell.json`; empty where the cell never started."""
+    if not path.exists():
+        return ()
+    command = open_document(path, PLAN_AGAIN).content.get("command") or ()
+    return (command,) if isinstance(command, str) else tuple(str(word) for word in command)
+
+
+def read_curves(result: Result) -> Curves:
+    """Read the learning curves beside a result; empty where it has none.
+
+    Args:
+        result: A completed result.
+
+    Returns:
+        The points that have both an epoch and a finite value.
+
+    Raises:
+        UserError: The file is there and cannot be parsed.
+    """
+    path = result.path.parent / str(result.artifacts.get("curves") or "curves.json")
+    if not path.exists():
+        return Curves((), ())
+    document = open_document(path, PLAN_AGAIN)
+    return Curves(
+        _points(document.get("train", list), "loss"),
+        _points(document.get("val", list), MAIN_METRIC[result.stage]),
+    )
+
+
+def _points(entries: list[Any], key: str) -> tuple[tuple[float, float], ...]:
+    """Return `(epoch, value)` of each entry that has both."""
+    found = []
+    for entry in entries:
+        epoch, value = entry.get("epoch"), entry.get(key)
+        if epoch is not None and value is not None and math.isfinite(value):
+            found.append((float(epoch), float(value)))
+    return tuple(found)

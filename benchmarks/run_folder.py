@@ -1,0 +1,112 @@
+"""The run folder on disk: its lock, its files, and the place for results that no longer count."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.errors import UserError
+
+
+@dataclass(frozen=True)
+class CellKey:
+    """Names a cell: one row × one stage × one seed."""
+
+    row: str
+    stage: str
+    seed: int
+
+    @property
+    def path(self) -> Path:
+        """The cell's work dir, relative to the run folder."""
+        return Path("cells", self.row, self.stage, f"seed-{self.seed}")
+
+    def __str__(self) -> str:
+        return f"{self.row} · {self.stage} · seed {self.seed}"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Holds the lock of a run folder, so that two runs never write into the same cells.
+
+    The kernel lets go of the lock when the process ends, however it ends.
+
+    Raises:
+        UserError: Another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            owner = file.read().strip()
+            process = f" (process {owner})" if owner else ""
+            raise UserError(
+                f"Another run{process} is working in {folder}. Wait until it has ended, or give this one "
+                "another folder with --run-dir."
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes a JSON file so that no reader ever sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(value, file, indent=2, ensure_ascii=False)
+            file.write("\n")
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Returns the object in a JSON file; None where there is no file, or no object in it."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def set_aside(run_dir: Path, key: CellKey) -> Path | None:
+    """Moves a cell's work dir to `stale/`, so that nothing is lost and nothing stands in the way.
+
+    Returns:
+        Where it went; None if there was nothing to move.
+    """
+    folder = run_dir / key.path
+    if not folder.exists():
+        return None
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S-%f")
+    target = run_dir / "stale" / stamp / key.path.relative_to("cells")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(folder, target)
+    return target
+
+
+def write_failure(
+    folder: Path, exit_status: int | None, message: str, log_tail: list[str] | None = None
+) -> None:
+    """Writes why a cell has no result; `exit_status` is None where it was never started."""
+    failure: Mapping[str, Any] = {
+        "exit_status": exit_status,
+        "message": message,
+        "log_tail": log_tail or [],
+    }
+    write_json(folder / "failure.json", failure)

@@ -1,0 +1,157 @@
+"""A stage as a process: its output goes to a log, its progress to the screen, its end is certain."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+PROGRESS_MARK = b"@progress "
+LOG_TAIL_LINES = 40
+
+_GUARD = Path(__file__).with_name("guard.py")
+
+
+class StageProcess:
+    """A running stage.
+
+    Args:
+        command: The command line.
+        log: Where standard output and standard error go, appended.
+        cwd: The folder to run it in.
+        environment: Variables on top of this process's.
+        on_progress: Called from another thread with each progress report of the stage.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        log: Path,
+        cwd: Path,
+        environment: Mapping[str, str],
+        on_progress: Callable[[dict[str, Any]], None],
+    ) -> None:
+        self.log = log
+        self.started = time.monotonic()
+        self.log_error: OSError | None = None
+        self._on_progress = on_progress
+        self._log_file = log.open("ab", buffering=0)
+        self._process = subprocess.Popen(
+            # -I and -S: the guard needs the standard library only, and starts in no time without the rest.
+            [sys.executable, "-I", "-S", str(_GUARD), *command],
+            cwd=cwd,
+            env={**os.environ, **environment},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def seconds(self) -> float:
+        """Time since the start."""
+        return time.monotonic() - self.started
+
+    def poll(self) -> int | None:
+        """Returns the exit status once the stage has ended and its log is complete, else None.
+
+        Raises:
+            OSError: The log could not be written.
+        """
+        if self.log_error is not None:
+            raise self.log_error
+        status = self._process.poll()
+        if status is None:
+            return None
+        # What the stage left behind would hold its output open, and the machine busy.
+        self.signal(signal.SIGKILL)
+        self._reader.join(timeout=10)
+        self._close()
+        return status if status >= 0 else 128 - status
+
+    def signal(self, number: int) -> None:
+        """Sends a signal to the stage and all that it started."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
+
+    def tail(self) -> list[str]:
+        """Returns the last lines of the log."""
+        with self.log.open("rb") as file:
+            file.seek(max(0, self.log.stat().st_size - 65536))
+            text = file.read().decode("utf-8", errors="replace")
+        return text.splitlines()[-LOG_TAIL_LINES:]
+
+    def _read(self) -> None:
+        stream = self._process.stdout
+        assert stream is not None
+        for line in stream:
+            report = _parse_progress(line)
+            if report is not None:
+                self._on_progress(report)
+                continue
+            if self.log_error is not None:
+                continue  # The pipe is still emptied, so that the stage is not held up.
+            try:
+                self._log_file.write(line)
+            except OSError as error:
+                self.log_error = error
+
+    def _close(self) -> None:
+        self._log_file.close()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+
+
+def terminate(
+    processes: Sequence[StageProcess], grace_seconds: float, in_a_hurry: Callable[[], bool]
+) -> None:
+    """Ends stages: asks them first, so that they can close their files, and kills what is left.
+
+    Args:
+        processes: The stages.
+        grace_seconds: How long they may take to obey.
+        in_a_hurry: Tells, while they are waited for, whether to kill them at once.
+    """
+    for process in processes:
+        process.signal(signal.SIGINT)
+    deadline = time.monotonic() + grace_seconds
+    while time.monotonic() < deadline and not in_a_hurry():
+        if all([_has_ended(process) for process in processes]):
+            return
+        time.sleep(0.05)
+    for process in processes:
+        process.signal(signal.SIGKILL)
+        while not _has_ended(process):
+            time.sleep(0.02)
+
+
+def _has_ended(process: StageProcess) -> bool:
+    try:
+        return process.poll() is not None
+    except OSError:  # Its log could not be written; it is being ended all the same.
+        process.log_error = None
+        return False
+
+
+def _parse_progress(line: bytes) -> dict[str, Any] | None:
+    """Returns the report in a line of a stage's output; None where the line is none."""
+    if not line.startswith(PROGRESS_MARK):
+        return None
+    try:
+        report = json.loads(line[len(PROGRESS_MARK) :])
+    except ValueError:
+        return None
+    return report if isinstance(report, dict) else None

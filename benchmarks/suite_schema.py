@@ -1,0 +1,220 @@
+"""What a suite file may hold. Every mistake is collected, so that one look at the message mends all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from benchmarks.datasets.layout import KINDS
+from benchmarks.errors import unknown
+
+SUITE_KEYS = (
+    "base",
+    "title",
+    "description",
+    "stages",
+    "datasets",
+    "seeds",
+    "rows",
+    "add_rows",
+)
+STAGE_NAMES = ("cls", "det", "seg")
+STAGE_KEYS = ("config", "data", "set")
+DATASET_KEYS = ("kind", "path", "generate", "smoke")
+SMOKE_KEYS = ("path", "generate")
+REFERENCE_METRICS = ("top1", "map", "pixacc", "miou")
+
+# A row's keys and the type of each.
+ROW_KEYS: dict[str, type | tuple[type, ...]] = {
+    "name": str,
+    "backbone": str,
+    "pretrain": bool,
+    "recipe": str,
+    "tricks": (list, tuple),
+    "weights": str,
+    "requires": (list, tuple),
+    "reference": dict,
+    "note": str,
+    "like": str,
+}
+
+# A row's name is a folder's name on every file system, and no option of a command.
+_SAFE_NAME = re.compile(r"[A-Za-z0-9+][A-Za-z0-9._+=-]{0,79}")
+
+
+def is_safe_name(name: str) -> bool:
+    """Whether a row may have this name, which is also its folder's."""
+    return _SAFE_NAME.fullmatch(name) is not None
+
+
+def safe_name(text: str) -> str:
+    """Returns `text` with what does not belong in a folder's name replaced by dashes."""
+    name = re.sub(r"[^A-Za-z0-9._+=-]", "-", text).lstrip("-._=")[:80]
+    return name or "row"
+
+
+def check_suite(raw: Mapping[str, Any]) -> list[str]:
+    """Returns every mistake in the values of a suite, as sentences; none if it is sound."""
+    problems = []
+    for key in ("title", "description"):
+        if not isinstance(raw.get(key, ""), str):
+            problems.append(f"{key} is not a string, but {raw[key]!r}.")
+    problems += _check_datasets(raw.get("datasets"))
+    problems += _check_stages(raw.get("stages"), raw.get("datasets"))
+    problems += _check_seeds(raw.get("seeds", [0]))
+    problems += _check_rows(raw.get("rows"), raw.get("stages"))
+    return problems
+
+
+def _check_seeds(seeds: Any) -> list[str]:
+    sound = isinstance(seeds, list | tuple | range) and all(
+        isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 for seed in seeds
+    )
+    if not sound or not seeds:
+        return [f"seeds is {seeds!r}; it must be a list of whole numbers, such as [0, 1, 2]."]
+    if len(set(seeds)) < len(seeds):
+        return [f"seeds {list(seeds)} names a seed twice."]
+    return []
+
+
+def _check_stages(stages: Any, datasets: Any) -> list[str]:
+    if not isinstance(stages, dict) or not stages:
+        return ["stages is missing; give dict(cls=dict(config=…, data=…), det=…, seg=…)."]
+    problems = []
+    for name, stage in stages.items():
+        where = f"stage {name!r}"
+        if name not in STAGE_NAMES:
+            problems.append(str(unknown("stage", name, STAGE_NAMES)))
+        problems += _check_entry(where, stage, STAGE_KEYS, required=("config", "data"))
+        if not isinstance(stage, dict):
+            continue
+        if not isinstance(stage.get("set", {}), dict):
+            problems.append(f"{where}: set is not a dict of config keys, but {stage['set']!r}.")
+        data = stage.get("data")
+        if data is not None and isinstance(datasets, dict) and data not in datasets:
+            problems.append(f"{where}: {unknown('dataset', str(data), sorted(datasets))}")
+    return problems
+
+
+def _check_datasets(datasets: Any) -> list[str]:
+    if not isinstance(datasets, dict) or not datasets:
+        return ["datasets is missing; give dict(cls=dict(kind=…, path=…), …)."]
+    problems = []
+    for name, dataset in datasets.items():
+        where = f"dataset {name!r}"
+        problems += _check_entry(where, dataset, DATASET_KEYS, required=("kind", "path"))
+        if not isinstance(dataset, dict):
+            continue
+        kind = dataset.get("kind")
+        if kind is not None and kind not in KINDS:
+            problems.append(f"{where}: {unknown('kind', str(kind), KINDS)}")
+        if dataset.get("smoke") is not None:
+            where = f"{where}, smoke"
+            problems += _check_entry(where, dataset["smoke"], SMOKE_KEYS, required=("path",))
+    return problems
+
+
+def _check_rows(rows: Any, stages: Any) -> list[str]:
+    if not isinstance(rows, list | tuple) or not rows:
+        return ["rows is missing; give a list of dict(name=…, backbone=…, recipe=…)."]
+    problems: list[str] = []
+    earlier: dict[str, dict[str, Any]] = {}
+    for position, row in enumerate(rows, start=1):
+        name = row.get("name") if isinstance(row, dict) else None
+        where = f"row {name!r}" if isinstance(name, str) else f"row {position}"
+        problems += _check_entry(where, row, tuple(ROW_KEYS), required=("name", "backbone"))
+        if not isinstance(row, dict):
+            continue
+        problems += _check_row_types(where, row)
+        like, resolved = row.get("like"), resolve_like(row, earlier)
+        if like is None or like in earlier:
+            problems += _check_pretraining(where, resolved, stages)
+        else:
+            candidates = sorted(earlier)
+            problems.append(f"{where}: {unknown('row above it', str(like), candidates)}")
+        if not isinstance(name, str):
+            continue
+        if not is_safe_name(name):
+            problems.append(
+                f"{where}: the name is also a folder's; use letters, digits and . _ + = - only, for "
+                f"example {safe_name(name)!r}."
+            )
+        twin = next((other for other in earlier if other.casefold() == name.casefold()), None)
+        if twin is not None:
+            problems.append(f"{where}: another row is called {twin!r}; give each its own name.")
+        earlier[name] = resolved
+    return problems
+
+
+def _check_row_types(where: str, row: Mapping[str, Any]) -> list[str]:
+    problems = []
+    for key, expected in ROW_KEYS.items():
+        value = row.get(key)
+        if value is None or isinstance(value, expected):
+            continue
+        kind = "list" if isinstance(expected, tuple) else expected.__name__
+        problems.append(f"{where}: {key} is {value!r}; it must be a {kind}.")
+    for metric, figure in _dict(row.get("reference")).items():
+        if metric not in REFERENCE_METRICS:
+            problems.append(f"{where}: {unknown('reference', str(metric), REFERENCE_METRICS)}")
+        elif not isinstance(figure, int | float) or not 0 <= figure <= 100:
+            problems.append(f"{where}: reference {metric} is {figure!r}, which is no percentage.")
+    tricks = _list(row.get("tricks"))
+    if len(set(map(str, tricks))) < len(tricks):
+        problems.append(f"{where}: tricks names a trick twice.")
+    if "like" not in row:
+        problems += [
+            f"{where}: requires names {name!r}, which is not among its tricks."
+            for name in _list(row.get("requires"))
+            if name not in tricks
+        ]
+    return problems
+
+
+def resolve_like(
+    row: Mapping[str, Any], earlier: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Fills in what `like` copies from a row above: how it is pretrained, not its backbone."""
+    values = {key: value for key, value in row.items() if key != "like"}
+    model = earlier.get(str(row.get("like")), {})
+    pretrained_elsewhere = row.get("weights") or row.get("pretrain") is False
+    copied = () if pretrained_elsewhere else ("pretrain", "recipe", "tricks", "requires")
+    return {**{key: model[key] for key in copied if key in model}, **values}
+
+
+def _check_pretraining(where: str, row: Mapping[str, Any], stages: Any) -> list[str]:
+    """Checks that exactly one of scratch, own pretraining and foreign weights is asked for."""
+    trained = [key for key in ("recipe", "tricks") if row.get(key)]
+    if row.get("pretrain", True) is False:
+        extra = [*trained, *(["weights"] if row.get("weights") else [])]
+        if extra:
+            return [f"{where}: pretrain=False and {' and '.join(extra)} contradict each other."]
+        return []
+    if row.get("weights"):
+        if trained:
+            return [f"{where}: give either weights or a recipe with tricks, not both."]
+        return []
+    if row.get("recipe") is None:
+        return [f"{where}: give a recipe, weights, or pretrain=False for random weights."]
+    if isinstance(stages, dict) and "cls" not in stages:
+        return [f"{where}: it is pretrained here, but the suite has no stage 'cls'."]
+    return []
+
+
+def _check_entry(
+    where: str, entry: Any, keys: tuple[str, ...], required: tuple[str, ...]
+) -> list[str]:
+    if not isinstance(entry, dict):
+        return [f"{where} is not a dict, but {entry!r}."]
+    problems = [f"{where}: {unknown('key', str(key), keys)}" for key in entry if key not in keys]
+    problems += [f"{where}: {key} is missing." for key in required if entry.get(key) is None]
+    return problems
+
+
+def _dict(value: Any) -> dict[Any, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else []

@@ -1,0 +1,348 @@
+"""The table: rows × metrics, as a pure function of a run folder's files.
+
+`build_table` decides what each cell says; the writers in `table_text`, `latex` and `report` only lay it
+out. No state is ever turned into a number: a failed, missing or stale cell keeps its name.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from benchmarks.integrity import find_warnings
+from benchmarks.results import Cell, Result, Row, Run
+from benchmarks.statistics import Aggregate, aggregate
+
+DECIMALS = 2  # as in Tables 8 and 9 of the paper, whose figures stand beside ours
+ABSENT = "—"
+STAGE_LABELS = {"cls": "classification", "det": "detection", "seg": "segmentation"}
+KNOWN_PACKAGES = ("torch", "torchvision", "timm", "mmengine", "mmcv", "mmcv-lite", "mmdet")
+
+
+@dataclass(frozen=True)
+class MetricColumn:
+    """One metric of the table; the unit of all four is percent, and higher is better."""
+
+    name: str
+    label: str
+    stage: str
+
+
+COLUMNS = (
+    MetricColumn("top1", "top-1", "cls"),
+    MetricColumn("map", "mAP", "det"),
+    MetricColumn("pixacc", "PixAcc", "seg"),
+    MetricColumn("miou", "mIoU", "seg"),
+)
+
+
+@dataclass(frozen=True)
+class TableCell:
+    """What one row says in one metric column.
+
+    Attributes:
+        status: `completed` (every planned seed), `incomplete` (some), `failed`, `stale`, `missing`,
+            `unavailable` (the suite says why), or `absent` (the row has no such number by design).
+        aggregate: The numbers; None for every status but the first two.
+        states: How many seeds are in each state that is not `completed`.
+        best: Whether the shown mean is the best of its column and all its seeds are in it.
+    """
+
+    status: str
+    aggregate: Aggregate | None
+    states: Mapping[str, int]
+    best: bool = False
+
+    @property
+    def mean(self) -> str:
+        """The mean as shown, or the word for why there is none."""
+        if self.aggregate is not None:
+            return f"{self.aggregate.mean:.{DECIMALS}f}"
+        if self.status == "absent":
+            return ABSENT
+        if len(self.states) > 1:
+            return ", ".join(f"{count} {state}" for state, count in self.states.items())
+        return self.status
+
+    @property
+    def interval(self) -> str:
+        """Half the width of the interval as shown; empty with one seed or no number."""
+        if self.aggregate is None or self.aggregate.half_width is None:
+            return ""
+        return f"{self.aggregate.half_width:.{DECIMALS}f}"
+
+    @property
+    def shortfall(self) -> str:
+        """Says that fewer seeds than planned are in the mean; empty where all are."""
+        if self.aggregate is None or self.aggregate.complete:
+            return ""
+        return f"{self.aggregate.n} of {self.aggregate.planned} seeds"
+
+    @property
+    def text(self) -> str:
+        """The whole cell as plain text."""
+        parts = [self.mean]
+        if self.interval:
+            parts.append(f"± {self.interval}")
+        if self.shortfall:
+            parts.append(f"({self.shortfall})")
+        return " ".join(parts)
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One row: what the plan says of it, and its cells by metric name."""
+
+    row: Row
+    cells: Mapping[str, TableCell]
+    parameters: int | None
+    mark: str
+
+    @property
+    def label(self) -> str:
+        """The row's name with the mark of a budget that is not full."""
+        return f"{self.row.name} ({self.mark})" if self.mark else self.row.name
+
+    @property
+    def parameters_text(self) -> str:
+        """Backbone parameters in millions."""
+        return ABSENT if self.parameters is None else f"{self.parameters / 1e6:.{DECIMALS}f}"
+
+    def reference_text(self, metric: str) -> str:
+        """The published figure of a metric."""
+        value = self.row.reference.get(metric)
+        return ABSENT if value is None else f"{value:.{DECIMALS}f}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Everything that a written table says.
+
+    Attributes:
+        title: The suite's title.
+        description: The suite's description.
+        budget: `full`, `short` or `smoke`.
+        banner: A sentence about a budget that is not full; empty for `full`.
+        seeds: The planned seeds.
+        rows: The rows, in the order of the plan.
+        references: The columns that some row has a published figure for.
+        legend: How to read a cell.
+        notes: One sentence for each row's note and for each cell without a number.
+        warnings: Findings that question the table itself.
+        protocol: `(stage, how it was measured)`.
+        environment: `(what, value)`: code, packages, device, precision.
+    """
+
+    title: str
+    description: str
+    budget: str
+    banner: str
+    seeds: tuple[int, ...]
+    rows: tuple[TableRow, ...]
+    references: tuple[MetricColumn, ...]
+    legend: str
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+    protocol: tuple[tuple[str, str], ...]
+    environment: tuple[tuple[str, str], ...]
+
+
+BANNERS = {
+    "full": "",
+    "short": "Short budget: schedules were cut, so these numbers are below those of a full run.",
+    "smoke": "Smoke budget: a few iterations that show that the chain runs. "
+    "These numbers say nothing about any row.",
+}
+
+
+def build_table(run: Run) -> Table:
+    """Build the table of a run.
+
+    Args:
+        run: A run folder as read.
+
+    Returns:
+        The table; it has every planned row, whatever became of its cells.
+    """
+    mark = "" if run.budget == "full" else run.budget
+    rows = [
+        TableRow(
+            row=row,
+            cells={column.name: _build_cell(run, row, column) for column in COLUMNS},
+            parameters=_parameters(run, row),
+            mark=mark,
+        )
+        for row in run.rows
+    ]
+    return Table(
+        title=run.title,
+        description=run.description,
+        budget=run.budget,
+        banner=BANNERS[run.budget],
+        seeds=run.seeds,
+        rows=_mark_best(rows),
+        references=tuple(
+            column for column in COLUMNS if any(column.name in row.reference for row in run.rows)
+        ),
+        legend=_legend(run),
+        notes=tuple(_notes(run)),
+        warnings=find_warnings(run),
+        protocol=tuple(_protocol(run)),
+        environment=tuple(_environment(run.results)),
+    )
+
+
+def _build_cell(run: Run, row: Row, column: MetricColumn) -> TableCell:
+    """Summarise one row × metric over its seeds."""
+    cells = run.of(row.name, column.stage)
+    if not cells:
+        return TableCell("unavailable" if row.unavailable else "absent", None, {})
+    values = metric_values(cells, column.name)
+    states = dict(sorted(Counter(c.state for c in cells if c.state != "completed").items()))
+    if values:
+        status = "incomplete" if states else "completed"
+        return TableCell(status, aggregate(list(values.values()), len(cells)), states)
+    status = next(state for state in ("failed", "stale", "missing") if state in states)
+    return TableCell(status, None, states if len(states) > 1 else {status: len(cells)})
+
+
+def metric_values(cells: Iterable[Cell], name: str) -> dict[int, float]:
+    """Return the values of one metric by seed; seeds without it are left out."""
+    values = {}
+    for cell in cells:
+        metric = cell.result.metric(name) if cell.result else None
+        if metric is not None:
+            values[cell.seed] = metric.value
+    return values
+
+
+def _mark_best(rows: list[TableRow]) -> tuple[TableRow, ...]:
+    """Mark the best mean of each column, as shown; one row alone is best of nothing.
+
+    Where a row that lacks seeds leads, none is marked: neither it nor the next one is known to be best.
+    """
+    for column in COLUMNS:
+        shown = [row.cells[column.name] for row in rows]
+        means = [float(cell.mean) for cell in shown if cell.aggregate is not None]
+        if len(means) < 2:
+            continue
+        rows = [
+            replace(row, cells={**row.cells, column.name: replace(cell, best=True)})
+            if cell.status == "completed" and float(cell.mean) == max(means)
+            else row
+            for row, cell in zip(rows, shown, strict=True)
+        ]
+    return tuple(rows)
+
+
+def _parameters(run: Run, row: Row) -> int | None:
+    """Backbone parameters: those that the stages counted, else those of the plan."""
+    for result in (cell.result for cell in run.cells if cell.row == row.name):
+        if result is not None:
+            return result.backbone_parameters
+    return row.parameters
+
+
+def _legend(run: Run) -> str:
+    """Say what a cell's two numbers are, or why there is only one."""
+    if len(run.seeds) == 1:
+        spread = (
+            f"One seed ({run.seeds[0]}): there is no interval, and no difference between rows can be "
+            "told from chance."
+        )
+    else:
+        listed = ", ".join(map(str, run.seeds))
+        spread = (
+            f"Mean ± half the width of its 95% confidence interval (Student's t) over "
+            f"{len(run.seeds)} seeds ({listed})."
+        )
+    absent = f" {ABSENT}: the row has no such number by design."
+    return f"{spread} All metrics in percent, higher is better; best mean in bold.{absent}"
+
+
+def _notes(run: Run) -> Iterable[str]:
+    """Yield one sentence for each thing that a reader of the table has to know about a row."""
+    for row in run.rows:
+        if row.unavailable:
+            yield f"{row.name} is unavailable: {row.unavailable}"
+        if row.note:
+            yield f"{row.name}: {row.note}"
+    troubles: dict[tuple[str, str, str, str], list[int]] = {}
+    for cell in run.cells:
+        if cell.state != "completed":
+            reason = (cell.message.strip().splitlines() or ["no message"])[0]
+            troubles.setdefault((cell.row, cell.stage, cell.state, reason), []).append(cell.seed)
+    for (row, stage, state, reason), seeds in troubles.items():
+        listed = ("seed " if len(seeds) == 1 else "seeds ") + ", ".join(map(str, seeds))
+        yield f"{row} · {stage} · {listed}: {state} ({reason})"
+
+
+def describe_protocol(result: Result) -> str:
+    """How the metrics of one result were measured, in one line."""
+    return ", ".join(
+        str(value) if key in ("metric", "test") else f"{key} {value}"
+        for key, value in result.protocol.items()
+    )
+
+
+def _protocol(run: Run) -> Iterable[tuple[str, str]]:
+    """Yield how each stage was measured, and on how many images."""
+    for stage, label in STAGE_LABELS.items():
+        results = [result for result in run.results if result.stage == stage]
+        if not results:
+            continue
+        measured = " | ".join(_unique(describe_protocol(result) for result in results))
+        images = " | ".join(
+            _unique(
+                f"{r.data.test_images_used} of {r.data.test_images_total} test images"
+                + (" (not all)" if r.data.test_images_used < r.data.test_images_total else "")
+                for r in results
+            )
+        )
+        yield label, f"{measured}; {images}"
+
+
+def _environment(results: Iterable[Result]) -> Iterable[tuple[str, str]]:
+    """Yield what the numbers were made with; values that differ between cells stand side by side."""
+    results = list(results)
+    if not results:
+        return
+    yield "code", " | ".join(_unique(map(describe_code, results)))
+    yield "device", " | ".join(_unique(f"{r.device_count} × {r.device_name}" for r in results))
+    yield "precision", " | ".join(_unique(f"{r.dtype} ({r.dtype_reason})" for r in results))
+    yield (
+        "packages",
+        " | ".join(
+            _unique(
+                ", ".join(
+                    [f"python {r.python}"]
+                    + [f"{name} {version}" for name, version in _ordered(r.packages)]
+                )
+                for r in results
+            )
+        ),
+    )
+
+
+def describe_code(result: Result) -> str:
+    """The commit that made a result, and whether the tree had changes."""
+    if result.git_sha is None:
+        return "unknown commit"
+    return result.git_sha[:12] + (" with uncommitted changes" if result.dirty else "")
+
+
+def _ordered(packages: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Order packages by importance, then by name."""
+    return sorted(
+        packages.items(),
+        key=lambda item: (
+            KNOWN_PACKAGES.index(item[0]) if item[0] in KNOWN_PACKAGES else len(KNOWN_PACKAGES),
+            item[0],
+        ),
+    )
+
+
+def _unique(texts: Iterable[str]) -> list[str]:
+    """Return the distinct texts in order of appearance."""
+    return list(dict.fromkeys(texts))

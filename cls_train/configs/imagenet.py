@@ -1,0 +1,52 @@
+"""ImageNet-1k, the baseline of "Bag of Tricks for Image Classification with CNNs" (arXiv 1812.01187), §2.1.
+
+Command: torchrun --nproc_per_node 8 -m cls_train.train imagenet --backbone resnet50_b --recipe standard
+    --data data/imagenet --work-dir runs/resnet50_b
+Expected: 76.1 ± 0.3 top-1 after 120 epochs (Table 8: 76.14; one run). Not run in this project: it has no ImageNet.
+"""
+
+# Length and batch; a batch is that of all processes together.
+epochs = 120
+epochs_factor = 1.0
+batch_size = 256
+batch_size_factor = 1
+
+# `lr` belongs to a batch of `batch_size`; lr_scaling='linear' multiplies it by `batch_size_factor`.
+lr = 0.1
+lr_scaling = "none"
+# Used where the trick `warmup` is on.
+warmup = False
+warmup_epochs = 5
+# Milestones are fractions of the epochs.
+schedule = dict(type="step", milestones=[30 / 120, 60 / 120, 90 / 120], gamma=0.1)
+
+# Momentum and weight decay are GluonCV's; the paper does not state them.
+optimizer = dict(type="SGD", momentum=0.9, nesterov=True, weight_decay=1e-4)
+decay_one_dimensional = True
+clip_grad = None
+
+initialisation = "xavier_uniform"
+zero_gamma = False
+label_smoothing = dict(epsilon=0.0, off_target="paper")
+batch_mixing = dict()
+
+# Slots keep their order of first mention; a trick sets a slot by name and never the list.
+train_pipeline = dict(
+    crop=dict(type="RandomResizedCrop", size=224, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3)),
+    flip=dict(type="RandomHorizontalFlip", p=0.5),
+    # Hue is an angle: ±0.2 of a turn is what GluonCV's 0.4 means.
+    jitter=dict(type="ColorJitter", brightness=0.4, saturation=0.4, hue=0.2),
+    pca=dict(type="PCANoise", std=0.1),
+)
+test_pipeline = dict(
+    resize=dict(type="Resize", size=256),
+    crop=dict(type="CenterCrop", size=224),
+)
+normalisation = dict(mean=(123.68, 116.779, 103.939), std=(58.393, 57.12, 57.375))
+
+workers = 8
+validate_every_epochs = 5
+checkpoint_every_epochs = 1
+ema = None
+early_stopping = None
+budgets = dict()

@@ -1,0 +1,68 @@
+"""`python -m cls_train.train CONFIG …`: train a classifier and hand off its backbone."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+import backbones
+from backbones import CheckpointMetadata
+from cls_train import classifier, data, losses, metric, mixing  # noqa: F401  (they register themselves)
+from cls_train.assemble import assemble, load_recipe
+from engine.result import Metric
+from engine.stage import Job, Stage, main
+
+
+class Classification(Stage):
+    """Top-1 and top-5 accuracy of a backbone with a linear classifier."""
+
+    name = "cls"
+    folder = Path(__file__).parent
+    scope = "mmengine"
+
+    def assemble(self, job: Job) -> Config:
+        """See `cls_train.assemble`."""
+        return assemble(job)
+
+    def metrics(self, values: dict[str, float]) -> list[Metric]:
+        """Top-1 and top-5 in percent."""
+        return [Metric("top1", values["top1"]), Metric("top5", values["top5"])]
+
+    def protocol(self, config: Config) -> dict[str, str]:
+        """The test pipeline in words."""
+        steps = config.val_dataloader.dataset.dataset.pipeline
+        return {
+            "metric": "top-1 and top-5 accuracy",
+            "test": ", ".join(f"{step['type']} {step.get('size', '')}".strip() for step in steps)
+            + "; one view",
+            "checkpoint": "last",
+        }
+
+    def finish(self, runner: Runner, job: Job, metrics: list[Metric]) -> dict[str, Any]:
+        """Export the backbone with everything that its users must know."""
+        recipe = load_recipe(job)
+        model = runner.model.module if hasattr(runner.model, "module") else runner.model
+        metadata = CheckpointMetadata(
+            spec=job.spec,
+            recipe=job.options.recipe or "standard",
+            tricks=job.options.tricks,
+            top1=metrics[0].value,
+            mean=tuple(recipe.normalisation.mean),
+            std=tuple(recipe.normalisation.std),
+            channel_order="RGB",
+            seed=job.options.seed,
+            weights="raw" if recipe.ema is None else "ema",
+        )
+        name = "backbone.safetensors"
+        backbones.export_checkpoint(
+            model.backbone.net, job.options.work_dir / name, metadata
+        )
+        return {"backbone": name}
+
+
+if __name__ == "__main__":
+    sys.exit(main(Classification()))

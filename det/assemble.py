@@ -1,0 +1,78 @@
+"""From a delta on mmdet's config to the Runner config: data, classes, widths, normalisation."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+from det.layout import Layout, Split, read_layout
+from engine import config as configs
+from engine.stage import Job
+from engine.transfer import normalisation, wire_backbone
+
+CONFIGS = Path(__file__).parent / "configs"
+OWN_KEYS = frozenset({"image_scale", "box_min_size"})
+
+
+def assemble(job: Job) -> Config:
+    """The Runner config of the detection stage."""
+    options = job.options
+    file = configs.find(CONFIGS, options.config, "config")
+    configs.check_file_keys(file, sorted(configs.runner_keys() | OWN_KEYS))
+    config = configs.load(CONFIGS, options.config, options.tricks, options.overrides)
+    layout = read_layout(options.data)
+    _wire_data(config, layout)
+    _wire_model(config, job, len(layout.classes))
+    return config
+
+
+def _wire_model(config: Config, job: Job, num_classes: int) -> None:
+    model = config.model
+    found = wire_backbone(job, model.backbone)
+    strides = [feature.stride for feature in found]
+    model.neck.in_channels = [feature.channels for feature in found]
+    # FPN's extra levels halve the last one.
+    extra = model.neck.num_outs - len(strides)
+    model.rpn_head.anchor_generator.strides = strides + [
+        strides[-1] * 2 ** (i + 1) for i in range(extra)
+    ]
+    extractor = model.roi_head.bbox_roi_extractor
+    extractor.type = "Float32RoIExtractor"
+    extractor.featmap_strides = strides
+    model.roi_head.bbox_head.num_classes = num_classes
+    model.data_preprocessor.update(normalisation(job))
+
+
+def _wire_data(config: Config, layout: Layout) -> None:
+    scale, min_size = config.pop("image_scale"), config.pop("box_min_size")
+    repeat = config.train_dataloader.dataset
+    template = repeat.dataset.datasets[0]
+    template.filter_cfg.bbox_min_size = min_size
+    repeat.dataset.datasets = [_dataset(template, s, layout.classes, scale) for s in layout.train]
+    config.val_dataloader.dataset = _dataset(
+        config.val_dataloader.dataset, layout.test, layout.classes, scale
+    )
+
+
+def _dataset(
+    template: ConfigDict, split: Split, classes: tuple[str, ...], scale: tuple[int, int]
+) -> ConfigDict:
+    dataset = copy.deepcopy(template)
+    dataset.type = "DetectionDataset"
+    dataset.pop("data_root", None)
+    dataset.ann_file = str(split.list_file)
+    dataset.data_prefix = dict(sub_data_root=str(split.folder))
+    dataset.metainfo = dict(classes=classes)
+    dataset.pipeline = [_transform(step, scale) for step in dataset.pipeline]
+    return dataset
+
+
+def _transform(step: dict[str, Any], scale: tuple[int, int]) -> dict[str, Any]:
+    if step["type"] == "LoadImageFromFile":
+        return dict(type="LoadImage")
+    if step["type"] == "Resize":
+        return {**step, "scale": tuple(scale)}
+    return step

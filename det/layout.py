@@ -1,0 +1,131 @@
+"""Where images, boxes and classes lie in a folder of the Pascal VOC layout."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmdet.datasets import VOCDataset
+
+from backbones import UserError
+
+_EXPECTED = (
+    "expected VOC2007/ (and VOC2012/) with JPEGImages/, Annotations/ and ImageSets/Main/*.txt in it, "
+    "or these three themselves"
+)
+
+
+@dataclass(frozen=True)
+class Split:
+    """A list of image names and the folder that they lie in.
+
+    Attributes:
+        folder: Holds `JPEGImages/` and `Annotations/`.
+        list_file: One image name a line.
+    """
+
+    folder: Path
+    list_file: Path
+
+    def annotations(self) -> list[Path]:
+        """The XML files of the split, in its order."""
+        names = self.list_file.read_text(encoding="utf-8").split()
+        return [self.folder / "Annotations" / f"{name}.xml" for name in names]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The splits and classes of a detection set; the union of `train` is trained on."""
+
+    train: tuple[Split, ...]
+    test: Split
+    classes: tuple[str, ...]
+
+
+def read_layout(root: Path) -> Layout:
+    """Find splits and classes.
+
+    VOC07+12: training on both years' trainval, test on VOC2007's test, as in the paper. A single tree trains on
+    trainval (or train and val) and is tested on test; one without test trains on train and is tested on val.
+
+    Raises:
+        UserError: The folder is missing or of another layout, or a split is empty.
+    """
+    if not root.is_dir():
+        raise UserError(f"{root} does not exist; {_EXPECTED}")
+    if (root / "VOC2007").is_dir():
+        years = [root / year for year in ("VOC2007", "VOC2012") if (root / year).is_dir()]
+        train, test = _single_tree(years[0])
+        for year in years[1:]:
+            train = (*train, *_training_splits(_lists(year)))
+    else:
+        train, test = _single_tree(root)
+    for split in (*train, test):
+        if not split.list_file.read_text(encoding="utf-8").split():
+            raise UserError(f"{split.list_file} lists no image; {_EXPECTED}")
+    return Layout(train, test, read_classes(root, (*train, test)))
+
+
+def _lists(tree: Path) -> dict[str, Split]:
+    folder = tree / "ImageSets" / "Main"
+    found = {
+        name: Split(tree, folder / f"{name}.txt")
+        for name in ("train", "val", "trainval", "test")
+        if (folder / f"{name}.txt").is_file()
+    }
+    if not found:
+        hint = ""
+        if (tree.parent / "VOC2007").is_dir():
+            hint = f"; give {tree.parent} instead"
+        raise UserError(f"{folder} has no train.txt, val.txt, trainval.txt or test.txt; {_EXPECTED}{hint}")
+    return found
+
+
+def _training_splits(lists: dict[str, Split]) -> tuple[Split, ...]:
+    if "trainval" in lists:
+        return (lists["trainval"],)
+    return tuple(lists[name] for name in ("train", "val") if name in lists)
+
+
+def _single_tree(tree: Path) -> tuple[tuple[Split, ...], Split]:
+    lists = _lists(tree)
+    if "test" in lists:
+        train = _training_splits(lists)
+        if not train:
+            raise UserError(f"{tree} has a test split and nothing to train on; {_EXPECTED}")
+        return train, lists["test"]
+    if "train" in lists and "val" in lists:
+        return (lists["train"],), lists["val"]
+    raise UserError(f"{tree} has no split to test on: neither test.txt nor train.txt and val.txt")
+
+
+def read_classes(root: Path, splits: Iterable[Split]) -> tuple[str, ...]:
+    """Class names in label order: `classes.txt`, else VOC's twenty, else the names found, sorted."""
+    listed = root / "classes.txt"
+    if listed.is_file():
+        return tuple(line.strip() for line in listed.read_text(encoding="utf-8").splitlines() if line.strip())
+    found: set[str] = set()
+    for split in splits:
+        for path in split.annotations():
+            found.update(name.text or "" for name in parse_xml(path).iterfind("object/name"))
+    voc = VOCDataset.METAINFO["classes"]
+    return voc if found <= set(voc) else tuple(sorted(found))
+
+
+def parse_xml(path: Path) -> ElementTree.ElementTree:
+    """Parse an annotation.
+
+    Raises:
+        UserError: It is missing or no XML; the message names the file and line.
+    """
+    try:
+        return ElementTree.parse(path)
+    except FileNotFoundError:
+        raise UserError(f"the annotation {path} does not exist; complete the dataset") from None
+    except ElementTree.ParseError as error:
+        raise UserError(
+            f"the annotation {path} is not well-formed XML ({error}); mend the file, or take its name out of "
+            "ImageSets/Main"
+        ) from None

@@ -1,0 +1,62 @@
+"""`python -m det.train CONFIG …`: Faster R-CNN on a set in the Pascal VOC layout."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import mmdet.datasets
+import mmdet.evaluation
+import mmdet.models
+import mmdet.visualization
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from det import dataset, roi_extractor  # noqa: F401  (they register themselves)
+from det.assemble import assemble
+from det.examples import write_examples
+from engine.result import Metric
+from engine.stage import Job, Stage, main
+from engine.transfer import batch_norm_policy
+
+EXAMPLES = 4
+
+
+class Detection(Stage):
+    """Mean average precision of Faster R-CNN on a given backbone."""
+
+    name = "det"
+    folder = Path(__file__).parent
+    scope = "mmdet"
+
+    def assemble(self, job: Job) -> Config:
+        """See `det.assemble`."""
+        return assemble(job)
+
+    def metrics(self, values: dict[str, float]) -> list[Metric]:
+        """VOC's mAP at IoU 0.5, in percent; `mAP` is the value that mmdet does not round."""
+        return [Metric("map", 100 * float(values["pascal_voc/mAP"]))]
+
+    def protocol(self, config: Config) -> dict[str, str]:
+        """The metric, the image scale and what was trained."""
+        steps = config.val_dataloader.dataset.dataset.pipeline
+        scale = next(step["scale"] for step in steps if step["type"] == "Resize")
+        return {
+            "metric": "VOC07 11-point AP at IoU 0.5, difficult objects ignored",
+            "test": f"single-scale {scale[0]}x{scale[1]}, no flip",
+            "backbone": batch_norm_policy(config.model.backbone),
+            "checkpoint": "last",
+        }
+
+    def finish(self, runner: Runner, job: Job, metrics: list[Metric]) -> dict[str, Any]:
+        """Draw detections."""
+        model = runner.model.module if hasattr(runner.model, "module") else runner.model
+        test = runner.val_loop.dataloader.dataset
+        folder = job.options.work_dir / "examples"
+        names = write_examples(model, test, test.metainfo["classes"], folder, EXAMPLES)
+        return {"examples": [f"examples/{name}" for name in names]}
+
+
+if __name__ == "__main__":
+    sys.exit(main(Detection()))

@@ -1,0 +1,92 @@
+"""The one class by which every backbone enters OpenMMLab's classifiers, detectors and segmentors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+import backbones
+from backbones import LoadReceipt, UserError
+
+
+@MODELS.register_module()
+class TransferBackbone(nn.Module):
+    """Any backbone of `backbones.create`, with strictly loaded weights, as mmdet and mmseg expect it.
+
+    It has no `init_weights` on purpose: mmengine calls that of every child after building, and weights that
+    were loaded from a checkpoint must stay as they are.
+
+    Args:
+        spec: What `backbones.create` takes, such as `'resnet50_d'`.
+        checkpoint: A file written by `backbones.export_checkpoint`; None starts from random weights.
+        out_indices: Which stages' features `forward` returns, 0 being the first.
+        output_stride: 32, 16 or 8.
+        frozen_stages: -1 trains everything; 0 freezes the stem; n the first n stages too.
+        norm_eval: Use the stored batch statistics in training and leave them unchanged.
+        channels_last: Compute in the NHWC memory layout, which mixed precision wants.
+
+    Raises:
+        UserError: A stage in `out_indices` or `frozen_stages` does not exist.
+        CheckpointError: The file is not this backbone's, is damaged or is incomplete.
+    """
+
+    def __init__(
+        self,
+        spec: str,
+        checkpoint: str | None = None,
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+        output_stride: int = 32,
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
+        channels_last: bool = False,
+    ) -> None:
+        super().__init__()
+        self.net = backbones.create(spec, output_stride=output_stride)
+        info = self.net.feature_info
+        wrong = [i for i in out_indices if not 0 <= i < len(info)]
+        if wrong:
+            raise UserError(
+                f"out_indices {list(out_indices)} asks for stage {wrong[0]} of {spec}, which has stages 0 to "
+                f"{len(info) - 1}"
+            )
+        self.feature_info = [info[i] for i in out_indices]
+        self.out_indices = tuple(out_indices)
+        self.norm_eval = norm_eval
+        self.channels_last = channels_last
+        self.receipt: LoadReceipt | None = None
+        if checkpoint is not None:
+            self.receipt = backbones.load_checkpoint(self.net, Path(checkpoint), spec=spec)
+        self.frozen = self.net.freeze(frozen_stages)
+        if channels_last:
+            self.net.to(memory_format=torch.channels_last)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Features `(N, C_i, H / stride_i, W / stride_i)` of images `(N, 3, H, W)`, one per out index."""
+        if self.channels_last:
+            x = x.contiguous(memory_format=torch.channels_last)
+        features = self.net(x)
+        return tuple(features[i] for i in self.out_indices)
+
+    def train(self, mode: bool = True) -> TransferBackbone:
+        """Switch modes as `nn.Module` does, but keep frozen parts and frozen statistics in evaluation mode."""
+        super().train(mode)
+        if mode:
+            for module in self.frozen:
+                module.eval()
+            if self.norm_eval:
+                for module in self.modules():
+                    if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                        module.eval()
+        return self
+
+    def verify(self, checkpoint: str) -> LoadReceipt:
+        """Compare every tensor with the file.
+
+        Raises:
+            CheckpointError: A tensor differs.
+        """
+        return backbones.verify_checkpoint(self.net, Path(checkpoint))

@@ -1,0 +1,72 @@
+"""How long a stage trains: in full, a part of it, or two iterations to see that everything works."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from mmengine.config import ConfigDict
+
+from backbones.errors import unknown
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits on a stage; None leaves the config's value.
+
+    Attributes:
+        fraction: Part of the training length, in (0, 1]; schedules shrink with it.
+        iterations: Train exactly that many iterations.
+        batch_size: Images of one process's iteration.
+        test_images: Evaluate that many images, spread evenly over the test set.
+    """
+
+    fraction: float = 1.0
+    iterations: int | None = None
+    batch_size: int | None = None
+    test_images: int | None = None
+
+
+DEFAULTS = {
+    "full": Budget(),
+    "short": Budget(fraction=0.25),
+    "smoke": Budget(iterations=2, batch_size=2, test_images=4),
+}
+
+
+def resolve(name: str, overrides: dict[str, dict[str, Any]]) -> Budget:
+    """The budget of that name, with what the config's `budgets` says over the default.
+
+    Raises:
+        UserError: The name or a limit in the config is unknown.
+    """
+    if name not in DEFAULTS:
+        raise unknown("budget", name, DEFAULTS)
+    known = [field.name for field in fields(Budget)]
+    values = {key: getattr(DEFAULTS[name], key) for key in known}
+    for key, value in overrides.get(name, {}).items():
+        if key not in known:
+            raise unknown(f"limit in budgets[{name!r}]:", key, known)
+        values[key] = value
+    return Budget(**values)
+
+
+def shorten_schedule(config: ConfigDict, budget: Budget) -> None:
+    """Cut the training loop and its learning-rate schedule of a Runner config to the budget."""
+    loop = config.train_cfg
+    length = "max_epochs" if "max_epochs" in loop else "max_iters"
+    if budget.iterations is not None:
+        # With epochs, the data set is cut to that many batches instead.
+        loop[length] = 1 if length == "max_epochs" else budget.iterations
+        loop.val_interval = loop[length]
+        return
+    if budget.fraction == 1.0:
+        return
+    loop[length] = max(1, round(loop[length] * budget.fraction))
+    loop.val_interval = min(loop.get("val_interval", 1), loop[length])
+    for scheduler in config.get("param_scheduler") or []:
+        for key in ("begin", "end", "T_max"):
+            if key in scheduler:
+                scheduler[key] = round(scheduler[key] * budget.fraction)
+        if "milestones" in scheduler:
+            scheduler.milestones = [round(m * budget.fraction) for m in scheduler.milestones]

@@ -1,0 +1,148 @@
+"""A stand-in for `mmcv._ext`, backed by torchvision's own CPU and CUDA kernels.
+
+`mmcv-lite` carries the Python side of `mmcv.ops` and lacks only the compiled module `mmcv._ext`, which is built
+for few pairs of torch and CUDA. Faster R-CNN and FCN need two of its kernels, and torchvision has both. Where a
+real compiled mmcv is installed it is used and left alone.
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import sys
+import types
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import torch
+import torchvision
+from torch import Tensor
+
+from backbones import UserError
+
+MODULE = "mmcv._ext"
+
+
+def install() -> str:
+    """Make `mmcv._ext` importable and say what serves it.
+
+    Returns:
+        `'compiled mmcv'` where the real module exists, else `'torchvision'`.
+    """
+    loaded = sys.modules.get(MODULE)
+    if isinstance(loaded, _TorchvisionOps):
+        return "torchvision"
+    if loaded is not None or importlib.util.find_spec(MODULE) is not None:
+        return "compiled mmcv"
+    sys.modules[MODULE] = _TorchvisionOps()
+    return "torchvision"
+
+
+class _TorchvisionOps(types.ModuleType):
+    """The module object: mmcv asks it for a hundred names at import and calls two of them here."""
+
+    def __init__(self) -> None:
+        super().__init__(MODULE, "mmcv's compiled ops, served by torchvision.")
+        # mmcv and importlib look the module up by its spec; a module without one counts as absent.
+        self.__spec__ = importlib.machinery.ModuleSpec(MODULE, loader=None, origin=__file__)
+        self.nms = _nms
+        self.roi_align_forward = _roi_align_forward
+        self.roi_align_backward = _roi_align_backward
+
+    def __getattr__(self, name: str) -> Callable[..., NoReturn]:
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+        def unavailable(*_args: Any, **_kwargs: Any) -> NoReturn:
+            raise UserError(
+                f"the op {name!r} of mmcv._ext was called, and torchvision's kernels do not stand in for it "
+                "(they do for nms and roi_align); install a compiled mmcv 2.1.0 that matches this torch, "
+                "or choose a model that does without the op"
+            )
+
+        return unavailable
+
+
+def _nms(bboxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
+    """Indices of the kept boxes, by falling score.
+
+    Args:
+        bboxes: `(N, 4)` corners x1, y1, x2, y2 in pixels.
+        scores: `(N,)`.
+        iou_threshold: Boxes that overlap a better one by more are dropped.
+        offset: 1 for the legacy convention in which a box's width is `x2 - x1 + 1`.
+    """
+    boxes = bboxes.float()
+    if offset:
+        boxes = torch.cat([boxes[:, :2], boxes[:, 2:] + offset], dim=1)
+    return torchvision.ops.nms(boxes, scores.float(), iou_threshold)
+
+
+def _check_average_pooling(pool_mode: int) -> None:
+    if pool_mode != 1:
+        raise UserError(
+            "RoIAlign with pool_mode='max' was asked for, and torchvision has average pooling only; "
+            "set pool_mode='avg' or install a compiled mmcv 2.1.0"
+        )
+
+
+def _roi_align_forward(
+    input: Tensor,
+    rois: Tensor,
+    output: Tensor,
+    argmax_y: Tensor,
+    argmax_x: Tensor,
+    *,
+    aligned_height: int,
+    aligned_width: int,
+    spatial_scale: float,
+    sampling_ratio: int,
+    pool_mode: int,
+    aligned: bool,
+) -> None:
+    """Write the pooled features `(R, C, aligned_height, aligned_width)` of `(N, C, H, W)` into `output`."""
+    _check_average_pooling(pool_mode)
+    pooled = torch.ops.torchvision.roi_align(
+        # Neither bfloat16 nor channels_last has a CPU kernel.
+        input.float().contiguous(),
+        rois.float(),
+        spatial_scale,
+        aligned_height,
+        aligned_width,
+        sampling_ratio,
+        aligned,
+    )
+    output.copy_(pooled)
+
+
+def _roi_align_backward(
+    grad_output: Tensor,
+    rois: Tensor,
+    argmax_y: Tensor,
+    argmax_x: Tensor,
+    grad_input: Tensor,
+    *,
+    aligned_height: int,
+    aligned_width: int,
+    spatial_scale: float,
+    sampling_ratio: int,
+    pool_mode: int,
+    aligned: bool,
+) -> None:
+    """Write the gradient with respect to the feature map `(N, C, H, W)` into `grad_input`."""
+    _check_average_pooling(pool_mode)
+    batch, channels, height, width = grad_input.shape
+    gradient = torch.ops.torchvision._roi_align_backward(
+        grad_output.float().contiguous(),
+        rois.float(),
+        spatial_scale,
+        aligned_height,
+        aligned_width,
+        batch,
+        channels,
+        height,
+        width,
+        sampling_ratio,
+        aligned,
+    )
+    grad_input.copy_(gradient)

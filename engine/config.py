@@ -1,0 +1,190 @@
+"""Configs: a base file, named tricks on top in order, then overrides; nothing unknown passes.
+
+mmengine merges any key into a config and reads only those it knows, so a misspelt key trains the default
+without a word. Here every key must already exist in what it is laid over.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import DefaultScope, Registry, root
+from mmengine.runner import Runner
+
+from backbones import UserError
+from backbones.errors import unknown
+
+# Taken out by mmengine's builders before the class is called.
+_CONSUMED_BY_BUILDERS = frozenset(
+    {"type", "_scope_", "priority", "convert_to_iter_based", "requires_grad"}
+)
+# Read by the stages and taken out before mmengine's Runner sees the config.
+OWN_KEYS = frozenset({"budgets"})
+
+
+def load(folder: Path, name: str, tricks: tuple[str, ...], overrides: Mapping[str, Any]) -> Config:
+    """The config of a stage with its tricks and overrides merged in.
+
+    Args:
+        folder: The stage's `configs/`.
+        name: A file in it, with or without `.py`, or a path.
+        tricks: Names of files in `folder/tricks/`, applied in order.
+        overrides: Dotted keys and values.
+
+    Raises:
+        UserError: A file, trick or key is unknown, or the file is not a config.
+    """
+    config = _read(find(folder, name, "config"))
+    for trick in tricks:
+        fragment = _read(find(folder / "tricks", trick, "trick"))
+        _check_keys(fragment._cfg_dict, config._cfg_dict, f"trick {trick!r}")
+        config.merge_from_dict(fragment._cfg_dict.to_dict(), allow_list_keys=False)
+    for key, value in overrides.items():
+        _check_path(key, config._cfg_dict)
+        config.merge_from_dict({key: value})
+    return config
+
+
+def find(folder: Path, name: str, kind: str) -> Path:
+    """The file that a config's, recipe's or trick's name means.
+
+    Raises:
+        UserError: There is none; the message lists the candidates.
+    """
+    path = Path(name)
+    if path.suffix == ".py" and path.is_file():
+        return path
+    inside = folder / f"{path.stem if path.suffix == '.py' else name}.py"
+    if inside.is_file():
+        return inside
+    raise unknown(kind, name, names(folder))
+
+
+def names(folder: Path) -> list[str]:
+    """The names of the configs, recipes or tricks in a folder."""
+    return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
+
+
+def _read(path: Path) -> Config:
+    try:
+        return Config.fromfile(path)
+    except (SyntaxError, NameError, ImportError) as error:
+        raise UserError(
+            f"the config {path} cannot be read: {error}; see docs/architecture.md"
+        ) from error
+
+
+def _check_keys(fragment: Mapping[str, Any], base: Mapping[str, Any], owner: str) -> None:
+    for key in fragment:
+        if key not in base and key != "_delete_":
+            raise unknown(f"config key in {owner}:", key, base)
+
+
+def _check_path(dotted: str, base: Mapping[str, Any]) -> None:
+    node: Any = base
+    walked = ""
+    for part in dotted.split("."):
+        if isinstance(node, (list, tuple)) and part.isdigit() and int(part) < len(node):
+            node = node[int(part)]
+        elif isinstance(node, Mapping) and part in node:
+            node = node[part]
+        else:
+            candidates = list(node) if isinstance(node, Mapping) else []
+            raise unknown("config key", dotted, [walked + str(c) for c in candidates])
+        walked += part + "."
+
+
+def check_file_keys(file: Path, read: Collection[str]) -> None:
+    """Refuse top-level names of a config file that nothing reads.
+
+    Only the file's own names are judged: the wheels' configs define helper variables of their own, and to set
+    one of those in a file that inherits them would have no effect either.
+
+    Args:
+        file: The config file.
+        read: The keys that have an effect.
+
+    Raises:
+        UserError: With the nearest key that is read.
+    """
+    for statement in ast.parse(file.read_text(encoding="utf-8")).body:
+        targets = statement.targets if isinstance(statement, ast.Assign) else []
+        for target in targets:
+            if isinstance(target, ast.Name) and target.id != "_base_" and target.id not in read:
+                raise unknown(f"config key in {file.name}:", target.id, read)
+
+
+def runner_keys() -> set[str]:
+    """The top-level keys that a det or seg config may set."""
+    return (set(inspect.signature(Runner.__init__).parameters) - {"self"}) | OWN_KEYS
+
+
+def check_arguments(config: ConfigDict | Config, scope: str) -> None:
+    """Check every `dict(type=…, …)` of a config against the signature of what it builds.
+
+    Raises:
+        UserError: A key is not an argument of its type; all such keys are listed.
+    """
+    problems: list[str] = []
+    with DefaultScope.overwrite_default_scope(scope):
+        registries = _all_registries(scope)
+        for path, node in _typed(config, ""):
+            accepted = _accepted(registries, node["type"])
+            if accepted is None:
+                continue
+            for key in node:
+                if key not in accepted and key not in _CONSUMED_BY_BUILDERS:
+                    problems.append(str(unknown(f"key in {path or 'config'}:", key, accepted)))
+    if problems:
+        raise UserError("\n".join(problems))
+
+
+def _typed(node: Any, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    if isinstance(node, (Mapping, Config)):
+        # optim_wrapper mixes its own arguments with those of its constructor.
+        if isinstance(node.get("type"), str) and path != "optim_wrapper":
+            yield path, node  # type: ignore[misc]
+        for key, value in node.items():
+            if key == "pipeline" and node.get("type") == "ImageFolderDataset":
+                continue  # torchvision's transforms, which are built with their own check
+            yield from _typed(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(node, (list, tuple)):
+        for index, value in enumerate(node):
+            yield from _typed(value, f"{path}[{index}]")
+
+
+def _all_registries(scope: str) -> list[Any]:
+    registries = [r for r in vars(root).values() if isinstance(r, Registry)]
+    if scope == "mmdet":
+        import mmdet.registry as child
+    elif scope == "mmseg":
+        import mmseg.registry as child
+    else:
+        return registries
+    return [r for r in vars(child).values() if isinstance(r, Registry)] + registries
+
+
+def _accepted(registries: list[Any], type_name: str) -> set[str] | None:
+    """The argument names of a registered class, or None where it takes any or is not known."""
+    for registry in registries:
+        if type_name in registry.module_dict:
+            built = registry.module_dict[type_name]
+            break
+    else:
+        return None
+    accepted: set[str] = set()
+    for cls in inspect.getmro(built) if inspect.isclass(built) else [built]:
+        function = cls.__dict__.get("__init__") if inspect.isclass(cls) else cls
+        if function is None:
+            continue
+        parameters = inspect.signature(function).parameters.values()
+        named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+        accepted |= {p.name for p in parameters if p.kind in named} - {"self"}
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            return accepted
+    return None

@@ -1,0 +1,92 @@
+"""The command line that the three stages share."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+from backbones import UserError
+from backbones.errors import unknown
+from engine.precision import CHOICES
+
+BUDGETS = ("full", "short", "smoke")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a stage was asked to do; the fields are the options of the command line."""
+
+    config: str
+    work_dir: Path
+    data: Path
+    backbone: str | None = None
+    checkpoint: Path | None = None
+    recipe: str | None = None
+    tricks: tuple[str, ...] = ()
+    seed: int = 0
+    budget: str = "full"
+    precision: str = "auto"
+    resume: bool = False
+    identity: str | None = None
+    overrides: dict[str, Any] = field(default_factory=dict)
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse whose mistakes are told like all others, with the nearest known option."""
+
+    def error(self, message: str) -> NoReturn:
+        stray = message.removeprefix("unrecognized arguments: ")
+        if stray != message:
+            known = [o for action in self._actions for o in action.option_strings]
+            raise unknown("option", stray.split()[0].split("=")[0], known)
+        raise UserError(f"{message}; see {self.prog} --help")
+
+
+def parse(prog: str, arguments: Sequence[str] | None, *, classification: bool) -> Options:
+    """Read a stage's command line.
+
+    Args:
+        prog: The command's name, for `--help`.
+        arguments: The words after it; those of this process when None.
+        classification: Offer `--recipe`, and no `--checkpoint`: this stage makes checkpoints.
+
+    Raises:
+        UserError: An option is unknown, misses its value or has a wrong one.
+    """
+    parser = _Parser(prog=prog, description="Train and evaluate one stage.", allow_abbrev=False)
+    add = parser.add_argument
+    add("config", help="name of a file in the stage's configs/ (such as mini), or a path")
+    add("--data", type=Path, required=True, metavar="DIR", help="the dataset's folder")
+    add("--work-dir", type=Path, required=True, metavar="DIR", help="where everything is written")
+    add("--backbone", metavar="SPEC", help="see python -m backbones; read from the checkpoint else")
+    if classification:
+        add("--recipe", metavar="NAME", help="base recipe: standard, efficient")
+    else:
+        add("--checkpoint", type=Path, metavar="FILE", help="backbone.safetensors; random without")
+    add("--trick", action="append", default=[], metavar="NAME", help="may be repeated; in order")
+    add("--seed", type=int, default=0)
+    add("--budget", choices=BUDGETS, default="full")
+    add("--precision", choices=CHOICES, default="auto")
+    add("--resume", action="store_true", help="go on from the last checkpoint in the work dir")
+    add("--identity", metavar="HEX", help="recorded in the result")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="override a config key")
+    values = vars(parser.parse_args(arguments))
+    if values["seed"] < 0:
+        raise UserError(f"--seed {values['seed']} was given; it must be 0 or more")
+    values["tricks"] = tuple(values.pop("trick"))
+    values["overrides"] = dict(_override(text) for text in values.pop("set"))
+    return Options(**values)
+
+
+def _override(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UserError(f"--set {text!r} was given; it must read KEY=VALUE, such as --set lr=0.05")
+    try:
+        return key, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return key, value

@@ -1,0 +1,278 @@
+"""Run one stage on mmengine's Runner: assemble, train, evaluate, write the result.
+
+The three stages differ in what a `Stage` says of them; everything else is here, once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import sys
+import time
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.logging.history_buffer import HistoryBuffer
+from mmengine.runner import Runner
+
+import backbones
+from backbones import CheckpointMetadata, UserError, read_metadata
+from engine import adapter, images, seeding  # noqa: F401  (they register themselves)
+from engine import config as configs
+from engine.budget import resolve as resolve_budget
+from engine.hooks import ELAPSED, RECEIPT, VALIDATION_HISTORY
+from engine.options import Options, parse
+from engine.precision import Precision, choose_precision
+from engine.result import Metric, write_json, write_result
+from engine.wiring import latest_checkpoint, wire, world_size
+
+CURVE_POINTS = 200
+
+
+@dataclass(frozen=True)
+class Job:
+    """A stage's options with everything resolved that its assembly needs.
+
+    Attributes:
+        options: The command line.
+        spec: The backbone to build.
+        source: What the hand-off checkpoint says of itself; None where the weights are random.
+        precision: Resolved.
+    """
+
+    options: Options
+    spec: str
+    source: CheckpointMetadata | None
+    precision: Precision
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether the backbone comes from a checkpoint."""
+        return self.source is not None
+
+
+class Stage(ABC):
+    """What one stage adds to the common run.
+
+    Attributes:
+        name: `'cls'`, `'det'` or `'seg'`.
+        folder: The stage's folder, which holds `configs/`.
+        scope: mmengine's default scope while the stage is built.
+    """
+
+    name: str
+    folder: Path
+    scope: str
+
+    @abstractmethod
+    def assemble(self, job: Job) -> Config:
+        """The Runner config, but for what `engine.wiring.wire` adds to all stages alike."""
+
+    @abstractmethod
+    def metrics(self, values: dict[str, float]) -> list[Metric]:
+        """The result's metrics from those of mmengine's evaluator."""
+
+    @abstractmethod
+    def protocol(self, config: Config) -> dict[str, str]:
+        """How the numbers were made, for the table's header."""
+
+    def finish(self, runner: Runner, job: Job, metrics: list[Metric]) -> dict[str, Any]:
+        """Write what else the stage leaves behind; returns the result's extra `artifacts`."""
+        return {}
+
+
+def main(stage: Stage, arguments: Sequence[str] | None = None) -> int:
+    """The command line of a stage; returns the exit status."""
+    try:
+        options = parse(
+            f"python -m {stage.folder.name}.train", arguments, classification=stage.name == "cls"
+        )
+        run(stage, options)
+    except KeyboardInterrupt:
+        print("interrupted; run the same command with --resume to go on", file=sys.stderr)
+        return 130
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(f"error: {_full_disk(error)}", file=sys.stderr)
+        return 2
+    except Exception as error:
+        sentence = user_error(error)
+        if sentence is None:
+            traceback.print_exc()
+            return 1
+        print(f"error: {sentence}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _full_disk(error: OSError) -> str:
+    return (
+        f"the disk is full ({error}); free some space and run the same command with --resume, "
+        "which goes on from the last checkpoint"
+    )
+
+
+def user_error(error: BaseException) -> str | None:
+    """The sentence of a user's mistake, also where a loader worker has wrapped it, else None."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, UserError):
+            # A worker's exception arrives as the same type with its traceback in the text.
+            return str(cause).rsplit("UserError: ", 1)[-1].strip()
+        cause = cause.__cause__
+    return None
+
+
+def run(stage: Stage, options: Options) -> None:
+    """Train and evaluate a stage and write its work dir.
+
+    Raises:
+        UserError: For everything that the user can mend.
+    """
+    job = _resolve(options)
+    config, budget = prepare(stage, job)
+    options.work_dir.mkdir(parents=True, exist_ok=True)
+    torch.serialization.add_safe_globals(_resume_types())
+    _point_at_checkpoint(config, options)
+    started = time.monotonic()
+    runner = Runner.from_cfg(config)
+    _say(job, config, runner)
+    runner.train()
+    if not is_main_process():
+        return
+    history = runner.message_hub.runtime_info[VALIDATION_HISTORY]
+    metrics = stage.metrics(history[-1]["metrics"])
+    write_json(options.work_dir / "curves.json", _curves(stage, runner, history))
+    artifacts = {"curves": "curves.json", **stage.finish(runner, job, metrics)}
+    fields = _fields(stage, job, config, runner)
+    fields["artifacts"] = artifacts
+    fields["wall_seconds"] = round(
+        runner.message_hub.runtime_info.get(ELAPSED, time.monotonic() - started), 2
+    )
+    write_result(options.work_dir / "result.json", metrics, fields)
+    print(", ".join(f"{m.name} {m.value:.2f}{m.unit}" for m in metrics))
+
+
+def _resolve(options: Options) -> Job:
+    source = read_metadata(options.checkpoint) if options.checkpoint is not None else None
+    spec = options.backbone or (source.spec if source else None)
+    if spec is None:
+        raise UserError(
+            "no backbone was named; give --backbone SPEC (see python -m backbones) or --checkpoint FILE"
+        )
+    return Job(options, spec, source, choose_precision(options.precision))
+
+
+def prepare(stage: Stage, job: Job) -> tuple[Config, Any]:
+    """The finished Runner config of a job, checked, and its budget."""
+    config = stage.assemble(job)
+    budget = resolve_budget(job.options.budget, config.pop("budgets", {}))
+    wire(config, stage.name, job.options, job.precision, budget)
+    configs.check_arguments(config, stage.scope)
+    return config, budget
+
+
+def _point_at_checkpoint(config: Config, options: Options) -> None:
+    found = latest_checkpoint(options.work_dir) if options.resume else None
+    config.resume = found is not None
+    config.load_from = str(found) if found else None
+
+
+def _resume_types() -> list[Any]:
+    """What mmengine's own checkpoints hold besides tensors, for torch's weights-only loading."""
+    import numpy as np
+
+    reconstruct = np.ndarray([]).__reduce__()[0]
+    scalar = np.float64(0).__reduce__()[0]
+    dtypes = [type(np.dtype(t)) for t in (np.float64, np.float32, np.int64, np.int32, np.uint8)]
+    return [HistoryBuffer, reconstruct, scalar, np.ndarray, np.dtype, *dtypes, getattr]
+
+
+def _say(job: Job, config: Config, runner: Runner) -> None:
+    if not is_main_process():
+        return
+    batch = config.train_dataloader.batch_size * world_size()
+    weights = f"from {job.options.checkpoint}" if job.pretrained else "random"
+    print(f"backbone:  {job.spec}, weights {weights}")
+    print(f"precision: {job.precision}; evaluation in float32")
+    print(f"batch:     {batch} images ({world_size()} process(es))")
+    print(f"workers:   {config.train_dataloader.num_workers} loader process(es)", flush=True)
+
+
+def _curves(
+    stage: Stage, runner: Runner, history: list[dict[str, Any]]
+) -> dict[str, list[dict[str, float]]]:
+    """Training loss and learning rate, thinned to `CURVE_POINTS` means, and every validation."""
+    scalars = runner.message_hub.log_scalars
+    losses = scalars["train/loss"].data[0]
+    rates = scalars["train/lr"].data[0]
+    per_epoch = max(1, runner.max_iters / max(1, runner.max_epochs))
+    if "max_iters" in runner.cfg.train_cfg:
+        per_epoch = max(1, len(runner.train_dataloader.dataset) / runner.cfg.train_dataloader.batch_size)
+    width = max(1, -(-len(losses) // CURVE_POINTS))
+    train = [
+        {
+            "step": min(start + width, len(losses)),
+            "epoch": round(min(start + width, len(losses)) / per_epoch, 4),
+            "loss": float(losses[start : start + width].mean()),
+            "lr": float(rates[min(start + width, len(rates)) - 1]),
+        }
+        for start in range(0, len(losses), width)
+    ]
+    validations = [
+        {
+            "step": entry["step"],
+            "epoch": round(entry["step"] / per_epoch, 4),
+            **{m.name: m.value for m in stage.metrics(entry["metrics"])},
+        }
+        for entry in history
+    ]
+    return {"train": train, "val": validations}
+
+
+def _fields(stage: Stage, job: Job, config: Config, runner: Runner) -> dict[str, Any]:
+    options = job.options
+    model = runner.model.module if hasattr(runner.model, "module") else runner.model
+    train, test = runner.train_dataloader.dataset, runner.val_loop.dataloader.dataset
+    seconds = runner.message_hub.log_scalars["train/time"].data[0]
+    batch = config.train_dataloader.batch_size * world_size()
+    receipt = runner.message_hub.runtime_info.get(RECEIPT)
+    if receipt is not None and job.source is not None:
+        receipt = {**receipt, "source": dataclasses.asdict(job.source)}
+    return {
+        "stage": stage.name,
+        "identity": options.identity,
+        "config": options.config,
+        "backbone": job.spec,
+        "recipe": options.recipe,
+        "tricks": list(options.tricks),
+        "budget": options.budget,
+        "seed": options.seed,
+        "protocol": stage.protocol(config),
+        "data": {
+            "classes": len(train.metainfo["classes"]),
+            "train_images_total": train.total,
+            "train_images_used": train.length,
+            "test_images_total": test.total,
+            "test_images_used": test.length,
+            "notes": list(getattr(train, "notes", [])),
+        },
+        "model": {
+            "backbone_parameters": backbones.count_parameters(model.backbone),
+            "parameters": backbones.count_parameters(model),
+        },
+        "checkpoint": receipt,
+        "precision": {"dtype": job.precision.dtype, "reason": job.precision.reason},
+        "train_images_per_second": round(batch / float(seconds.mean()), 2),
+    }
+
+
+__all__ = ["Job", "Stage", "main", "prepare", "run", "user_error"]

@@ -1,0 +1,59 @@
+"""What a detector and a segmentor take over from the backbone: its widths, strides and normalisation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmengine.config import ConfigDict
+
+import backbones
+from backbones import Feature
+from engine.stage import Job
+
+# ImageNet's statistics (paper §2.1), for a backbone that starts from random weights.
+DEFAULT_NORMALISATION = ConfigDict(
+    mean=[123.68, 116.779, 103.939], std=[58.393, 57.12, 57.375], bgr_to_rgb=True
+)
+
+
+def features(spec: str, output_stride: int, out_indices: tuple[int, ...]) -> list[Feature]:
+    """The declared features of a backbone, without making its weights."""
+    with torch.device("meta"):
+        info = backbones.create(spec, output_stride=output_stride).feature_info
+    return [info[i] for i in out_indices]
+
+
+def wire_backbone(job: Job, backbone: ConfigDict) -> list[Feature]:
+    """Set the spec, and let a backbone with random weights train whole.
+
+    Frozen random filters and frozen random statistics would make the control row look worse than it is.
+
+    Returns:
+        The features that the neck and the heads will get.
+    """
+    backbone.spec = job.spec
+    if not job.pretrained:
+        backbone.frozen_stages = -1
+        backbone.norm_eval = False
+    indices = tuple(backbone.get("out_indices", (0, 1, 2, 3)))
+    return features(job.spec, backbone.get("output_stride", 32), indices)
+
+
+def normalisation(job: Job) -> dict[str, Any]:
+    """Mean, standard deviation (scale 0..255) and channel order that the weights were trained with."""
+    if job.source is None:
+        return dict(DEFAULT_NORMALISATION)
+    return dict(
+        mean=list(job.source.mean),
+        std=list(job.source.std),
+        bgr_to_rgb=job.source.channel_order == "RGB",
+    )
+
+
+def batch_norm_policy(backbone: Any) -> str:
+    """The backbone's batch norm and frozen stages in words, for the protocol."""
+    statistics = "frozen statistics" if backbone.get("norm_eval") else "trained"
+    frozen = backbone.get("frozen_stages", -1)
+    stages = "no frozen stages" if frozen < 0 else f"stem and {frozen} stage(s) frozen"
+    return f"batch norm {statistics}, {stages}"

@@ -1,0 +1,82 @@
+"""From a delta on mmseg's config to the Runner config: data, classes, widths, normalisation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+from engine import config as configs
+from engine.pictures import colour
+from engine.stage import Job
+from engine.transfer import normalisation, wire_backbone
+from seg.layout import Layout, read_layout
+
+CONFIGS = Path(__file__).parent / "configs"
+OWN_KEYS = frozenset({"image_scale", "resize_range", "crop_size"})
+
+
+def assemble(job: Job) -> Config:
+    """The Runner config of the segmentation stage."""
+    options = job.options
+    file = configs.find(CONFIGS, options.config, "config")
+    configs.check_file_keys(file, sorted(configs.runner_keys() | OWN_KEYS))
+    config = configs.load(CONFIGS, options.config, options.tricks, options.overrides)
+    layout = read_layout(options.data)
+    _wire_data(config, layout)
+    _wire_model(config, job, len(layout.classes))
+    return config
+
+
+def _wire_model(config: Config, job: Job, num_classes: int) -> None:
+    model = config.model
+    found = wire_backbone(job, model.backbone)
+    for head in (model.decode_head, model.get("auxiliary_head")):
+        if head is not None:
+            head.in_channels = found[head.in_index].channels
+            head.num_classes = num_classes
+    model.data_preprocessor.update(normalisation(job))
+
+
+def _wire_data(config: Config, layout: Layout) -> None:
+    sizes = {
+        "RandomResize": dict(
+            scale=tuple(config["image_scale"]), ratio_range=tuple(config.pop("resize_range"))
+        ),
+        "Resize": dict(scale=tuple(config.pop("image_scale"))),
+        "RandomCrop": dict(crop_size=tuple(config["crop_size"])),
+    }
+    config.model.data_preprocessor.size = tuple(config.pop("crop_size"))
+    splits = (
+        (config.train_dataloader, "training", layout.train_suffix),
+        (config.val_dataloader, "validation", layout.test_suffix),
+    )
+    for loader, split, suffix in splits:
+        pipeline = [
+            step
+            for original in loader.dataset.pipeline
+            for step in _transforms(original, sizes, len(layout.classes))
+        ]
+        loader.dataset = ConfigDict(
+            type="BaseSegDataset",
+            data_root=str(layout.root),
+            data_prefix=dict(img_path=f"images/{split}", seg_map_path=f"annotations/{split}"),
+            img_suffix=suffix,
+            seg_map_suffix=".png",
+            reduce_zero_label=True,
+            metainfo=dict(
+                classes=layout.classes, palette=[colour(i) for i in range(len(layout.classes))]
+            ),
+            pipeline=pipeline,
+        )
+
+
+def _transforms(
+    step: dict[str, Any], sizes: dict[str, dict[str, Any]], num_classes: int
+) -> list[dict[str, Any]]:
+    if step["type"] == "LoadImageFromFile":
+        return [dict(type="LoadImage")]
+    if step["type"] == "LoadAnnotations":
+        return [step, dict(type="CheckLabels", num_classes=num_classes)]
+    return [{**step, **sizes.get(step["type"], {})}]

@@ -1,0 +1,35 @@
+"""``python -m backbones``."""
+
+import json
+
+import backbones
+from backbones.__main__ import main
+
+
+def test_table_lists_every_name(capsys):
+    assert main([]) == 0
+    output = capsys.readouterr().out
+    for name in backbones.names():
+        assert f"\n{name} " in output
+    assert "-wN: base width N instead of 64" in output
+
+
+def test_describe_as_json(capsys):
+    assert main(["describe", "resnet10_d-w32", "--output-stride", "8", "--json"]) == 0
+    described = json.loads(capsys.readouterr().out)
+    network = backbones.create("resnet10_d-w32", output_stride=8)
+    assert described["parameters"] == backbones.count_parameters(network)
+    assert described["multiply_adds_at_224"] == backbones.multiply_adds(network, (224, 224))
+    assert described["features"] == [f._asdict() for f in network.feature_info]
+
+
+def test_describe_as_text(capsys):
+    assert main(["describe", "resnet18"]) == 0
+    assert "layer4          512      32" in capsys.readouterr().out
+
+
+def test_users_mistake_ends_with_2_and_one_sentence(capsys):
+    assert main(["describe", "resnet51"]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: unknown backbone 'resnet51'; did you mean 'resnet50'")
+    assert captured.out == ""

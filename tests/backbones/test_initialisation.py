@@ -1,0 +1,80 @@
+"""The weights that a network starts with."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+import backbones
+from backbones import UserError
+
+
+def _convolutions(network):
+    return [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+
+
+def test_create_draws_xavier_uniform():
+    torch.manual_seed(0)
+    network = backbones.create("resnet18_d")
+    for convolution in _convolutions(network):
+        area = math.prod(convolution.kernel_size)
+        bound = math.sqrt(6 / (area * (convolution.in_channels + convolution.out_channels)))
+        weight = convolution.weight.detach()
+        assert weight.abs().max() <= bound
+        # A uniform law on [-a, a] has the deviation a / √3, and its sample nearly reaches a.
+        assert weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.1)
+        assert weight.abs().max() > 0.95 * bound
+    for norm in (m for m in network.modules() if isinstance(m, nn.BatchNorm2d)):
+        assert torch.equal(norm.weight, torch.ones_like(norm.weight))
+        assert torch.equal(norm.bias, torch.zeros_like(norm.bias))
+
+
+def test_seed_decides_the_weights():
+    networks = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        networks.append(backbones.create("resnet10-w8").conv1.weight)
+    assert torch.equal(networks[0], networks[1])
+    assert not torch.equal(networks[0], networks[2])
+
+
+def test_kaiming_normal():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(64, 128, 3), nn.Linear(256, 512))
+    backbones.initialise(network, "kaiming_normal")
+    assert network[0].weight.std().item() == pytest.approx(math.sqrt(2 / (128 * 9)), rel=0.05)
+    assert network[1].weight.std().item() == pytest.approx(math.sqrt(2 / 512), rel=0.05)
+    assert not network[0].bias.any()
+    assert not network[1].bias.any()
+
+
+def test_unknown_scheme():
+    with pytest.raises(UserError, match=r"unknown initialisation 'xavier'; did you mean 'xavier_"):
+        backbones.initialise(nn.Conv2d(1, 1, 1), "xavier")
+
+
+@pytest.mark.parametrize(
+    ("spec", "blocks", "last"), [("resnet18-w8", 8, 2), ("resnet50-w8", 16, 3)]
+)
+def test_zero_gamma_acts_on_the_last_norm_of_each_block(spec, blocks, last):
+    network = backbones.create(spec)
+    assert backbones.zero_gamma(network) == blocks
+    zeroed = {
+        name
+        for name, module in network.named_modules()
+        if isinstance(module, nn.BatchNorm2d) and not module.weight.any()
+    }
+    assert len(zeroed) == blocks
+    assert all(name.endswith(f".bn{last}") for name in zeroed)
+
+
+def test_zero_gamma_makes_blocks_identities():
+    network = backbones.create("resnet18_d-w8").eval()
+    backbones.zero_gamma(network)
+    x = torch.randn(2, 8, 16, 16).relu()
+    assert torch.equal(network.layer1(x), x)
+
+
+def test_zero_gamma_tells_where_it_has_nothing_to_do():
+    assert backbones.zero_gamma(nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))) == 0
