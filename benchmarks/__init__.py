@@ -1,1 +1,1 @@
-"""The harness: suites, plan, run, datasets and reports. It drives the stages by command line and files."""
+"""The harness: it drives the stages by command line and files, and makes the table."""

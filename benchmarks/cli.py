@@ -46,8 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The words after `python -m benchmarks`; None takes those of the process.
 
     Returns:
-        The exit status: 0; 1 where a cell failed; 2 for a user's mistake, wrong data among them; 130
-        where the run was interrupted.
+        The exit status: 0; 1 where a cell failed; 2 for a user's mistake, wrong data among them;
+        130 where the run was interrupted.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     _restore_signals()
@@ -71,8 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         place = f" while writing {error.filename}" if error.filename else ""
         print(
-            f"error: The disk is full{place}. Free some space and run the same command again: finished "
-            "cells are kept, the others go on from their last checkpoint.",
+            f"error: The disk is full{place}. Free some space and run the same command again: "
+            "finished cells are kept, the others go on from their last checkpoint.",
             file=sys.stderr,
         )
         return 2
@@ -103,7 +103,7 @@ def _build() -> tuple[_Parser, dict[str, _Parser]]:
     """Returns the parser and those of the commands by name."""
     parser = _Parser(
         prog="python -m benchmarks",
-        description="Trains backbones, hands them to a detector and a segmentor, and prints one table.",
+        description="Trains backbones, hands them to a detector and a segmentor, prints a table.",
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

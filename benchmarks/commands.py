@@ -241,8 +241,8 @@ def _summarise(
     if setup is not None:
         times = f"Set-up: {setup} s. {times}"
     console.print(
-        f"{times} Cells: {counts[COMPLETED]} run, {counts[CACHED]} cached, {counts[FAILED]} failed, "
-        f"{counts[SKIPPED]} skipped"
+        f"{times} Cells: {counts[COMPLETED]} run, {counts[CACHED]} cached, {counts[FAILED]} "
+        f"failed, {counts[SKIPPED]} skipped"
         + (f"; {len(plan.unavailable)} rows not available." if plan.unavailable else "."),
         soft_wrap=True,
     )
@@ -260,8 +260,8 @@ def _summarise(
 def _tell_how_to_go_on(console: Console, runner: Runner, plan: Plan) -> None:
     done = sum(o.status in (CACHED, COMPLETED) for o in runner.outcomes.values())
     console.print(
-        f"Interrupted: {done} of {len(plan.cells)} cells are done and kept. Run the same command again to "
-        "go on; cells that were running resume from their last checkpoint.",
+        f"Interrupted: {done} of {len(plan.cells)} cells are done and kept. Run the same command "
+        "again to go on; cells that were running resume from their last checkpoint.",
         soft_wrap=True,
     )
 

@@ -1,8 +1,8 @@
 """The report's figures, as SVG for inlining in HTML.
 
-Each row keeps one colour and one marker in all figures; rows without pretraining are grey, so that the
-control reads as a reference and not as a contender. Colours are CSS variables with fallbacks: the page
-switches them between light and dark. Text stays text, in the page's own font.
+Each row keeps one colour and one marker in all figures; rows without pretraining are grey, so that
+the control reads as a reference and not as a contender. Colours are CSS variables with fallbacks:
+the page switches them between light and dark. Text stays text, in the page's own font.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -31,7 +32,7 @@ VARIABLES = {
     **{colour: f"--series-{index}" for index, colour in enumerate(PALETTE)},
     CONTROL: "--control", INK: "--ink", MUTED: "--muted", GRID: "--line", SURFACE: "--surface",
 }  # fmt: skip
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "DejaVu Sans",
     "font.size": 9.0,
@@ -85,7 +86,7 @@ def row_styles(rows: Sequence[Row]) -> dict[str, RowStyle]:
         if row.pretrain:
             cycle, index = divmod(used, len(PALETTE))
             dashes = ("-", "--", ":")[cycle % 3]
-            # The markers turn with each cycle, so that a scatter plot, which has no dashes, differs too.
+            # The markers turn with each cycle: a scatter plot has no dashes to differ by.
             marker, glyph = MARKERS[(index + cycle) % len(MARKERS)]
             styles[row.name] = RowStyle(PALETTE[index], marker, glyph, dashes)
             used += 1
@@ -119,9 +120,8 @@ def _inline(svg: str, name: str) -> str:
     svg = re.sub(r"(font: (?:\w+ )?[\d.]+px) [^;\"]+", r"\1 system-ui, sans-serif", svg)
     for colour, variable in VARIABLES.items():
         svg = svg.replace(colour, f"var({variable}, {colour})")
-    return re.sub(
-        r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r' height="[\d.]+pt"', "", svg, 1), 1
-    )
+    # The view box alone gives the shape; the page gives the size.
+    return re.sub(r' (?:width|height)="[\d.]+pt"', "", svg, count=2)
 
 
 def draw_curves(run: Run, stage: str, quantity: str) -> str | None:

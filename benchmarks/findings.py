@@ -18,8 +18,8 @@ class Finding:
     """One sentence.
 
     Attributes:
-        kind: `shown` (the interval of the difference excludes zero), `open` (these seeds cannot tell) or
-            `note`.
+        kind: `shown` (the interval of the difference excludes zero), `open` (these seeds cannot
+            tell) or `note`.
         text: The sentence.
     """
 
@@ -30,8 +30,8 @@ class Finding:
 def find_findings(run: Run, table: Table) -> tuple[Finding, ...]:
     """State what a run shows about pretraining and about tricks.
 
-    A difference counts as shown where Welch's 95% interval of the difference of the two means excludes
-    zero. With one seed nothing is compared.
+    A difference counts as shown where Welch's 95% interval of the difference of the two means
+    excludes zero. With one seed nothing is compared.
 
     Args:
         run: A run folder as read.
@@ -44,8 +44,9 @@ def find_findings(run: Run, table: Table) -> tuple[Finding, ...]:
         return (Finding("note", "A smoke run shows that the chain runs; it compares nothing."),)
     if len(run.seeds) < 2:
         text = (
-            "One seed was run. The difference between two seeds of one row is unknown, so no difference "
-            "between two rows can be told from chance; run at least three seeds to compare rows."
+            "One seed was run. The difference between two seeds of one row is unknown, so no "
+            "difference between two rows can be told from chance; run at least three seeds to "
+            "compare rows."
         )
         return (Finding("note", text),)
     controls = [row for row in table.rows if not row.row.pretrain]
@@ -60,9 +61,9 @@ def find_findings(run: Run, table: Table) -> tuple[Finding, ...]:
     found += _rank_findings(pretrained)
     if any(finding.kind != "note" for finding in found):
         text = (
-            "Differences are in percentage points, each with its 95% interval (Welch). “More than the "
-            "spread over seeds” means that the interval excludes zero. The intervals are not corrected "
-            "for the number of comparisons."
+            "Differences are in percentage points, each with its 95% interval (Welch). “More than "
+            "the spread over seeds” means that the interval excludes zero. The intervals are not "
+            "corrected for the number of comparisons."
         )
         found.append(Finding("note", text))
     return tuple(found)
@@ -151,8 +152,8 @@ def _rank_findings(rows: list[TableRow]) -> Iterator[Finding]:
         correlation = rank_correlation(*zip(*pairs, strict=True))
         if not math.isnan(correlation):
             text = (
-                f"The order of {len(pairs)} pretrained rows by top-1 and their order by {column.label} "
-                f"have Spearman's rank correlation {_signed(correlation)} (of the means; the spread over "
-                "seeds is not accounted for)."
+                f"The order of {len(pairs)} pretrained rows by top-1 and their order by "
+                f"{column.label} have Spearman's rank correlation {_signed(correlation)} (of the "
+                "means; the spread over seeds is not accounted for)."
             )
             yield Finding("note", text)

@@ -1,8 +1,8 @@
 """Runs one command, and ends it with all that it started when the harness is gone.
 
-The harness starts this file as the leader of a process group of its own and holds the other end of its
-standard input. However the harness ends, killed outright included, the kernel closes that end, and the
-group is killed: no stage and no loader process goes on training for nobody.
+The harness starts this file as the leader of a process group of its own and holds the other end of
+its standard input. However the harness ends, killed outright included, the kernel closes that end,
+and the group is killed: no stage and no loader process goes on training for nobody.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The identity of a cell: a hash of everything that decides its numbers.
 
-A finished cell is taken over only where its identity equals the planned one. What went into the hash is
-stored beside the result, so that a difference can be named.
+A finished cell is taken over only where its identity equals the planned one. What went into the
+hash is stored beside the result, so that a difference can be named.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def identity_of(components: Mapping[str, Any]) -> str:
 def recipe_components(
     recipe: str | None, tricks: tuple[str, ...], root: Path
 ) -> dict[str, str | None]:
-    """Returns the digests of a recipe, of the tricks that it names itself, and of the row's tricks."""
+    """Returns the digests of a recipe, of the tricks that it names, and of the row's tricks."""
     digests: dict[str, str | None] = {}
     if recipe is not None:
         path = root / RECIPES / f"{recipe}.py"
@@ -75,8 +75,8 @@ def config_chain(path: Path, root: Path) -> Mapping[str, str | None]:
         root: The repository; keys are relative to it.
 
     Returns:
-        Digest by path. A base inside a package (`mmdet::…`) has None, because the package's version,
-        which is part of the identity too, decides what it holds.
+        Digest by path. A base inside a package (`mmdet::…`) has None, because the package's
+        version, which is part of the identity too, decides what it holds.
 
     Raises:
         UserError: A config of the chain does not exist or does not parse.
@@ -113,8 +113,8 @@ def code_digest(folder: Path) -> str:
 def source_digest(path: Path) -> str:
     """Returns the digest of what a Python file does: comments, layout and docstrings do not count.
 
-    The tree is turned back into text, because that text, unlike a dump of the tree, is the same under
-    all versions of Python that are supported.
+    The tree is turned back into text, because that text, unlike a dump of the tree, is the same
+    under all versions of Python that are supported.
 
     Raises:
         UserError: The file does not exist or does not parse.
@@ -200,8 +200,8 @@ def _literal(path: Path, name: str, default: Any) -> Any:
                 return ast.literal_eval(statement.value)
             except ValueError as error:
                 raise UserError(
-                    f"{path}, line {statement.lineno}: `{name}` must be written out as plain strings, "
-                    "so that the files it names can be part of a cell's identity."
+                    f"{path}, line {statement.lineno}: `{name}` must be written out as plain "
+                    "strings, so that the files it names can be part of a cell's identity."
                 ) from error
     return default
 

@@ -1,7 +1,7 @@
 """Checks across the cells of a run: do its numbers belong in one table?
 
-A single result can be sound and the table still wrong: two protocols in one column, a pretrained row
-whose detector started from random weights. Such findings do not hide numbers; they stand above them.
+A single result can be sound and the table still wrong: two protocols in one column, a pretrained
+row whose detector started from random weights. Such findings hide no number; they stand above it.
 """
 
 from __future__ import annotations

@@ -16,7 +16,8 @@ SPECIAL = {
 }  # fmt: skip
 PAPER_BIBTEX = """@inproceedings{he2019bag,
   title     = {Bag of Tricks for Image Classification with Convolutional Neural Networks},
-  author    = {He, Tong and Zhang, Zhi and Zhang, Hang and Zhang, Zhongyue and Xie, Junyuan and Li, Mu},
+  author    = {He, Tong and Zhang, Zhi and Zhang, Hang and Zhang, Zhongyue and Xie, Junyuan
+               and Li, Mu},
   booktitle = {IEEE/CVF Conference on Computer Vision and Pattern Recognition (CVPR)},
   pages     = {558--567},
   year      = {2019},
@@ -53,10 +54,13 @@ def format_bibtex(run: Run) -> str:
     )
     seeds = ", ".join(map(str, run.seeds))
     budget = "" if run.budget == "full" else f", {run.budget} budget"
+    note = (
+        f"Suite {escape_latex(run.suite)}, commit {' '.join(commits)}{dirty}, seeds {seeds}{budget}"
+    )
     own = f"""@misc{{{key},
   title = {{TrickBench: {escape_latex(run.title)}}},
   howpublished = {{Software and results}},
-  note  = {{Suite {escape_latex(run.suite)}, commit {" ".join(commits)}{dirty}, seeds {seeds}{budget}}}
+  note  = {{{note}}}
 }}"""
     return f"{PAPER_BIBTEX}\n\n{own}\n"
 
@@ -74,6 +78,7 @@ def format_latex(run: Run) -> str:
     comment = "% Needs \\usepackage{booktabs}. How to cite:\n"
     comment += "".join(f"% {line}".rstrip() + "\n" for line in format_bibtex(run).splitlines())
     groups, titles = _headings(table)
+    float_name = "table*" if table.references else "table"  # nine columns need both of a page
     body = [
         " & ".join(
             [
@@ -87,8 +92,11 @@ def format_latex(run: Run) -> str:
         for row in table.rows
     ]
     lines = [
-        r"\begin{table}[t]",
-        r"  \centering\small",
+        rf"\begin{{{float_name}}}[t]",
+        # The published columns need the room that smaller type and narrower gaps make.
+        r"  \centering\footnotesize\setlength{\tabcolsep}{3pt}"
+        if table.references
+        else r"  \centering\small",
         rf"  \caption{{{_caption(table)}}}",
         rf"  \label{{tab:trickbench-{''.join(s for s in run.suite if s.isalnum() or s == '-')}}}",
         rf"  \begin{{tabular}}{{l{'r' * (len(COLUMNS) + 1 + len(table.references))}}}",
@@ -99,13 +107,13 @@ def format_latex(run: Run) -> str:
         *(f"    {line}" for line in body),
         r"    \bottomrule",
         r"  \end{tabular}",
-        r"\end{table}",
+        rf"\end{{{float_name}}}",
     ]
     return comment + "\n".join(lines) + "\n"
 
 
 def _headings(table: Table) -> tuple[list[str], str]:
-    """Return the line that groups the published columns, if there are any, and the line of titles."""
+    """Return the lines that group the published columns, if there are any, and the titles."""
     titles = ["row", *(rf"{escape_latex(column.label)} $\uparrow$" for column in COLUMNS), "M"]
     titles += [escape_latex(column.label) for column in table.references]
     line = " & ".join(titles) + r" \\"
@@ -121,9 +129,9 @@ def _latex_cell(cell: TableCell) -> str:
     mean = escape_latex(cell.mean)
     parts = [rf"\textbf{{{mean}}}" if cell.best else mean]
     if cell.interval:
-        parts.append(rf"{{\scriptsize$\pm\,${cell.interval}}}")
+        parts.append(rf"{{\scriptsize$\pm${cell.interval}}}")
     if cell.shortfall:
-        parts.append(rf"{{\scriptsize({escape_latex(cell.shortfall)})}}")
+        parts.append(rf"{{\scriptsize({escape_latex(cell.shortfall.replace(' of ', '/'))})}}")
     return " ".join(parts)
 
 

@@ -35,8 +35,8 @@ class Slots:
 def choose_slots(jobs: int | None) -> Slots:
     """Decides how many cells run at a time.
 
-    The numbers depend on the machine only, never on how many cells are left: a cell that is resumed gets
-    as many threads as it was started with, and so sums floats in the same order.
+    The numbers depend on the machine only, never on how many cells are left: a cell that is resumed
+    gets as many threads as it was started with, and so sums floats in the same order.
 
     Args:
         jobs: The user's wish; None for a number that suits the machine.

@@ -204,13 +204,10 @@ def make_plan(
     plan = Plan(suite, selection, root, run_dir, unavailable, parameters or {})
     plan.cells = list(_lay_out(plan, data))
     if not plan.cells:
+        reasons = [f"{name}: {why}" for name, why in unavailable.items()] or ["no cell is left"]
         raise UserError(
-            "There is nothing to run: "
-            + (
-                "; ".join(f"{name}: {why}" for name, why in unavailable.items())
-                or "no cell is left"
-            )
-            + ". Rows without pretraining have no classification stage; choose other rows or stages."
+            f"There is nothing to run: {'; '.join(reasons)}. Choose other rows or stages; rows "
+            "without pretraining have no classification stage."
         )
     for cell in plan.cells:
         plan.decide(cell)

@@ -1,7 +1,7 @@
 """Checks before anything is trained: names, backbones, data.
 
-A wrong name stops the command, because it is the command's or the suite's mistake. Wrong data only stop
-the cells that need them.
+A wrong name stops the command, because it is the command's or the suite's mistake. Wrong data only
+stop the cells that need them.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.datasets import miniworld
-from benchmarks.datasets.verify import fingerprint, verify
+from benchmarks.datasets.fingerprint import fingerprint
+from benchmarks.datasets.verify import verify
 from benchmarks.errors import UserError, unknown
 from benchmarks.identity import RECIPES, STAGE_FOLDERS, TRICKS, code_digest, package_versions
 from benchmarks.machine import cpu_cores
 from benchmarks.run_folder import read_json, write_json
 from benchmarks.suite import Dataset, Suite
 
-# Above, only headers are read before a run: decoding ImageNet takes longer than a person would wait.
+# Above, only headers are read before a run: decoding ImageNet takes longer than a person would
+# wait.
 MOST_IMAGES_TO_DECODE = 50_000
 
 Describe = Callable[[str], Mapping[str, Any]]
@@ -181,6 +183,6 @@ def _world(dataset: Dataset) -> Path:
         if folder.name == dataset.generate:
             return folder
     raise UserError(
-        f"The data set {dataset.path} is to be generated as {dataset.generate!r}, but lies in no folder of "
-        f"that name. A path such as data/miniworld/{dataset.generate}/cls does."
+        f"The data set {dataset.path} is to be generated as {dataset.generate!r}, but lies in no "
+        f"folder of that name. A path such as data/miniworld/{dataset.generate}/cls does."
     )

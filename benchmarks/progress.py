@@ -1,4 +1,4 @@
-"""What a run shows: a live line for each running cell, or plain lines where there is no terminal."""
+"""What a run shows: a live line for each running cell, or plain lines without a terminal."""
 
 from __future__ import annotations
 

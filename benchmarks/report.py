@@ -89,7 +89,8 @@ def _facts(run: Run, table: Table) -> str:
         f"<li><span>{escape(what)}</span> <b>{escape(value)}</b></li>"
         for what, value in facts.items()
     )
-    banners = [f"<b>{run.budget.capitalize()}.</b> {escape(table.banner)}"] if table.banner else []
+    what, _, consequence = table.banner.partition(":")
+    banners = [f"<b>{escape(what)}:</b>{escape(consequence)}"] if table.banner else []
     banners += [f"<b>Check.</b> {escape(warning)}" for warning in table.warnings]
     shown = "".join(f'<p class="banner">{banner}</p>' for banner in banners)
     return f'<ul class="facts">{items}</ul>{shown}'

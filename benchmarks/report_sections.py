@@ -164,14 +164,12 @@ def _left_out(table: Table, target: MetricColumn) -> str:
 
 def curves_section(run: Run) -> str:
     """Learning curves of every stage."""
+    spread = "mean over seeds; thin: single seeds" if len(run.seeds) > 1 else "one seed"
     parts = []
     for stage, label in STAGE_LABELS.items():
         panels = _panels(
-            (title, caption, draw_curves(run, stage, quantity))
-            for title, caption, quantity in (
-                ("Training loss", "mean over seeds; thin: single seeds", "loss"),
-                ("Validation", "mean over seeds; thin: single seeds", "metric"),
-            )
+            (title, spread, draw_curves(run, stage, quantity))
+            for title, quantity in (("Training loss", "loss"), ("Validation", "metric"))
         )
         parts += [f"<h3>{label.capitalize()}</h3>{panels}"] if panels else []
     return section("Learning curves", _key(run) + "".join(parts) if parts else "")
@@ -227,8 +225,9 @@ def receipts_section(run: Run) -> str:
     if not rows:
         return ""
     intro = (
-        '<p class="quiet">Backbone tensors of the built model that equal the checkpoint file, compared '
-        "after building. Detection and segmentation of a row and seed load the same file.</p>"
+        '<p class="quiet">Backbone tensors of the built model that equal the checkpoint file, '
+        "compared after building. Detection and segmentation of a row and seed load the same "
+        "file.</p>"
     )
     titles = ("row", "stage", "seed", "checkpoint sha256", "tensors equal", "its top-1")
     return section("Transfer receipts", intro + plain_table(titles, rows, left=4))

@@ -167,8 +167,8 @@ def read_result(path: Path) -> Result:
     if version != SCHEMA_VERSION:
         raise UserError(
             f"{path} has schema_version {version}; this version reads {SCHEMA_VERSION}. "
-            "Read it with the version that wrote it, or upgrade (`pip install --upgrade trickbench`). "
-            f"{RUN_AGAIN}"
+            "Read it with the version that wrote it, or upgrade (`pip install --upgrade "
+            f"trickbench`). {RUN_AGAIN}"
         )
     status, stage = document.get("status", str), document.get("stage", str)
     budget = document.get("budget", str)

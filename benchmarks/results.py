@@ -17,10 +17,10 @@ from typing import Any
 from benchmarks.errors import UserError
 from benchmarks.result_file import (
     BUDGETS,
+    RUN_AGAIN,
     STAGES,
     Document,
     Metric,
-    RUN_AGAIN,
     Receipt,
     Result,
     open_document,
@@ -44,6 +44,7 @@ __all__ = [
 
 MAIN_METRIC = {"cls": "top1", "det": "map", "seg": "miou"}
 PLAN_VERSION = 1
+REPLACED = "`python -m benchmarks run` replaces it"
 PLAN_AGAIN = "Start `python -m benchmarks run` again: it plans anew and keeps finished cells."
 
 
@@ -190,8 +191,8 @@ def _read_row(entry: Document) -> Row:
 def _read_cell(entry: Document, run_dir: Path, budget: str) -> Cell:
     """Read one cell of the plan and find its state.
 
-    A result that is the plan's wins over a `failure.json` left by an earlier attempt; a failure wins
-    over a result that is not the plan's.
+    A result that is the plan's wins over a `failure.json` left by an earlier attempt; a failure
+    wins over a result that is not the plan's.
     """
     folder = run_dir / entry.get("path", str)
     identity = entry.get("identity", str, type(None))
@@ -233,9 +234,9 @@ def _why_stale(cell: Cell, result: Result, budget: str) -> str | None:
         UserError: The result claims to be the plan's and contradicts it.
     """
     if cell.identity is None and result.budget != budget:
-        return f"a result of budget '{result.budget}' lies here; `python -m benchmarks run` replaces it"
+        return f"a result of budget '{result.budget}' lies here; {REPLACED}"
     if cell.identity is not None and result.identity != cell.identity:
-        return "a result of other settings lies here; `python -m benchmarks run` replaces it"
+        return f"a result of other settings lies here; {REPLACED}"
     if (result.stage, result.seed) != (cell.stage, cell.seed):
         raise UserError(
             f"{result.path} is of stage {result.stage}, seed {result.seed}; the plan has stage "
@@ -243,8 +244,8 @@ def _why_stale(cell: Cell, result: Result, budget: str) -> str | None:
         )
     if result.budget != budget:
         raise UserError(
-            f"{result.path} was made with budget '{result.budget}', the plan has '{budget}', and rows "
-            f"of different budgets never share a table. {RUN_AGAIN}"
+            f"{result.path} was made with budget '{result.budget}', the plan has '{budget}', and "
+            f"rows of different budgets never share a table. {RUN_AGAIN}"
         )
     return None
 
@@ -253,8 +254,8 @@ def _mark_orphans(cells: tuple[Cell, ...], rows: set[str], plan: Document) -> tu
     """Mark as stale each result whose classifier is not the plan's.
 
     The plan cannot know the identity of a detection or segmentation cell before its classifier
-    exists. So where that identity is null and the planned classifier is not completed, a result there
-    was made from other weights.
+    exists. So where that identity is null and the planned classifier is not completed, a result
+    there was made from other weights.
     """
     states = {(cell.row, cell.seed): cell.state for cell in cells if cell.stage == "cls"}
     marked = []

@@ -107,7 +107,8 @@ class Runner:
         """Runs all cells that are not done.
 
         Returns:
-            What became of each cell, in the order of the plan; with `fail_fast`, of those that ended.
+            What became of each cell, in the order of the plan; with `fail_fast`, of those that
+            ended.
 
         Raises:
             Interrupted: Ctrl-C or SIGTERM. The stages have ended by then.
@@ -217,21 +218,21 @@ class Runner:
 
     def _finish(self, cell: Cell, process: StageProcess, status: int) -> None:
         folder = self._plan.folder(cell)
-        result = read_json(folder / "result.json") if status == 0 else None
+        result = read_json(folder / "result.json")
         took = format_seconds(process.seconds)
         if result is None or result.get("status") != "completed":
-            tail = process.tail()
-            message = failure_message(status, tail)
-            write_failure(folder, status, message, tail)
-            self._end(cell, FAILED, message, f"failed after {took}: {message}")
+            message = failure_message(status, process.tail())
         elif result.get("identity") != cell.identity:
             message = "the stage wrote a result.json of another identity than it was given"
-            write_failure(folder, status, message, process.tail())
-            self._end(cell, FAILED, message, f"failed after {took}: {message}")
         else:
+            # The result is written last, so that it counts whatever happened on the way out.
+            late = f" (exit status {status} after its result)" if status else ""
             cell.state = CACHED
-            self._timings.record(cell, self._plan.selection.budget, result)
-            self._end(cell, COMPLETED, "", f"done in {took}{_headline(result)}")
+            self._timings.record(cell, self._plan.selection.budget, result, process.seconds)
+            self._end(cell, COMPLETED, "", f"done in {took}{_headline(result)}{late}")
+            return
+        write_failure(folder, status, message, process.tail())
+        self._end(cell, FAILED, message, f"failed after {took}: {message}")
 
     def _end_cached(self, cell: Cell) -> None:
         (self._plan.folder(cell) / "failure.json").unlink(missing_ok=True)
@@ -258,8 +259,8 @@ def failure_message(status: int, tail: Sequence[str]) -> str:
         return "the stage ended without a complete result.json"
     if status == 128 + signal.SIGKILL:
         return (
-            "the stage was killed (signal 9). If nobody did so, memory ran out: use --jobs 1, or a smaller "
-            "batch with --set"
+            "the stage was killed (signal 9). If nobody did so, memory ran out: use --jobs 1, or a "
+            "smaller batch with --set"
         )
     if status > 128:
         return f"the stage was ended by signal {status - 128}"

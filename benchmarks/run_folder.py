@@ -51,8 +51,8 @@ def locked(folder: Path) -> Iterator[None]:
             owner = file.read().strip()
             process = f" (process {owner})" if owner else ""
             raise UserError(
-                f"Another run{process} is working in {folder}. Wait until it has ended, or give this one "
-                "another folder with --run-dir."
+                f"Another run{process} is working in {folder}. Wait until it has ended, or give "
+                "this one another folder with --run-dir."
             ) from error
         file.truncate(0)
         file.write(str(os.getpid()))

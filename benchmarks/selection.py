@@ -83,7 +83,8 @@ def parse_override(text: str) -> tuple[str, str, Any]:
     stage, dot, key = target.partition(".")
     if not (equals and dot and key):
         raise UserError(
-            f"--set {text!r} cannot be read. Write STAGE.key=value, for example --set det.batch_size=2."
+            f"--set {text!r} cannot be read. Write STAGE.key=value, for example --set "
+            "det.batch_size=2."
         )
     if stage not in STAGES:
         raise unknown("stage", stage, STAGES)
@@ -98,8 +99,8 @@ def _select_rows(suite: Suite, selection: Selection, tricks: Sequence[str]) -> t
     for spec in selection.backbones:
         if any(row.name == safe_name(spec) for row in rows):
             raise UserError(
-                f"--backbone {spec} would add a row of the name {safe_name(spec)!r}, which the suite "
-                "has already."
+                f"--backbone {spec} would add a row of the name {safe_name(spec)!r}, which the "
+                "suite has already."
             )
         rows.append(_row_for_backbone(spec, suite.rows, tricks))
     if selection.rows is None:
@@ -112,13 +113,14 @@ def _select_rows(suite: Suite, selection: Selection, tricks: Sequence[str]) -> t
 
 
 def _row_for_backbone(spec: str, rows: Sequence[Row], tricks: Sequence[str]) -> Row:
-    """Makes the row of `--backbone SPEC`: pretrained like the last row that this version can run."""
+    """Makes the row of `--backbone SPEC`, pretrained like the last row that can be run."""
     pretrained = [row for row in rows if row.trains_classifier and not missing_tricks(row, tricks)]
     if not pretrained:
         raise UserError(
-            f"--backbone {spec} adds a row like the last one that is pretrained here, and the suite has "
-            "none. Write a suite file with the row instead; it needs two lines: "
-            f'base = "mini" and add_rows = [dict(name="mine", backbone={spec!r}, recipe="standard")].'
+            f"--backbone {spec} adds a row like the last one that is pretrained here, and the "
+            "suite has none. Write a suite file with the row instead; it needs two lines: "
+            f'base = "mini" and add_rows = [dict(name="mine", backbone={spec!r}, '
+            'recipe="standard")].'
         )
     model = pretrained[-1]
     note = f"added with --backbone; recipe and tricks as in {model.name}"

@@ -1,8 +1,9 @@
 """Finds or makes a Python that has all packages, and prints its path as the last line of output.
 
 It uses the active Python if that has what `pyproject.toml` asks for, else the virtual environment
-`.venv`, which it makes where it is missing, out of date, or left half done by an interrupted set-up.
-Only the standard library is needed, and any Python from 3.8 on can run it to be told what is amiss.
+`.venv`, which it makes where it is missing, out of date, or left half done by an interrupted
+set-up. Only the standard library is needed, and any Python from 3.8 on can run it to be told what
+is amiss.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ SUPPORTED = ((3, 10), (3, 11), (3, 12))
 STAMP = "trickbench-stamp.json"
 # A full mmcv, compiled operators included, does all that the light one does.
 STAND_INS = {"mmcv-lite": "mmcv"}
-# torchvision's operators are missing where it was built for another torch; nothing but trying tells.
+# A torchvision built for another torch lacks its operators; only trying tells.
 IMPORT_CHECK = (
     "import torch, torchvision.ops, timm, mmengine, mmcv, mmdet, mmseg, pycocotools, safetensors; "
     "torch.ops.torchvision.nms"
@@ -145,7 +146,7 @@ def find_python() -> Path:
     for name in names:
         path = shutil.which(name)
         version = _version_of(path) if path else None
-        if version in SUPPORTED:
+        if path and version in SUPPORTED:
             return Path(path)
         found.append(f"{name}: {'.'.join(map(str, version)) if version else 'not there'}")
     raise SetupError(
@@ -158,22 +159,23 @@ def find_python() -> Path:
 def install(root: Path, venv: Path, base: Path, test: bool) -> None:
     """Makes the virtual environment and installs the packages into it.
 
-    The stamp is written last. Where it is missing, an earlier set-up was cut short and what it left cannot
-    be trusted; where it is of other files, the packages are brought up to date in place.
+    The stamp is written last. Where it is missing, an earlier set-up was cut short and what it left
+    cannot be trusted; where it is of other files, the packages are brought up to date in place.
 
     Raises:
         SetupError: `venv` or `pip` failed.
     """
     stamp = _read_stamp(venv / STAMP)
     test = test or bool(stamp.get("test"))
-    (venv / STAMP).unlink() if stamp else None
+    if stamp:
+        (venv / STAMP).unlink()
     python = venv_python(venv)
     if not stamp or not python.exists():
         say(f"Making the virtual environment {venv} with {base}")
         _call(
             [str(base), "-m", "venv", "--clear", str(venv)],
-            f"{base} cannot make virtual environments. On Debian and Ubuntu install python3-venv, or name "
-            "another Python: PYTHON=/path/to/python3.12",
+            f"{base} cannot make virtual environments. On Debian and Ubuntu install python3-venv, "
+            "or name another Python: PYTHON=/path/to/python3.12",
         )
     say("Installing the packages; the first time takes some minutes and downloads about 3 GB")
     project = f"{root}[test]" if test else str(root)
@@ -181,8 +183,8 @@ def install(root: Path, venv: Path, base: Path, test: bool) -> None:
     pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--quiet"]
     _call(
         [*pip, "-c", constraints, "-e", project],
-        "pip could not install the packages; its own message stands above. The network is needed this "
-        "once, and about 8 GB of disk. Run the same command again: it starts anew.",
+        "pip could not install the packages; its own message stands above. The network is needed "
+        "this once, and about 8 GB of disk. Run the same command again: it starts anew.",
     )
     if test:
         # pyright fetches its own runtime when first called; the tests must not need the network.
@@ -234,7 +236,7 @@ def _call(command, failure: str) -> None:
 
 
 def _string_array(text: str, name: str) -> list[str]:
-    """Returns the strings of `name = […]`; `#` comments in it may stand anywhere but in a string."""
+    """Returns the strings of `name = […]`, which may hold comments."""
     opening = re.search(rf"^{re.escape(name)}\s*=\s*\[", text, re.MULTILINE)
     if opening is None:
         raise SetupError(f"pyproject.toml has no array {name!r}.")
@@ -266,7 +268,7 @@ def _satisfies(version: str, conditions) -> bool:
 
 def _release(version: str):
     """Returns the numbers of a version, six long; builds such as 2.11.0a0+cu130 count as 2.11.0."""
-    numbers = [int(part) for part in re.match(r"[0-9.]*", version).group().split(".") if part]
+    numbers = [int(part) for part in re.sub(r"[^0-9.].*", "", version).split(".") if part]
     return tuple((numbers + [0] * 6)[:6])
 
 
@@ -280,7 +282,7 @@ def _installed(name: str):
 
 
 def _version_of(python):
-    """Returns major and minor version; None where the command does not run, as an unset pyenv shim."""
+    """Returns major and minor version; None where it does not run, as an unset pyenv shim."""
     code = "import sys; print(*sys.version_info[:2])"
     try:
         answer = subprocess.run(

@@ -1,4 +1,4 @@
-"""A stage as a process: its output goes to a log, its progress to the screen, its end is certain."""
+"""A stage as a process: output to a log, progress to the screen, and a certain end."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ class StageProcess:
         self._on_progress = on_progress
         self._log_file = log.open("ab", buffering=0)
         self._process = subprocess.Popen(
-            # -I and -S: the guard needs the standard library only, and starts in no time without the rest.
+            # -I and -S: the guard needs the standard library only, and starts in no time without
+            # the rest.
             [sys.executable, "-I", "-S", str(_GUARD), *command],
             cwd=cwd,
             env={**os.environ, **environment},

@@ -19,8 +19,8 @@ class Aggregate:
     Attributes:
         mean: Arithmetic mean of `values`, in the metric's unit.
         std: Sample standard deviation (divisor n − 1); None with one seed.
-        half_width: Half the width of the mean's 95% confidence interval (Student's t); None with one
-            seed.
+        half_width: Half the width of the mean's 95% confidence interval (Student's t); None with
+            one seed.
         n: Seeds that have a value.
         planned: Seeds that the plan asks for.
         values: The values themselves, in the order of the seeds.
@@ -62,7 +62,7 @@ class Difference:
 def aggregate(values: Sequence[float], planned: int) -> Aggregate:
     """Summarise the values of one metric over seeds.
 
-    The interval is that of the mean of independent, normally distributed values: t(n − 1) · s / √n.
+    The interval is that of the mean of independent, normal values: t(n − 1) · s / √n.
 
     Args:
         values: One value a seed; at least one, all finite.
@@ -112,7 +112,7 @@ def difference(group: Aggregate, baseline: Aggregate) -> Difference:
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
-    """Spearman's rank correlation of two columns, from −1 to 1; NaN where a column is constant."""
+    """Spearman's rank correlation of two columns, in [−1, 1]; NaN where a column is constant."""
     ranks = [stats.rankdata(column) for column in (first, second)]
     if any(np.ptp(rank) == 0 for rank in ranks):
         return math.nan

@@ -5,8 +5,8 @@ A suite is a Python file that holds data only. One of the user's own needs two l
     base = "mini"
     add_rows = [dict(name="mine", backbone="resnet18_d", like="tricks")]
 
-Relative paths in a built-in suite are counted from the repository, in a user's suite from the folder
-of its file.
+Relative paths in a built-in suite are counted from the repository, in a user's suite from the
+folder of its file.
 """
 
 from __future__ import annotations
@@ -142,13 +142,13 @@ def find_suite(name: str, relative_to: Path | None = None) -> Path:
     path = ((relative_to or Path.cwd()) / name).resolve()
     if not path.is_file():
         raise UserError(
-            f"There is no suite file {path}. Name a file that exists, or one of the built-in suites: "
-            f"{', '.join(suite_names())}."
+            f"There is no suite file {path}. Name a file that exists, or one of the built-in "
+            f"suites: {', '.join(suite_names())}."
         )
     if path.parent != folder and path.stem in suite_names():
         raise UserError(
-            f"The suite file {path} has the name of a built-in suite, and would share its run folder "
-            f"runs/{path.stem}. Give the file another name."
+            f"The suite file {path} has the name of a built-in suite, and would share its run "
+            f"folder runs/{path.stem}. Give the file another name."
         )
     return path
 

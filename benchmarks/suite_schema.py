@@ -1,4 +1,4 @@
-"""What a suite file may hold. Every mistake is collected, so that one look at the message mends all."""
+"""What a suite file may hold. Mistakes are collected, so that one message tells them all."""
 
 from __future__ import annotations
 
@@ -137,8 +137,8 @@ def _check_rows(rows: Any, stages: Any) -> list[str]:
             continue
         if not is_safe_name(name):
             problems.append(
-                f"{where}: the name is also a folder's; use letters, digits and . _ + = - only, for "
-                f"example {safe_name(name)!r}."
+                f"{where}: the name is also a folder's; use letters, digits and . _ + = - only, "
+                f"for example {safe_name(name)!r}."
             )
         twin = next((other for other in earlier if other.casefold() == name.casefold()), None)
         if twin is not None:

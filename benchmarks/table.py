@@ -1,7 +1,7 @@
 """The table: rows × metrics, as a pure function of a run folder's files.
 
-`build_table` decides what each cell says; the writers in `table_text`, `latex` and `report` only lay it
-out. No state is ever turned into a number: a failed, missing or stale cell keeps its name.
+`build_table` decides what each cell says; the writers in `table_text`, `latex` and `report` only
+lay it out. No state is ever turned into a number: a failed, missing or stale cell keeps its name.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def build_table(run: Run) -> Table:
         budget=run.budget,
         banner=BANNERS[run.budget],
         seeds=run.seeds,
-        rows=_mark_best(rows),
+        rows=tuple(rows) if run.budget == "smoke" else _mark_best(rows),
         references=tuple(
             column for column in COLUMNS if any(column.name in row.reference for row in run.rows)
         ),
@@ -220,7 +220,7 @@ def metric_values(cells: Iterable[Cell], name: str) -> dict[int, float]:
 def _mark_best(rows: list[TableRow]) -> tuple[TableRow, ...]:
     """Mark the best mean of each column, as shown; one row alone is best of nothing.
 
-    Where a row that lacks seeds leads, none is marked: neither it nor the next one is known to be best.
+    Where a row that lacks seeds leads, none is marked: neither it nor the next is known to be best.
     """
     for column in COLUMNS:
         shown = [row.cells[column.name] for row in rows]
@@ -248,8 +248,8 @@ def _legend(run: Run) -> str:
     """Say what a cell's two numbers are, or why there is only one."""
     if len(run.seeds) == 1:
         spread = (
-            f"One seed ({run.seeds[0]}): there is no interval, and no difference between rows can be "
-            "told from chance."
+            f"One seed ({run.seeds[0]}): there is no interval, and no difference between rows can "
+            "be told from chance."
         )
     else:
         listed = ", ".join(map(str, run.seeds))
@@ -257,8 +257,9 @@ def _legend(run: Run) -> str:
             f"Mean ± half the width of its 95% confidence interval (Student's t) over "
             f"{len(run.seeds)} seeds ({listed})."
         )
+    best = "" if run.budget == "smoke" else "; best mean in bold"
     absent = f" {ABSENT}: the row has no such number by design."
-    return f"{spread} All metrics in percent, higher is better; best mean in bold.{absent}"
+    return f"{spread} All metrics in percent, higher is better{best}.{absent}"
 
 
 def _notes(run: Run) -> Iterable[str]:
@@ -304,7 +305,7 @@ def _protocol(run: Run) -> Iterable[tuple[str, str]]:
 
 
 def _environment(results: Iterable[Result]) -> Iterable[tuple[str, str]]:
-    """Yield what the numbers were made with; values that differ between cells stand side by side."""
+    """Yield what the numbers were made with; values that differ between cells stand together."""
     results = list(results)
     if not results:
         return

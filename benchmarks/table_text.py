@@ -26,10 +26,10 @@ from benchmarks.table import (
     metric_values,
 )
 
-CSV_FIELDS = (
+CSV_FIELDS: tuple[str, ...] = (
     "suite", "row", "backbone", "recipe", "tricks", "pretrain", "stage", "metric", "unit",
-    "higher_is_better", "status", "mean", "std", "ci95_half_width", "n", "planned", "seeds", "values",
-    "reference", "budget", "protocol", "test_images_used", "test_images_total",
+    "higher_is_better", "status", "mean", "std", "ci95_half_width", "n", "planned", "seeds",
+    "values", "reference", "budget", "protocol", "test_images_used", "test_images_total",
     "backbone_parameters", "checkpoint_sha256", "code", "device", "precision",
 )  # fmt: skip
 STATUS_STYLES = {"failed": "bold red", "stale": "yellow", "missing": "yellow", "absent": "dim"}
@@ -97,8 +97,8 @@ def _escape_markdown(text: str) -> str:
 def format_csv(run: Run) -> str:
     """Write the run as CSV for further work: one line a row × metric, numbers unrounded.
 
-    `seeds` and `values` are lists joined by semicolons, in the same order. Where there is no number the
-    field is empty and `status` says why. Metrics outside the table (as top-5) are there too.
+    `seeds` and `values` are lists joined by semicolons, in the same order. Where there is no number
+    the field is empty and `status` says why. Metrics outside the table (as top-5) are there too.
 
     Args:
         run: A run folder as read.
@@ -107,7 +107,7 @@ def format_csv(run: Run) -> str:
         The text, with a header line.
     """
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, CSV_FIELDS, lineterminator="\n")
+    writer = csv.DictWriter(stream, list(CSV_FIELDS), lineterminator="\n")
     writer.writeheader()
     table = build_table(run)
     for row in table.rows:
@@ -232,11 +232,11 @@ def _terminal_cell(row: TableRow, metric: str) -> Text:
     cell = row.cells[metric]
     number = f"{cell.mean} ± {cell.interval}" if cell.interval else cell.mean
     style = "bold" if cell.best else STATUS_STYLES.get(cell.status, "")
-    text = Text(number.replace(" ", "\u00a0"), style=style)
+    text = Text(number, style=style)
     if cell.shortfall:
-        text.append(f"\n{cell.shortfall}".replace(" ", "\u00a0"), style="yellow")
+        text.append(f"\n{cell.shortfall}", style="yellow")
     if metric in row.row.reference:
-        text.append(f"\npaper\u00a0{row.reference_text(metric)}", style="dim")
+        text.append(f"\npaper {row.reference_text(metric)}", style="dim")
     return text
 
 

@@ -35,11 +35,22 @@ class Timings:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def record(self, cell: PlannedCell, budget: str, result: dict[str, Any]) -> None:
-        """Keeps the cost of a finished cell."""
-        seconds, memory = result.get("wall_seconds"), result.get("peak_memory_mib")
-        if not isinstance(seconds, int | float) or not isinstance(memory, int | float):
+    def record(
+        self, cell: PlannedCell, budget: str, result: dict[str, Any], seconds: float
+    ) -> None:
+        """Keeps the cost of a finished cell.
+
+        Args:
+            cell: The cell.
+            budget: How long it was to train.
+            result: Its result.
+            seconds: How long its last process ran.
+        """
+        trained, memory = result.get("wall_seconds"), result.get("peak_memory_mib")
+        if not isinstance(trained, int | float) or not isinstance(memory, int | float):
             return
+        # The process includes imports, the result what was done before an interruption.
+        seconds = round(max(trained, seconds), 2)
         known = read_json(self._path) or {}
         known[_name(cell, budget)] = {"seconds": seconds, "memory_mib": memory}
         write_json(self._path, known)
@@ -57,8 +68,8 @@ class Timings:
 def total_seconds(plan: Plan, costs: Sequence[Cost | None], jobs: int) -> float | None:
     """Returns about how long the cells that are left take together; None where one is unknown.
 
-    No run is shorter than its longest way from a classifier to what it feeds, nor than its total work
-    shared evenly.
+    No run is shorter than its longest way from a classifier to what it feeds, nor than its total
+    work shared evenly.
     """
     left: dict[object, float] = {}
     for cell, cost in zip(plan.cells, costs, strict=True):

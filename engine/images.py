@@ -23,7 +23,9 @@ def read_rgb(path: str | Path) -> Image.Image:
     """
     try:
         with Image.open(path) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
+            # A PNG's EXIF block comes after its pixels; only JPEG cameras rotate by tag.
+            upright = ImageOps.exif_transpose(image) if image.format == "JPEG" else image
+            return upright.convert("RGB")
     except FileNotFoundError:
         raise UserError(f"the image {path} does not exist; complete the dataset") from None
     except (OSError, SyntaxError, ValueError) as error:

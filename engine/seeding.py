@@ -24,10 +24,13 @@ from torch.utils.data import Sampler
 
 def seed_everything(*key: int) -> None:
     """Seed Python's, numpy's and torch's global generators from a tuple of non-negative integers."""
-    state = np.random.SeedSequence(key).generate_state(4, np.uint32)
-    random.seed(int(state[0]))
-    np.random.seed(int(state[1]))
-    torch.manual_seed((int(state[2]) << 32) | int(state[3]))
+    state = np.random.SeedSequence(key).generate_state(4, np.uint32).tolist()
+    random.seed(state[0])
+    np.random.seed(state[1])
+    # torch.manual_seed would, at every call before CUDA starts, queue a call with a formatted stack for later.
+    torch.default_generator.manual_seed((state[2] << 32) | state[3])
+    if torch.cuda.is_initialized() and not torch.cuda._is_in_bad_fork():
+        torch.cuda.manual_seed_all((state[2] << 32) | state[3])
 
 
 @DATASETS.register_module()

@@ -173,7 +173,8 @@ def _resolve(options: Options) -> Job:
 
 def prepare(stage: Stage, job: Job) -> tuple[Config, Any]:
     """The finished Runner config of a job, checked, and its budget."""
-    config = stage.assemble(job)
+    # mmengine writes the config into every checkpoint; formatting it would take seconds each time.
+    config = Config(stage.assemble(job)._cfg_dict, format_python_code=False)
     budget = resolve_budget(job.options.budget, config.pop("budgets", {}))
     wire(config, stage.name, job.options, job.precision, budget)
     configs.check_arguments(config, stage.scope)

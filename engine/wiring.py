@@ -24,7 +24,7 @@ def wire(
         config.train_cfg.type = "ResumableIterTrainLoop"
     _wire_loaders(config, options.seed, budget, by_epoch)
     config.optim_wrapper.update(precision.optim_wrapper())
-    config.model.backbone.channels_last = precision.mixed
+    config.model.backbone.channels_last = True
     if options.checkpoint is not None:
         config.model.backbone.checkpoint = str(options.checkpoint)
     config.randomness = dict(seed=options.seed)

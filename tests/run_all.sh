@@ -19,5 +19,5 @@ step "Layout (ruff format)" "$python" -m ruff format --check .
 step "Lint (ruff)" "$python" -m ruff check .
 step "Import arrows (import-linter)" "$python" -c \
   "import sys; from importlinter.cli import lint_imports_command as lint; sys.argv[0] = 'lint-imports'; lint()"
-step "Types (pyright)" "$python" -m pyright
+step "Types (pyright)" "$python" -m pyright --pythonpath "$python"
 step "Tests (pytest)" "$python" -m pytest -q -rs "$@"

@@ -5,8 +5,8 @@ Command: bash benchmarks/run_all.sh
 
 title = "TrickBench mini"
 description = (
-    "ResNet-10 of reduced width on generated images: from random weights, pretrained plainly, and pretrained "
-    "with tricks."
+    "ResNet-10 of reduced width on generated images: from random weights, pretrained plainly, and "
+    "pretrained with tricks."
 )
 stages = dict(
     cls=dict(config="cls_train/configs/mini.py", data="cls"),

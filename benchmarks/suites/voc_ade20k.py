@@ -1,19 +1,19 @@
-"""Tables 8 and 9 of "Bag of Tricks for Image Classification with CNNs" (arXiv 1812.01187) at full size.
+"""Tables 8 and 9 of "Bag of Tricks for Image Classification" (arXiv 1812.01187), full size.
 
 Command: bash benchmarks/run_all.sh voc_ade20k
-Data: ImageNet-1k in data/imagenet, VOC 2007+2012 in data/VOCdevkit, ADE20K in data/ADEChallengeData2016.
+Data: data/imagenet, data/VOCdevkit (VOC 2007 and 2012), data/ADEChallengeData2016.
 Days on eight GPUs. `--budget smoke` runs the same code on tiny generated sets with as many classes.
 """
 
 title = "Tables 8 and 9: ImageNet to VOC and ADE20K"
 description = (
-    "ResNet-50 pretrained on ImageNet, Faster R-CNN on VOC 2007 test, FCN on ADE20K validation. The paper "
-    "states neither the hyper-parameters of detection and segmentation nor how mAP was measured, so its "
-    "figures, of single runs, are for orientation."
+    "ResNet-50 pretrained on ImageNet, Faster R-CNN on VOC 2007 test, FCN on ADE20K validation. "
+    "The paper states neither the hyper-parameters of detection and segmentation nor how mAP was "
+    "measured, so its figures, of single runs, are for orientation."
 )
 stages = dict(
     cls=dict(config="cls_train/configs/imagenet.py", data="cls"),
-    det=dict(config="det/configs/voc.py", data="det"),
+    det=dict(config="det/configs/voc0712.py", data="det"),
     seg=dict(config="seg/configs/ade20k.py", data="seg"),
 )
 datasets = dict(
@@ -43,8 +43,8 @@ rows = [
         recipe="standard",
         reference=dict(top1=76.14, map=77.54, pixacc=78.08, miou=37.05),
         note=(
-            "The paper does not define 'standard', and 76.14 stands in no other table (Table 5 gives "
-            "ResNet-50-B 76.66 with the efficient recipe); here it is the baseline of §2.1."
+            "The paper does not define 'standard', and 76.14 stands in no other table (Table 5 "
+            "gives ResNet-50-B 76.66 with the efficient recipe); here it is the baseline of §2.1."
         ),
     ),
     dict(

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -16,12 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.datasets.decoding import Progress
 from benchmarks.datasets.miniworld import files
 from benchmarks.datasets.miniworld.spec import GENERATOR_VERSION, PRESETS, MiniworldSpec
 from benchmarks.errors import UserError, unknown
 
 MARKER = "miniworld.json"
-Progress = Callable[[int, int], None]
 
 _CHUNK_IMAGES = 50
 
@@ -173,7 +174,7 @@ def _write_world(
 @contextmanager
 def _mapper(processes: int) -> Iterator[Callable]:
     """Yields an ordered `map` over processes, or the plain one for a single process."""
-    if processes == 1:
+    if processes == 1 or not _can_spawn():
         yield map
         return
     # Spawned, since forking a process that has threads may hang.
@@ -183,6 +184,12 @@ def _mapper(processes: int) -> Iterator[Callable]:
         yield pool.map
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _can_spawn() -> bool:
+    """Tells whether a new process can import the main module, which a script on stdin can't be."""
+    path = getattr(sys.modules["__main__"], "__file__", None)
+    return path is None or os.path.exists(path)
 
 
 def _ignore_interrupt() -> None:
