@@ -16,7 +16,7 @@ from rich.table import Table
 from benchmarks import preflight
 from benchmarks.datasets import miniworld
 from benchmarks.datasets.verify import verify
-from benchmarks.errors import UserError, unknown
+from benchmarks.errors import unknown
 from benchmarks.machine import choose_slots
 from benchmarks.plan import CACHED, RUN, WAITS, Plan, make_plan
 from benchmarks.progress import format_seconds, make_display
@@ -57,7 +57,8 @@ def run(
         parameters = _check(suite, root, cache, describe)
         datasets = _used_datasets(suite)
         preflight.generate_missing(datasets.values(), console.print)
-        data = {name: preflight.inspect_data(entry, cache) for name, entry in datasets.items()}
+        with console.status("Checking the data"):
+            data = {name: preflight.inspect_data(entry, cache) for name, entry in datasets.items()}
         plan = make_plan(suite, selection, data, root=root, run_dir=run_dir, parameters=parameters)
         slots = choose_slots(options.jobs)
         _announce(console, plan, f"{slots.jobs} at a time ({slots.reason})")
@@ -83,12 +84,14 @@ def run(
     return 1 if any(o.status in (FAILED, SKIPPED) for o in outcomes) else 0
 
 
-def show_plan(options: argparse.Namespace, *, root: Path = ROOT) -> int:
+def show_plan(
+    options: argparse.Namespace, *, root: Path = ROOT, describe: preflight.Describe | None = None
+) -> int:
     """Prints what a run would do; writes nothing into the run folder."""
     console = make_console()
     suite, selection = _selected(options, root)
     cache = root / "runs" / ".cache"
-    parameters = _check(suite, root, cache, None)
+    parameters = _check(suite, root, cache, describe)
     datasets = _used_datasets(suite)
     data = {name: preflight.peek_at_data(entry, cache) for name, entry in datasets.items()}
     run_dir = run_folder(options, suite, root)
@@ -264,6 +267,3 @@ def _tell_how_to_go_on(console: Console, runner: Runner, plan: Plan) -> None:
         "again to go on; cells that were running resume from their last checkpoint.",
         soft_wrap=True,
     )
-
-
-__all__ = ["ACTIONS", "UserError", "run", "run_folder", "show_plan"]

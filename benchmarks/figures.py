@@ -24,10 +24,12 @@ from matplotlib.ticker import MaxNLocator
 from benchmarks.results import Row, Run, read_curves
 from benchmarks.table import COLUMNS, MetricColumn, Table, TableRow, metric_values
 
-# Okabe and Ito's colours, which stay apart for colour-blind readers; yellow is too faint on white.
-PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-MARKERS = (("o", "●"), ("s", "■"), ("^", "▲"), ("D", "◆"), ("v", "▼"), ("P", "✚"))
 CONTROL, INK, MUTED, GRID, SURFACE = "#767b83", "#20242a", "#5b616a", "#dfe2e6", "#fefefe"
+# Okabe and Ito's colours, which stay apart for colour-blind readers; yellow is too faint on white.
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", INK)
+MARKERS = (
+    ("o", "●"), ("s", "■"), ("^", "▲"), ("D", "◆"), ("v", "▼"), ("P", "✚"), ("*", "★"),
+)  # fmt: skip
 VARIABLES = {
     **{colour: f"--series-{index}" for index, colour in enumerate(PALETTE)},
     CONTROL: "--control", INK: "--ink", MUTED: "--muted", GRID: "--line", SURFACE: "--surface",
@@ -79,7 +81,7 @@ def row_styles(rows: Sequence[Row]) -> dict[str, RowStyle]:
         rows: The rows in the order of the plan.
 
     Returns:
-        A style by row name; after six pretrained rows the colours come again, dashed.
+        A style by row name; after seven pretrained rows the colours come again, dashed.
     """
     styles, used = {}, 0
     for row in rows:

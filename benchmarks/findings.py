@@ -97,6 +97,7 @@ def _against(rows: list[TableRow], baseline: TableRow, column: MetricColumn) -> 
             yield Finding("shown", f"{label}: {subject} {verb} {name} {reach}: {gaps}.")
     if verdicts["open"]:
         subject = _subject(verdicts["open"], len(rows)).removeprefix("both ")
+        subject = subject.replace("all ", "any of ", 1) if len(verdicts["open"]) > 2 else subject
         gaps = _gaps(verdicts["open"])
         yield Finding("open", f"{label}: these seeds cannot tell {subject} from {name}: {gaps}.")
     if base.aggregate is None:

@@ -10,6 +10,10 @@ from collections.abc import Iterable, Iterator
 
 from benchmarks.results import Result, Run
 
+# A protocol also says how the backbone was held in training. The control has to train what
+# pretrained rows freeze, so rows may differ in it; the protocol line then says which row had what.
+TRAINING_KEYS = ("backbone",)
+
 
 def find_warnings(run: Run) -> tuple[str, ...]:
     """Return one sentence for each reason to question the table.
@@ -58,8 +62,13 @@ def _mixture_warnings(results: Iterable[Result]) -> Iterator[str]:
     results = list(results)
     for stage in ("cls", "det", "seg"):
         own = [result for result in results if result.stage == stage]
-        if len({repr(sorted(result.protocol.items())) for result in own}) > 1:
-            yield f"The {stage} column mixes protocols; its numbers are not comparable."
+        for key in dict.fromkeys(key for result in own for key in result.protocol):
+            values = list(dict.fromkeys(str(result.protocol.get(key)) for result in own))
+            if len(values) > 1 and key not in TRAINING_KEYS:
+                yield (
+                    f"The {stage} column mixes protocols, so its numbers are not comparable: "
+                    f"{key} {' | '.join(values)}."
+                )
         if len({(r.data.test_images_used, r.data.test_images_total) for r in own}) > 1:
             yield f"The {stage} column mixes test sets of different sizes."
         if len({(r.data.train_images_used, r.data.train_images_total) for r in own}) > 1:

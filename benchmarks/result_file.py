@@ -163,25 +163,8 @@ def read_result(path: Path) -> Result:
             the fix.
     """
     document = open_document(path, RUN_AGAIN)
-    version = document.get("schema_version", int)
-    if version != SCHEMA_VERSION:
-        raise UserError(
-            f"{path} has schema_version {version}; this version reads {SCHEMA_VERSION}. "
-            "Read it with the version that wrote it, or upgrade (`pip install --upgrade "
-            f"trickbench`). {RUN_AGAIN}"
-        )
-    status, stage = document.get("status", str), document.get("stage", str)
-    budget = document.get("budget", str)
-    if status != "completed":
-        raise UserError(f"{path}: 'status' is '{status}', expected 'completed'. {RUN_AGAIN}")
-    if stage not in STAGES:
-        raise UserError(
-            f"{path}: 'stage' is '{stage}', expected one of {list(STAGES)}. {RUN_AGAIN}"
-        )
-    if budget not in BUDGETS:
-        raise UserError(
-            f"{path}: 'budget' is '{budget}', expected one of {list(BUDGETS)}. {RUN_AGAIN}"
-        )
+    _check_kind(document)
+    stage = document.get("stage", str)
     code, device, precision = (document.child(key) for key in ("code", "device", "precision"))
     return Result(
         path=path,
@@ -191,7 +174,7 @@ def read_result(path: Path) -> Result:
         backbone=document.get("backbone", str),
         recipe=document.get("recipe", str, type(None)),
         tricks=tuple(document.get("tricks", list)),
-        budget=budget,
+        budget=document.get("budget", str),
         seed=document.get("seed", int),
         metrics=_read_metrics(document, stage),
         protocol=document.get("protocol", dict),
@@ -212,6 +195,30 @@ def read_result(path: Path) -> Result:
         peak_memory_mib=document.get("peak_memory_mib", float, type(None)),
         artifacts=document.get("artifacts", dict),
     )
+
+
+def _check_kind(document: Document) -> None:
+    """Refuse what is not a completed result of a known version, stage and budget."""
+    path = document.path
+    version = document.get("schema_version", int)
+    if version != SCHEMA_VERSION:
+        raise UserError(
+            f"{path} has schema_version {version}; this version reads {SCHEMA_VERSION}. "
+            "Read it with the version that wrote it, or upgrade (`pip install --upgrade "
+            f"trickbench`). {RUN_AGAIN}"
+        )
+    status, stage = document.get("status", str), document.get("stage", str)
+    budget = document.get("budget", str)
+    if status != "completed":
+        raise UserError(f"{path}: 'status' is '{status}', expected 'completed'. {RUN_AGAIN}")
+    if stage not in STAGES:
+        raise UserError(
+            f"{path}: 'stage' is '{stage}', expected one of {list(STAGES)}. {RUN_AGAIN}"
+        )
+    if budget not in BUDGETS:
+        raise UserError(
+            f"{path}: 'budget' is '{budget}', expected one of {list(BUDGETS)}. {RUN_AGAIN}"
+        )
 
 
 def _read_metrics(document: Document, stage: str) -> tuple[Metric, ...]:

@@ -23,7 +23,7 @@ class Selection:
         backbones: Specs that each add a row, trained like the last row of the suite.
         rows: Names of the rows to keep; None for all.
         stages: Stages to keep; None for all.
-        seeds: Seeds in place of the suite's; None for those.
+        seeds: Seeds in place of the suite's; None for those, or the first of them under `smoke`.
         overrides: Config keys and values by stage.
         data: Folders in place of the suite's, by stage.
     """
@@ -64,7 +64,7 @@ def select(suite: Suite, selection: Selection, tricks: Sequence[str]) -> Suite:
         rows=rows,
         stages=_override(stages, selection.overrides),
         datasets=datasets,
-        seeds=suite.seeds if selection.seeds is None else selection.seeds,
+        seeds=_select_seeds(suite, selection),
     )
 
 
@@ -92,6 +92,13 @@ def parse_override(text: str) -> tuple[str, str, Any]:
         return stage, key, ast.literal_eval(value)
     except (ValueError, SyntaxError):
         return stage, key, value
+
+
+def _select_seeds(suite: Suite, selection: Selection) -> tuple[int, ...]:
+    if selection.seeds is not None:
+        return selection.seeds
+    # That everything works shows with one seed; the numbers of a smoke run say nothing anyway.
+    return suite.seeds[:1] if selection.budget == "smoke" else suite.seeds
 
 
 def _select_rows(suite: Suite, selection: Selection, tricks: Sequence[str]) -> tuple[Row, ...]:

@@ -18,11 +18,16 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 SUPPORTED = ((3, 10), (3, 11), (3, 12))
 STAMP = "trickbench-stamp.json"
+# Lies beside the environment while it is worked on, and so tells of a set-up that was cut short.
+UNFINISHED = Path("runs", ".cache", "setup-unfinished")
+STANDARD_ERROR = 2
 # A full mmcv, compiled operators included, does all that the light one does.
 STAND_INS = {"mmcv-lite": "mmcv"}
 # A torchvision built for another torch lacks its operators; only trying tells.
@@ -45,7 +50,7 @@ class SetupError(Exception):
     """The environment cannot be made; the message says what to do."""
 
 
-def main(arguments=None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Sets up and prints the path of the Python to use; everything else goes to standard error."""
     parser = argparse.ArgumentParser(prog="setup_environment", description=__doc__)
     parser.add_argument("--test", action="store_true", help="with what the tests need")
@@ -75,17 +80,21 @@ def set_up(root: Path, test: bool = False) -> Path:
         SetupError: There is no suitable Python, or the packages cannot be installed.
     """
     requirements = read_requirements(root / "pyproject.toml", test)
-    if sys.version_info[:2] in SUPPORTED:
-        missing = unmet(requirements)
-        if not missing and imports_work(root, Path(sys.executable)):
-            return Path(sys.executable)
     venv = root / ".venv"
+    half_done = in_venv(venv) and (root / UNFINISHED).exists()
+    if sys.version_info[:2] in SUPPORTED and not half_done and not unmet(requirements):
+        python = Path(sys.executable)
+        if imports_work(root, python):
+            return python
     with lock(root):
-        if is_current(root, venv, test):
-            return venv_python(venv)
-        base = find_python()
-        install(root, venv, base, test)
+        if not is_current(root, venv, test):
+            install(root, venv, find_python(venv), test)
     return venv_python(venv)
+
+
+def in_venv(venv: Path) -> bool:
+    """Tells whether this process is run by the Python of a virtual environment."""
+    return Path(sys.prefix).resolve() == venv.resolve()
 
 
 def read_requirements(pyproject: Path, test: bool = False) -> list[str]:
@@ -98,7 +107,7 @@ def read_requirements(pyproject: Path, test: bool = False) -> list[str]:
     return requirements + _string_array(text, "test") if test else requirements
 
 
-def unmet(requirements) -> list[str]:
+def unmet(requirements: list[str]) -> list[str]:
     """Returns those requirements, with what was found, that the running Python does not meet."""
     problems = []
     for requirement in requirements:
@@ -116,7 +125,7 @@ def imports_work(root: Path, python: Path) -> bool:
     stamp = root / "runs" / ".cache" / "environment.json"
     if _read_stamp(stamp).get("digest") == key:
         return True
-    trial = subprocess.run([str(python), "-c", IMPORT_CHECK], stdout=sys.stderr, check=False)
+    trial = subprocess.run([str(python), "-c", IMPORT_CHECK], stdout=STANDARD_ERROR, check=False)
     if trial.returncode != 0:
         say(f"The packages of {python} do not fit together (see above); .venv is used instead.")
         return False
@@ -127,19 +136,20 @@ def imports_work(root: Path, python: Path) -> bool:
 def is_current(root: Path, venv: Path, test: bool) -> bool:
     """Tells whether a virtual environment has been finished and fits the files it was made from."""
     stamp = _read_stamp(venv / STAMP)
-    python = venv_python(venv)
-    fits = stamp.get("digest") == digest(root, str(stamp.get("version"))) and python.exists()
-    return fits and (bool(stamp.get("test")) or not test)
+    fits = stamp.get("digest") == digest(root, str(stamp.get("version")))
+    finished = venv_python(venv).exists() and not (root / UNFINISHED).exists()
+    return fits and finished and (bool(stamp.get("test")) or not test)
 
 
-def find_python() -> Path:
-    """Returns a supported Python to make the environment with.
+def find_python(venv: Path) -> Path:
+    """Returns a supported Python, not that of `venv` itself, to make `venv` with.
 
     Raises:
         SetupError: There is none.
     """
     wanted = os.environ.get("PYTHON")
-    names = [wanted] if wanted else [sys.executable]
+    own = str(Path(sys.base_prefix, "bin", "python3")) if in_venv(venv) else sys.executable
+    names = [wanted] if wanted else [own]
     if not wanted:
         names += ["python3"] + [f"python{major}.{minor}" for major, minor in reversed(SUPPORTED)]
     found = []
@@ -159,18 +169,18 @@ def find_python() -> Path:
 def install(root: Path, venv: Path, base: Path, test: bool) -> None:
     """Makes the virtual environment and installs the packages into it.
 
-    The stamp is written last. Where it is missing, an earlier set-up was cut short and what it left
-    cannot be trusted; where it is of other files, the packages are brought up to date in place.
+    What an earlier set-up left when it was cut short cannot be trusted and is made anew. Any other
+    environment, one that the user made included, is brought up to date in place.
 
     Raises:
         SetupError: `venv` or `pip` failed.
     """
-    stamp = _read_stamp(venv / STAMP)
-    test = test or bool(stamp.get("test"))
-    if stamp:
-        (venv / STAMP).unlink()
-    python = venv_python(venv)
-    if not stamp or not python.exists():
+    test = test or bool(_read_stamp(venv / STAMP).get("test"))
+    python, unfinished = venv_python(venv), root / UNFINISHED
+    start_anew = unfinished.exists() or _version_of(str(python)) not in SUPPORTED
+    unfinished.parent.mkdir(parents=True, exist_ok=True)
+    unfinished.touch()
+    if start_anew:
         say(f"Making the virtual environment {venv} with {base}")
         _call(
             [str(base), "-m", "venv", "--clear", str(venv)],
@@ -193,6 +203,7 @@ def install(root: Path, venv: Path, base: Path, test: bool) -> None:
         )
     version = ".".join(map(str, _version_of(str(python)) or ()))
     _write_stamp(venv / STAMP, {"digest": digest(root, version), "version": version, "test": test})
+    unfinished.unlink()
 
 
 def venv_python(venv: Path) -> Path:
@@ -210,7 +221,7 @@ def digest(root: Path, version: str) -> str:
 
 
 @contextlib.contextmanager
-def lock(root: Path):
+def lock(root: Path) -> Iterator[None]:
     """Lets one set-up at a time work on `.venv`; the others wait and then find it done."""
     import fcntl
 
@@ -230,8 +241,8 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _call(command, failure: str) -> None:
-    if subprocess.run(command, stdout=sys.stderr, check=False).returncode != 0:
+def _call(command: list[str], failure: str) -> None:
+    if subprocess.run(command, stdout=STANDARD_ERROR, check=False).returncode != 0:
         raise SetupError(failure)
 
 
@@ -249,7 +260,7 @@ def _string_array(text: str, name: str) -> list[str]:
     return strings
 
 
-def _split(requirement: str):
+def _split(requirement: str) -> tuple[str, list[tuple[str, str]]]:
     """Returns the name and the list of `(operator, version)` of a requirement."""
     text = requirement.split(";")[0]
     match = re.match(r"\s*([A-Za-z0-9._-]+)\s*(?:\[[^\]]*\])?\s*(.*)", text)
@@ -259,20 +270,20 @@ def _split(requirement: str):
     return match.group(1), conditions
 
 
-def _satisfies(version: str, conditions) -> bool:
+def _satisfies(version: str, conditions: list[tuple[str, str]]) -> bool:
     return all(
         _COMPARISONS[operator](_release(version), _release(wanted))
         for operator, wanted in conditions
     )
 
 
-def _release(version: str):
+def _release(version: str) -> tuple[int, ...]:
     """Returns the numbers of a version, six long; builds such as 2.11.0a0+cu130 count as 2.11.0."""
     numbers = [int(part) for part in re.sub(r"[^0-9.].*", "", version).split(".") if part]
     return tuple((numbers + [0] * 6)[:6])
 
 
-def _installed(name: str):
+def _installed(name: str) -> str | None:
     from importlib import metadata
 
     try:
@@ -281,7 +292,7 @@ def _installed(name: str):
         return None
 
 
-def _version_of(python):
+def _version_of(python: str) -> tuple[int, int] | None:
     """Returns major and minor version; None where it does not run, as an unset pyenv shim."""
     code = "import sys; print(*sys.version_info[:2])"
     try:
@@ -294,14 +305,14 @@ def _version_of(python):
         return None
 
 
-def _read_stamp(path: Path):
+def _read_stamp(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
 
 
-def _write_stamp(path: Path, content) -> None:
+def _write_stamp(path: Path, content: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}")
     temporary.write_text(json.dumps(content), encoding="utf-8")

@@ -281,27 +281,46 @@ def _notes(run: Run) -> Iterable[str]:
 
 def describe_protocol(result: Result) -> str:
     """How the metrics of one result were measured, in one line."""
-    return ", ".join(
-        str(value) if key in ("metric", "test") else f"{key} {value}"
-        for key, value in result.protocol.items()
-    )
+    return "; ".join(_value_text(key, str(value)) for key, value in result.protocol.items())
 
 
 def _protocol(run: Run) -> Iterable[tuple[str, str]]:
     """Yield how each stage was measured, and on how many images."""
     for stage, label in STAGE_LABELS.items():
-        results = [result for result in run.results if result.stage == stage]
-        if not results:
+        made = [
+            (cell.row, cell.result) for cell in run.cells if cell.stage == stage and cell.result
+        ]
+        if not made:
             continue
-        measured = " | ".join(_unique(describe_protocol(result) for result in results))
-        images = " | ".join(
-            _unique(
+        keys = dict.fromkeys(key for _, result in made for key in result.protocol)
+        parts = [
+            _value_text(key, _by_rows((row, str(r.protocol.get(key))) for row, r in made))
+            for key in keys
+        ]
+        images = _by_rows(
+            (
+                row,
                 f"{r.data.test_images_used} of {r.data.test_images_total} test images"
-                + (" (not all)" if r.data.test_images_used < r.data.test_images_total else "")
-                for r in results
+                + (" (not all)" if r.data.test_images_used < r.data.test_images_total else ""),
             )
+            for row, r in made
         )
-        yield label, f"{measured}; {images}"
+        yield label, "; ".join([*parts, images])
+
+
+def _value_text(key: str, value: str) -> str:
+    """Write one entry of a protocol; the two that every stage has speak for themselves."""
+    return value if key in ("metric", "test") else f"{key} {value}"
+
+
+def _by_rows(values: Iterable[tuple[str, str]]) -> str:
+    """Write a value that all rows share once, and values that differ with their rows."""
+    rows: dict[str, list[str]] = {}
+    for row, value in values:
+        rows.setdefault(value, []).append(row)
+    if len(rows) == 1:
+        return next(iter(rows))
+    return " | ".join(f"{value} ({', '.join(_unique(names))})" for value, names in rows.items())
 
 
 def _environment(results: Iterable[Result]) -> Iterable[tuple[str, str]]:

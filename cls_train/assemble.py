@@ -53,14 +53,14 @@ def assemble(job: Job) -> Config:
                 num_workers=recipe.workers,
                 drop_last=True,
                 collate_fn=dict(type="default_collate"),
-                dataset=_dataset(root / "train", recipe.train_pipeline, None),
+                dataset=_dataset(root / "train", _slots(recipe, "train_pipeline"), None),
             ),
             val_dataloader=dict(
                 batch_size=min(batch // processes, 128),
                 num_workers=recipe.workers,
                 sampler=dict(type="DefaultSampler", shuffle=False),
                 collate_fn=dict(type="default_collate"),
-                dataset=_dataset(root / "val", recipe.test_pipeline, classes),
+                dataset=_dataset(root / "val", _slots(recipe, "test_pipeline"), classes),
             ),
             val_evaluator=dict(type="TopKAccuracy"),
             val_cfg=dict(),
@@ -76,9 +76,20 @@ def assemble(job: Job) -> Config:
     )
 
 
-def _dataset(root: Path, pipeline: ConfigDict, classes: list[str] | None) -> dict[str, Any]:
-    slots = [slot for slot in pipeline.values() if slot is not None]
-    return dict(type="ImageFolderDataset", root=str(root), pipeline=slots, classes=classes)
+def _slots(recipe: Config, key: str) -> list[ConfigDict]:
+    """The filled slots of a pipeline in order; one without a type was named by mistake."""
+    filled = {name: slot for name, slot in recipe[key].items() if slot is not None}
+    typed = [name for name, slot in filled.items() if "type" in slot]
+    for name in filled:
+        if name not in typed:
+            raise unknown(f"slot without a type in {key}:", name, typed)
+    return list(filled.values())
+
+
+def _dataset(
+    root: Path, pipeline: list[ConfigDict], classes: list[str] | None
+) -> dict[str, Any]:
+    return dict(type="ImageFolderDataset", root=str(root), pipeline=pipeline, classes=classes)
 
 
 def _model(job: Job, recipe: Config, num_classes: int) -> dict[str, Any]:
@@ -88,7 +99,7 @@ def _model(job: Job, recipe: Config, num_classes: int) -> dict[str, Any]:
         backbone=dict(type="TransferBackbone", spec=job.spec),
         num_classes=num_classes,
         targets=dict(type="SmoothedTargets", **recipe.label_smoothing),
-        mixing=[slot for slot in recipe.batch_mixing.values() if slot is not None],
+        mixing=_slots(recipe, "batch_mixing"),
         initialisation=recipe.initialisation,
         zero_gamma=recipe.zero_gamma,
     )
@@ -113,10 +124,7 @@ def _schedulers(recipe: Config, epochs: int) -> list[dict[str, Any]]:
     per_iteration = dict(by_epoch=True, convert_to_iter_based=True)
     schedulers: list[dict[str, Any]] = []
     if warmup:
-        # The factor must be above 0 for mmengine; the paper starts at 0.
-        schedulers.append(
-            dict(type="LinearLR", start_factor=1e-6, begin=0, end=warmup, **per_iteration)
-        )
+        schedulers.append(dict(type="WarmUp", begin=0, end=warmup, **per_iteration))
     kind = recipe.schedule["type"]
     if kind == "step":
         milestones = [math.ceil(m * epochs) for m in recipe.schedule.milestones]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor, nn
@@ -85,8 +86,9 @@ def rank_of_truth(logits: Tensor, labels: Tensor) -> Tensor:
 
     A score that is not a number counts as the worst, so that a broken network never looks right.
     """
-    logits = logits.float().nan_to_num(nan=float("-inf"))
+    logits = logits.float()
     truth = logits.gather(1, labels[:, None])
-    indices = logits.new_tensor(range(logits.shape[1])).expand_as(logits)
-    before = (logits > truth) | ((logits == truth) & (indices < labels[:, None]))
-    return before.sum(dim=1)
+    indices = torch.arange(logits.shape[1], device=logits.device).expand_as(logits)
+    tied_before = (logits == truth) & (indices < labels[:, None])
+    beaten = truth.isnan() & (indices != labels[:, None])
+    return ((logits > truth) | tied_before | beaten).sum(dim=1)

@@ -7,11 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.hooks import EMAHook
 from mmengine.runner import Runner
 
 import backbones
 from backbones import CheckpointMetadata
-from cls_train import classifier, data, losses, metric, mixing  # noqa: F401  (they register themselves)
+from cls_train import (  # noqa: F401  (they register themselves)
+    classifier,
+    data,
+    losses,
+    metric,
+    mixing,
+    schedules,
+)
 from cls_train.assemble import assemble, load_recipe
 from engine.result import Metric
 from engine.stage import Job, Stage, main
@@ -45,7 +53,6 @@ class Classification(Stage):
     def finish(self, runner: Runner, job: Job, metrics: list[Metric]) -> dict[str, Any]:
         """Export the backbone with everything that its users must know."""
         recipe = load_recipe(job)
-        model = runner.model.module if hasattr(runner.model, "module") else runner.model
         metadata = CheckpointMetadata(
             spec=job.spec,
             recipe=job.options.recipe or "standard",
@@ -59,9 +66,17 @@ class Classification(Stage):
         )
         name = "backbone.safetensors"
         backbones.export_checkpoint(
-            model.backbone.net, job.options.work_dir / name, metadata
+            _measured_model(runner).backbone.net, job.options.work_dir / name, metadata
         )
         return {"backbone": name}
+
+
+def _measured_model(runner: Runner) -> Any:
+    """The model whose accuracy was measured: the averaged one where the recipe averages weights."""
+    for hook in runner.hooks:
+        if isinstance(hook, EMAHook):
+            return hook.ema_model.module
+    return runner.model.module if hasattr(runner.model, "module") else runner.model
 
 
 if __name__ == "__main__":

@@ -17,13 +17,14 @@ from det.layout import parse_xml
 class DetectionDataset(XMLDataset):
     """mmdet's XML dataset that drops boxes without area and clips those that leave the image.
 
-    A box without area turns Faster R-CNN's loss to NaN. Both kinds are counted in `notes`, with the first
-    offender's file. `metainfo['classes']` must be given.
+    A box without area turns Faster R-CNN's loss to NaN. Both kinds are counted in `notes`, and so are objects
+    of a class that is not listed, with the first offender's file. `metainfo['classes']` must be given.
     """
 
     def __init__(self, **arguments: Any) -> None:
         self.dropped: list[str] = []
         self.clipped: list[str] = []
+        self.unlisted: list[str] = []
         self.boxes = 0
         super().__init__(**arguments)
 
@@ -31,11 +32,27 @@ class DetectionDataset(XMLDataset):
     def notes(self) -> list[str]:
         """What was mended while loading, in sentences."""
         told = ((self.dropped, "have no area inside the image and were dropped"),
-                (self.clipped, "reach out of the image and were clipped"))
+                (self.clipped, "reach out of the image and were clipped"),
+                (self.unlisted, "are of a class that classes.txt does not list and were left out"))
         return [
             f"{len(files)} of {self.boxes} boxes {what} (first: {files[0]})"
             for files, what in told
             if files
+        ]
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        """The listed images; unlike mmdet's reading, blank lines and stray blanks name none."""
+        self.cat2label = {name: label for label, name in enumerate(self.metainfo["classes"])}
+        annotations = Path(self.sub_data_root) / self.ann_subdir
+        return [
+            self.parse_data_info(
+                {
+                    "img_id": name,
+                    "file_name": f"{self.img_subdir}/{name}.jpg",
+                    "xml_path": str(annotations / f"{name}.xml"),
+                }
+            )
+            for name in Path(self.ann_file).read_text(encoding="utf-8").split()
         ]
 
     def parse_data_info(self, img_info: dict[str, Any]) -> dict[str, Any]:
@@ -54,6 +71,10 @@ class DetectionDataset(XMLDataset):
                 f"the annotation {img_info['xml_path']} has an object without a name or a whole bndbox "
                 f"({error}); mend the file"
             ) from None
+        listed = self.metainfo["classes"]
+        names = [name.text for name in tree.iterfind("object/name")]
+        self.boxes += len(names)
+        self.unlisted += [Path(img_info["xml_path"]).name for name in names if name not in listed]
         return {
             "img_path": str(path),
             "img_id": img_info["img_id"],
@@ -62,6 +83,20 @@ class DetectionDataset(XMLDataset):
             "height": height,
             "instances": self._mend(instances, width, height, Path(img_info["xml_path"]).name),
         }
+
+    def filter_data(self) -> list[dict[str, Any]]:
+        """The images that are left by `filter_cfg`.
+
+        Raises:
+            UserError: None is.
+        """
+        kept = super().filter_data()
+        if not kept:
+            told = "; ".join(self.notes) or "all are too small or show no object"
+            raise UserError(
+                f"{self.ann_file} lists no image that can be trained on ({told}); mend the annotations"
+            )
+        return kept
 
     @staticmethod
     def _size(tree: Any, image: Path) -> tuple[int, int]:
@@ -80,7 +115,6 @@ class DetectionDataset(XMLDataset):
     ) -> list[dict[str, Any]]:
         kept = []
         for instance in instances:
-            self.boxes += 1
             x1, y1, x2, y2 = instance["bbox"]
             inside = [max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)]
             if inside[2] - inside[0] < 1 or inside[3] - inside[1] < 1:

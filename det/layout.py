@@ -76,9 +76,9 @@ def _lists(tree: Path) -> dict[str, Split]:
         if (folder / f"{name}.txt").is_file()
     }
     if not found:
-        hint = ""
-        if (tree.parent / "VOC2007").is_dir():
-            hint = f"; give {tree.parent} instead"
+        near = (tree / "VOCdevkit", tree.parent, tree.parent.parent)
+        devkit = next((folder for folder in near if (folder / "VOC2007").is_dir()), None)
+        hint = f"; give {devkit} instead" if devkit else ""
         raise UserError(f"{folder} has no train.txt, val.txt, trainval.txt or test.txt; {_EXPECTED}{hint}")
     return found
 
@@ -102,10 +102,18 @@ def _single_tree(tree: Path) -> tuple[tuple[Split, ...], Split]:
 
 
 def read_classes(root: Path, splits: Iterable[Split]) -> tuple[str, ...]:
-    """Class names in label order: `classes.txt`, else VOC's twenty, else the names found, sorted."""
+    """Class names in label order: `classes.txt`, else VOC's twenty, else the names found, sorted.
+
+    Raises:
+        UserError: `classes.txt` is empty, or an annotation is missing or no XML.
+    """
     listed = root / "classes.txt"
     if listed.is_file():
-        return tuple(line.strip() for line in listed.read_text(encoding="utf-8").splitlines() if line.strip())
+        classes = listed.read_text(encoding="utf-8").splitlines()
+        named = tuple(name.strip() for name in classes if name.strip())
+        if not named:
+            raise UserError(f"{listed} names no class; write one a line, or remove the file")
+        return named
     found: set[str] = set()
     for split in splits:
         for path in split.annotations():

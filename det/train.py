@@ -21,6 +21,7 @@ from engine.stage import Job, Stage, main
 from engine.transfer import batch_norm_policy
 
 EXAMPLES = 4
+AVERAGE_PRECISION = {"11points": "VOC07 11-point AP", "area": "area AP"}
 
 
 class Detection(Stage):
@@ -43,7 +44,8 @@ class Detection(Stage):
         steps = config.val_dataloader.dataset.dataset.pipeline
         scale = next(step["scale"] for step in steps if step["type"] == "Resize")
         return {
-            "metric": "VOC07 11-point AP at IoU 0.5, difficult objects ignored",
+            "metric": f"{AVERAGE_PRECISION[config.val_evaluator.eval_mode]} at IoU 0.5, "
+            "difficult objects ignored",
             "test": f"single-scale {scale[0]}x{scale[1]}, no flip",
             "backbone": batch_norm_policy(config.model.backbone),
             "checkpoint": "last",

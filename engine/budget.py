@@ -62,11 +62,23 @@ def shorten_schedule(config: ConfigDict, budget: Budget) -> None:
         return
     if budget.fraction == 1.0:
         return
-    loop[length] = max(1, round(loop[length] * budget.fraction))
+    full = loop[length]
+    loop[length] = max(1, round(full * budget.fraction))
     loop.val_interval = min(loop.get("val_interval", 1), loop[length])
     for scheduler in config.get("param_scheduler") or []:
-        for key in ("begin", "end", "T_max"):
-            if key in scheduler:
-                scheduler[key] = round(scheduler[key] * budget.fraction)
-        if "milestones" in scheduler:
-            scheduler.milestones = [round(m * budget.fraction) for m in scheduler.milestones]
+        _shorten(scheduler, loop[length], full)
+
+
+def _shorten(scheduler: ConfigDict, length: int, full: int) -> None:
+    """Cut a scheduler as its loop was cut from `full` to `length`, rounding included."""
+    # Durations that mmengine turns from epochs into iterations may be fractions, and a short
+    # warm-up must be.
+    whole = not scheduler.get("convert_to_iter_based")
+    for key in ("begin", "end", "T_max"):
+        if key in scheduler:
+            cut = scheduler[key] * length / full
+            scheduler[key] = round(cut) if whole else cut
+    if whole and scheduler.get("end") == scheduler.get("begin", 0):
+        scheduler.end += 1
+    if "milestones" in scheduler:
+        scheduler.milestones = [round(m * length / full) for m in scheduler.milestones]

@@ -43,11 +43,37 @@ def load(folder: Path, name: str, tricks: tuple[str, ...], overrides: Mapping[st
     for trick in tricks:
         fragment = _read(find(folder / "tricks", trick, "trick"))
         _check_keys(fragment._cfg_dict, config._cfg_dict, f"trick {trick!r}")
-        config.merge_from_dict(fragment._cfg_dict.to_dict(), allow_list_keys=False)
+        values = fragment._cfg_dict.to_dict()
+        _fill_empty(values, config._cfg_dict)
+        _merge(config, values, f"the trick {trick!r}")
     for key, value in overrides.items():
-        _check_path(key, config._cfg_dict)
-        config.merge_from_dict({key: value})
+        old = _check_path(key, config._cfg_dict)
+        if isinstance(value, str) and not (old is None or isinstance(old, str)):
+            raise UserError(
+                f"--set {key}={value} gives a word where {old!r} stands; give a value of that kind"
+            )
+        if isinstance(value, Mapping) and old is None:
+            value = {**value, "_delete_": True}
+        _merge(config, {key: value}, f"--set {key}")
     return config
+
+
+def _fill_empty(values: dict[str, Any], base: Mapping[str, Any]) -> None:
+    """Let dicts take the place of None, which mmengine merges only where told to delete."""
+    for key, value in values.items():
+        if not isinstance(value, dict) or key not in base:
+            continue
+        if base[key] is None:
+            value["_delete_"] = True
+        elif isinstance(base[key], Mapping):
+            _fill_empty(value, base[key])
+
+
+def _merge(config: Config, values: dict[str, Any], owner: str) -> None:
+    try:
+        config.merge_from_dict(values, allow_list_keys=owner.startswith("--set"))
+    except TypeError as error:
+        raise UserError(f"{owner} does not fit the config: {error}") from error
 
 
 def find(folder: Path, name: str, kind: str) -> Path:
@@ -73,10 +99,15 @@ def names(folder: Path) -> list[str]:
 def _read(path: Path) -> Config:
     try:
         return Config.fromfile(path)
-    except (SyntaxError, NameError, ImportError) as error:
-        raise UserError(
-            f"the config {path} cannot be read: {error}; see docs/architecture.md"
-        ) from error
+    except Exception as error:  # the file is code of the user's, which may raise anything
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    return UserError(
+        f"the config {path} cannot be read ({type(error).__name__}: {error}); mend it, or take one "
+        f"of those in {path.parent} as a pattern"
+    )
 
 
 def _check_keys(fragment: Mapping[str, Any], base: Mapping[str, Any], owner: str) -> None:
@@ -85,7 +116,8 @@ def _check_keys(fragment: Mapping[str, Any], base: Mapping[str, Any], owner: str
             raise unknown(f"config key in {owner}:", key, base)
 
 
-def _check_path(dotted: str, base: Mapping[str, Any]) -> None:
+def _check_path(dotted: str, base: Mapping[str, Any]) -> Any:
+    """The value at a dotted key, which must exist."""
     node: Any = base
     walked = ""
     for part in dotted.split("."):
@@ -97,6 +129,7 @@ def _check_path(dotted: str, base: Mapping[str, Any]) -> None:
             candidates = list(node) if isinstance(node, Mapping) else []
             raise unknown("config key", dotted, [walked + str(c) for c in candidates])
         walked += part + "."
+    return node
 
 
 def check_file_keys(file: Path, read: Collection[str]) -> None:
@@ -110,9 +143,13 @@ def check_file_keys(file: Path, read: Collection[str]) -> None:
         read: The keys that have an effect.
 
     Raises:
-        UserError: With the nearest key that is read.
+        UserError: With the nearest key that is read, or where the file is no Python.
     """
-    for statement in ast.parse(file.read_text(encoding="utf-8")).body:
+    try:
+        body = ast.parse(file.read_text(encoding="utf-8"), str(file)).body
+    except (SyntaxError, ValueError) as error:
+        raise _unreadable(file, error) from error
+    for statement in body:
         targets = statement.targets if isinstance(statement, ast.Assign) else []
         for target in targets:
             if isinstance(target, ast.Name) and target.id != "_base_" and target.id not in read:

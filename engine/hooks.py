@@ -18,7 +18,8 @@ from mmengine.registry import HOOKS
 from backbones import UserError
 
 RECEIPT = "checkpoint_receipt"
-VALIDATION_HISTORY = "validation_history"
+# The name must not begin with "val": mmengine logs whatever does.
+VALIDATION_HISTORY = "history_of_validations"
 ELAPSED = "elapsed_seconds"
 
 
@@ -109,7 +110,7 @@ class ValidationHistoryHook(Hook):
 
 @HOOKS.register_module()
 class StageCheckpointHook(CheckpointHook):
-    """mmengine's checkpoints, moved into place whole, and carrying the time used so far."""
+    """mmengine's checkpoints, carrying the time used so far."""
 
     def before_train(self, runner: Any) -> None:
         """Start the clock where the interrupted run stopped it."""

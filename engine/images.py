@@ -23,12 +23,18 @@ def read_rgb(path: str | Path) -> Image.Image:
     """
     try:
         with Image.open(path) as image:
-            # A PNG's EXIF block comes after its pixels; only JPEG cameras rotate by tag.
-            upright = ImageOps.exif_transpose(image) if image.format == "JPEG" else image
+            # A PNG's EXIF block comes after its pixels; only JPEG cameras rotate by tag. Phones
+            # append a second picture to the first, which Pillow then calls MPO.
+            upright = image
+            if image.format in ("JPEG", "MPO"):
+                upright = ImageOps.exif_transpose(image)
+            if upright.mode.startswith("I;16"):
+                # Pillow would clip 16-bit grey at 255, which leaves a white picture.
+                upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
             return upright.convert("RGB")
     except FileNotFoundError:
         raise UserError(f"the image {path} does not exist; complete the dataset") from None
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(
             f"the image {path} cannot be decoded ({error}); replace it, or take it out of the dataset"
         ) from None

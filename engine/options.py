@@ -75,8 +75,8 @@ def parse(prog: str, arguments: Sequence[str] | None, *, classification: bool) -
     add("--identity", metavar="HEX", help="recorded in the result")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="override a config key")
     values = vars(parser.parse_args(arguments))
-    if values["seed"] < 0:
-        raise UserError(f"--seed {values['seed']} was given; it must be 0 or more")
+    if not 0 <= values["seed"] < 2**32:
+        raise UserError(f"--seed {values['seed']} was given; it must lie in 0 to {2**32 - 1}")
     values["tricks"] = tuple(values.pop("trick"))
     values["overrides"] = dict(_override(text) for text in values.pop("set"))
     return Options(**values)

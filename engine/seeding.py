@@ -59,6 +59,21 @@ class SeededDataset:
         """What the dataset says of itself: classes, palette."""
         return self.dataset.metainfo
 
+    @property
+    def notes(self) -> list[str]:
+        """What the datasets inside had to mend while loading, in sentences."""
+        return [note for dataset in _leaves(self.dataset) for note in getattr(dataset, "notes", [])]
+
+    @property
+    def images_total(self) -> int:
+        """Different images in the set; one that mmengine's `RepeatDataset` repeats counts once."""
+        return self.total // getattr(self.dataset, "times", 1)
+
+    @property
+    def images_used(self) -> int:
+        """Different images that an epoch draws from."""
+        return min(self.length, self.images_total)
+
     def full_init(self) -> None:
         """Load the annotations, as mmengine asks of a dataset before it makes a loader."""
         if hasattr(self.dataset, "full_init"):
@@ -78,6 +93,16 @@ class SeededDataset:
         epoch, index = divmod(position, self.length)
         seed_everything(self.seed, epoch, index)
         return self.dataset[self._index(position)]
+
+
+def _leaves(dataset: Any) -> Iterator[Any]:
+    """The datasets inside mmengine's wrappers."""
+    inner = getattr(dataset, "datasets", None) or [getattr(dataset, "dataset", None)]
+    if inner == [None]:
+        yield dataset
+        return
+    for part in inner:
+        yield from _leaves(part)
 
 
 @DATA_SAMPLERS.register_module()

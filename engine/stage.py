@@ -98,13 +98,10 @@ def main(stage: Stage, arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; run the same command with --resume to go on", file=sys.stderr)
         return 130
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        print(f"error: {_full_disk(error)}", file=sys.stderr)
-        return 2
     except Exception as error:
         sentence = user_error(error)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            sentence = _full_disk(error)
         if sentence is None:
             traceback.print_exc()
             return 1
@@ -139,11 +136,12 @@ def run(stage: Stage, options: Options) -> None:
     """
     job = _resolve(options)
     config, budget = prepare(stage, job)
-    options.work_dir.mkdir(parents=True, exist_ok=True)
+    _make_work_dir(options.work_dir)
     torch.serialization.add_safe_globals(_resume_types())
     _point_at_checkpoint(config, options)
     started = time.monotonic()
     runner = Runner.from_cfg(config)
+    _require_a_batch(runner)
     _say(job, config, runner)
     runner.train()
     if not is_main_process():
@@ -179,6 +177,24 @@ def prepare(stage: Stage, job: Job) -> tuple[Config, Any]:
     wire(config, stage.name, job.options, job.precision, budget)
     configs.check_arguments(config, stage.scope)
     return config, budget
+
+
+def _make_work_dir(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        raise UserError(
+            f"the work dir {folder} cannot be made ({error.strerror}); name another with --work-dir"
+        ) from error
+
+
+def _require_a_batch(runner: Runner) -> None:
+    if runner.train_loop.max_iters > 0:
+        return
+    raise UserError(
+        f"the training set has {len(runner.train_dataloader.dataset)} images, fewer than one batch "
+        f"of {runner.train_dataloader.batch_size} per process; add images or make the batch smaller"
+    )
 
 
 def _point_at_checkpoint(config: Config, options: Options) -> None:
@@ -260,11 +276,15 @@ def _fields(stage: Stage, job: Job, config: Config, runner: Runner) -> dict[str,
         "protocol": stage.protocol(config),
         "data": {
             "classes": len(train.metainfo["classes"]),
-            "train_images_total": train.total,
-            "train_images_used": train.length,
-            "test_images_total": test.total,
-            "test_images_used": test.length,
-            "notes": list(getattr(train, "notes", [])),
+            "train_images_total": train.images_total,
+            "train_images_used": train.images_used,
+            "test_images_total": test.images_total,
+            "test_images_used": test.images_used,
+            "notes": [
+                f"{stage.name} {split} set: {note}"
+                for split, dataset in (("training", train), ("test", test))
+                for note in dataset.notes
+            ],
         },
         "model": {
             "backbone_parameters": backbones.count_parameters(model.backbone),

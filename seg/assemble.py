@@ -54,9 +54,7 @@ def _wire_data(config: Config, layout: Layout) -> None:
     )
     for loader, split, suffix in splits:
         pipeline = [
-            step
-            for original in loader.dataset.pipeline
-            for step in _transforms(original, sizes, len(layout.classes))
+            _transform(step, sizes, len(layout.classes)) for step in loader.dataset.pipeline
         ]
         loader.dataset = ConfigDict(
             type="BaseSegDataset",
@@ -72,11 +70,11 @@ def _wire_data(config: Config, layout: Layout) -> None:
         )
 
 
-def _transforms(
+def _transform(
     step: dict[str, Any], sizes: dict[str, dict[str, Any]], num_classes: int
-) -> list[dict[str, Any]]:
+) -> dict[str, Any]:
     if step["type"] == "LoadImageFromFile":
-        return [dict(type="LoadImage")]
+        return dict(type="LoadImage")
     if step["type"] == "LoadAnnotations":
-        return [step, dict(type="CheckLabels", num_classes=num_classes)]
-    return [{**step, **sizes.get(step["type"], {})}]
+        return dict(type="LoadLabels", num_classes=num_classes)
+    return {**step, **sizes.get(step["type"], {})}

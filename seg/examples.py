@@ -36,7 +36,8 @@ def write_examples(
     folder.mkdir(parents=True, exist_ok=True)
     model.eval()
     names = []
-    for number in range(min(count, len(dataset))):
+    count = min(count, len(dataset))
+    for number in range(count):
         with torch.no_grad():
             batch = pseudo_collate([dataset[number * len(dataset) // count]])
             sample = model.val_step(batch)[0]

@@ -1,4 +1,4 @@
-"""A check that labels lie in the classes, before they reach a loss that would crash or learn nonsense."""
+"""Reading label maps, and a check that labels lie in the classes before they reach a loss that would crash."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine.registry import TRANSFORMS
+from PIL import Image
 
 from backbones import UserError
 
@@ -14,33 +15,50 @@ IGNORED = 255
 
 
 @TRANSFORMS.register_module()
-class CheckLabels(BaseTransform):
-    """Refuse a label map with values outside the classes.
+class LoadLabels(BaseTransform):
+    """Load `seg_map_path` as `(H, W)` uint8: label 0 becomes 255, which is ignored, and n becomes n − 1.
+
+    mmseg's own transform does the same, but it takes a map of 16 bits modulo 256.
 
     Args:
-        num_classes: K; after zero became the ignored label 255, the labels are 0 … K − 1.
+        num_classes: K; labels in the file are 0 … K, or 255.
     """
 
     def __init__(self, num_classes: int) -> None:
         self.num_classes = num_classes
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Pass a sample on unchanged.
+        """Add `gt_seg_map`.
 
         Raises:
-            UserError: With the file, the value as it stands there, and the range.
+            UserError: The map is damaged, has not the image's shape, or holds a value outside the classes.
         """
-        labels = results["gt_seg_map"]
-        if labels.ndim != 2 or labels.shape != tuple(results["ori_shape"]):
+        path = results["seg_map_path"]
+        labels = _read(path)
+        if labels.shape != tuple(results["ori_shape"]):
             raise UserError(
-                f"the label map {results['seg_map_path']} has shape {labels.shape}, and its image is "
+                f"the label map {path} has shape {labels.shape}, and its image is "
                 f"{tuple(results['ori_shape'])}; both need the same height and width, and one channel"
             )
-        wrong = labels[(labels >= self.num_classes) & (labels != IGNORED)]
+        wrong = labels[(labels > self.num_classes) & (labels != IGNORED)]
         if wrong.size:
             raise UserError(
-                f"the label map {results['seg_map_path']} holds the value {int(np.max(wrong)) + 1}; allowed "
-                f"are 0 (ignored) to {self.num_classes}, the number of classes listed; mend the map, or "
-                "complete the list of classes"
+                f"the label map {path} holds the value {int(np.max(wrong))}; allowed are 0 (ignored) to "
+                f"{self.num_classes}, the number of classes listed; mend the map, or complete the list of "
+                "classes"
             )
+        ignored = (labels == 0) | (labels == IGNORED)
+        results["gt_seg_map"] = np.where(ignored, IGNORED, labels.astype(np.int16) - 1).astype(np.uint8)
+        results["seg_fields"].append("gt_seg_map")
         return results
+
+
+def _read(path: str) -> np.ndarray:
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UserError(
+            f"the label map {path} cannot be decoded ({error}); replace it, or take it and its image out of "
+            "the dataset"
+        ) from None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backbones import UserError
+from seg.labels import IGNORED
 
 _EXPECTED = (
     "expected images/{training,validation}/*.jpg and annotations/{training,validation}/*.png in it, "
@@ -55,16 +56,25 @@ def read_classes(root: Path) -> tuple[str, ...]:
     """Class names from `classes.txt` (one a line) or ADE20K's own `objectInfo150.txt`.
 
     Raises:
-        UserError: Neither file is there.
+        UserError: Neither file is there, or it names no class or more than label maps can tell apart.
     """
     listed, info = root / "classes.txt", root / "objectInfo150.txt"
     if listed.is_file():
         lines = listed.read_text(encoding="utf-8").splitlines()
-        return tuple(line.strip() for line in lines if line.strip())
+        return _checked(listed, [line.strip() for line in lines if line.strip()])
     if info.is_file():
         rows = info.read_text(encoding="utf-8").splitlines()[1:]
-        return tuple(row.split("\t")[-1].split(",")[0].strip() for row in rows if row.strip())
+        return _checked(info, [row.split("\t")[-1].split(",")[0].strip() for row in rows if row.strip()])
     raise UserError(
         f"{root} has neither classes.txt nor objectInfo150.txt; write the class names into {listed}, one a "
         "line, the name of label 1 first"
     )
+
+
+def _checked(file: Path, classes: list[str]) -> tuple[str, ...]:
+    if not 0 < len(classes) < IGNORED:
+        raise UserError(
+            f"{file} names {len(classes)} classes; 1 to {IGNORED - 1} fit into label maps of 8 bits, where "
+            f"0 and {IGNORED} are ignored"
+        )
+    return tuple(classes)

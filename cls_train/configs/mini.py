@@ -6,7 +6,7 @@ Command: python -m cls_train.train mini --backbone resnet10_b-w32 --recipe stand
 
 _base_ = "imagenet.py"
 
-epochs = 6
+epochs = 5
 batch_size = 32
 lr = 0.1
 

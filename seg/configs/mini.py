@@ -10,7 +10,8 @@ model = dict(
     auxiliary_head=dict(channels=32),
 )
 train_dataloader = dict(batch_size=8, num_workers=1)
-val_dataloader = dict(batch_size=8, num_workers=1)
+# mmseg cannot stack test images of several sizes.
+val_dataloader = dict(batch_size=1, num_workers=1)
 train_cfg = dict(max_iters=240, val_interval=120)
 param_scheduler = [
     dict(type="PolyLR", eta_min=1e-4, power=0.9, begin=0, end=240, by_epoch=False)

@@ -238,7 +238,7 @@ def test_second_call_returns_at_once_and_another_spec_replaces(tmp_path: Path):
     generate(small, folder, processes=1)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
     generate(replace(small, cls_train_images=20), folder, processes=1)
-    assert len(list(folder.glob("cls/train/*/*.png"))) == 20
+    assert len(list(folder.glob("cls/train/*/*.jpg"))) == 20
     assert [path.name for path in tmp_path.iterdir()] == ["world"]
     assert json.loads((folder / "miniworld.json").read_text())["spec"]["cls_train_images"] == 20
 

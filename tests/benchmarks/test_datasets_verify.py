@@ -153,7 +153,7 @@ def test_imagefolder_problems(cls: Path):
     (cls / "train" / "notes.txt").write_text("ignored")
     (cls / "val" / "striped_square" / "Thumbs.db").write_text("ignored")
     assert verify("imagefolder", cls).problems == ()
-    damaged = cls / "train" / "striped_square" / "000007.png"
+    damaged = cls / "train" / "striped_square" / "000007.jpg"
     truncate(damaged)
     (cls / "val" / "dotted_cross").rename(cls / "val" / "doted_cross")
     next((cls / "val" / "checked_star").iterdir()).unlink()
@@ -180,7 +180,7 @@ def test_imagefolder_problems(cls: Path):
 
 
 def test_other_modes_are_counted(cls: Path):
-    path = cls / "train" / "striped_square" / "000007.png"
+    path = cls / "train" / "striped_square" / "000007.jpg"
     Image.new("L", (32, 32)).save(path)
     report = verify("imagefolder", cls)
     assert report.counts["converted_to_rgb"] == 1
@@ -188,9 +188,9 @@ def test_other_modes_are_counted(cls: Path):
 
 
 def test_without_decoding_only_headers_are_read(cls: Path):
-    truncate(cls / "train" / "striped_square" / "000007.png")
+    truncate(cls / "train" / "striped_square" / "000007.jpg")
     assert verify("imagefolder", cls, decode=False).problems == ()
-    (cls / "train" / "striped_square" / "000007.png").write_text("not an image")
+    (cls / "train" / "striped_square" / "000007.jpg").write_text("not an image")
     assert "no image" in only(verify("imagefolder", cls, decode=False)).message
 
 
@@ -380,7 +380,7 @@ def test_large_sets_are_fingerprinted_by_name_and_size(
     cache = tmp_path / "cache"
     first = fingerprint("imagefolder", cls, cache_dir=cache)
     assert verify("imagefolder", cls, cache_dir=cache).problems == ()
-    path = cls / "train" / "striped_square" / "000007.png"
+    path = cls / "train" / "striped_square" / "000007.jpg"
     path.write_bytes(b"x" * path.stat().st_size)
     assert fingerprint("imagefolder", cls, cache_dir=cache) == first
     # The report is not taken from the cache, since the file's time has changed.

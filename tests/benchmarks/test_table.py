@@ -182,6 +182,18 @@ def test_what_makes_a_table_doubtful_stands_above_it(
     assert "Warning:" in format_terminal_table(run)
 
 
+def test_rows_may_hold_their_backbones_differently(run_dir: Path) -> None:
+    for row in MEANS:
+        held = "trained" if row == "scratch" else "frozen"
+        for seed in OFFSETS:
+            path = cell_dir(run_dir, row, "det", seed) / "result.json"
+            edit_json(path, lambda result, held=held: result["protocol"].update(backbone=held))
+    table = build_table(read_run(run_dir))
+    assert table.warnings == ()
+    protocol = dict(table.protocol)["detection"]
+    assert "backbone trained (scratch) | frozen (standard, tricks);" in protocol
+
+
 def test_a_checkpoint_in_the_control_is_doubtful(run_dir: Path) -> None:
     receipt = {"sha256": "1", "matched": 1, "total": 1, "source": None}
     path = cell_dir(run_dir, "scratch", "seg", 0) / "result.json"
@@ -199,7 +211,7 @@ def test_csv_gives_back_the_numbers(tmp_path: Path) -> None:
     assert line["seeds"] == "0;1;2"
     assert float(line["mean"]) == pytest.approx(statistics.mean(values))
     assert float(line["std"]) == pytest.approx(statistics.stdev(values))
-    assert line["protocol"] == "VOC07 11-point AP50, single-scale"  # has a comma in it
+    assert line["protocol"] == "VOC07 11-point AP50, strict; single-scale"  # has a comma in it
     assert (line["reference"], line["status"], line["budget"]) == ("81.1", "completed", "full")
     assert lines["scratch", "top1"]["status"] == "absent"
     assert len(line["checkpoint_sha256"].split(" | ")) == 3

@@ -30,6 +30,8 @@ DIFFICULT_VISIBLE_SHARE = 0.4
 DIFFICULT_RELATIVE_SIDE = 0.07
 # `truncated` from this share of pixels beyond the border; less is a matter of rounding.
 TRUNCATED_SHARE = 0.02
+# Radians either way.
+MOST_TURN = 0.6
 
 
 @dataclass(frozen=True)
@@ -102,13 +104,13 @@ def object_boxes(scene: Scene) -> list[ObjectBox]:
 
 
 def _pose(rng: np.random.Generator, centre: tuple[float, float], radius_px: float) -> Pose:
-    """Returns a pose with random turn, aspect and shear."""
+    """Returns a pose with random turn, aspect and shear; like most things, these have an upper end."""
     return Pose(
         centre,
         radius_px,
-        angle=float(rng.uniform(0.0, 2.0 * math.pi)),
-        aspect=float(math.exp(rng.uniform(-0.3, 0.3))),
-        shear=float(rng.uniform(-0.2, 0.2)),
+        angle=float(rng.uniform(-MOST_TURN, MOST_TURN)),
+        aspect=float(math.exp(rng.uniform(-0.25, 0.25))),
+        shear=float(rng.uniform(-0.15, 0.15)),
     )
 
 
@@ -135,7 +137,7 @@ def object_scene(
         stuff_classes: How many background classes to choose from.
 
     Returns:
-        The scene; the object's circle takes 45 to 90% of the side.
+        The scene; the object's circle takes 50 to 95% of the side.
     """
     canvas = Canvas(side_px, side_px)
     _ground(canvas, rng, stuff_classes, int(rng.integers(1, 4)))
@@ -145,7 +147,7 @@ def object_scene(
         kinds = distractor_appearances()
         small = _pose(rng, _random_point(rng, canvas.size), side_px * rng.uniform(0.08, 0.14))
         paint_appearance(canvas, rng, kinds[int(rng.integers(len(kinds)))], small, None)
-    radius_px = 0.5 * side_px * float(rng.uniform(0.45, 0.9))
+    radius_px = 0.5 * side_px * float(rng.uniform(0.5, 0.95))
     # Small objects wander, large ones stay near the middle: either may touch the border.
     slack = max(0.06 * side_px, 0.5 * side_px - radius_px)
     offset_x, offset_y = rng.uniform(-0.9 * slack, 0.9 * slack, 2).tolist()

@@ -140,7 +140,7 @@ def write_image(spec: MiniworldSpec, root: Path, job: Job) -> list[int]:
     picture = Image.fromarray(scene.image)
     if job.split.startswith("cls/"):
         name = spec.cls_names()[cls_class_index(spec, job.index)]
-        picture.save(root / job.split / name / f"{job.index:06d}.png", compress_level=1)
+        picture.save(root / job.split / name / f"{job.index:06d}.jpg", quality=JPEG_QUALITY)
         return []
     if job.split.startswith("VOC"):
         year = job.split.split("/")[0]

@@ -96,9 +96,12 @@ class Canvas:
         return width, height
 
 
-def colour_pair(rng: np.random.Generator, contrast: tuple[float, float]) -> tuple[Colour, Colour]:
+def colour_pair(
+    rng: np.random.Generator, contrast: tuple[float, float], vividness: float = 0.22
+) -> tuple[Colour, Colour]:
     """Draws two colours whose brightness differs by an amount within `contrast`.
 
+    `vividness` is the spread of the colours around grey.
     Hue and brightness come from one distribution for all classes, so that colour tells nothing.
     """
     difference = rng.uniform(*contrast)
@@ -106,7 +109,7 @@ def colour_pair(rng: np.random.Generator, contrast: tuple[float, float]) -> tupl
     levels = (low, low + difference) if rng.random() < 0.5 else (low + difference, low)
     pair = []
     for level in levels:
-        tint = rng.normal(0.0, 0.22, 3).astype(np.float32)
+        tint = rng.normal(0.0, vividness, 3).astype(np.float32)
         tint -= np.dot(tint, _LUMA)
         pair.append(np.clip(np.float32(level) + tint, 0.0, 1.0))
     return pair[0], pair[1]
@@ -159,7 +162,8 @@ def paint_ground(
     scale_px = math.sqrt(min(width, height))
     for region, (stuff_index, kind) in enumerate(kinds):
         wavelength = float(scale_px * kind.stretch * rng.uniform(0.75, 1.5))
-        first, second = colour_pair(rng, (0.1, 0.4))
+        # Dull against the objects: a small network has to find those within a few thousand images.
+        first, second = colour_pair(rng, (0.06, 0.2), vividness=0.08)
         texture = STUFF_TEXTURES[kind.texture]
         inside = region_of == region
         if texture is None:
@@ -247,7 +251,8 @@ def paint_appearance(
     outline, _ = OUTLINES[appearance.shape]
     texture, _ = SURFACES[appearance.texture]
     wavelength = pose.radius_px * appearance.relative_wavelength * rng.uniform(0.85, 1.2)
-    angle = rng.uniform(0.0, 2.0 * math.pi)
+    # A pattern sits on its object much as on any other of the class.
+    angle = rng.uniform(-0.3, 0.3)
     cosine, sine = np.float32(math.cos(angle)), np.float32(math.sin(angle))
     shift = (rng.uniform(-0.15, 0.15, 2) * pose.radius_px).astype(np.float32)
 

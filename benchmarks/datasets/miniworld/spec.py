@@ -10,7 +10,7 @@ from benchmarks.datasets.miniworld.appearance import object_appearance, stuff_ap
 from benchmarks.datasets.names import VOC_NAMES
 
 # Part of a miniworld's identity. To be raised by whoever changes what is drawn or written.
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -43,22 +43,22 @@ class MiniworldSpec:
 
     seed: int = 0
     cls_classes: int = 10
-    cls_train_images: int = 5000
-    cls_val_images: int = 1000
+    cls_train_images: int = 4000
+    cls_val_images: int = 800
     cls_size: int = 64
     cls_large_images: int = 0
     cls_large_size: int = 64
     det_classes: int = 10
     det_trainval_images: int = 150
     det_trainval_images_2012: int = 150
-    det_test_images: int = 200
-    det_size: tuple[int, int] = (192, 192)
+    det_test_images: int = 160
+    det_size: tuple[int, int] = (160, 160)
     det_objects: tuple[int, int] = (1, 5)
     seg_stuff_classes: int = 6
     seg_object_classes: int = 10
     seg_train_images: int = 200
-    seg_val_images: int = 100
-    seg_size: tuple[int, int] = (192, 192)
+    seg_val_images: int = 80
+    seg_size: tuple[int, int] = (144, 144)
     seg_objects: tuple[int, int] = (2, 6)
     standard_names: bool = False
 

@@ -1,0 +1,256 @@
+"""The command line: its mistakes, exit statuses, and what a run prints."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from harness_world import World, clean_environment, forget_digests, make_data, wait_for
+from rich.console import Console
+
+from benchmarks import cli, commands, doctor, preflight
+from benchmarks.errors import UserError
+from benchmarks.suite import ROOT
+
+SUITE = """
+title = "Tiny"
+stages = dict(
+    cls=dict(config="cls_train/configs/mini.py", data="cls"),
+    det=dict(config="det/configs/mini.py", data="det"),
+    seg=dict(config="seg/configs/mini.py", data="seg"),
+)
+datasets = dict(
+    cls=dict(kind="imagefolder", path="cls"),
+    det=dict(kind="voc", path="det"),
+    seg=dict(kind="ade20k", path="seg"),
+)
+rows = [
+    dict(name="scratch", backbone="resnet10_b", pretrain=False),
+    dict(name="tricks", backbone="resnet10_d", recipe="efficient", tricks=["cosine"]),
+]
+"""
+
+
+class Harness:
+    """The command `run` on a small repository, with stages that are faked."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.world = World(folder)
+        self.suite = folder / "tiny.py"
+        self.suite.write_text(SUITE, encoding="utf-8")
+        self.asked: list[str] = []
+        self.data = make_data()
+        inspect = lambda dataset, cache: self.data[dataset.path.name]  # noqa: E731
+        monkeypatch.setattr(preflight, "inspect_data", inspect)
+        monkeypatch.setattr(preflight, "peek_at_data", inspect)
+
+    def plan(self, *words: str) -> int:
+        options = cli.parse(["plan", str(self.suite), *words])
+        return commands.show_plan(options, root=self.world.root, describe=self.describe)
+
+    def run(self, *words: str) -> int:
+        options = cli.parse(["run", str(self.suite), *words])
+        return commands.run(
+            options,
+            root=self.world.root,
+            build_command=self.world.command,
+            describe=self.describe,
+        )
+
+    def describe(self, spec: str) -> dict[str, int]:
+        self.asked.append(spec)
+        if not spec.startswith("resnet"):
+            raise UserError(f"unknown backbone {spec!r}")
+        return {"parameters": 1_000_000}
+
+
+@pytest.fixture
+def harness(tmp_path, monkeypatch) -> Harness:
+    return Harness(tmp_path, monkeypatch)
+
+
+def test_a_run_prints_the_table_and_where_the_report_is(harness, capsys, monkeypatch):
+    monkeypatch.setenv(commands.SETUP_SECONDS_VARIABLE, "3")
+    assert harness.run() == 0
+    text = capsys.readouterr().out
+    run_dir = harness.world.root / "runs" / "tiny"
+    assert f"Report: {run_dir / 'report.html'}" in text
+    assert re.search(r"Set-up: 3 s\. Suite: .* Cells: 5 run, 0 cached, 0 failed, 0 skipped\.", text)
+    assert "[5/5]" in text
+    for name in ("table.md", "table.csv", "table.tex", "report.html"):
+        assert (run_dir / name).is_file()
+    assert "tricks" in (run_dir / "table.md").read_text(encoding="utf-8")
+    assert harness.run() == 0
+    assert "0 run, 5 cached" in capsys.readouterr().out
+    assert sorted(harness.asked) == ["resnet10_b", "resnet10_d"]
+
+
+def test_a_failed_cell_makes_the_run_fail_and_is_named(harness, capsys):
+    harness.world.behaviour["tricks/cls"] = "user-error"
+    assert harness.run() == 1
+    text = capsys.readouterr().out
+    assert "FAILED tricks · cls · seed 0: the image a.jpg is truncated; remove it Log: " in text
+    assert "FAILED tricks · det · seed 0: skipped: its classifier failed" in text
+    assert "2 run, 0 cached, 1 failed, 2 skipped" in text
+
+
+def test_data_that_are_wrong_make_the_run_fail(harness, capsys):
+    harness.data = make_data(seg="the folder is empty; fill it")
+    assert harness.run() == 1
+    assert "FAILED scratch · seg · seed 0: the folder is empty; fill it" in capsys.readouterr().out
+
+
+def test_ctrl_c_says_how_to_go_on(harness, capsys):
+    harness.world.behaviour["scratch/seg"] = "hang"
+
+    def interrupt() -> None:
+        wait_for(lambda: len(harness.world.journal_lines("end")) == 4)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    assert harness.run("--jobs", "2") == 130
+    thread.join()
+    text = " ".join(capsys.readouterr().out.split())
+    assert "Interrupted: 4 of 5 cells are done and kept. Run the same command again" in text
+
+
+def test_the_plan_says_what_would_run_and_for_how_long(harness, capsys):
+    assert harness.plan() == 0
+    text = capsys.readouterr().out
+    assert re.search(r"scratch · det · seed 0 +will run +not run yet +unknown +unknown", text)
+    assert "Time left: unknown" in text
+    assert not (harness.world.root / "runs" / "tiny").exists()
+    harness.run()
+    capsys.readouterr()
+    harness.world.edit("seg/train.py", "EPOCHS = 3\n")
+    forget_digests()
+    assert harness.plan("--jobs", "1") == 0
+    text = capsys.readouterr().out
+    assert re.search(r"scratch · det · seed 0 +cached +done +2.0 s +0.5 GiB", text)
+    assert re.search(r"scratch · seg · seed 0 +will run +will run again: code of seg differs", text)
+    assert "Time left: about 4.0 s; memory: up to 0.5 GiB." in text
+
+
+def test_the_doctor_looks_at_packages_and_data(capsys):
+    assert doctor.examine(Console(width=200), ROOT) in (0, 1)
+    text = capsys.readouterr().out
+    for part in ("Python", "packages", "free disk", "data of voc_ade20k"):
+        assert part in text
+
+
+def test_a_backbone_on_the_command_line_adds_a_row(harness, capsys):
+    assert harness.run("--backbone", "resnet18_d") == 0
+    table = (harness.world.root / "runs/tiny/table.md").read_text(encoding="utf-8")
+    assert "resnet18\\_d" in table
+    assert "8 run" in capsys.readouterr().out
+
+
+def test_budgets_have_folders_of_their_own(harness):
+    assert harness.run("--budget", "smoke", "--rows", "scratch") == 0
+    assert (harness.world.root / "runs" / "tiny-smoke" / "plan.json").is_file()
+    assert not (harness.world.root / "runs" / "tiny").exists()
+
+
+def test_an_unknown_backbone_stops_the_run(harness):
+    with pytest.raises(UserError, match="unknown backbone 'vgg'"):
+        harness.run("--backbone", "vgg")
+    assert harness.world.journal_lines() == []
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["rnu"], "unknown command 'rnu'. Did you mean 'run'?"),
+        (["data", "prepaer"], "unknown data command 'prepaer'. Did you mean 'prepare'?"),
+        (["run", "--bugdet", "smoke"], "unknown option '--bugdet'. Did you mean '--budget'?"),
+        (["plan", "--seed=0"], "unknown option '--seed'. Did you mean '--seeds'?"),
+        (["run", "mini", "short"], "'short' is one word too many"),
+        (["run", "mnii"], "unknown suite 'mnii'. Did you mean 'mini'?"),
+        (["run", "--rows"], "--rows: expected at least one argument"),
+        (["run", "--seeds", "x"], "a seed is a whole number"),
+        (["run", "--jobs", "0"], "expected auto or a whole number, 1 or more"),
+        (["run", "--budget", "ful"], "unknown budget 'ful'. Did you mean 'full'?"),
+        (["run", "--precision", "fp61"], "unknown precision 'fp61'. Did you mean 'fp16'?"),
+        (["run", "--rows", "trick"], "unknown row 'trick'. Did you mean 'tricks'?"),
+        (["run", "--stages", "sge"], "unknown stage 'sge'. Did you mean 'seg'?"),
+        (["run", "--set", "lr=1"], "Write STAGE.key=value"),
+        (["data", "prepare", "voc"], "unknown data set 'voc'"),
+        (["data", "prepare", "miniworld", "--preset", "mnii"], "unknown miniworld preset 'mnii'"),
+        (["verify", "vco", "/data"], "Did you mean 'voc'?"),
+        (["report", "/absent"], "/absent"),
+        ([], "are required"),
+    ],
+)
+def test_mistakes_on_the_command_line(words, part, capsys):
+    assert cli.main(words) == 2
+    text = capsys.readouterr().err
+    assert text.startswith("error: ")
+    assert part in text
+    assert "Traceback" not in text
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "part"),
+    [
+        (KeyboardInterrupt(), 130, "Run the same command again"),
+        (OSError(errno.ENOSPC, "No space", "log"), 2, "The disk is full while writing log."),
+        (UserError("do this"), 2, "error: do this"),
+    ],
+)
+def test_what_ends_a_command(monkeypatch, capsys, error, status, part):
+    def fail(options: object) -> int:
+        raise error
+
+    monkeypatch.setitem(commands.ACTIONS, "doctor", fail)
+    assert cli.main(["doctor"]) == status
+    assert part in capsys.readouterr().err
+
+
+def test_help_lists_the_commands():
+    command = [sys.executable, "-m", "benchmarks", "--help"]
+    text = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in cli.COMMANDS:
+        assert name in text
+
+
+def test_the_harness_imports_no_torch():
+    code = "import sys, benchmarks.commands, benchmarks.report; print('torch' in sys.modules)"
+    answer = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert answer.stdout.strip() == "False"
+
+
+def test_descriptions_of_backbones_are_kept(tmp_path):
+    world, asked = World(tmp_path), []
+
+    def describe(spec: str) -> dict[str, int]:
+        asked.append(spec)
+        return {"parameters": len(spec)}
+
+    for specs in (["a", "bb"], ["bb", "ccc"]):
+        known = preflight.describe_backbones(specs, world.root, tmp_path, describe)
+        assert all(known[spec]["parameters"] == len(spec) for spec in specs)
+    assert sorted(asked) == ["a", "bb", "ccc"]
+
+
+def test_all_unknown_backbones_are_told_at_once(tmp_path):
+    def describe(spec: str) -> dict[str, int]:
+        raise UserError(f"unknown backbone {spec!r}")
+
+    with pytest.raises(UserError) as caught:
+        preflight.describe_backbones(["a", "b"], World(tmp_path).root, tmp_path, describe)
+    assert str(caught.value) == "unknown backbone 'a'\nunknown backbone 'b'"

@@ -1,0 +1,116 @@
+"""Identity: what changes it, what does not, and how a difference is told."""
+
+from __future__ import annotations
+
+import pytest
+from harness_world import World, forget_digests, make_root
+
+from benchmarks import identity
+from benchmarks.errors import UserError
+from benchmarks.run_folder import CellKey
+
+
+def identities(world: World) -> dict[str, str | None]:
+    return {f"{c.key.row}/{c.key.stage}": c.identity for c in world.plan().cells}
+
+
+@pytest.fixture
+def world(tmp_path) -> World:
+    return World(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("backbones/resnet.py", '"""Other words."""\n# A comment.\nWIDTH  =  64\n'),
+        ("cls_train/configs/base.py", '"""Words."""\nlr = 0.1  # as in the paper\n'),
+        ("cls_train/configs/imagenet.py", "lr = 5\n"),
+        ("det/configs/mini.py", "lr = 5\n"),
+        ("det/train.py", "EPOCHS = 9\n"),
+        ("cls_train/configs/tricks/mixup.py", "mixup = 1\n"),
+    ],
+)
+def test_what_does_not_matter_to_a_classifier(world, file, text):
+    before = identities(world)["standard/cls"]
+    world.edit(file, text)
+    assert identities(world)["standard/cls"] == before
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "cells"),
+    [
+        ("backbones/resnet.py", "WIDTH = 32\n", {"scratch/det", "standard/cls", "tricks/cls"}),
+        ("engine/new.py", "X = 1\n", {"scratch/det", "standard/cls", "tricks/cls"}),
+        ("cls_train/configs/base.py", "lr = 0.2\n", {"standard/cls", "tricks/cls"}),
+        ("cls_train/configs/tricks/cosine.py", "schedule = 'sine'\n", {"tricks/cls"}),
+        ("cls_train/configs/tricks/warmup.py", "warmup = 2\n", {"tricks/cls"}),
+        ("cls_train/configs/recipes/standard.py", "tricks = ['cosine']\n", {"standard/cls"}),
+        ("det/train.py", "EPOCHS = 9\n", {"scratch/det"}),
+        ("det/configs/mini.py", "_base_ = 'mmdet::other.py'\n", {"scratch/det"}),
+    ],
+)
+def test_what_matters_and_to_which_cells(world, file, text, cells):
+    before = identities(world)
+    world.edit(file, text)
+    after = identities(world)
+    known = ("scratch/det", "standard/cls", "tricks/cls")
+    assert {name for name in known if before[name] != after[name]} == cells
+
+
+def test_two_cells_never_share_an_identity(world):
+    world.run()
+    found = list(identities(world).values())
+    assert None not in found
+    assert len(set(found)) == len(found)
+
+
+def test_a_difference_is_told_in_words(world):
+    plan = world.plan()
+    components = dict(plan.find(CellKey("tricks", "cls", 0)).components or {})
+    other = {
+        **components,
+        "seed": 7,
+        "code": {**components["code"], "engine": "x"},
+        "packages": {**components["packages"], "torch": "9.9"},
+        "dataset": "other",
+        "overrides": {"lr": "1"},
+        "recipe": {},
+    }
+    text = identity.explain(components, other)
+    torch = components["packages"]["torch"]
+    for part in (
+        "the seed differs (0 → 7)",
+        "code of engine differs",
+        f"torch {torch} → 9.9",
+        "the dataset differs",
+        "the --set overrides differ",
+        "cls_train/configs/tricks/cosine.py differs",
+    ):
+        assert part in text
+
+
+def test_the_chain_of_a_config_ends_at_packages(tmp_path):
+    root = make_root(tmp_path)
+    forget_digests()
+    assert list(identity.config_chain(root / "cls_train/configs/mini.py", root)) == [
+        "cls_train/configs/mini.py",
+        "cls_train/configs/base.py",
+    ]
+    chain = identity.config_chain(root / "det/configs/mini.py", root)
+    assert chain["mmdet::pascal_voc/faster-rcnn.py"] is None
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("_base_ = 'absent.py'\n", "There is no file"),
+        ("lr = (\n", "is not valid Python"),
+        ("_base_ = make()\n", "must be written out as plain strings"),
+    ],
+)
+def test_a_config_that_cannot_be_followed_is_told(tmp_path, text, part):
+    root = make_root(tmp_path)
+    forget_digests()
+    (root / "seg/configs/mini.py").write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=part):
+        identity.config_chain(root / "seg/configs/mini.py", root)

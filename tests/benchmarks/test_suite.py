@@ -1,0 +1,239 @@
+"""Suites: loading, inheritance, mistakes; and what a command selects of them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from harness_world import make_root, make_suite
+
+from benchmarks.errors import UserError
+from benchmarks.preflight import available_tricks, check_names
+from benchmarks.selection import Selection, missing_tricks, parse_override, select
+from benchmarks.suite import ROOT, Row, load_suite, suite_names
+
+TRICKS = ("cosine", "label_smoothing", "mixup")
+SOUND = """
+stages = dict(
+    cls=dict(config="c.py", data="cls"), det=dict(config="d.py", data="det", set=dict(lr=0.1))
+)
+datasets = dict(
+    cls=dict(kind="imagefolder", path="images"),
+    det=dict(kind="voc", path="/data/voc", smoke=dict(path="tiny/voc", generate="tiny")),
+)
+rows = [dict(name="a", backbone="resnet18", recipe="standard", tricks=["cosine"])]
+"""
+
+
+def write(folder: Path, text: str, name: str = "mine.py") -> str:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def mistake(folder: Path, text: str) -> str:
+    with pytest.raises(UserError) as caught:
+        load_suite(write(folder, text))
+    return str(caught.value)
+
+
+def test_every_built_in_suite_loads_and_names_what_exists():
+    assert {"mini", "voc_ade20k"} <= set(suite_names())
+    for name in suite_names():
+        check_names(load_suite(name), ROOT)
+
+
+def test_the_full_suite_holds_the_paper_and_marks_what_is_missing():
+    suite = load_suite("voc_ade20k")
+    assert len(suite.rows) == 7
+    assert suite.rows[0].reference == {"top1": 76.14, "map": 77.54, "pixacc": 78.08, "miou": 37.05}
+    assert suite.rows[-1].reference == {"top1": 79.29, "map": 81.33, "pixacc": 78.72, "miou": 38.40}
+    lacking = [row.name for row in suite.rows if missing_tricks(row, TRICKS)]
+    assert lacking == ["+distill-no-mixup", "+distill-and-mixup"]
+
+
+def test_paths_of_a_users_suite_are_counted_from_its_folder(tmp_path):
+    suite = load_suite(write(tmp_path, SOUND))
+    assert suite.name == "mine"
+    assert suite.datasets["cls"].path == tmp_path / "images"
+    assert suite.datasets["det"].path == Path("/data/voc")
+    assert suite.smoke_datasets["det"].path == tmp_path / "tiny/voc"
+    assert suite.smoke_datasets["cls"] == suite.datasets["cls"]
+    assert suite.stages["det"].overrides == {"lr": 0.1}
+    assert suite.seeds == (0,)
+
+
+def test_a_suite_inherits_in_one_line_and_adds_a_row(tmp_path):
+    text = 'base = "mini"\nadd_rows = [dict(name="mine", backbone="resnet18_d", like="tricks")]'
+    suite, mini = load_suite(write(tmp_path, text)), load_suite("mini")
+    assert suite.rows[:-1] == mini.rows
+    assert suite.datasets == mini.datasets
+    added, model = suite.rows[-1], mini.rows[-1]
+    assert (added.name, added.backbone) == ("mine", "resnet18_d")
+    assert (added.recipe, added.tricks) == (model.recipe, model.tricks)
+
+
+def test_a_suite_may_inherit_from_a_file_and_replace_parts(tmp_path):
+    write(tmp_path, SOUND, "parent.py")
+    text = 'base = "parent.py"\nseeds = [1, 2]\ndatasets = dict(cls=dict(kind="voc", path="x"))'
+    suite = load_suite(write(tmp_path, text))
+    assert suite.seeds == (1, 2)
+    assert (suite.datasets["cls"].kind, suite.datasets["det"].kind) == ("voc", "voc")
+    assert [row.name for row in suite.rows] == ["a"]
+
+
+def test_inheritance_in_a_circle_is_told(tmp_path):
+    write(tmp_path, 'base = "mine.py"', "other.py")
+    assert "in a circle" in mistake(tmp_path, 'base = "other.py"')
+
+
+def test_all_mistakes_are_told_at_once(tmp_path):
+    text = 'sedes = [1]\nseeds = [1, 1]\nadd_rows = [dict(name="a", backbnoe="x")]'
+    message = mistake(tmp_path, SOUND + text)
+    assert "has 6 mistakes" in message
+    for part in ("'sedes'", "names a seed twice", "'backbnoe'", "another row is called 'a'"):
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("row", "part"),
+    [
+        ('dict(name="b")', "backbone is missing"),
+        ('dict(name="b", backbone="x")', "give a recipe, weights, or pretrain=False"),
+        ('dict(name="b", backbone="x", reciep="y")', "Did you mean 'recipe'?"),
+        ('dict(name="b c", backbone="x", recipe="y")', "for example 'b-c'"),
+        ('dict(name="../b", backbone="x", recipe="y")', "the name is also a folder's"),
+        ('dict(name="A", backbone="x", recipe="y")', "another row is called 'a'"),
+        ('dict(name="b", backbone="x", like="c")', "unknown row above it 'c'"),
+        ('dict(name="b", backbone="x", pretrain=False, recipe="y")', "contradict each other"),
+        ('dict(name="b", backbone="x", weights="w", recipe="y")', "not both"),
+        ('dict(name="b", backbone=3, recipe="y")', "backbone is 3; it must be a str"),
+        ('dict(name="b", backbone="x", recipe="y", tricks="mixup")', "it must be a list"),
+        ('dict(name="b", backbone="x", recipe="y", tricks=["m", "m"])', "names a trick twice"),
+        ('dict(name="b", backbone="x", recipe="y", requires=["m"])', "not among its tricks"),
+        ('dict(name="b", backbone="x", recipe="y", reference=dict(mpa=1))', "Did you mean 'map'?"),
+        ('dict(name="b", backbone="x", recipe="y", reference=dict(map=444))', "no percentage"),
+        ('"b"', "row 2 is not a dict"),
+    ],
+)
+def test_mistakes_in_a_row(tmp_path, row, part):
+    assert part in mistake(tmp_path, SOUND + f"add_rows = [{row}]")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "part"),
+    [
+        ('kind="voc"', 'kind="vco"', "Did you mean 'voc'?"),
+        ('data="det"', 'data="dte"', "Did you mean 'det'?"),
+        ("det=dict(config", "dte=dict(config", "Did you mean 'det'?"),
+        ('path="images"', 'pth="images"', "path is missing"),
+        ("set=dict(lr=0.1)", "set=0.1", "set is not a dict"),
+        ("cls=dict(config", "seg=dict(config", "has no stage 'cls'"),
+        ("rows = [", "import os\nrows = [", "line 9, holds more than data: `import os`"),
+        ("rows = [", "rows = [[", "is not valid Python"),
+        ('recipe="standard"', "recipe=standard", "NameError"),
+    ],
+)
+def test_mistakes_elsewhere(tmp_path, old, new, part):
+    assert part in mistake(tmp_path, SOUND.replace(old, new, 1))
+
+
+def test_an_unknown_suite_is_told_with_the_nearest():
+    with pytest.raises(UserError, match="Did you mean 'mini'"):
+        load_suite("mnii")
+    with pytest.raises(UserError, match="There is no suite file"):
+        load_suite("absent.py")
+
+
+def test_a_users_suite_may_not_take_the_folder_of_a_built_in_one(tmp_path):
+    with pytest.raises(UserError, match="would share its run folder"):
+        load_suite(write(tmp_path, SOUND, "mini.py"))
+
+
+def test_names_that_do_not_exist_are_told_at_once(tmp_path):
+    root = make_root(tmp_path)
+    rows = (
+        Row("a", "x", recipe="standrad"),
+        Row("b", "x", recipe="standard", tricks=("cosin",)),
+        Row("c", "x", weights=tmp_path / "absent.safetensors"),
+        Row("d", "x", recipe="standard", tricks=("distillation",), requires=("distillation",)),
+    )
+    suite = make_suite(rows)
+    stages = {**suite.stages, "det": replace(suite.stages["det"], config="det/configs/mnii.py")}
+    with pytest.raises(UserError) as caught:
+        check_names(replace(suite, stages=stages), root)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 4
+    parts = ("det/configs/mini.py", "standard", "cosine", "no checkpoint")
+    for line, part in zip(lines, parts, strict=True):
+        assert part in line
+
+
+def chosen(selection: Selection):
+    return select(make_suite(), selection, TRICKS)
+
+
+def test_backbones_add_rows_like_the_last_that_can_be_run():
+    rows = (
+        *make_suite().rows,
+        Row("later", "x", recipe="efficient", tricks=("new",), requires=("new",)),
+    )
+    suite = select(make_suite(rows), Selection(backbones=("timm:resnet50.a1",)), TRICKS)
+    added = suite.rows[-1]
+    assert (added.name, added.backbone) == ("timm-resnet50.a1", "timm:resnet50.a1")
+    assert (added.recipe, added.tricks) == ("efficient", ("cosine",))
+
+
+def test_a_stage_brings_the_classifier_it_starts_from():
+    assert set(chosen(Selection(stages=("det",))).stages) == {"cls", "det"}
+    scratch = Selection(stages=("det",), rows=("scratch",))
+    assert set(chosen(scratch).stages) == {"det"}
+
+
+def test_overrides_data_and_seeds_take_the_place_of_the_suites():
+    selection = Selection(
+        seeds=(4, 5), overrides={"det": {"lr": 2}}, data={"seg": Path("/mine")}, budget="short"
+    )
+    suite = chosen(selection)
+    assert suite.seeds == (4, 5)
+    assert suite.stages["det"].overrides == {"lr": 2}
+    dataset = suite.datasets[suite.stages["seg"].data]
+    assert (dataset.kind, dataset.path, dataset.generate) == ("ade20k", Path("/mine"), None)
+
+
+def test_one_seed_is_enough_for_smoke():
+    suite = make_suite(seeds=(3, 4))
+    assert select(suite, Selection(budget="smoke"), TRICKS).seeds == (3,)
+    assert select(suite, Selection(budget="smoke", seeds=(1, 2)), TRICKS).seeds == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("selection", "part"),
+    [
+        (Selection(budget="ful"), "unknown budget 'ful'. Did you mean 'full'?"),
+        (Selection(precision="bf61"), "unknown precision 'bf61'. Did you mean 'bf16'?"),
+        (Selection(rows=("trick",)), "unknown row 'trick'. Did you mean 'tricks'?"),
+        (Selection(stages=("sge",)), "unknown stage 'sge'. Did you mean 'seg'?"),
+        (Selection(backbones=("tricks",)), "which the suite has already"),
+        (Selection(stages=("cls",), data={"det": Path()}), "no stage 'det' to use the data in"),
+        (Selection(stages=("cls",), overrides={"det": {"lr": 1}}), "stage 'det' does not run"),
+    ],
+)
+def test_mistakes_in_a_selection(selection, part):
+    with pytest.raises(UserError, match=re.escape(part)):
+        chosen(selection)
+
+
+def test_overrides_are_read_as_python_where_they_can_be():
+    assert parse_override("det.optimizer.lr=0.5") == ("det", "optimizer.lr", 0.5)
+    assert parse_override("cls.schedule=step") == ("cls", "schedule", "step")
+    with pytest.raises(UserError, match=re.escape("Write STAGE.key=value")):
+        parse_override("lr=0.5")
+    with pytest.raises(UserError, match="unknown stage 'dte'"):
+        parse_override("dte.lr=0.5")
+
+
+def test_tricks_are_the_files_of_the_folder(tmp_path):
+    assert available_tricks(make_root(tmp_path)) == ["cosine", "warmup"]

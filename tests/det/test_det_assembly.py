@@ -1,0 +1,199 @@
+"""From options to a detector: widths, strides, classes, freezing and normalisation."""
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import DATASETS, MODELS, DefaultScope
+
+import backbones
+from backbones import UserError
+from det.train import Detection
+from engine.options import Options
+from engine.precision import choose_precision
+from engine.stage import Job, _resolve, prepare
+
+# Stage widths of the basic block (expansion 1) and of the bottleneck (4).
+WIDTHS = {
+    "resnet10_d-w8": [8, 16, 32, 64],
+    "resnet18_b": [64, 128, 256, 512],
+    "resnet50_d": [256, 512, 1024, 2048],
+}
+
+
+@pytest.fixture
+def assembled(tiny_voc, tmp_path):
+    """Assembles a config with random weights, or with those of a checkpoint."""
+
+    def assemble(config="mini", backbone=None, checkpoint=None, **overrides):
+        options = Options(
+            config=str(config),
+            data=tiny_voc.root.parent,
+            work_dir=tmp_path / "work",
+            backbone=backbone,
+            checkpoint=checkpoint,
+            precision="fp32",
+            overrides=overrides,
+        )
+        return prepare(Detection(), _resolve(options))[0]
+
+    return assemble
+
+
+def build(config):
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        return MODELS.build(config.model)
+
+
+@pytest.mark.parametrize("name", ["mini", "voc0712"])
+@pytest.mark.parametrize("spec", WIDTHS)
+def test_the_neck_takes_the_widths_of_the_backbone(assembled, name, spec):
+    model = assembled(name, spec).model
+    assert model.neck.in_channels == WIDTHS[spec]
+    assert model.rpn_head.anchor_generator.strides == [4, 8, 16, 32, 64]
+    assert model.roi_head.bbox_roi_extractor.featmap_strides == [4, 8, 16, 32]
+    assert model.backbone.spec == spec
+    assert model.roi_head.bbox_head.num_classes == 2
+
+
+@pytest.mark.parametrize("output_stride", [32, 16, 8])
+def test_anchors_and_rois_have_the_strides_that_the_pyramid_has(assembled, tmp_path, output_stride):
+    own = tmp_path / "own.py"
+    mini = Detection.folder / "configs" / "mini.py"
+    own.write_text(
+        f"_base_ = {str(mini)!r}\nmodel = dict(backbone=dict(output_stride={output_stride}))\n"
+    )
+    config = assembled(own, "resnet10_d-w8")
+    model = build(config).eval()
+    with torch.no_grad():
+        pyramid = model.extract_feat(torch.zeros(1, 3, 128, 128))
+    strides = [128 // level.shape[-1] for level in pyramid]
+    assert [s[0] for s in model.rpn_head.prior_generator.strides] == strides
+    assert list(model.roi_head.bbox_roi_extractor.featmap_strides) == strides[:4]
+
+
+@pytest.mark.parametrize("name", ["mini", "voc0712"])
+def test_random_weights_train_whole(assembled, name):
+    config = assembled(name, "resnet10_d-w8")
+    assert (config.model.backbone.frozen_stages, config.model.backbone.norm_eval) == (-1, False)
+    backbone = build(config).train().backbone
+    assert all(parameter.requires_grad for parameter in backbone.parameters())
+    assert all(module.training for module in backbone.modules())
+    assert Detection().protocol(config)["backbone"] == "batch norm trained, no frozen stages"
+
+
+def test_pretrained_weights_keep_the_config_s_freezing(assembled, checkpoint):
+    config = assembled("voc0712", checkpoint=checkpoint)
+    assert config.model.backbone.spec == "resnet10_d-w8"
+    backbone = build(config).train().backbone
+    frozen = {name.split(".")[0] for name, p in backbone.net.named_parameters() if not p.requires_grad}
+    trained = {name.split(".")[0] for name, p in backbone.net.named_parameters() if p.requires_grad}
+    assert frozen == {"conv1", "bn1", "layer1"}
+    assert trained == {"layer2", "layer3", "layer4"}
+    norms = [m for m in backbone.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert norms and not any(norm.training for norm in norms)
+    assert Detection().protocol(config)["backbone"] == (
+        "batch norm frozen statistics, stem and 1 stage(s) frozen"
+    )
+
+
+def _first_pixel(config):
+    """What the network sees of an image whose file says red 30, green 20, blue 10."""
+    model = build(config)
+    bgr = torch.tensor([10, 20, 30], dtype=torch.uint8)[:, None, None].expand(3, 32, 32)
+    return model.data_preprocessor({"inputs": [bgr], "data_samples": None})["inputs"][0, :, 0, 0]
+
+
+def test_random_weights_see_imagenet_s_normalisation(assembled):
+    expected = [(30 - 123.68) / 58.393, (20 - 116.779) / 57.12, (10 - 103.939) / 57.375]
+    assert _first_pixel(assembled(backbone="resnet10_d-w8")).tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("order", "pixel"), [("RGB", (30, 20, 10)), ("BGR", (10, 20, 30))])
+def test_pretrained_weights_see_what_they_were_trained_on(
+    assembled, tmp_path, checkpoint_metadata, order, pixel
+):
+    from dataclasses import replace
+
+    path = tmp_path / "other.safetensors"
+    metadata = replace(checkpoint_metadata, channel_order=order)
+    backbones.export_checkpoint(backbones.create("resnet10_d-w8"), path, metadata)
+    expected = [(p - m) / s for p, m, s in zip(pixel, (101, 102, 103), (51, 52, 53), strict=True)]
+    assert _first_pixel(assembled(checkpoint=path)).tolist() == pytest.approx(expected)
+
+
+def test_the_built_backbone_holds_the_tensors_of_the_file(assembled, checkpoint):
+    import safetensors.torch
+
+    stored = safetensors.torch.load_file(checkpoint)
+    built = build(assembled(checkpoint=checkpoint)).backbone.net.state_dict()
+    assert built.keys() == stored.keys()
+    assert all(torch.equal(built[name], tensor) for name, tensor in stored.items())
+
+
+def test_both_years_are_trained_on_in_the_full_config(tmp_path, voc_tree, assembled, tiny_voc):
+    second = voc_tree(tiny_voc.root.parent / "VOC2012").add("z", (64, 64), [("cat", 5, 5, 50, 50)])
+    second.split("trainval", ["z"])
+    config = assembled("voc0712", "resnet10_d-w8")
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        train = DATASETS.build(config.train_dataloader.dataset)
+        test = DATASETS.build(config.val_dataloader.dataset)
+    names = [train.get_data_info(i)["img_id"] for i in range(len(train))]
+    # mmdet's schedule repeats the data three times an epoch.
+    assert names == ["000", "001", "002", "003", "z"] * 3
+    assert [test.get_data_info(i)["img_id"] for i in range(len(test))] == ["004", "005"]
+    assert (train.images_total, train.images_used) == (5, 5)
+
+
+def test_images_are_scaled_to_the_config_s_size_and_boxes_with_them(assembled):
+    config = assembled(backbone="resnet10_d-w8", image_scale=(192, 128))
+    config.train_dataloader.dataset.dataset.dataset.datasets[0].pipeline[3].prob = 0.0
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        sample = DATASETS.build(config.train_dataloader.dataset)[0]
+    # The image is 96×64, the scale's aspect ratio; the XML counts from 1.
+    assert tuple(sample["inputs"].shape) == (3, 128, 192)
+    boxes = sample["data_samples"].gt_instances.bboxes
+    boxes = getattr(boxes, "tensor", boxes)
+    assert boxes.tolist() == [[14, 18, 78, 86], [58, 58, 118, 122]]
+
+
+def test_grey_and_palette_images_load_as_colour(assembled, tiny_voc):
+    from PIL import Image
+
+    path = tiny_voc.root / "JPEGImages" / "004.jpg"
+    Image.new("L", (64, 64), 77).save(path)
+    config = assembled(backbone="resnet10_d-w8")
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        sample = pseudo_collate([DATASETS.build(config.val_dataloader.dataset)[0]])
+    assert np.unique(sample["inputs"][0].numpy()).tolist() == [77]
+    assert sample["inputs"][0].shape[0] == 3
+
+
+def test_the_protocol_tells_the_metric_that_is_computed(assembled):
+    eleven = Detection().protocol(assembled(backbone="resnet10_d-w8"))
+    assert eleven["metric"] == "VOC07 11-point AP at IoU 0.5, difficult objects ignored"
+    assert eleven["test"] == "single-scale 160x160, no flip"
+    area = assembled(backbone="resnet10_d-w8", **{"val_evaluator.eval_mode": "area"})
+    assert Detection().protocol(area)["metric"] == "area AP at IoU 0.5, difficult objects ignored"
+
+
+def test_an_unread_key_in_a_config_of_one_s_own_is_refused(assembled, tmp_path):
+    own = tmp_path / "own.py"
+    mini = Detection.folder / "configs" / "mini.py"
+    own.write_text(f"_base_ = {str(mini)!r}\nimage_scales = (64, 64)\n")
+    with pytest.raises(UserError) as error:
+        assembled(own, "resnet10_d-w8")
+    assert "unknown config key in own.py: 'image_scales'; did you mean 'image_scale'?" in str(error.value)
+
+
+def test_assembling_leaves_the_runner_a_plain_config(assembled):
+    config = assembled(backbone="resnet10_d-w8")
+    assert isinstance(config, Config)
+    assert not {"image_scale", "box_min_size", "budgets"} & set(config)
+    assert "SyncBN" not in config.dump()
+
+
+def test_a_job_knows_that_its_weights_are_random(tmp_path):
+    options = Options(config="mini", data=tmp_path, work_dir=tmp_path, backbone="resnet10_b")
+    assert not Job(options, "resnet10_b", None, choose_precision("fp32")).pretrained
