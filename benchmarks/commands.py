@@ -18,7 +18,7 @@ from benchmarks.datasets import miniworld
 from benchmarks.datasets.verify import verify
 from benchmarks.errors import unknown
 from benchmarks.machine import choose_slots
-from benchmarks.plan import CACHED, RUN, WAITS, Plan, make_plan
+from benchmarks.plan import CACHED, RESUME, RUN, WAITS, Plan, make_plan
 from benchmarks.progress import format_seconds, make_display
 from benchmarks.run import COMPLETED, FAILED, SKIPPED, CommandBuilder, Interrupted, Outcome, Runner
 from benchmarks.run import stage_command as default_command
@@ -28,6 +28,8 @@ from benchmarks.suite import ROOT, STAGES, Dataset, Suite, load_suite
 from benchmarks.timings import Timings, total_seconds
 
 SETUP_SECONDS_VARIABLE = "TRICKBENCH_SETUP_SECONDS"
+
+_STATES = {CACHED: "cached", RUN: "will run", RESUME: "will resume", WAITS: "waits"}
 
 
 def run(
@@ -101,16 +103,17 @@ def show_plan(
     costs = timings.estimate(plan.cells, selection.budget)
     table = Table("cell", "state", "why", "time", "memory", box=None, pad_edge=False)
     for cell, cost in zip(plan.cells, costs, strict=True):
-        states = {CACHED: "cached", RUN: "will run", WAITS: "waits"}
         table.add_row(
             escape(str(cell.key)),
-            states.get(cell.state, "will resume"),
-            escape(cell.reason),
+            "cannot run" if cell.data.problem else _STATES[cell.state],
+            escape(cell.reason.splitlines()[0]),
             "unknown" if cost is None else format_seconds(cost.seconds),
             "unknown" if cost is None else f"{cost.memory_mib / 1024:.1f} GiB",
         )
     _announce(console, plan, f"{slots.jobs} at a time ({slots.reason})")
     console.print(table)
+    for problem in dict.fromkeys(state.problem for state in data.values() if state.problem):
+        console.print(escape(f"Data: {problem}"), soft_wrap=True)
     left = total_seconds(plan, costs, slots.jobs)
     known = [cost.memory_mib for cost in costs if cost is not None]
     console.print(

@@ -72,7 +72,7 @@ def _fill_empty(values: dict[str, Any], base: Mapping[str, Any]) -> None:
 def _merge(config: Config, values: dict[str, Any], owner: str) -> None:
     try:
         config.merge_from_dict(values, allow_list_keys=owner.startswith("--set"))
-    except TypeError as error:
+    except (TypeError, AttributeError) as error:  # the latter for a number in a list
         raise UserError(f"{owner} does not fit the config: {error}") from error
 
 

@@ -130,8 +130,13 @@ class SeededSampler(Sampler[int]):
         self.skip = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch of the next iteration."""
-        self.epoch = epoch
+        """Choose the epoch of the next iteration.
+
+        An infinite sampler counts its epochs itself: mmengine tells an iteration-based loop that
+        it is in epoch 0, also after `start_after`.
+        """
+        if not self.infinite:
+            self.epoch = epoch
 
     def start_after(self, samples: int) -> None:
         """Make the next iteration start where this process has drawn `samples` samples."""

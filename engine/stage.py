@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
@@ -205,8 +206,6 @@ def _point_at_checkpoint(config: Config, options: Options) -> None:
 
 def _resume_types() -> list[Any]:
     """What mmengine's own checkpoints hold besides tensors, for torch's weights-only loading."""
-    import numpy as np
-
     reconstruct = np.ndarray([]).__reduce__()[0]
     scalar = np.float64(0).__reduce__()[0]
     dtypes = [type(np.dtype(t)) for t in (np.float64, np.float32, np.int64, np.int32, np.uint8)]
@@ -292,7 +291,8 @@ def _fields(stage: Stage, job: Job, config: Config, runner: Runner) -> dict[str,
         },
         "checkpoint": receipt,
         "precision": {"dtype": job.precision.dtype, "reason": job.precision.reason},
-        "train_images_per_second": round(batch / float(seconds.mean()), 2),
+        # The median: the first iterations choose kernels and start loader workers.
+        "train_images_per_second": round(batch / float(np.median(seconds)), 2),
     }
 
 

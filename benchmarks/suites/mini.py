@@ -35,11 +35,11 @@ datasets = dict(
 )
 seeds = [0]
 rows = [
-    dict(name="scratch", backbone="resnet10_b-w32", pretrain=False, note="control: no pretraining"),
-    dict(name="standard", backbone="resnet10_b-w32", recipe="standard"),
+    dict(name="scratch", backbone="resnet10_b-w24", pretrain=False, note="control: no pretraining"),
+    dict(name="standard", backbone="resnet10_b-w24", recipe="standard"),
     dict(
         name="tricks",
-        backbone="resnet10_d-w32",
+        backbone="resnet10_d-w24",
         recipe="efficient",
         tricks=["cosine", "label_smoothing", "mixup"],
     ),

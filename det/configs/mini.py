@@ -15,18 +15,18 @@ model = dict(
     train_cfg=dict(
         rpn=dict(sampler=dict(num=64)),
         rpn_proposal=dict(nms_pre=300, max_per_img=150),
-        rcnn=dict(sampler=dict(num=64)),
+        rcnn=dict(sampler=dict(num=32)),
     ),
     test_cfg=dict(rpn=dict(nms_pre=200, max_per_img=100), rcnn=dict(max_per_img=50)),
 )
-train_dataloader = dict(batch_size=8, num_workers=1, dataset=dict(times=1))
+train_dataloader = dict(batch_size=4, num_workers=1, dataset=dict(times=1))
 val_dataloader = dict(batch_size=8, num_workers=1)
-train_cfg = dict(max_epochs=8, val_interval=4)
+train_cfg = dict(max_epochs=4, val_interval=2)
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.05, by_epoch=False, begin=0, end=40),
-    dict(type="MultiStepLR", begin=0, end=8, by_epoch=True, milestones=[6], gamma=0.1),
+    dict(type="MultiStepLR", begin=0, end=4, by_epoch=True, milestones=[3], gamma=0.1),
 ]
 optim_wrapper = dict(
     optimizer=dict(lr=0.02), clip_grad=dict(max_norm=10.0)
 )
-auto_scale_lr = dict(base_batch_size=8)
+auto_scale_lr = dict(base_batch_size=4)

@@ -12,9 +12,9 @@ model = dict(
 train_dataloader = dict(batch_size=8, num_workers=1)
 # mmseg cannot stack test images of several sizes.
 val_dataloader = dict(batch_size=1, num_workers=1)
-train_cfg = dict(max_iters=240, val_interval=120)
+train_cfg = dict(max_iters=160, val_interval=80)
 param_scheduler = [
-    dict(type="PolyLR", eta_min=1e-4, power=0.9, begin=0, end=240, by_epoch=False)
+    dict(type="PolyLR", eta_min=1e-4, power=0.9, begin=0, end=160, by_epoch=False)
 ]
 optim_wrapper = dict(optimizer=dict(lr=0.05))
 default_hooks = dict(checkpoint=dict(interval=40))

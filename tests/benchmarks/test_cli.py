@@ -119,7 +119,7 @@ def test_ctrl_c_says_how_to_go_on(harness, capsys):
     assert harness.run("--jobs", "2") == 130
     thread.join()
     text = " ".join(capsys.readouterr().out.split())
-    assert "Interrupted: 4 of 5 cells are done and kept. Run the same command again" in text
+    assert re.search(r"Interrupted: \d of 5 cells are done and kept. Run the same command", text)
 
 
 def test_the_plan_says_what_would_run_and_for_how_long(harness, capsys):
@@ -137,6 +137,14 @@ def test_the_plan_says_what_would_run_and_for_how_long(harness, capsys):
     assert re.search(r"scratch · det · seed 0 +cached +done +2.0 s +0.5 GiB", text)
     assert re.search(r"scratch · seg · seed 0 +will run +will run again: code of seg differs", text)
     assert "Time left: about 4.0 s; memory: up to 0.5 GiB." in text
+
+
+def test_the_plan_tells_what_is_wrong_with_data_once(harness, capsys):
+    harness.data = make_data(det="the folder is empty\nfill it")
+    assert harness.plan() == 0
+    text = capsys.readouterr().out
+    assert re.search(r"scratch · det · seed 0 +cannot run +the folder is empty +unknown", text)
+    assert text.count("Data: the folder is empty\nfill it") == 1
 
 
 def test_the_doctor_looks_at_packages_and_data(capsys):

@@ -101,13 +101,16 @@ def checkpoint(tmp_path, checkpoint_metadata):
 @pytest.fixture
 def run_det(tmp_path):
     """Runs `python -m det.train` in this process on a data folder and returns its exit status."""
-    from mmengine.logging import MessageHub
+    from mmdet.visualization import DetLocalVisualizer
+    from mmengine.logging import MessageHub, MMLogger
+    from mmengine.registry import DefaultScope
 
     from det.train import Detection, main
 
     def run(data, work_dir, *options, budget="smoke"):
         # mmengine names a run by the second, and two runs of one second would share their history.
-        MessageHub._instance_dict.clear()
+        for manager in (DefaultScope, DetLocalVisualizer, MessageHub, MMLogger):
+            manager._instance_dict.clear()
         common = ["mini", "--data", str(data), "--work-dir", str(work_dir), "--budget", budget]
         return main(Detection(), [*common, *map(str, options)])
 

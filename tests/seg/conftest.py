@@ -92,3 +92,22 @@ def checkpoint(tmp_path, checkpoint_metadata):
     path = tmp_path / "handed-off.safetensors"
     backbones.export_checkpoint(network, path, checkpoint_metadata)
     return path
+
+
+@pytest.fixture
+def run_seg():
+    """Runs `python -m seg.train` in this process on a data folder and returns its exit status."""
+    from mmengine.logging import MessageHub, MMLogger
+    from mmengine.registry import DefaultScope
+    from mmseg.visualization import SegLocalVisualizer
+
+    from seg.train import Segmentation, main
+
+    def run(data, work_dir, *options, budget="smoke"):
+        # mmengine names a run by the second, and two runs of one second would share their history.
+        for manager in (DefaultScope, MessageHub, MMLogger, SegLocalVisualizer):
+            manager._instance_dict.clear()
+        common = ["mini", "--data", str(data), "--work-dir", str(work_dir), "--budget", budget]
+        return main(Segmentation(), [*common, *map(str, options)])
+
+    return run

@@ -1,0 +1,90 @@
+"""Smoothed targets and the loss against formulas worked out here."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional
+
+from backbones import UserError
+from cls_train.losses import SmoothedTargets, cross_entropy
+
+LABELS = torch.tensor([0, 2])
+
+
+def test_the_paper_s_targets():
+    targets = SmoothedTargets(0.1, "paper")(LABELS, 5)
+    expected = [[0.9, 0.025, 0.025, 0.025, 0.025], [0.025, 0.025, 0.9, 0.025, 0.025]]
+    torch.testing.assert_close(targets, torch.tensor(expected))
+
+
+def test_uniform_targets_are_torch_s():
+    torch.manual_seed(0)
+    logits, labels = torch.randn(6, 7), torch.randint(7, (6,))
+    ours = cross_entropy(logits, SmoothedTargets(0.2, "uniform")(labels, 7))
+    torch.testing.assert_close(ours, functional.cross_entropy(logits, labels, label_smoothing=0.2))
+    theirs = cross_entropy(logits, SmoothedTargets(0.2, "paper")(labels, 7))
+    assert not torch.isclose(ours, theirs)
+
+
+@pytest.mark.parametrize("off_target", ["paper", "uniform"])
+def test_targets_are_distributions_and_plain_without_epsilon(off_target):
+    smoothed = SmoothedTargets(0.3, off_target)(LABELS, 4)
+    torch.testing.assert_close(smoothed.sum(dim=1), torch.ones(2))
+    assert smoothed.dtype == torch.float32
+    plain = SmoothedTargets(0.0, off_target)(LABELS, 4)
+    assert torch.equal(plain, functional.one_hot(LABELS, 4).float())
+
+
+def test_a_single_class_has_no_others():
+    targets = SmoothedTargets(0.1, "paper")(torch.zeros(3, dtype=torch.long), 1)
+    assert targets.tolist() == [[1.0]] * 3
+
+
+def test_the_loss_by_hand():
+    logits = torch.tensor([[1.0, 2.0, 0.5], [0.0, 0.0, 0.0]])
+    targets = torch.tensor([[0.7, 0.2, 0.1], [0.5, 0.5, 0.0]])
+    total = 0.0
+    for row, q in zip(logits.tolist(), targets.tolist(), strict=True):
+        norm = math.log(sum(math.exp(z) for z in row))
+        total -= sum(p * (z - norm) for p, z in zip(q, row, strict=True))
+    assert cross_entropy(logits, targets).item() == pytest.approx(total / 2, rel=1e-6)
+
+
+@pytest.mark.parametrize(("classes", "epsilon"), [(5, 0.1), (10, 0.3)])
+def test_the_minimiser_has_the_paper_s_gap(classes, epsilon):
+    targets = SmoothedTargets(epsilon, "paper")(torch.tensor([1]), classes).double()
+    logits = torch.zeros(1, classes, dtype=torch.double, requires_grad=True)
+    for _ in range(4000):
+        # Not through cross_entropy, whose float32 would end the descent early.
+        (gradient,) = torch.autograd.grad(functional.cross_entropy(logits, targets), logits)
+        logits = (logits - 2.0 * gradient).detach().requires_grad_()
+    gap = (logits[0, 1] - logits[0, 0]).item()
+    assert gap == pytest.approx(math.log((classes - 1) * (1 - epsilon) / epsilon), abs=1e-4)
+    at_minimum = logits.detach().float().requires_grad_()
+    cross_entropy(at_minimum, targets.float()).backward()
+    assert at_minimum.grad.abs().max() < 1e-5
+
+
+def test_the_loss_is_float32_under_autocast():
+    torch.manual_seed(0)
+    features, weight = torch.randn(8, 16), torch.randn(10, 16)
+    targets = SmoothedTargets(0.1)(torch.arange(8), 10)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = features @ weight.T
+        loss = cross_entropy(logits, targets)
+    assert logits.dtype == torch.bfloat16
+    assert loss.dtype == torch.float32
+    exact = functional.cross_entropy(logits.double(), targets.double())
+    assert loss.item() == pytest.approx(exact.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("epsilon", [-0.1, 1.0, float("nan")])
+def test_an_epsilon_that_is_no_share_is_told(epsilon):
+    with pytest.raises(UserError, match=rf"epsilon={epsilon} was given; it must lie in \[0, 1\)"):
+        SmoothedTargets(epsilon)
+
+
+def test_an_unknown_convention_is_told():
+    with pytest.raises(UserError, match="off_target 'unifrom'; did you mean 'uniform'"):
+        SmoothedTargets(0.1, "unifrom")

@@ -1,0 +1,237 @@
+"""Recipes and tricks: each loads, says what the paper says, and reaches what it is to change."""
+
+from pathlib import Path
+
+import pytest
+from mmengine.optim import build_optim_wrapper
+from torch import nn
+
+import backbones
+from backbones import UserError
+from cls_train.assemble import CONFIGS, _known_keys, _optimiser, assemble, load_recipe
+from engine import config as configs
+from engine.options import Options
+from engine.precision import Precision
+from engine.stage import Job, prepare
+
+PLAIN = Precision("float32", "cpu", "test")
+
+# The paper's values (§3.1, §5; Table 3), written out here once more.
+TRICKS = {
+    "cosine": dict(schedule=dict(type="cosine")),
+    "label_smoothing": dict(label_smoothing=dict(epsilon=0.1, off_target="paper")),
+    "large_batch": dict(batch_size_factor=1024 // 256),
+    "linear_scaling": dict(lr_scaling="linear"),
+    "mixup": dict(
+        batch_mixing=dict(mixup=dict(type="Mixup", alpha=0.2)), epochs_factor=200 / 120
+    ),
+    "no_bias_decay": dict(decay_one_dimensional=False),
+    "warmup": dict(warmup=True),
+    "zero_gamma": dict(zero_gamma=True),
+}
+
+
+def _job(data=Path("unused"), config="imagenet", spec="resnet10_b-w8", **options):
+    made = Options(config=config, work_dir=Path("unused"), data=data, **options)
+    return Job(made, spec, None, PLAIN)
+
+
+def test_every_trick_is_listed_here():
+    assert configs.names(CONFIGS / "tricks") == sorted(TRICKS)
+    assert configs.names(CONFIGS / "recipes") == ["efficient", "standard"]
+    assert configs.names(CONFIGS) == ["imagenet", "mini"]
+
+
+@pytest.mark.parametrize("trick", TRICKS)
+@pytest.mark.parametrize("config", ["imagenet", "mini"])
+def test_a_trick_changes_what_the_paper_says_and_nothing_else(config, trick):
+    before = configs.load(CONFIGS, config, (), {}).to_dict()
+    after = configs.load(CONFIGS, config, (trick,), {}).to_dict()
+    changed = {key: after[key] for key in after if after[key] != before[key]}
+    assert changed == TRICKS[trick]
+    assert after.keys() == before.keys()
+
+
+def test_the_baseline_is_the_paper_s():
+    base = load_recipe(_job())
+    assert (base.epochs, base.batch_size, base.lr) == (120, 256, 0.1)
+    assert (base.optimizer.type, base.optimizer.nesterov) == ("SGD", True)
+    assert base.schedule.to_dict() == dict(type="step", milestones=[0.25, 0.5, 0.75], gamma=0.1)
+    assert base.warmup_epochs == 5
+    assert base.normalisation.to_dict() == dict(
+        mean=(123.68, 116.779, 103.939), std=(58.393, 57.12, 57.375)
+    )
+    assert (base.warmup, base.zero_gamma, base.decay_one_dimensional) == (False, False, True)
+    assert base.label_smoothing.epsilon == 0
+    assert base.initialisation == "xavier_uniform"
+
+
+def test_the_efficient_recipe_is_table_3_s():
+    recipe = load_recipe(_job(recipe="efficient"))
+    assert recipe.batch_size * recipe.batch_size_factor == 1024
+    assert _optimiser(recipe)["optimizer"]["lr"] == pytest.approx(0.4)
+    assert (recipe.warmup, recipe.zero_gamma, recipe.decay_one_dimensional) == (True, True, False)
+    assert recipe.schedule.type == "step"
+
+
+def test_mixup_trains_for_200_epochs_and_tricks_come_after_the_recipe():
+    recipe = load_recipe(_job(recipe="efficient", tricks=("cosine", "mixup")))
+    assert round(recipe.epochs * recipe.epochs_factor) == 200
+    assert recipe.schedule.to_dict() == dict(type="cosine")
+
+
+def test_an_override_has_the_last_word():
+    recipe = load_recipe(_job(recipe="efficient", overrides={"warmup": False, "lr": 0.3}))
+    assert (recipe.warmup, recipe.lr) == (False, 0.3)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (dict(recipe="efficent"), "unknown recipe 'efficent'; did you mean 'efficient'"),
+        (dict(tricks=("mixupp",)), "unknown trick 'mixupp'; did you mean 'mixup'"),
+        (dict(config="imagnet"), "unknown config 'imagnet'; did you mean 'imagenet'"),
+        (dict(overrides={"epocs": 1}), "unknown config key 'epocs'; did you mean 'epochs'"),
+    ],
+)
+def test_unknown_names_are_told(options, sentence):
+    with pytest.raises(UserError, match=sentence):
+        load_recipe(_job(**options))
+
+
+def test_a_config_s_own_helper_variable_is_refused(tmp_path):
+    path = tmp_path / "own.py"
+    path.write_text(f'_base_ = "{CONFIGS}/imagenet.py"\nepoch = 3\n')
+    with pytest.raises(UserError, match="config key in own.py: 'epoch'; did you mean 'epochs'"):
+        load_recipe(_job(config=str(path)))
+
+
+def test_a_config_that_is_no_python_is_told(tmp_path):
+    path = tmp_path / "own.py"
+    path.write_text("epochs = = 3\n")
+    with pytest.raises(UserError, match=r"own\.py cannot be read .SyntaxError"):
+        load_recipe(_job(config=str(path)))
+
+
+def test_every_key_of_the_base_is_read():
+    source = (CONFIGS.parent / "assemble.py").read_text() + (CONFIGS.parent / "train.py").read_text()
+    unread = [key for key in _known_keys() if f"recipe.{key}" not in source]
+    by_name = [key for key in unread if f'"{key}"' in source]
+    assert set(by_name) == set(unread)
+
+
+# ResNet-50-D and ResNet-18-B written out: every convolution is followed by a norm, whose γ and β
+# are one-dimensional; the head has a bias.
+def _norms_50_d():
+    yield from ("conv1.1", "conv1.4", "bn1")
+    for stage, blocks in ((1, 3), (2, 4), (3, 6), (4, 3)):
+        for block in range(blocks):
+            yield from (f"layer{stage}.{block}.bn{k}" for k in (1, 2, 3))
+        yield f"layer{stage}.0.downsample"
+
+
+def _norms_18_b():
+    yield "bn1"
+    for stage in (1, 2, 3, 4):
+        for block in (0, 1):
+            yield from (f"layer{stage}.{block}.bn{k}" for k in (1, 2))
+        if stage > 1:
+            yield f"layer{stage}.0.downsample"
+
+
+class _Network(nn.Module):
+    def __init__(self, spec):
+        super().__init__()
+        self.net = backbones.create(spec)
+        self.head = nn.Linear(self.net.feature_info[-1].channels, 3)
+
+
+@pytest.mark.parametrize(
+    ("spec", "norms", "convolutions"), [("resnet50_d", _norms_50_d, 55), ("resnet18_b", _norms_18_b, 20)]
+)
+def test_the_parameters_without_decay(spec, norms, convolutions):
+    model = _Network(spec)
+    wrapper = build_optim_wrapper(model, _optimiser(load_recipe(_job(tricks=("no_bias_decay",)))))
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    decays = {
+        names[id(group["params"][0])]: group["weight_decay"]
+        for group in wrapper.optimizer.param_groups
+    }
+    assert set(decays) == set(names.values())
+    assert set(decays.values()) == {0.0, 1e-4}
+    free = {name for name, decay in decays.items() if decay == 0}
+    # A downsampling path's norm has a number of its own after the name.
+    without_number = {
+        name.removeprefix("net.").rsplit(".", 1)[0].replace("downsample.1", "downsample")
+        .replace("downsample.2", "downsample")
+        for name in free - {"head.bias"}
+    }
+    assert "head.bias" in free
+    assert without_number == set(norms())
+    assert len(free) == 2 * len(list(norms())) + 1
+    assert len(decays) - len(free) == convolutions + 1
+
+
+def test_without_the_trick_everything_decays():
+    wrapper = build_optim_wrapper(_Network("resnet10_b-w8"), _optimiser(load_recipe(_job())))
+    assert {group["weight_decay"] for group in wrapper.optimizer.param_groups} == {1e-4}
+
+
+def test_the_assembled_config(image_folder):
+    job = _job(image_folder, recipe="efficient", tricks=("label_smoothing", "mixup", "cosine"))
+    config = assemble(job)
+    assert config.train_dataloader.batch_size == 1024
+    assert config.train_dataloader.drop_last
+    assert config.train_cfg.max_epochs == 200
+    model = config.model
+    assert model.num_classes == 3
+    assert model.targets.to_dict() == dict(
+        type="SmoothedTargets", epsilon=0.1, off_target="paper"
+    )
+    assert [m.to_dict() for m in model.mixing] == [dict(type="Mixup", alpha=0.2)]
+    assert model.zero_gamma
+    steps = [step["type"] for step in config.train_dataloader.dataset.pipeline]
+    assert steps == ["RandomResizedCrop", "RandomHorizontalFlip", "ColorJitter", "PCANoise"]
+    assert config.val_dataloader.dataset.classes == ["c0", "c1", "c2"]
+
+
+def test_processes_share_the_batch(image_folder, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert assemble(_job(image_folder)).train_dataloader.batch_size == 64
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(UserError, match="a batch of 256 images cannot be shared by 3 processes"):
+        assemble(_job(image_folder))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            "train_pipeline = dict(crp=dict(size=64))",
+            "slot without a type in train_pipeline: 'crp'; did you mean 'crop'",
+        ),
+        (
+            "batch_mixing = dict(mixup=dict(alpha=0.2))",
+            "slot without a type in batch_mixing: 'mixup'; known: none",
+        ),
+    ],
+)
+def test_a_slot_that_was_named_by_mistake_is_told(image_folder, tmp_path, text, sentence):
+    path = tmp_path / "own.py"
+    path.write_text(f'_base_ = "{CONFIGS}/imagenet.py"\n{text}\n')
+    with pytest.raises(UserError, match=sentence):
+        assemble(_job(image_folder, config=str(path)))
+
+
+def test_an_emptied_slot_is_left_out(image_folder):
+    job = _job(image_folder, overrides={"train_pipeline.jitter": None})
+    steps = [step["type"] for step in assemble(job).train_dataloader.dataset.pipeline]
+    assert steps == ["RandomResizedCrop", "RandomHorizontalFlip", "PCANoise"]
+
+
+def test_a_misspelt_argument_of_a_nested_type_is_told(image_folder):
+    from cls_train.train import Classification
+
+    overrides = {"label_smoothing": {"epsilom": 0.2}}
+    with pytest.raises(UserError, match="key in model.targets: 'epsilom'; did you mean 'epsilon'"):
+        prepare(Classification(), _job(image_folder, overrides=overrides))

@@ -1,0 +1,137 @@
+"""From a stage's config to the Runner's, and the choice of a checkpoint to resume from."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from engine.budget import Budget
+from engine.options import Options
+from engine.precision import Precision
+from engine.wiring import latest_checkpoint, wire
+
+
+def _config(**train_cfg):
+    return Config(
+        dict(
+            model=dict(
+                type="M",
+                backbone=dict(type="TransferBackbone"),
+                norm_cfg=dict(type="SyncBN", requires_grad=True),
+                heads=[dict(norm_cfg=dict(type="SyncBN"))],
+            ),
+            train_dataloader=dict(batch_size=8, num_workers=2, dataset=dict(type="D")),
+            val_dataloader=dict(batch_size=4, num_workers=2, dataset=dict(type="V")),
+            test_dataloader=dict(),
+            test_cfg=dict(),
+            test_evaluator=dict(),
+            optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.1)),
+            train_cfg=dict(val_interval=1, **train_cfg),
+            custom_hooks=[dict(type="EMAHook")],
+            default_hooks=dict(checkpoint=dict(interval=50)),
+        )
+    )
+
+
+def _wired(monkeypatch, budget=None, checkpoint=None, rank=None, **train_cfg):
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    if rank is not None:
+        monkeypatch.setenv("RANK", rank)
+        monkeypatch.setenv("WORLD_SIZE", "2")
+    config = _config(**(train_cfg or dict(max_epochs=3)))
+    options = Options("c", Path("w"), Path("d"), seed=9, checkpoint=checkpoint)
+    wire(config, "cls", options, Precision("bfloat16", "cpu", "test"), budget or Budget())
+    return config
+
+
+def test_data_comes_in_a_seeded_order(monkeypatch):
+    config = _wired(monkeypatch)
+    assert config.train_dataloader.dataset.to_dict() == dict(
+        type="SeededDataset", dataset=dict(type="D"), seed=9, limit=None
+    )
+    assert config.train_dataloader.sampler.to_dict() == dict(
+        type="SeededSampler", seed=9, shuffle=True, infinite=False
+    )
+    assert config.train_dataloader.persistent_workers
+    assert "test_dataloader" not in config
+    assert config.randomness.to_dict() == dict(seed=9)
+    assert config.optim_wrapper.type == "AutocastOptimWrapper"
+
+
+def test_iteration_based_training_resumes_at_once(monkeypatch):
+    config = _wired(monkeypatch, max_iters=30)
+    assert config.train_cfg.type == "ResumableIterTrainLoop"
+    assert config.train_dataloader.sampler.infinite
+    # mmengine saves at the end only where the interval does not exceed the training.
+    assert config.default_hooks.checkpoint.interval == 30
+    assert not config.default_hooks.checkpoint.by_epoch
+    assert config.default_hooks.checkpoint.max_keep_ckpts == 2
+
+
+def test_our_hooks_come_after_the_recipe_s(monkeypatch):
+    expected = [
+        "EMAHook",
+        "SeedEachIterationHook",
+        "NonFiniteLossHook",
+        "ValidationHistoryHook",
+        "ProgressHook",
+    ]
+    assert [hook.type for hook in _wired(monkeypatch).custom_hooks] == expected
+    config = _wired(monkeypatch, checkpoint=Path("b.safetensors"))
+    assert [hook.type for hook in config.custom_hooks] == [*expected, "ReceiptHook"]
+    assert config.custom_hooks[-1].checkpoint == "b.safetensors"
+    assert config.model.backbone.checkpoint == "b.safetensors"
+
+
+def test_a_smoke_budget_limits_images_and_starts_no_workers(monkeypatch):
+    budget = Budget(iterations=2, batch_size=3, test_images=4)
+    config = _wired(monkeypatch, budget)
+    train, test = config.train_dataloader, config.val_dataloader
+    assert (train.batch_size, train.dataset.limit, test.dataset.limit) == (3, 6, 4)
+    assert (train.num_workers, test.num_workers) == (0, 0)
+    assert not train.persistent_workers
+    assert _wired(monkeypatch, budget, rank="0").train_dataloader.dataset.limit == 12
+    assert _wired(monkeypatch, budget, max_iters=30).train_dataloader.dataset.limit is None
+
+
+def test_norms_are_synchronised_only_where_there_is_company(monkeypatch):
+    alone = _wired(monkeypatch).model
+    assert (alone.norm_cfg.type, alone.heads[0].norm_cfg.type) == ("BN", "BN")
+    together = _wired(monkeypatch, rank="0")
+    assert together.model.norm_cfg.type == "SyncBN"
+    assert together.launcher == "pytorch"
+
+
+def _save(path):
+    torch.save({"state_dict": {"w": torch.zeros(2000)}}, path)
+
+
+def test_the_newest_checkpoint_is_chosen_by_number(tmp_path):
+    assert latest_checkpoint(tmp_path) is None
+    for name in ("epoch_9.pth", "epoch_10.pth", "epoch_2.pth"):
+        _save(tmp_path / name)
+    assert latest_checkpoint(tmp_path).name == "epoch_10.pth"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"",
+        lambda data: data[:2],
+        lambda data: data[:100],
+        lambda data: data[: len(data) // 2],
+        lambda data: data[:-1],
+        # What a power cut leaves of a file whose length was written before its content.
+        lambda data: bytes(len(data)),
+        lambda data: b"\x80\x02garbage" + data[8:],
+    ],
+    ids=["empty", "magic", "head", "half", "tail", "zeros", "garbage"],
+)
+def test_a_torn_checkpoint_is_passed_over(tmp_path, damage):
+    for number in (4, 8):
+        _save(tmp_path / f"iter_{number}.pth")
+    newest = tmp_path / "iter_8.pth"
+    newest.write_bytes(damage(newest.read_bytes()))
+    assert latest_checkpoint(tmp_path).name == "iter_4.pth"

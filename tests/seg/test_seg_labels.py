@@ -1,0 +1,104 @@
+"""From a label map's file to what the loss gets, and the maps that are refused."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from backbones import UserError
+from seg.labels import LoadLabels
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Writes an array as a PNG, loads it as a label map, and returns what the pipeline holds then."""
+
+    def run(array, num_classes=3, image_shape=None, mode=None):
+        path = tmp_path / "map.png"
+        image = Image.fromarray(np.asarray(array))
+        (image.convert(mode) if mode else image).save(path)
+        results = {
+            "seg_map_path": str(path),
+            "ori_shape": image_shape or np.asarray(array).shape[:2],
+            "seg_fields": [],
+        }
+        return LoadLabels(num_classes=num_classes).transform(results)
+
+    return run
+
+
+def _refused(load, *arguments, **options):
+    with pytest.raises(UserError) as error:
+        load(*arguments, **options)
+    return str(error.value)
+
+
+def test_zero_is_ignored_and_one_becomes_class_zero(load):
+    results = load(np.array([[0, 1, 2], [3, 255, 0]], np.uint8))
+    assert results["gt_seg_map"].tolist() == [[255, 0, 1], [2, 255, 255]]
+    assert results["gt_seg_map"].dtype == np.uint8
+    assert results["seg_fields"] == ["gt_seg_map"]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_the_depth_of_the_file_does_not_matter(load, dtype):
+    assert load(np.array([[0, 1], [2, 3]], dtype))["gt_seg_map"].tolist() == [[255, 0], [1, 2]]
+
+
+def test_a_palette_holds_labels_by_index(load, tmp_path):
+    image = Image.fromarray(np.array([[0, 1], [2, 3]], np.uint8))
+    image.putpalette([9, 9, 9, 200, 0, 0, 0, 200, 0, 0, 0, 200])
+    path = tmp_path / "palette.png"
+    image.save(path)
+    results = {"seg_map_path": str(path), "ori_shape": (2, 2), "seg_fields": []}
+    assert LoadLabels(3).transform(results)["gt_seg_map"].tolist() == [[255, 0], [1, 2]]
+
+
+def test_the_stock_transform_agrees_where_the_map_is_sound(tmp_path):
+    import mmseg.datasets.transforms.loading as stock
+
+    array = np.random.default_rng(0).integers(0, 151, (20, 30)).astype(np.uint8)
+    path = tmp_path / "map.png"
+    Image.fromarray(array).save(path)
+    shared = {"seg_map_path": str(path), "ori_shape": (20, 30), "reduce_zero_label": True}
+    ours = LoadLabels(150).transform({**shared, "seg_fields": []})
+    theirs = stock.LoadAnnotations().transform({**shared, "seg_fields": []})
+    assert np.array_equal(ours["gt_seg_map"], theirs["gt_seg_map"])
+    assert ours["gt_seg_map"].dtype == theirs["gt_seg_map"].dtype
+    assert ours["seg_fields"] == theirs["seg_fields"]
+
+
+@pytest.mark.parametrize("value", [4, 254])
+def test_a_value_outside_the_classes(load, tmp_path, value):
+    assert _refused(load, np.array([[0, 1], [value, 2]], np.uint8)) == (
+        f"the label map {tmp_path / 'map.png'} holds the value {value}; allowed are 0 (ignored) to 3, the "
+        "number of classes listed; mend the map, or complete the list of classes"
+    )
+
+
+def test_a_value_that_eight_bits_would_turn_into_a_class(load):
+    assert "holds the value 258; allowed are 0 (ignored) to 3" in _refused(
+        load, np.array([[1, 258]], np.uint16)
+    )
+
+
+def test_a_map_of_another_size_than_its_image(load, tmp_path):
+    assert _refused(load, np.ones((4, 6), np.uint8), image_shape=(6, 4)) == (
+        f"the label map {tmp_path / 'map.png'} has shape (4, 6), and its image is (6, 4); both need the same "
+        "height and width, and one channel"
+    )
+
+
+def test_a_map_in_colour(load):
+    assert "has shape (4, 6, 3), and its image is (4, 6); both need" in _refused(
+        load, np.ones((4, 6), np.uint8), mode="RGB"
+    )
+
+
+def test_a_damaged_map(tiny_ade):
+    path = tiny_ade.label_map("training", "000")
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(UserError) as error:
+        LoadLabels(3).transform({"seg_map_path": str(path), "ori_shape": (64, 96), "seg_fields": []})
+    message = str(error.value)
+    assert f"the label map {path} cannot be decoded (" in message
+    assert message.endswith("replace it, or take it and its image out of the dataset")

@@ -1,0 +1,66 @@
+"""A segmentation run that is killed and started again ends as if nothing had happened."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).parents[2]
+SETTINGS = (
+    "train_cfg.max_iters=7",
+    "train_cfg.val_interval=3",
+    "default_hooks.checkpoint.interval=3",
+    "train_dataloader.batch_size=2",
+    "train_dataloader.num_workers=1",
+    "val_dataloader.num_workers=1",
+    "image_scale=(96, 96)",
+    "crop_size=(64, 64)",
+)
+
+
+def _kill_after(command, file):
+    """Start a command and kill it, and nothing but it, as soon as a file stands there."""
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": str(torch.get_num_threads()),
+    }
+    with open(file.parent.parent / "killed.txt", "w") as output:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
+        while not file.exists():
+            assert process.poll() is None, Path(output.name).read_text()
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+
+def test_killed_and_resumed_equals_uninterrupted(tiny_ade, tmp_path, run_seg):
+    data = tiny_ade.root
+    options = ["--backbone", "resnet10_b-w8", "--seed", "7"]
+    for setting in SETTINGS:
+        options += ["--set", setting]
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert run_seg(data, whole, *options, budget="full") == 0
+
+    command = [sys.executable, "-m", "seg.train", "mini", "--data", data, "--work-dir", broken, *options]
+    # In the middle of the second epoch, with a validation due that the killed run never comes to.
+    _kill_after(list(map(str, command)), broken / "iter_3.pth")
+    assert not (broken / "result.json").exists()
+    assert not (broken / "iter_7.pth").exists()
+
+    assert run_seg(data, broken, *options, "--resume", budget="full") == 0
+    expected, found = (json.loads((folder / "result.json").read_text()) for folder in (whole, broken))
+    for key in ("metrics", "checkpoint", "data", "model", "protocol"):
+        assert found[key] == expected[key], key
+    assert (broken / "curves.json").read_text() == (whole / "curves.json").read_text()
+    curves = json.loads((whole / "curves.json").read_text())
+    assert [point["step"] for point in curves["train"]] == list(range(1, 8))
+    assert [point["step"] for point in curves["val"]] == [3, 6, 7]
+
+    states = [torch.load(f / "iter_7.pth", weights_only=True)["state_dict"] for f in (whole, broken)]
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
