@@ -10,6 +10,8 @@ from PIL import Image
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what the wheels say at their import
     import cls_train.train  # noqa: F401
+    from mmengine.logging import MessageHub, MMLogger
+    from mmengine.visualization import Visualizer
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -53,3 +55,14 @@ def tiny_config(tmp_path_factory):
     path = tmp_path_factory.mktemp("configs") / "tiny.py"
     path.write_text(CONFIG)
     return path
+
+
+@pytest.fixture(autouse=True)
+def _forget_runs():
+    """Forget mmengine's runs, which it names by the second, so that two of one second mix."""
+    yield
+    for logger in MMLogger._instance_dict.values():
+        for handler in logger.handlers:
+            handler.close()
+    for manager in (MMLogger, MessageHub, Visualizer):
+        manager._instance_dict.clear()

@@ -124,7 +124,9 @@ def test_pca_noise_has_the_deviation_it_was_given():
 
 
 def test_unknown_transforms_and_arguments_are_told():
-    with pytest.raises(UserError, match="unknown transform 'CentreCrop'; did you mean 'CenterCrop'"):
+    with pytest.raises(
+        UserError, match="unknown transform 'CentreCrop'; did you mean 'CenterCrop'"
+    ):
         build_pipeline([dict(type="CentreCrop", size=4)])
     with pytest.raises(UserError, match="the transform CenterCrop: .*sise"):
         build_pipeline([dict(type="CenterCrop", sise=4)])

@@ -22,9 +22,7 @@ TRICKS = {
     "label_smoothing": dict(label_smoothing=dict(epsilon=0.1, off_target="paper")),
     "large_batch": dict(batch_size_factor=1024 // 256),
     "linear_scaling": dict(lr_scaling="linear"),
-    "mixup": dict(
-        batch_mixing=dict(mixup=dict(type="Mixup", alpha=0.2)), epochs_factor=200 / 120
-    ),
+    "mixup": dict(batch_mixing=dict(mixup=dict(type="Mixup", alpha=0.2)), epochs_factor=200 / 120),
     "no_bias_decay": dict(decay_one_dimensional=False),
     "warmup": dict(warmup=True),
     "zero_gamma": dict(zero_gamma=True),
@@ -114,7 +112,9 @@ def test_a_config_that_is_no_python_is_told(tmp_path):
 
 
 def test_every_key_of_the_base_is_read():
-    source = (CONFIGS.parent / "assemble.py").read_text() + (CONFIGS.parent / "train.py").read_text()
+    source = (CONFIGS.parent / "assemble.py").read_text() + (
+        CONFIGS.parent / "train.py"
+    ).read_text()
     unread = [key for key in _known_keys() if f"recipe.{key}" not in source]
     by_name = [key for key in unread if f'"{key}"' in source]
     assert set(by_name) == set(unread)
@@ -147,7 +147,8 @@ class _Network(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("spec", "norms", "convolutions"), [("resnet50_d", _norms_50_d, 55), ("resnet18_b", _norms_18_b, 20)]
+    ("spec", "norms", "convolutions"),
+    [("resnet50_d", _norms_50_d, 55), ("resnet18_b", _norms_18_b, 20)],
 )
 def test_the_parameters_without_decay(spec, norms, convolutions):
     model = _Network(spec)
@@ -162,7 +163,9 @@ def test_the_parameters_without_decay(spec, norms, convolutions):
     free = {name for name, decay in decays.items() if decay == 0}
     # A downsampling path's norm has a number of its own after the name.
     without_number = {
-        name.removeprefix("net.").rsplit(".", 1)[0].replace("downsample.1", "downsample")
+        name.removeprefix("net.")
+        .rsplit(".", 1)[0]
+        .replace("downsample.1", "downsample")
         .replace("downsample.2", "downsample")
         for name in free - {"head.bias"}
     }
@@ -185,9 +188,7 @@ def test_the_assembled_config(image_folder):
     assert config.train_cfg.max_epochs == 200
     model = config.model
     assert model.num_classes == 3
-    assert model.targets.to_dict() == dict(
-        type="SmoothedTargets", epsilon=0.1, off_target="paper"
-    )
+    assert model.targets.to_dict() == dict(type="SmoothedTargets", epsilon=0.1, off_target="paper")
     assert [m.to_dict() for m in model.mixing] == [dict(type="Mixup", alpha=0.2)]
     assert model.zero_gamma
     steps = [step["type"] for step in config.train_dataloader.dataset.pipeline]

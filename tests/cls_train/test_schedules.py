@@ -73,7 +73,9 @@ def test_cosine_after_the_warm_up():
     length = total - m
     assert rates[m] == pytest.approx(0.4)
     assert rates[m + length // 2] == pytest.approx(0.2, rel=1e-6)
-    assert rates[-1] == pytest.approx(0.2 * (1 + math.cos(math.pi * (length - 1) / length)), rel=1e-3)
+    assert rates[-1] == pytest.approx(
+        0.2 * (1 + math.cos(math.pi * (length - 1) / length)), rel=1e-3
+    )
     expected = [0.2 * (1 + math.cos(math.pi * t / length)) for t in range(length)]
     assert rates[m:] == pytest.approx(expected, rel=1e-4, abs=1e-9)
     assert rates[m - 1] == pytest.approx(0.4)

@@ -107,11 +107,18 @@ def run_det(tmp_path):
 
     from det.train import Detection, main
 
-    def run(data, work_dir, *options, budget="smoke"):
-        # mmengine names a run by the second, and two runs of one second would share their history.
+    def forget():
+        # mmengine names a run by the second, and two runs of one second would share log and history.
+        for logger in MMLogger._instance_dict.values():
+            for handler in logger.handlers:
+                handler.close()
         for manager in (DefaultScope, DetLocalVisualizer, MessageHub, MMLogger):
             manager._instance_dict.clear()
+
+    def run(data, work_dir, *options, budget="smoke"):
+        forget()
         common = ["mini", "--data", str(data), "--work-dir", str(work_dir), "--budget", budget]
         return main(Detection(), [*common, *map(str, options)])
 
-    return run
+    yield run
+    forget()

@@ -103,7 +103,12 @@ def test_a_dict_takes_the_place_of_none(folder):
         ("base", (), {"lr": {"a": 1}}, "--set lr does not fit the config"),
         ("base", (), {"schedule.milestones.1": 9}, "--set schedule.milestones.1 does not fit"),
         ("broken", (), {}, "broken.py cannot be read .*SyntaxError"),
-        ("raising", (), {}, "raising.py cannot be read .ZeroDivisionError: division by zero.; mend"),
+        (
+            "raising",
+            (),
+            {},
+            "raising.py cannot be read .ZeroDivisionError: division by zero.; mend",
+        ),
         ("orphan", (), {}, "orphan.py cannot be read .*absent.py"),
         ("nameless", (), {}, "nameless.py cannot be read .*name 'rate' is not defined"),
     ],

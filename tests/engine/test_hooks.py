@@ -123,7 +123,9 @@ def test_a_run_of_one_epoch_counts_epochs_too(request):
     assert _loops(request, 3, [], **loop) == ["validated"]
 
 
-@pytest.mark.parametrize(("iteration", "expected"), [(8, ["validated"]), (6, []), (9, ["validated"])])
+@pytest.mark.parametrize(
+    ("iteration", "expected"), [(8, ["validated"]), (6, []), (9, ["validated"])]
+)
 def test_an_iteration_based_loop_counts_iterations(request, iteration, expected):
     calls = []
     runner = _runner(

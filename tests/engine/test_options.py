@@ -50,7 +50,10 @@ def test_everything_said():
         (["--backbon=x"], "unknown option '--backbon'; did you mean '--backbone'"),
         (["--bud", "smoke"], "unknown option '--bud'"),
         (["surplus"], "unknown option 'surplus'"),
-        (["--seed"], "argument --seed: expected one argument; see python -m cls_train.train --help"),
+        (
+            ["--seed"],
+            "argument --seed: expected one argument; see python -m cls_train.train --help",
+        ),
         (["--seed", "x"], "argument --seed: invalid int value: 'x'"),
         (["--seed", "-1"], "--seed -1 was given; it must lie in 0 to 4294967295"),
         (["--seed", "4294967296"], "--seed 4294967296 was given; it must lie in"),

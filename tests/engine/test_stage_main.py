@@ -85,7 +85,9 @@ def test_a_defect_keeps_its_traceback(capsys, error):
 
 def test_a_mistake_on_the_command_line(capsys):
     assert main(Failing(None), ["mini", "--dta", "d", "--data", "d", "--work-dir", "w"]) == 2
-    assert capsys.readouterr().err.startswith("error: unknown option '--dta'; did you mean '--data'")
+    assert capsys.readouterr().err.startswith(
+        "error: unknown option '--dta'; did you mean '--data'"
+    )
 
 
 def test_success(monkeypatch):

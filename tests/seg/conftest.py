@@ -103,11 +103,18 @@ def run_seg():
 
     from seg.train import Segmentation, main
 
-    def run(data, work_dir, *options, budget="smoke"):
-        # mmengine names a run by the second, and two runs of one second would share their history.
+    def forget():
+        # mmengine names a run by the second, and two runs of one second would share log and history.
+        for logger in MMLogger._instance_dict.values():
+            for handler in logger.handlers:
+                handler.close()
         for manager in (DefaultScope, MessageHub, MMLogger, SegLocalVisualizer):
             manager._instance_dict.clear()
+
+    def run(data, work_dir, *options, budget="smoke"):
+        forget()
         common = ["mini", "--data", str(data), "--work-dir", str(work_dir), "--budget", budget]
         return main(Segmentation(), [*common, *map(str, options)])
 
-    return run
+    yield run
+    forget()
