@@ -86,9 +86,7 @@ def _slots(recipe: Config, key: str) -> list[ConfigDict]:
     return list(filled.values())
 
 
-def _dataset(
-    root: Path, pipeline: list[ConfigDict], classes: list[str] | None
-) -> dict[str, Any]:
+def _dataset(root: Path, pipeline: list[ConfigDict], classes: list[str] | None) -> dict[str, Any]:
     return dict(type="ImageFolderDataset", root=str(root), pipeline=pipeline, classes=classes)
 
 
@@ -119,7 +117,7 @@ def _optimiser(recipe: Config) -> dict[str, Any]:
 
 
 def _schedulers(recipe: Config, epochs: int) -> list[dict[str, Any]]:
-    """mmengine's schedulers, stepped every iteration; durations are in epochs."""
+    """Schedulers of mmengine, stepped every iteration; durations are in epochs."""
     warmup = min(recipe.warmup_epochs, epochs) if recipe.warmup else 0
     per_iteration = dict(by_epoch=True, convert_to_iter_based=True)
     schedulers: list[dict[str, Any]] = []

@@ -44,9 +44,7 @@ class ImageFolderDataset:
         try:
             self.samples = ImageFolder(root).samples
         except FileNotFoundError as error:
-            raise UserError(
-                f"{error}; every class folder of {root} needs an image"
-            ) from None
+            raise UserError(f"{error}; every class folder of {root} needs an image") from None
         self.classes = found
         self.transform = build_pipeline(pipeline)
 
@@ -110,9 +108,7 @@ def _torchvision_transforms() -> list[str]:
 
 def _place_conversions(transforms: list[nn.Module]) -> list[nn.Module]:
     """PIL images up to the first transform that wants float pixels, tensors from there on."""
-    split = next(
-        (i for i, t in enumerate(transforms) if isinstance(t, PCANoise)), len(transforms)
-    )
+    split = next((i for i, t in enumerate(transforms) if isinstance(t, PCANoise)), len(transforms))
     head, tail = transforms[:split], transforms[split:]
     if tail:
         tail = [v2.ToDtype(torch.float32), *tail]

@@ -21,6 +21,4 @@ class TopKAccuracy(BaseMetric):
 
     def compute_metrics(self, results: list[int]) -> dict[str, float]:
         """`{'top1': …, 'top5': …}`."""
-        return {
-            f"top{k}": 100 * sum(rank < k for rank in results) / len(results) for k in self.TOP
-        }
+        return {f"top{k}": 100 * sum(rank < k for rank in results) / len(results) for k in self.TOP}

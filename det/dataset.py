@@ -31,9 +31,11 @@ class DetectionDataset(XMLDataset):
     @property
     def notes(self) -> list[str]:
         """What was mended while loading, in sentences."""
-        told = ((self.dropped, "have no area inside the image and were dropped"),
-                (self.clipped, "reach out of the image and were clipped"),
-                (self.unlisted, "are of a class that classes.txt does not list and were left out"))
+        told = (
+            (self.dropped, "have no area inside the image and were dropped"),
+            (self.clipped, "reach out of the image and were clipped"),
+            (self.unlisted, "are of a class that classes.txt does not list and were left out"),
+        )
         return [
             f"{len(files)} of {self.boxes} boxes {what} (first: {files[0]})"
             for files, what in told
@@ -101,7 +103,9 @@ class DetectionDataset(XMLDataset):
     @staticmethod
     def _size(tree: Any, image: Path) -> tuple[int, int]:
         """Width and height from the XML, or from the image where the XML is silent or says 0."""
-        width, height = (int(float(tree.findtext(f"size/{side}") or 0)) for side in ("width", "height"))
+        width, height = (
+            int(float(tree.findtext(f"size/{side}") or 0)) for side in ("width", "height")
+        )
         if width > 0 and height > 0:
             return width, height
         try:

@@ -79,7 +79,9 @@ def _lists(tree: Path) -> dict[str, Split]:
         near = (tree / "VOCdevkit", tree.parent, tree.parent.parent)
         devkit = next((folder for folder in near if (folder / "VOC2007").is_dir()), None)
         hint = f"; give {devkit} instead" if devkit else ""
-        raise UserError(f"{folder} has no train.txt, val.txt, trainval.txt or test.txt; {_EXPECTED}{hint}")
+        raise UserError(
+            f"{folder} has no train.txt, val.txt, trainval.txt or test.txt; {_EXPECTED}{hint}"
+        )
     return found
 
 

@@ -6,10 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import mmdet.datasets
-import mmdet.evaluation
-import mmdet.models
-import mmdet.visualization
+from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from mmengine.runner import Runner
 
@@ -21,6 +18,8 @@ from engine.stage import Job, Stage, main
 from engine.transfer import batch_norm_policy
 
 EXAMPLES = 4
+
+register_all_modules(init_default_scope=False)
 AVERAGE_PRECISION = {"11points": "VOC07 11-point AP", "area": "area AP"}
 
 

@@ -25,6 +25,24 @@ _CONSUMED_BY_BUILDERS = frozenset(
 )
 # Read by the stages and taken out before mmengine's Runner sees the config.
 OWN_KEYS = frozenset({"budgets"})
+# Arguments of mmengine's Runner that `engine.wiring` sets from the command line, or takes out.
+_SET_BY_WIRING = frozenset(
+    {
+        "self",
+        "cfg",
+        "data_preprocessor",
+        "work_dir",
+        "resume",
+        "load_from",
+        "launcher",
+        "env_cfg",
+        "randomness",
+        "log_processor",
+        "test_dataloader",
+        "test_evaluator",
+        "test_cfg",
+    }
+)
 
 
 def load(folder: Path, name: str, tricks: tuple[str, ...], overrides: Mapping[str, Any]) -> Config:
@@ -156,9 +174,24 @@ def check_file_keys(file: Path, read: Collection[str]) -> None:
                 raise unknown(f"config key in {file.name}:", target.id, read)
 
 
+def check_override_keys(overrides: Collection[str], read: Collection[str]) -> None:
+    """Refuse overrides of what nothing reads, such as the helper variables of the wheels' configs.
+
+    Args:
+        overrides: Dotted keys.
+        read: The top-level keys that have an effect.
+
+    Raises:
+        UserError: With the nearest key that is read.
+    """
+    for key in overrides:
+        if key.split(".")[0] not in read:
+            raise unknown("config key", key, read)
+
+
 def runner_keys() -> set[str]:
     """The top-level keys that a det or seg config may set."""
-    return (set(inspect.signature(Runner.__init__).parameters) - {"self"}) | OWN_KEYS
+    return (set(inspect.signature(Runner.__init__).parameters) - _SET_BY_WIRING) | OWN_KEYS
 
 
 def check_arguments(config: ConfigDict | Config, scope: str) -> None:

@@ -88,7 +88,9 @@ def _automatic(device_type: str) -> Precision:
     for flag, name in (("amx_bf16", "AMX"), ("avx512_bf16", "AVX-512")):
         if capabilities.get(flag):
             return Precision("bfloat16", "cpu", f"this CPU computes bfloat16 in hardware ({name})")
-    return Precision("float32", "cpu", "this CPU has no bfloat16 units, and emulating them is slower")
+    return Precision(
+        "float32", "cpu", "this CPU has no bfloat16 units, and emulating them is slower"
+    )
 
 
 def cpu_capabilities() -> dict[str, Any]:

@@ -136,7 +136,7 @@ def run(stage: Stage, options: Options) -> None:
         UserError: For everything that the user can mend.
     """
     job = _resolve(options)
-    config, budget = prepare(stage, job)
+    config, _budget = prepare(stage, job)
     _make_work_dir(options.work_dir)
     torch.serialization.add_safe_globals(_resume_types())
     _point_at_checkpoint(config, options)
@@ -232,7 +232,9 @@ def _curves(
     rates = scalars["train/lr"].data[0]
     per_epoch = max(1, runner.max_iters / max(1, runner.max_epochs))
     if "max_iters" in runner.cfg.train_cfg:
-        per_epoch = max(1, len(runner.train_dataloader.dataset) / runner.cfg.train_dataloader.batch_size)
+        per_epoch = max(
+            1, len(runner.train_dataloader.dataset) / runner.cfg.train_dataloader.batch_size
+        )
     width = max(1, -(-len(losses) // CURVE_POINTS))
     train = [
         {

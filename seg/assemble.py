@@ -21,7 +21,9 @@ def assemble(job: Job) -> Config:
     """The Runner config of the segmentation stage."""
     options = job.options
     file = configs.find(CONFIGS, options.config, "config")
-    configs.check_file_keys(file, sorted(configs.runner_keys() | OWN_KEYS))
+    read = sorted(configs.runner_keys() | OWN_KEYS)
+    configs.check_file_keys(file, read)
+    configs.check_override_keys(options.overrides, read)
     config = configs.load(CONFIGS, options.config, options.tricks, options.overrides)
     layout = read_layout(options.data)
     _wire_data(config, layout)

@@ -48,7 +48,9 @@ class LoadLabels(BaseTransform):
                 "classes"
             )
         ignored = (labels == 0) | (labels == IGNORED)
-        results["gt_seg_map"] = np.where(ignored, IGNORED, labels.astype(np.int16) - 1).astype(np.uint8)
+        results["gt_seg_map"] = np.where(ignored, IGNORED, labels.astype(np.int16) - 1).astype(
+            np.uint8
+        )
         results["seg_fields"].append("gt_seg_map")
         return results
 

@@ -64,7 +64,9 @@ def read_classes(root: Path) -> tuple[str, ...]:
         return _checked(listed, [line.strip() for line in lines if line.strip()])
     if info.is_file():
         rows = info.read_text(encoding="utf-8").splitlines()[1:]
-        return _checked(info, [row.split("\t")[-1].split(",")[0].strip() for row in rows if row.strip()])
+        return _checked(
+            info, [row.split("\t")[-1].split(",")[0].strip() for row in rows if row.strip()]
+        )
     raise UserError(
         f"{root} has neither classes.txt nor objectInfo150.txt; write the class names into {listed}, one a "
         "line, the name of label 1 first"

@@ -6,12 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import mmseg.datasets
-import mmseg.evaluation
-import mmseg.models
-import mmseg.visualization
 from mmengine.config import Config
 from mmengine.runner import Runner
+from mmseg.utils import register_all_modules
 
 from engine.result import Metric
 from engine.stage import Job, Stage, main
@@ -21,6 +18,8 @@ from seg.assemble import assemble
 from seg.examples import write_examples
 
 EXAMPLES = 4
+
+register_all_modules(init_default_scope=False)
 
 
 class Segmentation(Stage):

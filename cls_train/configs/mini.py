@@ -14,8 +14,9 @@ schedule = dict(milestones=[0.6, 0.85])
 
 train_pipeline = dict(
     crop=dict(size=64, scale=(0.35, 1.0)),
-    # Colours are random in this world, and jittering them costs more than the rest of the pipeline.
+    # Colours are random in this world, and changing them costs more than the rest of the pipeline.
     jitter=None,
+    pca=None,
 )
 test_pipeline = dict(resize=dict(size=64), crop=dict(size=64))
 

@@ -1,5 +1,7 @@
 """A tiny generated set in the ImageFolder layout and a config to match."""
 
+import gc
+import multiprocessing
 import warnings
 from pathlib import Path
 
@@ -9,9 +11,10 @@ from PIL import Image
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what the wheels say at their import
-    import cls_train.train  # noqa: F401
     from mmengine.logging import MessageHub, MMLogger
     from mmengine.visualization import Visualizer
+
+    import cls_train.train  # noqa: F401
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -66,3 +69,9 @@ def _forget_runs():
             handler.close()
     for manager in (MMLogger, MessageHub, Visualizer):
         manager._instance_dict.clear()
+    if multiprocessing.active_children():
+        # Loader workers of a run that failed: torch would wait five seconds for each of them,
+        # in whichever test the garbage is collected.
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.2)
+            gc.collect()

@@ -100,7 +100,7 @@ def test_unknown_names_are_told(options, sentence):
 def test_a_config_s_own_helper_variable_is_refused(tmp_path):
     path = tmp_path / "own.py"
     path.write_text(f'_base_ = "{CONFIGS}/imagenet.py"\nepoch = 3\n')
-    with pytest.raises(UserError, match="config key in own.py: 'epoch'; did you mean 'epochs'"):
+    with pytest.raises(UserError, match=r"config key in own\.py: 'epoch'; did you mean 'epochs'"):
         load_recipe(_job(config=str(path)))
 
 
@@ -234,5 +234,7 @@ def test_a_misspelt_argument_of_a_nested_type_is_told(image_folder):
     from cls_train.train import Classification
 
     overrides = {"label_smoothing": {"epsilom": 0.2}}
-    with pytest.raises(UserError, match="key in model.targets: 'epsilom'; did you mean 'epsilon'"):
+    with pytest.raises(
+        UserError, match=r"key in model\.targets: 'epsilom'; did you mean 'epsilon'"
+    ):
         prepare(Classification(), _job(image_folder, overrides=overrides))

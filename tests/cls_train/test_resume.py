@@ -124,14 +124,3 @@ def test_a_run_killed_between_its_last_checkpoint_and_its_result(
     steps = _finish(_command(tiny_config, image_folder, folder, "--resume"))
     assert steps == []
     assert _outcome(folder) == uninterrupted[1]
-
-
-def test_resuming_where_nothing_was_begun_is_starting(
-    image_folder, tiny_config, tmp_path, uninterrupted
-):
-    folder = tmp_path / "new"
-    folder.mkdir()
-    # All that a run leaves that was killed while it wrote its first checkpoint.
-    (folder / "epoch_1.pth").write_bytes(b"PK\x03\x04")
-    assert _finish(_command(tiny_config, image_folder, folder, "--resume"))[0] == 1
-    assert _outcome(folder) == uninterrupted[1]

@@ -14,7 +14,6 @@ from cls_train.assemble import CONFIGS, _optimiser, _schedulers
 from engine import config as configs
 from engine.budget import Budget, shorten_schedule
 
-
 STEPS = 10
 
 

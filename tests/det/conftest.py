@@ -1,10 +1,11 @@
 """Tiny sets in the Pascal VOC layout, and hand-off checkpoints."""
 
+import pytest
 import torch
 from PIL import Image, ImageDraw
 
 import backbones
-import pytest
+import det  # noqa: F401  (before any test module imports mmdet: it puts mmcv's ops in place)
 from backbones import CheckpointMetadata
 
 SPEC = "resnet10_d-w8"
@@ -45,7 +46,9 @@ class VocTree:
 
     def split(self, name, images):
         """Write `ImageSets/Main/NAME.txt`."""
-        (self.root / "ImageSets" / "Main" / f"{name}.txt").write_text("".join(f"{i}\n" for i in images))
+        (self.root / "ImageSets" / "Main" / f"{name}.txt").write_text(
+            "".join(f"{i}\n" for i in images)
+        )
         return self
 
 

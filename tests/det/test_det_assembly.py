@@ -57,18 +57,20 @@ def test_the_neck_takes_the_widths_of_the_backbone(assembled, name, spec):
     assert model.roi_head.bbox_head.num_classes == 2
 
 
-@pytest.mark.parametrize("output_stride", [32, 16, 8])
-def test_anchors_and_rois_have_the_strides_that_the_pyramid_has(assembled, tmp_path, output_stride):
+@pytest.mark.parametrize(
+    "delta",
+    [f"backbone=dict(output_stride={stride})" for stride in (32, 16, 8)]
+    + ["neck=dict(num_outs=6)"],
+)
+def test_anchors_and_rois_have_the_strides_that_the_pyramid_has(assembled, tmp_path, delta):
     own = tmp_path / "own.py"
     mini = Detection.folder / "configs" / "mini.py"
-    own.write_text(
-        f"_base_ = {str(mini)!r}\nmodel = dict(backbone=dict(output_stride={output_stride}))\n"
-    )
+    own.write_text(f"_base_ = {str(mini)!r}\nmodel = dict({delta})\n")
     config = assembled(own, "resnet10_d-w8")
     model = build(config).eval()
     with torch.no_grad():
-        pyramid = model.extract_feat(torch.zeros(1, 3, 128, 128))
-    strides = [128 // level.shape[-1] for level in pyramid]
+        pyramid = model.extract_feat(torch.zeros(1, 3, 256, 256))
+    strides = [256 // level.shape[-1] for level in pyramid]
     assert [s[0] for s in model.rpn_head.prior_generator.strides] == strides
     assert list(model.roi_head.bbox_roi_extractor.featmap_strides) == strides[:4]
 
@@ -87,7 +89,9 @@ def test_pretrained_weights_keep_the_config_s_freezing(assembled, checkpoint):
     config = assembled("voc0712", checkpoint=checkpoint)
     assert config.model.backbone.spec == "resnet10_d-w8"
     backbone = build(config).train().backbone
-    frozen = {name.split(".")[0] for name, p in backbone.net.named_parameters() if not p.requires_grad}
+    frozen = {
+        name.split(".")[0] for name, p in backbone.net.named_parameters() if not p.requires_grad
+    }
     trained = {name.split(".")[0] for name, p in backbone.net.named_parameters() if p.requires_grad}
     assert frozen == {"conv1", "bn1", "layer1"}
     assert trained == {"layer2", "layer3", "layer4"}
@@ -184,7 +188,9 @@ def test_an_unread_key_in_a_config_of_one_s_own_is_refused(assembled, tmp_path):
     own.write_text(f"_base_ = {str(mini)!r}\nimage_scales = (64, 64)\n")
     with pytest.raises(UserError) as error:
         assembled(own, "resnet10_d-w8")
-    assert "unknown config key in own.py: 'image_scales'; did you mean 'image_scale'?" in str(error.value)
+    assert "unknown config key in own.py: 'image_scales'; did you mean 'image_scale'?" in str(
+        error.value
+    )
 
 
 def test_assembling_leaves_the_runner_a_plain_config(assembled):

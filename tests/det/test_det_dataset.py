@@ -88,7 +88,7 @@ def test_no_size_and_no_image_is_told(tree):
     tree.add("a", (64, 48), told_size=(0, 0))
     image = tree.root / "JPEGImages" / "a.jpg"
     image.write_bytes(b"no image")
-    with pytest.raises(UserError, match="cannot be read .*; replace it") as error:
+    with pytest.raises(UserError, match=r"cannot be read .*; replace it") as error:
         _dataset(tree, ["a"])
     assert str(image) in str(error.value)
 
@@ -110,7 +110,9 @@ def test_a_broken_object_is_told_with_its_file(tree, broken):
     with pytest.raises(UserError) as error:
         _dataset(tree, ["a"])
     message = str(error.value)
-    assert f"the annotation {tree.xml('a')} has an object without a name or a whole bndbox" in message
+    assert (
+        f"the annotation {tree.xml('a')} has an object without a name or a whole bndbox" in message
+    )
     assert message.endswith("mend the file")
 
 

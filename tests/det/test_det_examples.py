@@ -59,11 +59,15 @@ def test_boxes_lie_where_they_belong(tmp_path, image):
 
 
 def test_nothing_found_is_a_picture_too(tmp_path, image):
-    names = write_examples(Detector(), [_sample(image, [], [])], ("cat", "dog"), tmp_path / "out", 1)
+    names = write_examples(
+        Detector(), [_sample(image, [], [])], ("cat", "dog"), tmp_path / "out", 1
+    )
     assert names == ["0.png"]
 
 
-@pytest.mark.parametrize(("images", "count", "chosen"), [(2, 4, [0, 1]), (8, 4, [0, 2, 4, 6]), (3, 2, [0, 1])])
+@pytest.mark.parametrize(
+    ("images", "count", "chosen"), [(2, 4, [0, 1]), (8, 4, [0, 2, 4, 6]), (3, 2, [0, 1])]
+)
 def test_pictures_are_spread_over_the_set_and_none_comes_twice(tmp_path, images, count, chosen):
     samples = []
     for number in range(images):

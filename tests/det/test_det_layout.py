@@ -5,10 +5,29 @@ import pytest
 from backbones import UserError
 from det.layout import Split, parse_xml, read_classes, read_layout
 
-VOC_CLASSES = (
-    "aeroplane bicycle bird boat bottle bus car cat chair cow "
-    "diningtable dog horse motorbike person pottedplant sheep sofa train tvmonitor"
-).split()
+# As in the development kit's VOCinit.m.
+VOC_CLASSES = [
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "pottedplant",
+    "sheep",
+    "sofa",
+    "train",
+    "tvmonitor",
+]
 
 
 @pytest.fixture
@@ -102,7 +121,10 @@ def test_missing_folder(tmp_path):
 def test_a_folder_of_another_layout(tmp_path):
     (tmp_path / "train" / "cat").mkdir(parents=True)
     message = _refused(tmp_path)
-    assert f"{tmp_path / 'ImageSets' / 'Main'} has no train.txt, val.txt, trainval.txt or test.txt" in message
+    assert (
+        f"{tmp_path / 'ImageSets' / 'Main'} has no train.txt, val.txt, trainval.txt or test.txt"
+        in message
+    )
     assert "expected VOC2007/" in message
 
 
@@ -124,7 +146,10 @@ def test_the_folder_above_the_devkit_says_which_folder_to_give(devkit):
 def test_a_year_by_itself_without_a_test_list_says_what_lacks(tmp_path, voc_tree):
     tree = voc_tree(tmp_path / "own").add("a", (40, 40)).split("trainval", ["a"])
     message = _refused(tree.root)
-    assert message == f"{tree.root} has no split to test on: neither test.txt nor train.txt and val.txt"
+    assert (
+        message
+        == f"{tree.root} has no split to test on: neither test.txt nor train.txt and val.txt"
+    )
 
 
 def test_a_test_list_alone(tmp_path, voc_tree):
@@ -147,7 +172,10 @@ def test_classes_come_from_the_file_in_its_order(tiny_voc):
 def test_a_file_without_classes_is_refused(tiny_voc):
     path = tiny_voc.root.parent / "classes.txt"
     path.write_text("\n")
-    assert _refused(tiny_voc.root.parent) == f"{path} names no class; write one a line, or remove the file"
+    assert (
+        _refused(tiny_voc.root.parent)
+        == f"{path} names no class; write one a line, or remove the file"
+    )
 
 
 def test_names_of_voc_give_all_twenty_in_the_official_order(devkit):
@@ -168,7 +196,10 @@ def test_damaged_xml_names_file_line_and_mending(tiny_voc):
     with pytest.raises(UserError) as error:
         parse_xml(path)
     message = str(error.value)
-    assert f"the annotation {path} is not well-formed XML (mismatched tag: line 2, column 10)" in message
+    assert (
+        f"the annotation {path} is not well-formed XML (mismatched tag: line 2, column 10)"
+        in message
+    )
     assert "mend the file, or take its name out of ImageSets/Main" in message
 
 
@@ -178,4 +209,7 @@ def test_missing_xml_is_told_while_classes_are_collected(tiny_voc):
     split = Split(tiny_voc.root, _list(tiny_voc.root, "trainval"))
     with pytest.raises(UserError) as error:
         read_classes(tiny_voc.root.parent, [split])
-    assert str(error.value) == f"the annotation {tiny_voc.xml('002')} does not exist; complete the dataset"
+    assert (
+        str(error.value)
+        == f"the annotation {tiny_voc.xml('002')} does not exist; complete the dataset"
+    )

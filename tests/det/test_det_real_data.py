@@ -61,6 +61,11 @@ def test_the_two_boxes_without_area_are_dropped_and_told(bccd, tmp_path):
         told = [note for note in notes[name] if "have no area" in note]
         assert sum(int(note.split()[0]) for note in told) == len(files)
         assert all(note.split("first: ")[1].rstrip(")") in files for note in told)
-    boxes = [i["bbox"] for d in (train, test) for n in range(len(d)) for i in d.get_data_info(n)["instances"]]
+    boxes = [
+        i["bbox"]
+        for d in (train, test)
+        for n in range(len(d))
+        for i in d.get_data_info(n)["instances"]
+    ]
     assert len(boxes) == 4888 - 2
     assert all(0 <= x1 < x2 <= 640 and 0 <= y1 < y2 <= 480 for x1, y1, x2, y2 in boxes)

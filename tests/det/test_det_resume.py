@@ -44,14 +44,26 @@ def test_killed_and_resumed_equals_uninterrupted(tiny_voc, tmp_path, run_det, ch
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert run_det(data, whole, *options, budget="full") == 0
 
-    command = [sys.executable, "-m", "det.train", "mini", "--data", data, "--work-dir", broken, *options]
+    command = [
+        sys.executable,
+        "-m",
+        "det.train",
+        "mini",
+        "--data",
+        data,
+        "--work-dir",
+        broken,
+        *options,
+    ]
     # The checkpoint of an epoch after which a validation is due, which the killed run never comes to.
     _kill_after(list(map(str, command)), broken / "epoch_2.pth")
     assert not (broken / "result.json").exists()
     assert not (broken / "epoch_4.pth").exists()
 
     assert run_det(data, broken, *options, "--resume", budget="full") == 0
-    expected, found = (json.loads((folder / "result.json").read_text()) for folder in (whole, broken))
+    expected, found = (
+        json.loads((folder / "result.json").read_text()) for folder in (whole, broken)
+    )
     for key in ("metrics", "checkpoint", "data", "model", "protocol"):
         assert found[key] == expected[key], key
     assert found["checkpoint"]["matched"] == found["checkpoint"]["total"] > 0
@@ -60,6 +72,8 @@ def test_killed_and_resumed_equals_uninterrupted(tiny_voc, tmp_path, run_det, ch
     assert [point["step"] for point in curves["train"]] == list(range(1, 9))
     assert [point["step"] for point in curves["val"]] == [4, 8]
 
-    states = [torch.load(f / "epoch_4.pth", weights_only=True)["state_dict"] for f in (whole, broken)]
+    states = [
+        torch.load(f / "epoch_4.pth", weights_only=True)["state_dict"] for f in (whole, broken)
+    ]
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])

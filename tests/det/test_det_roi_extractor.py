@@ -4,7 +4,6 @@ import pytest
 import torch
 from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
 
-import det  # noqa: F401  (it puts mmcv's ops in place)
 from det.roi_extractor import Float32RoIExtractor
 
 STRIDES = (4, 8, 16, 32)
@@ -77,7 +76,9 @@ def test_the_gradient_reaches_features_in_bfloat16():
         assert feature.grad.dtype == torch.bfloat16
         # Each pooled value is a weighted mean, so its weights sum to one.
         expected = 7 * 7 * LEVELS.count(level)
-        assert feature.grad.float().sum(dim=(0, 2, 3)).tolist() == pytest.approx([expected] * 2, rel=0.01)
+        assert feature.grad.float().sum(dim=(0, 2, 3)).tolist() == pytest.approx(
+            [expected] * 2, rel=0.01
+        )
 
 
 def test_the_stage_uses_it(tiny_voc, tmp_path):
@@ -86,6 +87,8 @@ def test_the_stage_uses_it(tiny_voc, tmp_path):
     from engine.precision import choose_precision
     from engine.stage import Job, prepare
 
-    options = Options(config="mini", data=tiny_voc.root.parent, work_dir=tmp_path, backbone="resnet10_d-w8")
+    options = Options(
+        config="mini", data=tiny_voc.root.parent, work_dir=tmp_path, backbone="resnet10_d-w8"
+    )
     config, _ = prepare(Detection(), Job(options, "resnet10_d-w8", None, choose_precision("fp32")))
     assert config.model.roi_head.bbox_roi_extractor.type == "Float32RoIExtractor"

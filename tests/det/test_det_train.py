@@ -32,7 +32,9 @@ def _assert_like(found, example, where="result"):
             _assert_like(found[key], example[key], f"{where}.{key}")
 
 
-def test_a_run_leaves_what_the_documentation_says(tiny_voc, tmp_path, run_det, checkpoint, checkpoint_metadata):
+def test_a_run_leaves_what_the_documentation_says(
+    tiny_voc, tmp_path, run_det, checkpoint, checkpoint_metadata
+):
     work = tmp_path / "work"
     options = ("--checkpoint", checkpoint, "--identity", "abc123", "--seed", 3)
     assert run_det(tiny_voc.root.parent, work, *options) == 0
@@ -45,7 +47,12 @@ def test_a_run_leaves_what_the_documentation_says(tiny_voc, tmp_path, run_det, c
     assert (result["recipe"], result["tricks"]) == (None, [])
     assert result["backbone"] == "resnet10_d-w8"
     (metric,) = result["metrics"]
-    assert metric == {"name": "map", "value": metric["value"], "unit": "%", "higher_is_better": True}
+    assert metric == {
+        "name": "map",
+        "value": metric["value"],
+        "unit": "%",
+        "higher_is_better": True,
+    }
     assert 0 <= metric["value"] <= 100
     assert result["data"] == {
         "classes": 2,
@@ -133,7 +140,10 @@ def test_a_truncated_checkpoint(refused, checkpoint):
     whole = checkpoint.read_bytes()
     checkpoint.write_bytes(whole[: len(whole) // 2])
     sentence = refused("--checkpoint", checkpoint)
-    assert f"{checkpoint} ({len(whole) // 2} bytes) is truncated, damaged, or not a safetensors" in sentence
+    assert (
+        f"{checkpoint} ({len(whole) // 2} bytes) is truncated, damaged, or not a safetensors"
+        in sentence
+    )
     assert sentence.endswith("copy it again from where it was written, or train it again")
 
 
@@ -147,11 +157,15 @@ def test_a_pickle(refused, tmp_path):
 
 def test_a_checkpoint_of_another_architecture(refused, checkpoint):
     sentence = refused("--checkpoint", checkpoint, "--backbone", "resnet18_b")
-    assert f"the checkpoint {checkpoint} holds resnet10_d-w8, the stage builds resnet18_b" in sentence
+    assert (
+        f"the checkpoint {checkpoint} holds resnet10_d-w8, the stage builds resnet18_b" in sentence
+    )
     assert "pass --backbone resnet10_d-w8 or the right checkpoint" in sentence
 
 
-def test_a_checkpoint_whose_tensors_all_fit_but_whose_network_is_another(refused, tmp_path, checkpoint_metadata):
+def test_a_checkpoint_whose_tensors_all_fit_but_whose_network_is_another(
+    refused, tmp_path, checkpoint_metadata
+):
     from dataclasses import replace
 
     path = tmp_path / "plain.safetensors"
@@ -186,7 +200,9 @@ def test_a_checkpoint_with_a_tensor_of_another_shape(refused, tmp_path, checkpoi
         lambda t: t.update({"bn1.weight": torch.ones(5)}),
     )
     sentence = refused("--checkpoint", path)
-    assert "1 of another shape or type: bn1.weight (file float32[5], backbone float32[8])" in sentence
+    assert (
+        "1 of another shape or type: bn1.weight (file float32[5], backbone float32[8])" in sentence
+    )
 
 
 def test_weights_that_were_overwritten_while_building(refused, checkpoint, monkeypatch):
@@ -196,7 +212,10 @@ def test_weights_that_were_overwritten_while_building(refused, checkpoint, monke
 
     monkeypatch.setattr(TransferBackbone, "init_weights", spoil, raising=False)
     sentence = refused("--checkpoint", checkpoint)
-    assert f"tensors of the built backbone differ from {checkpoint}: layer3.0.conv1.weight;" in sentence
+    assert (
+        f"tensors of the built backbone differ from {checkpoint}: layer3.0.conv1.weight;"
+        in sentence
+    )
 
 
 def test_a_truncated_image_read_by_a_loader_worker(refused, tiny_voc):

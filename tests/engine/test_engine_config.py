@@ -128,7 +128,9 @@ def test_a_key_that_nothing_reads_is_refused(folder):
     configs.check_file_keys(folder / "small.py", read)
     helper = folder / "helper.py"
     helper.write_text('_base_ = "base.py"\nepoch = 6\nlr = epoch / 10\n')
-    with pytest.raises(UserError, match="config key in helper.py: 'epoch'; did you mean 'epochs'"):
+    with pytest.raises(
+        UserError, match=r"config key in helper\.py: 'epoch'; did you mean 'epochs'"
+    ):
         configs.check_file_keys(helper, read)
 
 

@@ -99,7 +99,7 @@ def test_a_truncated_file_is_told(tmp_path, kind, share):
     data = _encoded(Image.fromarray(PIXELS).resize((64, 48)), kind)
     path = tmp_path / f"a.{kind.lower()}"
     path.write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(UserError, match="a.* cannot be decoded .*; replace it, or take it out"):
+    with pytest.raises(UserError, match=r"a\..* cannot be decoded .*; replace it, or take it out"):
         read_rgb(path)
 
 

@@ -15,7 +15,7 @@ READ = []
 class Counting:
     """Ten numbered samples; those that this process reads are noted."""
 
-    metainfo: dict = {}
+    metainfo = None
 
     def __len__(self):
         return 10

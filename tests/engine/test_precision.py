@@ -79,7 +79,7 @@ def test_what_is_asked_for_is_taken(requested, device, dtype):
 
 def test_fp16_on_a_cpu_is_refused():
     with pytest.raises(
-        UserError, match="fp16 was asked for on a CPU.*use --precision bf16 or auto"
+        UserError, match=r"fp16 was asked for on a CPU.*use --precision bf16 or auto"
     ):
         choose_precision("fp16", "cpu")
 

@@ -10,9 +10,9 @@ from torch.utils.data import DataLoader
 
 from engine import seeding
 from engine.seeding import (
+    SeedEachIterationHook,
     SeededDataset,
     SeededSampler,
-    SeedEachIterationHook,
     seed_everything,
 )
 
@@ -20,10 +20,9 @@ from engine.seeding import (
 class Noise:
     """Sample i is (i, a draw of each global generator)."""
 
-    metainfo = {"classes": ("only",)}
-
     def __init__(self, count):
         self.count = count
+        self.metainfo = {"classes": ("only",)}
 
     def __len__(self):
         return self.count
@@ -69,13 +68,29 @@ def test_streams_of_neighbouring_keys_are_uncorrelated():
     assert np.abs(correlation).max() < 0.25
 
 
-def test_seeding_queues_nothing_for_cuda():
+def test_seeding_queues_nothing_for_cuda(monkeypatch):
     if torch.cuda.is_initialized():
         pytest.skip("CUDA is initialised, so that nothing is queued any more")
+    called = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", called.append)
     before = len(torch.cuda._queued_calls)
     for index in range(50):
         seed_everything(0, index)
+    assert called == []
     assert len(torch.cuda._queued_calls) == before
+
+
+def test_seeding_reaches_a_gpu_that_is_in_use(monkeypatch):
+    called = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", called.append)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: False)
+    seed_everything(0, 1)
+    assert called == [torch.initial_seed()]
+    # A loader worker that was forked from a process with a GPU must not touch it.
+    monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
+    seed_everything(0, 2)
+    assert len(called) == 1
 
 
 def _read(workers, order, epoch=0, seed=5):

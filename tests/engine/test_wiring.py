@@ -135,3 +135,5 @@ def test_a_torn_checkpoint_is_passed_over(tmp_path, damage):
     newest = tmp_path / "iter_8.pth"
     newest.write_bytes(damage(newest.read_bytes()))
     assert latest_checkpoint(tmp_path).name == "iter_4.pth"
+    (tmp_path / "iter_4.pth").unlink()
+    assert latest_checkpoint(tmp_path) is None

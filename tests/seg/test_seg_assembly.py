@@ -8,8 +8,8 @@ from mmengine.registry import DATASETS, MODELS, DefaultScope
 from torch import nn
 
 import backbones
-from engine.stage import _resolve, prepare
 from engine.options import Options
+from engine.stage import _resolve, prepare
 from seg.train import Segmentation
 
 # Widths of the last and last but one stage of the basic block (expansion 1) and of the bottleneck (4).
@@ -151,10 +151,13 @@ def _shares(labels):
 
 
 def test_the_model_gets_one_as_class_zero_and_never_learns_zero(assembled):
-    config = assembled(backbone="resnet10_d-w8", image_scale=(96, 64), resize_range=(1.0, 1.0), crop_size=(64, 96))
+    config = assembled(
+        backbone="resnet10_d-w8", image_scale=(96, 64), resize_range=(1.0, 1.0), crop_size=(64, 96)
+    )
     with DefaultScope.overwrite_default_scope("mmseg"):
         train, test = (
-            DATASETS.build(loader.dataset) for loader in (config.train_dataloader, config.val_dataloader)
+            DATASETS.build(loader.dataset)
+            for loader in (config.train_dataloader, config.val_dataloader)
         )
     assert (len(train), len(test)) == (4, 2)
     # Quarters of 0, 1, 2, 3 in the file.
@@ -184,7 +187,10 @@ def test_every_class_has_its_own_colour(assembled, tiny_ade):
 
 def test_the_sizes_of_the_config_reach_every_transform(assembled):
     config = assembled(
-        backbone="resnet10_d-w8", image_scale=(200, 100), resize_range=(0.9, 1.1), crop_size=(48, 72)
+        backbone="resnet10_d-w8",
+        image_scale=(200, 100),
+        resize_range=(0.9, 1.1),
+        crop_size=(48, 72),
     )
     steps = {step["type"]: step for step in config.train_dataloader.dataset.dataset.pipeline}
     assert steps["RandomResize"]["scale"] == (200, 100)

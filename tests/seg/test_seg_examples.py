@@ -27,7 +27,9 @@ def _sample(path, predicted, true):
     def field(labels):
         return SimpleNamespace(data=torch.from_numpy(np.asarray(labels))[None])
 
-    sample = SimpleNamespace(pred_sem_seg=field(predicted), gt_sem_seg=field(true), img_path=str(path))
+    sample = SimpleNamespace(
+        pred_sem_seg=field(predicted), gt_sem_seg=field(true), img_path=str(path)
+    )
     return {"sample": sample}
 
 
@@ -54,7 +56,9 @@ def test_image_prediction_and_truth_stand_side_by_side(tmp_path):
         assert sheet.getpixel((492 + 100, 80)) == (0, 0, 0)
 
 
-@pytest.mark.parametrize(("images", "count", "chosen"), [(2, 4, [0, 1]), (8, 4, [0, 2, 4, 6]), (3, 2, [0, 1])])
+@pytest.mark.parametrize(
+    ("images", "count", "chosen"), [(2, 4, [0, 1]), (8, 4, [0, 2, 4, 6]), (3, 2, [0, 1])]
+)
 def test_pictures_are_spread_over_the_set_and_none_comes_twice(tmp_path, images, count, chosen):
     labels = np.zeros((40, 60), np.int64)
     samples = [_sample(_image(tmp_path, number), labels, labels) for number in range(images)]

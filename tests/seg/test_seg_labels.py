@@ -98,7 +98,9 @@ def test_a_damaged_map(tiny_ade):
     path = tiny_ade.label_map("training", "000")
     path.write_bytes(path.read_bytes()[:60])
     with pytest.raises(UserError) as error:
-        LoadLabels(3).transform({"seg_map_path": str(path), "ori_shape": (64, 96), "seg_fields": []})
+        LoadLabels(3).transform(
+            {"seg_map_path": str(path), "ori_shape": (64, 96), "seg_fields": []}
+        )
     message = str(error.value)
     assert f"the label map {path} cannot be decoded (" in message
     assert message.endswith("replace it, or take it and its image out of the dataset")

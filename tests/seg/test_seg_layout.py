@@ -13,7 +13,9 @@ def _refused(root):
 
 
 def test_classes_and_suffixes(tiny_ade):
-    assert read_layout(tiny_ade.root) == Layout(tiny_ade.root, ("sky", "tree", "road"), ".jpg", ".jpg")
+    assert read_layout(tiny_ade.root) == Layout(
+        tiny_ade.root, ("sky", "tree", "road"), ".jpg", ".jpg"
+    )
 
 
 def test_each_split_has_its_own_suffix(tiny_ade):
@@ -37,21 +39,29 @@ def test_no_images(tiny_ade):
     folder = tiny_ade.root / "images" / "training"
     for path in folder.iterdir():
         path.unlink()
-    assert f"{folder} holds no images; one kind is expected; expected images/" in _refused(tiny_ade.root)
+    assert f"{folder} holds no images; one kind is expected; expected images/" in _refused(
+        tiny_ade.root
+    )
 
 
 def test_images_of_two_kinds(tiny_ade):
     image = tiny_ade.image("training", "000")
     image.rename(image.with_suffix(".png"))
     message = _refused(tiny_ade.root)
-    assert f"{image.parent} holds images of the kinds ['.jpg', '.png']; one kind is expected" in message
+    assert (
+        f"{image.parent} holds images of the kinds ['.jpg', '.png']; one kind is expected"
+        in message
+    )
 
 
 def test_an_image_without_label_map(tiny_ade):
     label_map = tiny_ade.label_map("validation", "004")
     label_map.unlink()
     image = tiny_ade.image("validation", "004")
-    assert _refused(tiny_ade.root) == f"{image} has no label map {label_map}; add it or remove the image"
+    assert (
+        _refused(tiny_ade.root)
+        == f"{image} has no label map {label_map}; add it or remove the image"
+    )
 
 
 def test_object_info_of_ade20k(tiny_ade):
@@ -82,7 +92,9 @@ def test_nothing_names_the_classes(tiny_ade):
 def test_more_classes_than_a_label_map_can_tell_apart_or_none(tiny_ade, count):
     tiny_ade.classes(*(f"class {i}" for i in range(count)))
     path = tiny_ade.root / "classes.txt"
-    assert f"{path} names {count} classes; 1 to 254 fit into label maps of 8 bits" in _refused(tiny_ade.root)
+    assert f"{path} names {count} classes; 1 to 254 fit into label maps of 8 bits" in _refused(
+        tiny_ade.root
+    )
 
 
 def test_as_many_classes_as_a_label_map_can_tell_apart(tiny_ade):

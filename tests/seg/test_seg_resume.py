@@ -46,14 +46,26 @@ def test_killed_and_resumed_equals_uninterrupted(tiny_ade, tmp_path, run_seg):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert run_seg(data, whole, *options, budget="full") == 0
 
-    command = [sys.executable, "-m", "seg.train", "mini", "--data", data, "--work-dir", broken, *options]
+    command = [
+        sys.executable,
+        "-m",
+        "seg.train",
+        "mini",
+        "--data",
+        data,
+        "--work-dir",
+        broken,
+        *options,
+    ]
     # In the middle of the second epoch, with a validation due that the killed run never comes to.
     _kill_after(list(map(str, command)), broken / "iter_3.pth")
     assert not (broken / "result.json").exists()
     assert not (broken / "iter_7.pth").exists()
 
     assert run_seg(data, broken, *options, "--resume", budget="full") == 0
-    expected, found = (json.loads((folder / "result.json").read_text()) for folder in (whole, broken))
+    expected, found = (
+        json.loads((folder / "result.json").read_text()) for folder in (whole, broken)
+    )
     for key in ("metrics", "checkpoint", "data", "model", "protocol"):
         assert found[key] == expected[key], key
     assert (broken / "curves.json").read_text() == (whole / "curves.json").read_text()
@@ -61,6 +73,8 @@ def test_killed_and_resumed_equals_uninterrupted(tiny_ade, tmp_path, run_seg):
     assert [point["step"] for point in curves["train"]] == list(range(1, 8))
     assert [point["step"] for point in curves["val"]] == [3, 6, 7]
 
-    states = [torch.load(f / "iter_7.pth", weights_only=True)["state_dict"] for f in (whole, broken)]
+    states = [
+        torch.load(f / "iter_7.pth", weights_only=True)["state_dict"] for f in (whole, broken)
+    ]
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])

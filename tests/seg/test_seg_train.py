@@ -32,7 +32,9 @@ def _assert_like(found, example, where="result"):
             _assert_like(found[key], example[key], f"{where}.{key}")
 
 
-def test_a_run_leaves_what_the_documentation_says(tiny_ade, tmp_path, run_seg, checkpoint, checkpoint_metadata):
+def test_a_run_leaves_what_the_documentation_says(
+    tiny_ade, tmp_path, run_seg, checkpoint, checkpoint_metadata
+):
     work = tmp_path / "work"
     options = ("--checkpoint", checkpoint, "--identity", "abc123", "--seed", 3)
     assert run_seg(tiny_ade.root, work, *options) == 0
@@ -125,7 +127,10 @@ def test_a_truncated_checkpoint(refused, checkpoint):
     whole = checkpoint.read_bytes()
     checkpoint.write_bytes(whole[: len(whole) // 2])
     sentence = refused("--checkpoint", checkpoint)
-    assert f"{checkpoint} ({len(whole) // 2} bytes) is truncated, damaged, or not a safetensors" in sentence
+    assert (
+        f"{checkpoint} ({len(whole) // 2} bytes) is truncated, damaged, or not a safetensors"
+        in sentence
+    )
     assert sentence.endswith("copy it again from where it was written, or train it again")
 
 
@@ -139,11 +144,15 @@ def test_a_pickle(refused, tmp_path):
 
 def test_a_checkpoint_of_another_architecture(refused, checkpoint):
     sentence = refused("--checkpoint", checkpoint, "--backbone", "resnet18_b")
-    assert f"the checkpoint {checkpoint} holds resnet10_d-w8, the stage builds resnet18_b" in sentence
+    assert (
+        f"the checkpoint {checkpoint} holds resnet10_d-w8, the stage builds resnet18_b" in sentence
+    )
     assert "pass --backbone resnet10_d-w8 or the right checkpoint" in sentence
 
 
-def test_a_checkpoint_whose_tensors_all_fit_but_whose_network_is_another(refused, tmp_path, checkpoint_metadata):
+def test_a_checkpoint_whose_tensors_all_fit_but_whose_network_is_another(
+    refused, tmp_path, checkpoint_metadata
+):
     from dataclasses import replace
 
     path = tmp_path / "plain.safetensors"
@@ -178,7 +187,9 @@ def test_a_checkpoint_with_a_tensor_of_another_shape(refused, tmp_path, checkpoi
         lambda t: t.update({"bn1.weight": torch.ones(5)}),
     )
     sentence = refused("--checkpoint", path)
-    assert "1 of another shape or type: bn1.weight (file float32[5], backbone float32[8])" in sentence
+    assert (
+        "1 of another shape or type: bn1.weight (file float32[5], backbone float32[8])" in sentence
+    )
 
 
 def test_weights_that_were_overwritten_while_building(refused, checkpoint, monkeypatch):
@@ -188,7 +199,10 @@ def test_weights_that_were_overwritten_while_building(refused, checkpoint, monke
 
     monkeypatch.setattr(TransferBackbone, "init_weights", spoil, raising=False)
     sentence = refused("--checkpoint", checkpoint)
-    assert f"tensors of the built backbone differ from {checkpoint}: layer3.0.conv1.weight;" in sentence
+    assert (
+        f"tensors of the built backbone differ from {checkpoint}: layer3.0.conv1.weight;"
+        in sentence
+    )
 
 
 def test_a_truncated_image_read_by_a_loader_worker(refused, tiny_ade):
@@ -209,7 +223,9 @@ def test_a_label_outside_the_classes(refused, tiny_ade):
         with Image.open(path) as image:
             image.point([0, 1, 2, 4] + [0] * 252).save(path)
     sentence = refused("--backbone", "resnet10_b-w8")
-    assert re.search(r"the label map .*/training/00\d.png holds the value 4; allowed are 0 .* to 3", sentence)
+    assert re.search(
+        r"the label map .*/training/00\d.png holds the value 4; allowed are 0 .* to 3", sentence
+    )
 
 
 def test_a_damaged_label_map_of_the_test_set(refused, tiny_ade):
@@ -220,7 +236,10 @@ def test_a_damaged_label_map_of_the_test_set(refused, tiny_ade):
 
 def test_a_missing_folder(refused, tmp_path):
     sentence = refused("--backbone", "resnet10_b-w8", data=tmp_path / "nowhere")
-    assert f"{tmp_path / 'nowhere' / 'images' / 'training'} does not exist; expected images/" in sentence
+    assert (
+        f"{tmp_path / 'nowhere' / 'images' / 'training'} does not exist; expected images/"
+        in sentence
+    )
 
 
 def test_no_backbone(refused):

@@ -1,0 +1,106 @@
+"""The arrows between the folders, read from the source; import-linter checks them by other means."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+STAGES = ("cls_train", "det", "seg")
+OPENMMLAB = {"mmengine", "mmcv", "mmdet", "mmseg"}
+FORBIDDEN = {
+    "backbones": {"engine", *STAGES, "benchmarks", *OPENMMLAB},
+    "engine": {*STAGES, "benchmarks"},
+    "cls_train": {"det", "seg", "benchmarks", "mmdet", "mmseg"},
+    "det": {"cls_train", "seg", "benchmarks", "mmseg"},
+    "seg": {"cls_train", "det", "benchmarks", "mmdet"},
+    "benchmarks": {"backbones", "engine", *STAGES, "torch", "torchvision", "timm", *OPENMMLAB},
+}
+LAYERS = {
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "ConvModule",
+    "BatchNorm2d",
+    "SyncBatchNorm",
+    "Linear",
+    "Sequential",
+}
+NETWORKS = {"Module", "BaseModule", "BaseModel", "Backbone", "ResNet", "ModuleList"}
+
+
+def _sources(folder):
+    found = sorted((ROOT / folder).rglob("*.py"))
+    assert found, folder
+    return [
+        (path.relative_to(ROOT).as_posix(), ast.parse(path.read_text("utf-8"))) for path in found
+    ]
+
+
+def _imported(tree):
+    """Every module that a file imports, in functions and by name too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield node.module
+        elif isinstance(node, ast.Call) and node.args:
+            called = getattr(node.func, "attr", getattr(node.func, "id", None))
+            first = node.args[0]
+            if called in ("import_module", "__import__") and isinstance(first, ast.Constant):
+                yield first.value
+
+
+def _last_name(node):
+    return getattr(node, "attr", getattr(node, "id", None))
+
+
+@pytest.mark.parametrize("folder", FORBIDDEN)
+def test_imports_go_one_way(folder):
+    wrong = [
+        f"{name} imports {module}"
+        for name, tree in _sources(folder)
+        for module in _imported(tree)
+        if module.split(".")[0] in FORBIDDEN[folder]
+    ]
+    # engine/config.py asks the registry of whichever of the two the stage has loaded.
+    allowed = {"engine/config.py imports mmdet.registry", "engine/config.py imports mmseg.registry"}
+    assert set(wrong) <= allowed
+
+
+@pytest.mark.parametrize("folder", ["det", "seg"])
+def test_no_network_is_built_under_the_dense_stages(folder):
+    found = []
+    for name, tree in _sources(folder):
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.Attribute, ast.Name)) and _last_name(node) in LAYERS:
+                found.append(f"{name}:{node.lineno} uses {_last_name(node)}")
+            if isinstance(node, ast.ClassDef):
+                bases = {_last_name(base) for base in node.bases}
+                if bases & NETWORKS or "ResNet" in node.name or "Backbone" in node.name:
+                    found.append(f"{name}:{node.lineno} defines {node.name}")
+    assert found == []
+
+
+def test_one_resnet_exists():
+    defined = [
+        name
+        for folder in FORBIDDEN
+        for name, tree in _sources(folder)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef) and node.name == "ResNet"
+    ]
+    assert defined == ["backbones/resnet.py"]
+
+
+def test_the_only_model_parts_of_the_dense_stages_are_known():
+    registered = {
+        node.name
+        for folder in ("det", "seg")
+        for _, tree in _sources(folder)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        for decorator in node.decorator_list
+        if ast.unparse(decorator).startswith("MODELS.register_module")
+    }
+    assert registered == {"Float32RoIExtractor"}

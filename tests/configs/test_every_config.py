@@ -1,0 +1,251 @@
+"""Every config of the tree assembles, builds, and resolves to what is stored in `resolved/`.
+
+After a change on purpose, write the stored configs anew and read their diff:
+
+    TRICKBENCH_WRITE_RESOLVED=1 python -m pytest tests/configs/test_every_config.py
+"""
+
+import ast
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mmengine.registry import MODELS, DefaultScope
+from PIL import Image
+
+from backbones import UserError
+from cls_train.train import Classification
+from det.train import Detection
+from engine.options import Options
+from engine.stage import _resolve, prepare
+from seg.train import Segmentation
+
+ROOT = Path(__file__).parents[2]
+RESOLVED = Path(__file__).parent / "resolved"
+WRITE = os.environ.get("TRICKBENCH_WRITE_RESOLVED") == "1"
+LONGEST_LEAF = 45
+
+# A new file is added here on purpose, and to the tests below by itself.
+FILES = [
+    "cls_train/configs/imagenet.py",
+    "cls_train/configs/mini.py",
+    "cls_train/configs/recipes/efficient.py",
+    "cls_train/configs/recipes/standard.py",
+    "cls_train/configs/tricks/cosine.py",
+    "cls_train/configs/tricks/label_smoothing.py",
+    "cls_train/configs/tricks/large_batch.py",
+    "cls_train/configs/tricks/linear_scaling.py",
+    "cls_train/configs/tricks/mixup.py",
+    "cls_train/configs/tricks/no_bias_decay.py",
+    "cls_train/configs/tricks/warmup.py",
+    "cls_train/configs/tricks/zero_gamma.py",
+    "det/configs/mini.py",
+    "det/configs/voc0712.py",
+    "seg/configs/ade20k.py",
+    "seg/configs/mini.py",
+]
+DENSE = {"det": Detection(), "seg": Segmentation()}
+
+
+def _stems(folder):
+    return sorted(path.stem for path in (ROOT / folder).glob("*.py"))
+
+
+def _configs(*stages):
+    return [(stage, name) for stage in stages for name in _stems(f"{stage}/configs")]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """The smallest sets that the three layouts admit."""
+    root = tmp_path_factory.mktemp("data")
+    for split in ("train", "val"):
+        for name in ("cat", "dog"):
+            folder = root / "cls" / split / name
+            folder.mkdir(parents=True)
+            Image.new("RGB", (8, 8)).save(folder / "0.png")
+    voc = root / "det"
+    for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
+        (voc / folder).mkdir(parents=True)
+    (voc / "classes.txt").write_text("cat\ndog\n")
+    for split in ("trainval", "test"):
+        (voc / "ImageSets" / "Main" / f"{split}.txt").write_text("0\n")
+    for split in ("training", "validation"):
+        for part, name in (("images", "0.jpg"), ("annotations", "0.png")):
+            folder = root / "seg" / part / split
+            folder.mkdir(parents=True)
+            Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / name)
+    (root / "seg" / "classes.txt").write_text("sky\ntree\nroad\n")
+    return root
+
+
+@pytest.fixture
+def resolve(data, tmp_path, monkeypatch):
+    """Assembles a stage's config, builds its model, and returns the resolved config as lines."""
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+
+    def run(stage, config, recipe=None, tricks=(), **overrides):
+        options = Options(
+            config=str(config),
+            data=data / stage.name,
+            work_dir=tmp_path / "work",
+            backbone="resnet10_d-w8",
+            recipe=recipe,
+            tricks=tricks,
+            precision="fp32",
+            overrides=overrides,
+        )
+        config, _ = prepare(stage, _resolve(options))
+        lines = list(_flat(config.to_dict(), "", {str(data): "DATA", str(tmp_path): "TMP"}))
+        with DefaultScope.overwrite_default_scope(stage.scope):
+            model = MODELS.build(config.model)
+        assert type(model.backbone).__name__ == "TransferBackbone"
+        return lines
+
+    return run
+
+
+def _flat(node, path, places):
+    """Lines `key.of.a.leaf = value`; what depends on the machine is named instead."""
+    if isinstance(node, dict) and node:
+        for key in sorted(node):
+            yield from _flat(node[key], f"{path}.{key}" if path else str(key), places)
+    elif isinstance(node, (list, tuple)) and any(
+        isinstance(part, (dict, list, tuple)) for part in node
+    ):
+        for index, part in enumerate(node):
+            yield from _flat(part, f"{path}[{index}]", places)
+    else:
+        text = "MACHINE" if path == "env_cfg.dist_cfg.backend" else repr(node)
+        for place, name in places.items():
+            text = text.replace(place, name)
+        yield f"{path} = {text}"
+
+
+def _assert_stored(name, lines):
+    path = RESOLVED / f"{name}.txt"
+    if WRITE:
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert lines == path.read_text(encoding="utf-8").splitlines()
+
+
+def test_the_tree_holds_these_configs_and_no_others():
+    found = [p.relative_to(ROOT).as_posix() for p in ROOT.glob("*/configs/**/*.py")]
+    assert sorted(f for f in found if not f.startswith("tests/")) == FILES
+    assert len(FILES) == 16
+
+
+def test_every_stored_config_belongs_to_one_that_exists():
+    names = {f"{stage}-{name}" for stage, name in _configs("det", "seg")}
+    names |= {
+        f"cls-{name}-{recipe}"
+        for name in _stems("cls_train/configs")
+        for recipe in _stems("cls_train/configs/recipes")
+    }
+    assert {path.stem for path in RESOLVED.iterdir()} == names
+
+
+@pytest.mark.parametrize("recipe", _stems("cls_train/configs/recipes"))
+@pytest.mark.parametrize("name", _stems("cls_train/configs"))
+def test_classification_with_every_recipe_and_trick(resolve, name, recipe):
+    base = resolve(Classification(), name, recipe)
+    lines = list(base)
+    for trick in _stems("cls_train/configs/tricks"):
+        with_trick = resolve(Classification(), name, recipe, (trick,))
+        lines += ["", f"## with the trick {trick}"]
+        lines += [f"- {line}" for line in base if line not in with_trick]
+        lines += [f"+ {line}" for line in with_trick if line not in base]
+    _assert_stored(f"cls-{name}-{recipe}", lines)
+
+
+@pytest.mark.parametrize(("stage", "name"), _configs("det", "seg"))
+def test_detection_and_segmentation(resolve, stage, name):
+    _assert_stored(f"{stage}-{name}", resolve(DENSE[stage], name))
+
+
+@pytest.mark.parametrize(
+    ("stage", "part", "wrong", "right"),
+    [
+        ("det", "neck", "num_out", "num_outs"),
+        ("det", "roi_head", "bbox_heads", "bbox_head"),
+        ("seg", "decode_head", "dropout_ration", "dropout_ratio"),
+        ("seg", "backbone", "frozen_stage", "frozen_stages"),
+    ],
+)
+def test_a_misspelt_key_deep_in_a_config_is_refused(resolve, tmp_path, stage, part, wrong, right):
+    own = tmp_path / "own.py"
+    base = ROOT / stage / "configs" / "mini.py"
+    own.write_text(f"_base_ = {str(base)!r}\nmodel = dict({part}=dict({wrong}=1))\n")
+    with pytest.raises(UserError) as error:
+        resolve(DENSE[stage], own)
+    assert f"unknown key in model.{part}: '{wrong}'; did you mean '{right}'" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("stage", "key"),
+    [
+        # Helper variables of the wheels' configs, which have done their work when the file is read.
+        ("det", "max_epochs"),
+        ("det", "data_root"),
+        ("seg", "optimizer.lr"),
+        ("seg", "norm_cfg.type"),
+        ("seg", "data_preprocessor.mean"),
+        # The command line sets these.
+        ("det", "load_from"),
+        ("seg", "env_cfg.cudnn_benchmark"),
+        # Stages validate and do not test.
+        ("det", "test_evaluator.eval_mode"),
+    ],
+)
+def test_an_override_without_effect_is_refused(resolve, stage, key):
+    with pytest.raises(UserError) as error:
+        resolve(DENSE[stage], "mini", **{key: 1})
+    assert f"unknown config key '{key}'; " in str(error.value)
+    assert "nown: " in str(error.value)
+
+
+@pytest.mark.parametrize("file", [f for f in FILES if f.startswith(("det/", "seg/"))])
+def test_leaf_configs_are_short_and_explain_themselves(file):
+    text = (ROOT / file).read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= LONGEST_LEAF
+    assert ast.get_docstring(ast.parse(text))
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_config_opens_with_a_docstring(file):
+    first = ast.parse((ROOT / file).read_text(encoding="utf-8")).body[0]
+    assert isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+
+
+def _keywords(node, owner=""):
+    """Every keyword of nested `dict(…)` calls as `(name of the dict, keyword)`."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Assign):
+            yield from _keywords(child, child.targets[0].id)
+        elif isinstance(child, ast.keyword):
+            yield owner, child.arg
+            yield from _keywords(child, child.arg)
+        elif isinstance(child, ast.Dict):
+            yield from ((owner, getattr(key, "value", None)) for key in child.keys)
+            yield from _keywords(child, owner)
+        else:
+            yield from _keywords(child, owner)
+
+
+@pytest.mark.parametrize("file", [f for f in FILES if f.startswith(("det/", "seg/"))])
+def test_no_config_types_a_width_of_the_backbone(file):
+    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+    owners = {owner for owner, key in _keywords(tree) if key == "in_channels"}
+    # Behind the neck, every level is as wide as the neck makes it.
+    assert owners <= {"rpn_head", "bbox_head"}
+
+
+@pytest.mark.parametrize(("stage", "name"), _configs("det"))
+def test_the_heads_of_the_detector_are_as_wide_as_its_neck(resolve, stage, name):
+    values = dict(line.split(" = ", 1) for line in resolve(DENSE[stage], name))
+    width = values["model.neck.out_channels"]
+    assert values["model.rpn_head.in_channels"] == width
+    assert values["model.roi_head.bbox_roi_extractor.out_channels"] == width
+    assert values["model.roi_head.bbox_head.in_channels"] == width
