@@ -24,7 +24,8 @@ from torch.utils.data import Sampler
 
 def seed_everything(*key: int) -> None:
     """Seed Python's, numpy's and torch's global generators from a tuple of non-negative integers."""
-    state = np.random.SeedSequence(key).generate_state(4, np.uint32).tolist()
+    # numpy pads a key with zeros; its length tells (1, 2) and (1, 2, 0) apart.
+    state = np.random.SeedSequence((len(key), *key)).generate_state(4, np.uint32).tolist()
     random.seed(state[0])
     np.random.seed(state[1])
     # torch.manual_seed would, at every call before CUDA starts, queue a call with a formatted stack for later.

@@ -17,10 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
-from mmengine.logging.history_buffer import HistoryBuffer
 from mmengine.runner import Runner
 
 import backbones
@@ -32,7 +30,8 @@ from engine.hooks import ELAPSED, RECEIPT, VALIDATION_HISTORY
 from engine.options import Options, parse
 from engine.precision import Precision, choose_precision
 from engine.result import Metric, write_json, write_result
-from engine.wiring import latest_checkpoint, wire, world_size
+from engine.resume import point_at_checkpoint
+from engine.wiring import wire, world_size
 
 CURVE_POINTS = 200
 
@@ -136,10 +135,9 @@ def run(stage: Stage, options: Options) -> None:
         UserError: For everything that the user can mend.
     """
     job = _resolve(options)
-    config, _budget = prepare(stage, job)
+    config = prepare(stage, job)
     _make_work_dir(options.work_dir)
-    torch.serialization.add_safe_globals(_resume_types())
-    _point_at_checkpoint(config, options)
+    point_at_checkpoint(config, options.work_dir, resume=options.resume, identity=options.identity)
     started = time.monotonic()
     runner = Runner.from_cfg(config)
     _require_a_batch(runner)
@@ -170,14 +168,14 @@ def _resolve(options: Options) -> Job:
     return Job(options, spec, source, choose_precision(options.precision))
 
 
-def prepare(stage: Stage, job: Job) -> tuple[Config, Any]:
-    """The finished Runner config of a job, checked, and its budget."""
+def prepare(stage: Stage, job: Job) -> Config:
+    """The finished Runner config of a job, checked."""
     # mmengine writes the config into every checkpoint; formatting it would take seconds each time.
     config = Config(stage.assemble(job)._cfg_dict, format_python_code=False)
     budget = resolve_budget(job.options.budget, config.pop("budgets", {}))
     wire(config, stage.name, job.options, job.precision, budget)
     configs.check_arguments(config, stage.scope)
-    return config, budget
+    return config
 
 
 def _make_work_dir(folder: Path) -> None:
@@ -196,20 +194,6 @@ def _require_a_batch(runner: Runner) -> None:
         f"the training set has {len(runner.train_dataloader.dataset)} images, fewer than one batch "
         f"of {runner.train_dataloader.batch_size} per process; add images or make the batch smaller"
     )
-
-
-def _point_at_checkpoint(config: Config, options: Options) -> None:
-    found = latest_checkpoint(options.work_dir) if options.resume else None
-    config.resume = found is not None
-    config.load_from = str(found) if found else None
-
-
-def _resume_types() -> list[Any]:
-    """What mmengine's own checkpoints hold besides tensors, for torch's weights-only loading."""
-    reconstruct = np.ndarray([]).__reduce__()[0]
-    scalar = np.float64(0).__reduce__()[0]
-    dtypes = [type(np.dtype(t)) for t in (np.float64, np.float32, np.int64, np.int32, np.uint8)]
-    return [HistoryBuffer, reconstruct, scalar, np.ndarray, np.dtype, *dtypes, getattr]
 
 
 def _say(job: Job, config: Config, runner: Runner) -> None:
@@ -270,7 +254,7 @@ def _fields(stage: Stage, job: Job, config: Config, runner: Runner) -> dict[str,
         "identity": options.identity,
         "config": options.config,
         "backbone": job.spec,
-        "recipe": options.recipe,
+        "recipe": options.recipe or ("standard" if stage.name == "cls" else None),
         "tricks": list(options.tricks),
         "budget": options.budget,
         "seed": options.seed,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -111,22 +109,3 @@ def _replace_synchronised_norm(node: Any) -> None:
     elif isinstance(node, (list, tuple)):
         for value in node:
             _replace_synchronised_norm(value)
-
-
-def latest_checkpoint(work_dir: Path) -> Path | None:
-    """The newest checkpoint in a work dir that reads whole.
-
-    A run that was killed while writing leaves a torn file; the one before it is still there.
-    """
-    found = sorted(
-        [*work_dir.glob("epoch_*.pth"), *work_dir.glob("iter_*.pth")],
-        key=lambda path: int(path.stem.rsplit("_", 1)[1]),
-        reverse=True,
-    )
-    for path in found:
-        try:
-            torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
-            continue
-        return path
-    return None

@@ -75,8 +75,11 @@ def test_the_loss_is_float32_under_autocast():
         loss = cross_entropy(logits, targets)
     assert logits.dtype == torch.bfloat16
     assert loss.dtype == torch.float32
+    outside = cross_entropy(logits, targets)
+    assert outside.dtype == torch.float32
     exact = functional.cross_entropy(logits.double(), targets.double())
     assert loss.item() == pytest.approx(exact.item(), rel=1e-6)
+    assert outside.item() == pytest.approx(exact.item(), rel=1e-6)
 
 
 @pytest.mark.parametrize("epsilon", [-0.1, 1.0, float("nan")])

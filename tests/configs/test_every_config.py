@@ -97,7 +97,7 @@ def resolve(data, tmp_path, monkeypatch):
             precision="fp32",
             overrides=overrides,
         )
-        config, _ = prepare(stage, _resolve(options))
+        config = prepare(stage, _resolve(options))
         lines = list(_flat(config.to_dict(), "", {str(data): "DATA", str(tmp_path): "TMP"}))
         with DefaultScope.overwrite_default_scope(stage.scope):
             model = MODELS.build(config.model)

@@ -36,7 +36,7 @@ def assembled(tiny_voc, tmp_path):
             precision="fp32",
             overrides=overrides,
         )
-        return prepare(Detection(), _resolve(options))[0]
+        return prepare(Detection(), _resolve(options))
 
     return assemble
 

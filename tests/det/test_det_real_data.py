@@ -45,7 +45,7 @@ def test_the_layout(bccd):
 
 def test_the_two_boxes_without_area_are_dropped_and_told(bccd, tmp_path):
     options = Options(config="mini", data=bccd, work_dir=tmp_path, backbone="resnet10_b-w8")
-    config, _ = prepare(Detection(), _resolve(options))
+    config = prepare(Detection(), _resolve(options))
     with DefaultScope.overwrite_default_scope("mmdet"):
         train = DATASETS.build(config.train_dataloader.dataset)
         test = DATASETS.build(config.val_dataloader.dataset)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -36,6 +37,21 @@ def _kill_after(command, file):
         process.wait()
 
 
+def _assert_same(whole, other):
+    """Results, curves and final weights of two work dirs are equal to the last bit."""
+    expected, found = (
+        json.loads((folder / "result.json").read_text()) for folder in (whole, other)
+    )
+    for key in ("metrics", "checkpoint", "data", "model", "protocol"):
+        assert found[key] == expected[key], key
+    assert (other / "curves.json").read_text() == (whole / "curves.json").read_text()
+    states = [
+        torch.load(f / "epoch_4.pth", weights_only=True)["state_dict"] for f in (whole, other)
+    ]
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
 def test_killed_and_resumed_equals_uninterrupted(tiny_voc, tmp_path, run_det, checkpoint):
     data = tiny_voc.root.parent
     options = ["--checkpoint", str(checkpoint), "--seed", "7"]
@@ -61,19 +77,16 @@ def test_killed_and_resumed_equals_uninterrupted(tiny_voc, tmp_path, run_det, ch
     assert not (broken / "epoch_4.pth").exists()
 
     assert run_det(data, broken, *options, "--resume", budget="full") == 0
-    expected, found = (
-        json.loads((folder / "result.json").read_text()) for folder in (whole, broken)
-    )
-    for key in ("metrics", "checkpoint", "data", "model", "protocol"):
-        assert found[key] == expected[key], key
-    assert found["checkpoint"]["matched"] == found["checkpoint"]["total"] > 0
-    assert (broken / "curves.json").read_text() == (whole / "curves.json").read_text()
+    _assert_same(whole, broken)
     curves = json.loads((whole / "curves.json").read_text())
     assert [point["step"] for point in curves["train"]] == list(range(1, 9))
     assert [point["step"] for point in curves["val"]] == [4, 8]
+    receipt = json.loads((broken / "result.json").read_text())["checkpoint"]
+    assert receipt["matched"] == receipt["total"] > 0
 
-    states = [
-        torch.load(f / "epoch_4.pth", weights_only=True)["state_dict"] for f in (whole, broken)
-    ]
-    assert states[0].keys() == states[1].keys()
-    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    # Killed after the last checkpoint, and before the validation that follows it.
+    late = tmp_path / "late"
+    late.mkdir()
+    shutil.copy(whole / "epoch_4.pth", late)
+    assert run_det(data, late, *options, "--resume", budget="full") == 0
+    _assert_same(whole, late)

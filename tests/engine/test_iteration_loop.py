@@ -6,8 +6,8 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import nn
 
+from engine.resume import _resume_types
 from engine.seeding import SeededDataset
-from engine.stage import _resume_types
 
 READ = []
 

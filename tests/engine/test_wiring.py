@@ -9,7 +9,8 @@ from mmengine.config import Config
 from engine.budget import Budget
 from engine.options import Options
 from engine.precision import Precision
-from engine.wiring import latest_checkpoint, wire
+from engine.resume import latest_checkpoint
+from engine.wiring import wire
 
 
 def _config(**train_cfg):

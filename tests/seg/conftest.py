@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 import backbones
+import seg  # noqa: F401  (before any test module imports mmseg: it puts mmcv's ops in place)
 from backbones import CheckpointMetadata
 
 SPEC = "resnet10_d-w8"

@@ -30,7 +30,7 @@ def assembled(tiny_ade, tmp_path):
             precision="fp32",
             overrides=overrides,
         )
-        return prepare(Segmentation(), _resolve(options))[0]
+        return prepare(Segmentation(), _resolve(options))
 
     return assemble
 

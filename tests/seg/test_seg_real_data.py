@@ -27,7 +27,7 @@ def _extracted(name, folder):
 
 def _test_set(root, work):
     options = Options(config="mini", data=root, work_dir=work, backbone="resnet10_b-w8")
-    config, _ = prepare(Segmentation(), _resolve(options))
+    config = prepare(Segmentation(), _resolve(options))
     with DefaultScope.overwrite_default_scope("mmseg"):
         return DATASETS.build(config.val_dataloader.dataset)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -38,6 +39,19 @@ def _kill_after(command, file):
         process.wait()
 
 
+def _assert_same(whole, other):
+    """Results, curves and final weights of two work dirs are equal to the last bit."""
+    expected, found = (
+        json.loads((folder / "result.json").read_text()) for folder in (whole, other)
+    )
+    for key in ("metrics", "checkpoint", "data", "model", "protocol"):
+        assert found[key] == expected[key], key
+    assert (other / "curves.json").read_text() == (whole / "curves.json").read_text()
+    states = [torch.load(f / "iter_7.pth", weights_only=True)["state_dict"] for f in (whole, other)]
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
 def test_killed_and_resumed_equals_uninterrupted(tiny_ade, tmp_path, run_seg):
     data = tiny_ade.root
     options = ["--backbone", "resnet10_b-w8", "--seed", "7"]
@@ -63,18 +77,14 @@ def test_killed_and_resumed_equals_uninterrupted(tiny_ade, tmp_path, run_seg):
     assert not (broken / "iter_7.pth").exists()
 
     assert run_seg(data, broken, *options, "--resume", budget="full") == 0
-    expected, found = (
-        json.loads((folder / "result.json").read_text()) for folder in (whole, broken)
-    )
-    for key in ("metrics", "checkpoint", "data", "model", "protocol"):
-        assert found[key] == expected[key], key
-    assert (broken / "curves.json").read_text() == (whole / "curves.json").read_text()
+    _assert_same(whole, broken)
     curves = json.loads((whole / "curves.json").read_text())
     assert [point["step"] for point in curves["train"]] == list(range(1, 8))
     assert [point["step"] for point in curves["val"]] == [3, 6, 7]
 
-    states = [
-        torch.load(f / "iter_7.pth", weights_only=True)["state_dict"] for f in (whole, broken)
-    ]
-    assert states[0].keys() == states[1].keys()
-    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    # Killed after the last checkpoint, and before the validation that follows it.
+    late = tmp_path / "late"
+    late.mkdir()
+    shutil.copy(whole / "iter_7.pth", late)
+    assert run_seg(data, late, *options, "--resume", budget="full") == 0
+    _assert_same(whole, late)
