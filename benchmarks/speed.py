@@ -16,6 +16,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks.datasets import miniworld
 
@@ -97,7 +98,7 @@ def main() -> int:
 
 def _train(
     setting: Setting, stage: str, precision: str, iterations: int, data: Path
-) -> dict[str, dict[str, str]] | dict[str, float]:
+) -> dict[str, Any]:
     budget = dict(iterations=iterations, batch_size=setting.batch_sizes[stage], test_images=1)
     with tempfile.TemporaryDirectory() as folder:
         command = [

@@ -9,7 +9,10 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import torch
+
+from engine.hooks import NonFiniteLossHook
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = (
@@ -37,6 +40,20 @@ def _kill_after(command, file):
         process.wait()
 
 
+@pytest.fixture
+def steps(monkeypatch):
+    """The iterations that this process trains; a run that starts anew would end with equal numbers too."""
+    seen = []
+    original = NonFiniteLossHook.after_train_iter
+
+    def spy(self, runner, *arguments, **named):
+        seen.append(runner.iter)
+        return original(self, runner, *arguments, **named)
+
+    monkeypatch.setattr(NonFiniteLossHook, "after_train_iter", spy)
+    return seen
+
+
 def _assert_same(whole, other):
     """Results, curves and final weights of two work dirs are equal to the last bit."""
     expected, found = (
@@ -52,13 +69,14 @@ def _assert_same(whole, other):
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
-def test_killed_and_resumed_equals_uninterrupted(tiny_voc, tmp_path, run_det, checkpoint):
+def test_killed_and_resumed_equals_uninterrupted(tiny_voc, tmp_path, steps, run_det, checkpoint):
     data = tiny_voc.root.parent
     options = ["--checkpoint", str(checkpoint), "--seed", "7"]
     for setting in SETTINGS:
         options += ["--set", setting]
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert run_det(data, whole, *options, budget="full") == 0
+    assert steps == list(range(8))
 
     command = [
         sys.executable,
@@ -71,12 +89,14 @@ def test_killed_and_resumed_equals_uninterrupted(tiny_voc, tmp_path, run_det, ch
         broken,
         *options,
     ]
-    # The checkpoint of an epoch after which a validation is due, which the killed run never comes to.
+    # With a validation due that the killed run may not have come to; should the file be torn, epoch_1.pth is whole.
     _kill_after(list(map(str, command)), broken / "epoch_2.pth")
     assert not (broken / "result.json").exists()
     assert not (broken / "epoch_4.pth").exists()
 
+    steps.clear()
     assert run_det(data, broken, *options, "--resume", budget="full") == 0
+    assert steps == list(range(8))[-len(steps) :] and 0 < len(steps) < 8
     _assert_same(whole, broken)
     curves = json.loads((whole / "curves.json").read_text())
     assert [point["step"] for point in curves["train"]] == list(range(1, 9))
@@ -88,5 +108,7 @@ def test_killed_and_resumed_equals_uninterrupted(tiny_voc, tmp_path, run_det, ch
     late = tmp_path / "late"
     late.mkdir()
     shutil.copy(whole / "epoch_4.pth", late)
+    steps.clear()
     assert run_det(data, late, *options, "--resume", budget="full") == 0
+    assert steps == []
     _assert_same(whole, late)

@@ -9,7 +9,10 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import torch
+
+from engine.hooks import NonFiniteLossHook
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = (
@@ -39,6 +42,20 @@ def _kill_after(command, file):
         process.wait()
 
 
+@pytest.fixture
+def steps(monkeypatch):
+    """The iterations that this process trains; a run that starts anew would end with equal numbers too."""
+    seen = []
+    original = NonFiniteLossHook.after_train_iter
+
+    def spy(self, runner, *arguments, **named):
+        seen.append(runner.iter)
+        return original(self, runner, *arguments, **named)
+
+    monkeypatch.setattr(NonFiniteLossHook, "after_train_iter", spy)
+    return seen
+
+
 def _assert_same(whole, other):
     """Results, curves and final weights of two work dirs are equal to the last bit."""
     expected, found = (
@@ -52,13 +69,14 @@ def _assert_same(whole, other):
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
-def test_killed_and_resumed_equals_uninterrupted(tiny_ade, tmp_path, run_seg):
+def test_killed_and_resumed_equals_uninterrupted(tiny_ade, tmp_path, steps, run_seg):
     data = tiny_ade.root
     options = ["--backbone", "resnet10_b-w8", "--seed", "7"]
     for setting in SETTINGS:
         options += ["--set", setting]
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert run_seg(data, whole, *options, budget="full") == 0
+    assert steps == list(range(7))
 
     command = [
         sys.executable,
@@ -71,12 +89,14 @@ def test_killed_and_resumed_equals_uninterrupted(tiny_ade, tmp_path, run_seg):
         broken,
         *options,
     ]
-    # In the middle of the second epoch, with a validation due that the killed run never comes to.
-    _kill_after(list(map(str, command)), broken / "iter_3.pth")
+    # With a validation due that the killed run may not have come to; should the file be torn, iter_3.pth is whole.
+    _kill_after(list(map(str, command)), broken / "iter_6.pth")
     assert not (broken / "result.json").exists()
     assert not (broken / "iter_7.pth").exists()
 
+    steps.clear()
     assert run_seg(data, broken, *options, "--resume", budget="full") == 0
+    assert steps == list(range(7))[-len(steps) :] and 0 < len(steps) < 7
     _assert_same(whole, broken)
     curves = json.loads((whole / "curves.json").read_text())
     assert [point["step"] for point in curves["train"]] == list(range(1, 8))
@@ -86,5 +106,7 @@ def test_killed_and_resumed_equals_uninterrupted(tiny_ade, tmp_path, run_seg):
     late = tmp_path / "late"
     late.mkdir()
     shutil.copy(whole / "iter_7.pth", late)
+    steps.clear()
     assert run_seg(data, late, *options, "--resume", budget="full") == 0
+    assert steps == []
     _assert_same(whole, late)
