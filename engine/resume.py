@@ -93,7 +93,12 @@ def latest_checkpoint(work_dir: Path) -> Path | None:
     for path in _checkpoints(work_dir):
         try:
             torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
+        except pickle.UnpicklingError as error:
+            # Torn files raise this too; a whole one that holds a type nobody allowed must not be passed over.
+            if "Unsupported global" in str(error):
+                raise
+            continue
+        except (OSError, RuntimeError, EOFError, ValueError):
             continue
         return path
     return None

@@ -16,7 +16,7 @@ from engine.hooks import NonFiniteLossHook
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = (
-    "train_cfg.max_iters=7",
+    "train_cfg.max_iters=9",
     "train_cfg.val_interval=3",
     "default_hooks.checkpoint.interval=3",
     "train_dataloader.batch_size=2",
@@ -64,7 +64,7 @@ def _assert_same(whole, other):
     for key in ("metrics", "checkpoint", "data", "model", "protocol"):
         assert found[key] == expected[key], key
     assert (other / "curves.json").read_text() == (whole / "curves.json").read_text()
-    states = [torch.load(f / "iter_7.pth", weights_only=True)["state_dict"] for f in (whole, other)]
+    states = [torch.load(f / "iter_9.pth", weights_only=True)["state_dict"] for f in (whole, other)]
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
@@ -76,7 +76,7 @@ def test_killed_and_resumed_equals_uninterrupted(tiny_ade, tmp_path, steps, run_
         options += ["--set", setting]
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert run_seg(data, whole, *options, budget="full") == 0
-    assert steps == list(range(7))
+    assert steps == list(range(9))
 
     command = [
         sys.executable,
@@ -92,20 +92,20 @@ def test_killed_and_resumed_equals_uninterrupted(tiny_ade, tmp_path, steps, run_
     # With a validation due that the killed run may not have come to; should the file be torn, iter_3.pth is whole.
     _kill_after(list(map(str, command)), broken / "iter_6.pth")
     assert not (broken / "result.json").exists()
-    assert not (broken / "iter_7.pth").exists()
+    assert not (broken / "iter_9.pth").exists()
 
     steps.clear()
     assert run_seg(data, broken, *options, "--resume", budget="full") == 0
-    assert steps == list(range(7))[-len(steps) :] and 0 < len(steps) < 7
+    assert steps == list(range(9))[-len(steps) :] and 0 < len(steps) < 9
     _assert_same(whole, broken)
     curves = json.loads((whole / "curves.json").read_text())
-    assert [point["step"] for point in curves["train"]] == list(range(1, 8))
-    assert [point["step"] for point in curves["val"]] == [3, 6, 7]
+    assert [point["step"] for point in curves["train"]] == list(range(1, 10))
+    assert [point["step"] for point in curves["val"]] == [3, 6, 9]
 
     # Killed after the last checkpoint, and before the validation that follows it.
     late = tmp_path / "late"
     late.mkdir()
-    shutil.copy(whole / "iter_7.pth", late)
+    shutil.copy(whole / "iter_9.pth", late)
     steps.clear()
     assert run_seg(data, late, *options, "--resume", budget="full") == 0
     assert steps == []
