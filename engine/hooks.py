@@ -14,6 +14,7 @@ import rich.progress
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.registry import HOOKS
+from torch import nn
 
 from backbones import UserError
 
@@ -127,6 +128,21 @@ class StageCheckpointHook(CheckpointHook):
         """Store the seconds of the whole run."""
         super().after_train(runner)
         runner.message_hub.update_info(ELAPSED, time.monotonic() - self._started)
+
+
+@HOOKS.register_module()
+class CumulativeStatisticsHook(Hook):
+    """Average batch statistics over all iterations instead of exponentially, for runs of a few iterations.
+
+    With the usual momentum of 0.1 the running statistics would still be near their start of 0 and 1, and a
+    network that was handed off with them and frozen would multiply its features layer by layer, up to NaN.
+    """
+
+    def before_train(self, runner: Any) -> None:
+        """Set every batch norm's momentum to None, which is torch's cumulative average."""
+        for module in runner.model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.momentum = None
 
 
 @HOOKS.register_module()

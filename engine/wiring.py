@@ -40,6 +40,8 @@ def wire(
     if config.launcher == "none":
         _replace_synchronised_norm(config.model)
     _wire_hooks(config, stage, options, by_epoch)
+    if budget.iterations is not None:
+        config.custom_hooks.append(ConfigDict(type="CumulativeStatisticsHook"))
 
 
 def world_size() -> int:

@@ -12,6 +12,7 @@ from engine.hooks import (
     ELAPSED,
     RECEIPT,
     VALIDATION_HISTORY,
+    CumulativeStatisticsHook,
     NonFiniteLossHook,
     ProgressHook,
     ReceiptHook,
@@ -216,3 +217,15 @@ def test_the_time_used_goes_on_where_the_checkpoint_left_it(request, monkeypatch
     assert checkpoint["message_hub"]["runtime_info"][ELAPSED] == 57.0
     hook.after_train(runner)
     assert runner.message_hub.get_info(ELAPSED) == 59.0
+
+
+def test_cumulative_statistics_are_the_mean_over_the_batches():
+    norm = torch.nn.BatchNorm2d(2)
+    CumulativeStatisticsHook().before_train(SimpleNamespace(model=torch.nn.Sequential(norm)))
+    batches = [torch.randn(8, 2, 4, 4) * 5 + 3 for _ in range(2)]
+    for batch in batches:
+        norm(batch)
+    mean = torch.stack([b.mean((0, 2, 3)) for b in batches]).mean(0)
+    var = torch.stack([b.var((0, 2, 3)) for b in batches]).mean(0)
+    torch.testing.assert_close(norm.running_mean, mean)
+    torch.testing.assert_close(norm.running_var, var)
