@@ -68,6 +68,8 @@ def assemble(job: Job) -> Config:
                 by_epoch=True, max_epochs=epochs, val_interval=recipe.validate_every_epochs
             ),
             optim_wrapper=_optimiser(recipe),
+            # A budget may cut the batch; the learning rate then shrinks with it, as in det and seg.
+            auto_scale_lr=dict(enable=True, base_batch_size=batch),
             param_scheduler=_schedulers(recipe, epochs),
             default_hooks=dict(checkpoint=dict(interval=recipe.checkpoint_every_epochs)),
             custom_hooks=_custom_hooks(recipe),
