@@ -190,9 +190,7 @@ def install(root: Path, venv: Path, base: Path, test: bool) -> None:
     say("Installing the packages; the first time takes some minutes and downloads about 3 GB")
     project = f"{root}[test]" if test else str(root)
     constraints = str(root / "benchmarks" / "constraints.txt")
-    # Without --no-compile pip compiles every module of every package; Python compiles those it loads.
     pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--quiet"]
-    pip.append("--no-compile")
     _call(
         [*pip, "-c", constraints, "-e", project],
         "pip could not install the packages; its own message stands above. The network is needed "
