@@ -2,7 +2,8 @@
 
 Command: torchrun --nproc_per_node 8 -m cls_train.train imagenet --backbone resnet50_b --recipe standard
     --data data/imagenet --work-dir runs/resnet50_b
-Expected: 76.1 ± 0.3 top-1 after 120 epochs (Table 8: 76.14; one run). Not run in this project: it has no ImageNet.
+Expected: about 76.14 top-1 after 120 epochs (Table 8; a single run, no spread is published). Not run in this
+project, which has no ImageNet.
 """
 
 # Length and batch; a batch is that of all processes together.
@@ -34,7 +35,7 @@ batch_mixing = dict()
 train_pipeline = dict(
     crop=dict(type="RandomResizedCrop", size=224, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3)),
     flip=dict(type="RandomHorizontalFlip", p=0.5),
-    # Hue is an angle: ±0.2 of a turn is what GluonCV's 0.4 means.
+    # The paper scales hue by U[0.6, 1.4] as well; hue is an angle, and MXNet's 0.4 means ±0.2 of a turn.
     jitter=dict(type="ColorJitter", brightness=0.4, saturation=0.4, hue=0.2),
     pca=dict(type="PCANoise", std=0.1),
 )
