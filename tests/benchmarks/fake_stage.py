@@ -103,6 +103,8 @@ def behave(behaviour, journal, name):
         note(journal, f"child pid={child.pid}")
     if behaviour in ("hang", "stubborn", "family"):
         try:
+            # Only now may a test interrupt: before, Python was still coming up.
+            note(journal, f"waiting {name}")
             time.sleep(60)
         except KeyboardInterrupt:
             note(journal, f"interrupted {name}")

@@ -220,7 +220,7 @@ def test_an_interrupted_run_ends_its_stages_and_goes_on_later(tmp_path, number):
     runner = world.runner(Slots(2, 1, (), "test"))
 
     def interrupt() -> None:
-        wait_for(lambda: world.journal_lines("child"))
+        wait_for(lambda: len(world.journal_lines("waiting")) == 2)
         os.kill(os.getpid(), number)
 
     thread = threading.Thread(target=interrupt)
@@ -240,8 +240,7 @@ def test_a_stage_that_does_not_obey_is_killed(tmp_path):
     runner = world.runner(SERIAL, grace_seconds=0.3)
 
     def interrupt() -> None:
-        wait_for(lambda: world.journal_lines("start"))
-        time.sleep(0.1)
+        wait_for(lambda: world.journal_lines("waiting"))
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
