@@ -13,8 +13,8 @@ from backbones import UserError
 from backbones.errors import unknown
 from cls_train.data import class_folders
 from engine import config as configs
+from engine.distributed import world_size
 from engine.stage import Job
-from engine.wiring import world_size
 
 CONFIGS = Path(__file__).parent / "configs"
 SCHEDULES = ("step", "cosine")

@@ -26,12 +26,13 @@ from backbones import CheckpointMetadata, UserError, read_metadata
 from engine import adapter, images, seeding  # noqa: F401  (they register themselves)
 from engine import config as configs
 from engine.budget import resolve as resolve_budget
+from engine.distributed import join, leave, world_size
 from engine.hooks import ELAPSED, RECEIPT, VALIDATION_HISTORY
 from engine.options import Options, parse
 from engine.precision import Precision, choose_precision
 from engine.result import Metric, write_json, write_result
 from engine.resume import point_at_checkpoint
-from engine.wiring import wire, world_size
+from engine.wiring import wire
 
 CURVE_POINTS = 200
 
@@ -136,6 +137,15 @@ def run(stage: Stage, options: Options) -> None:
     """
     job = _resolve(options)
     config = prepare(stage, job)
+    join()
+    try:
+        _run(stage, job, config)
+    finally:
+        leave()
+
+
+def _run(stage: Stage, job: Job, config: Config) -> None:
+    options = job.options
     _make_work_dir(options.work_dir)
     point_at_checkpoint(config, options.work_dir, resume=options.resume, identity=options.identity)
     started = time.monotonic()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
 
 from engine.budget import Budget, shorten_schedule
+from engine.distributed import launched, world_size
 from engine.options import Options
 from engine.precision import Precision
 
@@ -28,25 +28,18 @@ def wire(
         config.model.backbone.checkpoint = str(options.checkpoint)
     config.randomness = dict(seed=options.seed)
     config.work_dir = str(options.work_dir)
-    config.launcher = "pytorch" if "RANK" in os.environ else "none"
+    config.launcher = "pytorch" if launched() else "none"
+    config.model_wrapper_cfg = dict(type="StageDistributedDataParallel", broadcast_buffers=False)
     config.resume = options.resume
-    backend = "nccl" if torch.cuda.is_available() else "gloo"
     config.env_cfg = dict(
-        cudnn_benchmark=True,
-        mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0),
-        dist_cfg=dict(backend=backend),
+        cudnn_benchmark=True, mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0)
     )
     config.auto_scale_lr = dict(config.get("auto_scale_lr") or {"base_batch_size": 1, "enable": 0})
-    if config.launcher == "none":
+    if config.launcher == "none" or not torch.cuda.is_available():
         _replace_synchronised_norm(config.model)
     _wire_hooks(config, stage, options, by_epoch)
     if budget.iterations is not None:
         config.custom_hooks.append(ConfigDict(type="CumulativeStatisticsHook"))
-
-
-def world_size() -> int:
-    """Processes that train together, as torchrun tells them."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _wire_loaders(config: Config, seed: int, budget: Budget, by_epoch: bool) -> None:
@@ -102,7 +95,7 @@ def _wire_hooks(config: Config, stage: str, options: Options, by_epoch: bool) ->
 
 
 def _replace_synchronised_norm(node: Any) -> None:
-    """One process has nobody to synchronise with, and SyncBN refuses a CPU."""
+    """One process has nobody to synchronise with, and SyncBN refuses a CPU: several there keep their own."""
     if isinstance(node, dict):
         if node.get("type") == "SyncBN":
             node["type"] = "BN"

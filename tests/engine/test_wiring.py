@@ -97,7 +97,10 @@ def test_a_smoke_budget_limits_images_and_starts_no_workers(monkeypatch):
     assert _wired(monkeypatch, budget, max_iters=30).train_dataloader.dataset.limit is None
 
 
-def test_norms_are_synchronised_only_where_there_is_company(monkeypatch):
+def test_norms_are_synchronised_only_where_there_is_company_on_gpus(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert _wired(monkeypatch, rank="0").model.norm_cfg.type == "BN"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     alone = _wired(monkeypatch).model
     assert (alone.norm_cfg.type, alone.heads[0].norm_cfg.type) == ("BN", "BN")
     together = _wired(monkeypatch, rank="0")

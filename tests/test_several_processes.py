@@ -1,0 +1,132 @@
+"""Two processes under torchrun, on a CPU by gloo: the whole chain once more, at the smoke budget."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = ROOT / "data" / "miniworld" / "mini-smoke"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def data():
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "benchmarks",
+            "data",
+            "prepare",
+            "miniworld",
+            "--preset",
+            "mini-smoke",
+        ],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+
+
+def torchrun(module, *arguments, processes=2, **environment):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc_per_node", str(processes), "-m", f"{module}.train", *map(str, arguments)]
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", **environment},
+    )
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cls")
+    done = torchrun(
+        "cls_train", "mini", "--backbone", "resnet10_b-w8", "--budget", "smoke", "--data", DATA / "cls",
+        "--work-dir", folder, "--set", "epochs=2",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def result_of(folder):
+    return json.loads((folder / "result.json").read_text())
+
+
+def test_a_classifier_trains_and_hands_off(classifier):
+    result = result_of(classifier)
+    assert result["status"] == "completed"
+    # All test images of the smoke budget were scored, each once.
+    assert result["metrics"][0]["value"] in (0.0, 25.0, 50.0, 75.0, 100.0)
+    weights = load_file(classifier / "backbone.safetensors")
+    assert all(tensor.isfinite().all() for tensor in weights.values())
+
+
+@pytest.mark.parametrize(
+    ("module", "folder"), [("det", "VOCdevkit"), ("seg", "ADEChallengeData2016")]
+)
+def test_the_weights_go_on_into_detection_and_segmentation(classifier, tmp_path, module, folder):
+    done = torchrun(
+        module, "mini", "--checkpoint", classifier / "backbone.safetensors", "--budget", "smoke",
+        "--data", DATA / folder, "--work-dir", tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    receipt = result_of(tmp_path)["checkpoint"]
+    assert receipt["matched"] == receipt["total"] > 0
+
+
+def test_the_gradient_is_the_mean_over_the_processes(tmp_path):
+    """Each process's images count alike, and both go on with the same weights."""
+    script = tmp_path / "step.py"
+    script.write_text(STEP)
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
+            str(script), str(tmp_path),
+        ],
+        cwd=ROOT, capture_output=True, text=True, timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
+    # The model is w·x with the loss mean(w·x): its gradient is the mean of all four inputs.
+    assert torch.equal(first, second)
+    assert first.item() == pytest.approx((1 + 2 + 30 + 40) / 4)
+
+
+STEP = """
+import sys, torch
+from engine.distributed import StageDistributedDataParallel, join, leave
+from torch import distributed
+join()
+rank = distributed.get_rank()
+model = torch.nn.Linear(1, 1, bias=False)
+wrapped = StageDistributedDataParallel(model, device_ids=[rank])
+inputs = torch.tensor([[[1.0], [2.0]], [[30.0], [40.0]]])[rank]
+wrapped(inputs).mean().backward()
+torch.save(model.weight.grad, f"{sys.argv[1]}/{rank}.pt")
+leave()
+"""
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch):
+    from backbones import UserError
+    from engine import distributed
+
+    monkeypatch.setenv("RANK", "2")
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(
+        UserError, match=r"4 processes on a machine that shows 2 GPU.*nproc_per_node 2"
+    ):
+        distributed.join()
