@@ -5,6 +5,7 @@ from backbones.checkpoint import (
     LoadReceipt,
     export_checkpoint,
     load_checkpoint,
+    load_classifier,
     read_metadata,
     verify_checkpoint,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "export_checkpoint",
     "initialise",
     "load_checkpoint",
+    "load_classifier",
     "multiply_adds",
     "names",
     "read_metadata",

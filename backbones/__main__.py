@@ -14,7 +14,8 @@ from backbones.complexity import count_parameters, multiply_adds
 from backbones.errors import UserError
 from backbones.zoo import SUFFIXES, create, names
 
-_IMAGE_SIZE = (224, 224)
+# Costs of different networks compare at one size only.
+_COMMON_INPUT_SIZE = 224
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,41 +54,52 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _suffix_help() -> str:
-    return "Suffixes: " + "; ".join(f"{suffix.form}: {suffix.meaning}" for suffix in SUFFIXES) + "."
+    return "Suffixes: " + "; ".join(f"{suffix.form}: {suffix.help}" for suffix in SUFFIXES) + "."
 
 
 def _table() -> str:
-    lines = [f"{'name':<14} {'parameters':>12} {'multiply-adds at 224':>22}"]
+    lines = [f"{'name':<14} {'parameters':>12} {'input':>7} {'multiply-adds':>15}"]
     for name in names():
         network = _without_weights(name)
-        cost = multiply_adds(network, _IMAGE_SIZE)
-        lines.append(f"{name:<14} {count_parameters(network) / 1e6:>10.2f} M {cost / 1e9:>20.2f} G")
+        parameters, cost = count_parameters(network), _cost(network, network.input_size)
+        lines.append(
+            f"{name:<14} {parameters / 1e6:>10.2f} M {network.input_size:>7} {cost / 1e9:>13.2f} G"
+        )
     return "\n".join([*lines, "", "Without classifier. " + _suffix_help()])
 
 
 def _describe(spec: str, output_stride: int, *, as_json: bool) -> str:
     network = _without_weights(spec, output_stride=output_stride)
-    parameters, cost = count_parameters(network), multiply_adds(network, _IMAGE_SIZE)
+    size, info = network.input_size, network.feature_info
+    parameters = count_parameters(network)
+    costs = {side: _cost(network, side) for side in (_COMMON_INPUT_SIZE, size)}
     if as_json:
-        features = [feature._asdict() for feature in network.feature_info]
         return json.dumps(
             {
                 "spec": spec,
                 "output_stride": output_stride,
                 "parameters": parameters,
-                "multiply_adds_at_224": cost,
-                "features": features,
+                "input_size": size,
+                "multiply_adds": costs[size],
+                "multiply_adds_at_224": costs[_COMMON_INPUT_SIZE],
+                "features": [feature._asdict() for feature in info],
             },
             indent=2,
         )
+    width = max(10, *(len(feature.name) for feature in info))
     lines = [
         f"{spec} at output stride {output_stride}, without classifier",
         f"parameters            {parameters:,}",
-        f"multiply-adds at 224  {cost:,}",
-        f"{'feature':<10} {'channels':>8} {'stride':>7}",
+        f"input size            {size}",
+        *(f"multiply-adds at {side}  {cost:,}" for side, cost in costs.items()),
+        f"{'feature':<{width}} {'channels':>8} {'stride':>7}",
     ]
-    lines += [f"{f.name:<10} {f.channels:>8} {f.stride:>7}" for f in network.feature_info]
+    lines += [f"{f.name:<{width}} {f.channels:>8} {f.stride:>7}" for f in info]
     return "\n".join(lines)
+
+
+def _cost(network: Backbone, size: int) -> int:
+    return multiply_adds(network, (size, size))
 
 
 def _without_weights(spec: str, *, output_stride: int = 32) -> Backbone:

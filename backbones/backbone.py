@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
@@ -30,9 +30,12 @@ class Backbone(nn.Module, ABC):
     """A network that turns images into feature maps, one per stage.
 
     Attributes:
+        input_size: Height and width of the images that the network is published with. It takes
+            others too.
         feature_info: One :class:`Feature` per map that ``forward`` returns, in its order.
     """
 
+    input_size: ClassVar[int] = 224
     feature_info: list[Feature]
 
     @abstractmethod
@@ -44,7 +47,8 @@ class Backbone(nn.Module, ABC):
 
         Returns:
             One float map per entry of ``feature_info``, each of shape
-            (N, feature.channels, ⌈H / feature.stride⌉, ⌈W / feature.stride⌉).
+            (N, feature.channels, ⌈H / feature.stride⌉, ⌈W / feature.stride⌉), or smaller in a
+            network that is built without padding.
         """
 
     @abstractmethod

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from backbones.backbone import Backbone
 from backbones.checkpoint_file import (
     CheckpointContent,
     CheckpointError,
@@ -20,6 +21,7 @@ from backbones.checkpoint_file import (
     read_file,
     write_file,
 )
+from backbones.zoo import create
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,16 @@ class LoadReceipt:
     total: int
 
 
+# The classifier's linear layer, named as in torchvision; it may stand beside the backbone.
+_HEAD = ("fc.weight", "fc.bias")
+
+
 def export_checkpoint(
-    module: nn.Module, path: str | os.PathLike[str], metadata: CheckpointMetadata
+    module: nn.Module,
+    path: str | os.PathLike[str],
+    metadata: CheckpointMetadata,
+    *,
+    head: nn.Linear | None = None,
 ) -> str:
     """Write every parameter and buffer of a backbone to a file, at once or not at all.
 
@@ -46,6 +56,8 @@ def export_checkpoint(
         module: The backbone, on any device.
         path: The file to write, by custom ``*.safetensors``; one that exists is replaced.
         metadata: What the file says about the weights.
+        head: The linear layer on the backbone's last features, pooled; with it the file can teach
+            another classifier. Detectors and segmentors leave it aside.
 
     Returns:
         The sha256 of the file, in hexadecimal. Equal weights and metadata give equal files.
@@ -53,7 +65,46 @@ def export_checkpoint(
     Raises:
         OSError: If the file cannot be written, as on a full disk. What stood at ``path`` stays.
     """
-    return write_file(Path(path), module.state_dict(), metadata)
+    tensors = dict(module.state_dict())
+    if head is not None:
+        tensors |= zip(_HEAD, (head.weight, head.bias), strict=True)
+    return write_file(Path(path), tensors, metadata)
+
+
+def load_classifier(
+    path: str | os.PathLike[str],
+) -> tuple[Backbone, nn.Linear, CheckpointMetadata]:
+    """Build the classifier of a checkpoint.
+
+    Args:
+        path: The checkpoint.
+
+    Returns:
+        The backbone and the linear layer on its last features, averaged over their cells, both on
+        the CPU in training mode; and what the file says about itself.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged or not a checkpoint of this package, or
+            holds no linear layer.
+    """
+    path = Path(path)
+    content = read_file(path)
+    if not all(name in content.tensors for name in _HEAD):
+        raise CheckpointError(
+            f"the checkpoint {path} ({content.metadata.spec}) holds a backbone without its "
+            "classifier; pass the backbone.safetensors of a classification stage"
+        )
+    network = create(content.metadata.spec)
+    _require_fit(path, content, network.state_dict(), spec=None)
+    network.load_state_dict(_backbone_tensors(content), strict=True)
+    weight, bias = (content.tensors[name] for name in _HEAD)
+    head = nn.Linear(weight.shape[1], weight.shape[0])
+    head.load_state_dict({"weight": weight, "bias": bias})
+    return network, head, content.metadata
+
+
+def _backbone_tensors(content: CheckpointContent) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in content.tensors.items() if name not in _HEAD}
 
 
 def read_metadata(path: str | os.PathLike[str]) -> CheckpointMetadata:
@@ -95,8 +146,9 @@ def load_checkpoint(
     content = read_file(path)
     state = module.state_dict()
     _require_fit(path, content, state, spec)
-    module.load_state_dict(content.tensors, strict=True)
-    return LoadReceipt(content.sha256, matched=len(content.tensors), total=len(state))
+    tensors = _backbone_tensors(content)
+    module.load_state_dict(tensors, strict=True)
+    return LoadReceipt(content.sha256, matched=len(tensors), total=len(state))
 
 
 def verify_checkpoint(module: nn.Module, path: str | os.PathLike[str]) -> LoadReceipt:
@@ -135,7 +187,7 @@ def _require_fit(
 ) -> None:
     """Raise unless names, shapes and types of the file are exactly those of the module."""
     missing = [name for name in state if name not in content.tensors]
-    unexpected = sorted(name for name in content.tensors if name not in state)
+    unexpected = sorted(name for name in _backbone_tensors(content) if name not in state)
     misfits = [
         f"{name} (file {form(content.tensors[name])}, backbone {form(tensor)})"
         for name, tensor in state.items()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import torch
-from torch import nn
+import torchvision  # noqa: F401  # registers torch.ops.torchvision
+from torch import Size, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 
@@ -18,7 +20,9 @@ def multiply_adds(module: nn.Module, image_size: tuple[int, int], *, in_channels
     """Count the multiply-adds of the convolutions and matrix products for one image.
 
     This is what "Bag of Tricks" (https://arxiv.org/abs/1812.01187, Table 5) calls FLOPs. Shapes
-    alone are computed, so that it takes no memory worth the name and well under a second.
+    alone are computed, so that it takes no memory worth the name and well under a second. A
+    deformable convolution counts as the plain one plus the one that predicts its offsets, without
+    the interpolation, as pooling and normalisation do not count either.
 
     Args:
         module: The network; it is left as it is.
@@ -31,8 +35,19 @@ def multiply_adds(module: nn.Module, image_size: tuple[int, int], *, in_channels
     # Evaluation mode, because batch statistics of a single cell are an error in training mode.
     shapes_only = copy.deepcopy(module).to("meta").eval()
     image = torch.empty(1, in_channels, *image_size, device="meta")
-    counter = FlopCounterMode(display=False)
+    counter = FlopCounterMode(display=False, custom_mapping=_FORMULAS)
     with torch.no_grad(), counter:
         shapes_only(image)
     # The counter takes a multiply-add for two operations.
     return counter.get_total_flops() // 2
+
+
+def _deformable_operations(
+    _x: Size, weight: Size, *_rest: object, out_shape: Size, **_more: object
+) -> int:
+    """Count operations from the shapes of the arguments of ``deform_conv2d`` and of its output."""
+    return 2 * math.prod(out_shape) * math.prod(weight[1:])
+
+
+# What torch's counter does not know would count as nothing.
+_FORMULAS = {torch.ops.torchvision.deform_conv2d: _deformable_operations}

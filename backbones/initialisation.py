@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from functools import partial
 
 from torch import Tensor, nn
 
+from backbones.deformable import OffsetConv2d
 from backbones.errors import unknown
 from backbones.resnet import ResidualBlock
 
-_WEIGHT_SCHEMES: dict[str, Callable[[Tensor], Tensor]] = {
-    "xavier_uniform": nn.init.xavier_uniform_,
-    "kaiming_normal": partial(nn.init.kaiming_normal_, mode="fan_out", nonlinearity="relu"),
+
+def _xavier_uniform(weight: Tensor, fan_in: int, fan_out: int) -> None:
+    deviation = math.sqrt(2 / (fan_in + fan_out))
+    bound = math.sqrt(3) * deviation
+    nn.init.uniform_(weight, -bound, bound)
+
+
+def _kaiming_normal(weight: Tensor, _fan_in: int, fan_out: int) -> None:
+    nn.init.normal_(weight, std=math.sqrt(2) / math.sqrt(fan_out))
+
+
+_WEIGHT_SCHEMES: dict[str, Callable[[Tensor, int, int], None]] = {
+    "xavier_uniform": _xavier_uniform,
+    "kaiming_normal": _kaiming_normal,
 }
 
 
 def initialise(module: nn.Module, scheme: str = "xavier_uniform") -> None:
     """Draw the weights of all convolutions and fully connected layers of a network, in place.
 
-    Biases become 0; batch normalisation starts with γ = 1 and β = 0.
+    Biases become 0; batch normalisation starts with γ = 1 and β = 0. What predicts the offsets of
+    deformable convolutions stays 0 in every scheme.
 
     Args:
         module: The network.
         scheme: ``"xavier_uniform"``: U[-a, a], a = √(6 / (d_in + d_out)), from "Bag of Tricks" §2.1
             (https://arxiv.org/abs/1812.01187), where d_in and d_out are channels times kernel
-            area, as in Glorot and Bengio's paper and in MXNet, which the authors used.
+            area, as in Glorot and Bengio's paper and in MXNet, which the authors used. They are
+            counted within a group: at each tap a depthwise convolution has one input and one
+            output, where torch and MXNet would count as many outputs as there are channels.
             ``"kaiming_normal"``: N(0, 2 / d_out), as torchvision's ResNet does for convolutions
             (https://arxiv.org/abs/1502.01852).
 
@@ -35,13 +50,23 @@ def initialise(module: nn.Module, scheme: str = "xavier_uniform") -> None:
     if scheme not in _WEIGHT_SCHEMES:
         raise unknown("initialisation", scheme, _WEIGHT_SCHEMES)
     for layer in module.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            _WEIGHT_SCHEMES[scheme](layer.weight)
+        if isinstance(layer, OffsetConv2d):
+            layer.reset_parameters()
+        elif isinstance(layer, nn.Conv2d | nn.Linear):
+            _WEIGHT_SCHEMES[scheme](layer.weight, *_fans(layer))
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
         elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and layer.affine:
             nn.init.ones_(layer.weight)
             nn.init.zeros_(layer.bias)
+
+
+def _fans(layer: nn.Conv2d | nn.Linear) -> tuple[int, int]:
+    """Count what a unit of the output sees, and what a unit of the input feeds."""
+    groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
+    outputs, inputs_of_group, *kernel = layer.weight.shape
+    area = math.prod(kernel)
+    return inputs_of_group * area, outputs // groups * area
 
 
 def zero_gamma(module: nn.Module) -> int:

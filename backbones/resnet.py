@@ -14,20 +14,28 @@ D       The shortcut averages 2×2 pixels, then convolves 1×1 at stride 1, so t
         is skipped.
 ======  ===================================================================================
 
-Parameters are named as in torchvision, and those of the C stem and the D shortcut, which
-torchvision lacks, as in timm, so that public checkpoints load.
+Squeeze-and-excitation and deformable convolutions may be added to each; see their modules.
+
+Parameters are named as in torchvision, and those that torchvision lacks (the C stem, the D
+shortcut, squeeze-and-excitation) as in timm, so that public checkpoints load.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
 from torch import Tensor, nn
 
 from backbones.backbone import Backbone, Feature
+from backbones.deformable import DeformableConv2d, Deformation
+from backbones.output_stride import StagePlan, plan_stages
+from backbones.squeeze_excitation import SqueezeExcitation
 
 _STEM_STRIDE = 4
+_STRIDES = (1, 2, 2, 2)
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,8 @@ class ResNetConfig:
         stride_in_3x3: Tweak B; without effect on basic blocks.
         deep_stem: Tweak C.
         average_shortcut: Tweak D.
+        squeeze_excitation: End each residual branch by weighing its channels.
+        deformation: Which 3×3 convolutions are deformable; None for none.
         width: Channels of the stem and of the 3×3 convolutions of the first stage; every other
             width is a multiple of it.
     """
@@ -49,6 +59,8 @@ class ResNetConfig:
     stride_in_3x3: bool = False
     deep_stem: bool = False
     average_shortcut: bool = False
+    squeeze_excitation: bool = False
+    deformation: Deformation | None = None
     width: int = 64
 
     @property
@@ -57,16 +69,28 @@ class ResNetConfig:
         return 4 if self.bottleneck else 1
 
 
+class Convolution3x3(Protocol):
+    """What builds the 3×3 convolutions of a stage, plain or deformable."""
+
+    def __call__(
+        self, in_channels: int, channels: int, /, *, stride: int = 1, dilation: int = 1
+    ) -> nn.Conv2d:
+        """Build one: (N, in_channels, H, W) to (N, channels, ⌈H/stride⌉, ⌈W/stride⌉)."""
+        ...
+
+
 class ResidualBlock(nn.Module, ABC):
     """A residual branch added to a shortcut; the base of the blocks below.
 
     Args:
         shortcut: The projection of the input, or None for the identity.
+        squeeze_excitation: What weighs the channels of the residual branch, or None.
     """
 
-    def __init__(self, shortcut: nn.Module | None):
+    def __init__(self, shortcut: nn.Module | None, squeeze_excitation: nn.Module | None):
         super().__init__()
         self.downsample = shortcut
+        self.se = squeeze_excitation
         self.relu = nn.ReLU(inplace=True)
 
     @property
@@ -81,7 +105,10 @@ class ResidualBlock(nn.Module, ABC):
     def forward(self, x: Tensor) -> Tensor:
         """Add the residual branch to the shortcut: (N, C, H, W) to (N, C', H', W')."""
         shortcut = x if self.downsample is None else self.downsample(x)
-        return self.relu(self.residual(x) + shortcut)
+        residual = self.residual(x)
+        if self.se is not None:
+            residual = self.se(residual)
+        return self.relu(residual + shortcut)
 
 
 class BasicBlock(ResidualBlock):
@@ -92,7 +119,9 @@ class BasicBlock(ResidualBlock):
         width: Channels of both convolutions, hence of the output.
         stride: Stride of the first convolution.
         dilations: Dilation of the first and of the second 3×3 convolution.
+        convolution: What builds them.
         shortcut: The projection of the input, or None for the identity.
+        squeeze_excitation: What weighs the channels of the residual branch, or None.
     """
 
     def __init__(
@@ -102,12 +131,14 @@ class BasicBlock(ResidualBlock):
         *,
         stride: int,
         dilations: tuple[int, int],
+        convolution: Convolution3x3,
         shortcut: nn.Module | None,
+        squeeze_excitation: nn.Module | None,
     ):
-        super().__init__(shortcut)
-        self.conv1 = _conv3x3(in_channels, width, stride=stride, dilation=dilations[0])
+        super().__init__(shortcut, squeeze_excitation)
+        self.conv1 = convolution(in_channels, width, stride=stride, dilation=dilations[0])
         self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = _conv3x3(width, width, dilation=dilations[1])
+        self.conv2 = convolution(width, width, dilation=dilations[1])
         self.bn2 = nn.BatchNorm2d(width)
 
     @property
@@ -130,7 +161,9 @@ class Bottleneck(ResidualBlock):
         stride: Stride of the block.
         stride_in_3x3: Whether the 3×3 convolution (tweak B) or the first 1×1 takes the stride.
         dilation: Dilation of the 3×3 convolution.
+        convolution: What builds the 3×3 convolution.
         shortcut: The projection of the input, or None for the identity.
+        squeeze_excitation: What weighs the channels of the residual branch, or None.
     """
 
     def __init__(
@@ -141,13 +174,15 @@ class Bottleneck(ResidualBlock):
         stride: int,
         stride_in_3x3: bool,
         dilation: int,
+        convolution: Convolution3x3,
         shortcut: nn.Module | None,
+        squeeze_excitation: nn.Module | None,
     ):
-        super().__init__(shortcut)
+        super().__init__(shortcut, squeeze_excitation)
         stride_1x1, stride_3x3 = (1, stride) if stride_in_3x3 else (stride, 1)
         self.conv1 = nn.Conv2d(in_channels, width, 1, stride=stride_1x1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = _conv3x3(width, width, stride=stride_3x3, dilation=dilation)
+        self.conv2 = convolution(width, width, stride=stride_3x3, dilation=dilation)
         self.bn2 = nn.BatchNorm2d(width)
         self.conv3 = nn.Conv2d(width, width * 4, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(width * 4)
@@ -186,20 +221,13 @@ class ResNet(Backbone):
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
 
         self.feature_info = []
-        channels, total_stride, dilation = config.width, _STEM_STRIDE, 1
-        for index in range(len(config.blocks)):
-            stride, previous_dilation = (1 if index == 0 else 2), dilation
-            if total_stride * stride > output_stride:
-                stride, dilation = 1, dilation * stride
-            # The first block of a stage still sees its input at the dilation of the stage before.
-            stage = _make_stage(
-                config, index, channels, stride=stride, dilations=(previous_dilation, dilation)
-            )
-            channels = config.width * 2**index * config.expansion
-            total_stride *= stride
+        channels = config.width
+        plans = plan_stages(_STRIDES, stem_stride=_STEM_STRIDE, output_stride=output_stride)
+        for index, plan in enumerate(plans):
             name = f"layer{index + 1}"
-            self.add_module(name, stage)
-            self.feature_info.append(Feature(name, channels, total_stride))
+            self.add_module(name, _make_stage(config, index, channels, plan))
+            channels = config.width * 2**index * config.expansion
+            self.feature_info.append(Feature(name, channels, plan.output_stride))
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Compute the maps of the four stages.
@@ -246,38 +274,57 @@ def _stem_convolution(config: ResNetConfig, in_channels: int) -> nn.Module:
 
 
 def _make_stage(
-    config: ResNetConfig, index: int, in_channels: int, *, stride: int, dilations: tuple[int, int]
+    config: ResNetConfig, index: int, in_channels: int, plan: StagePlan
 ) -> nn.Sequential:
-    """Build stage ``index`` (0 to 3); ``dilations`` are those of the stage before and of this."""
-    width = config.width * 2**index
-    channels = width * config.expansion
+    """Build stage ``index`` (0 to 3): (N, in_channels, H, W) to (N, C', ⌈H/stride⌉, ⌈W/stride⌉)."""
+    channels = config.width * 2**index * config.expansion
     shortcut = None
-    if stride != 1 or in_channels != channels:
-        shortcut = _shortcut(config, in_channels, channels, stride)
-    blocks = [_make_block(config, in_channels, width, stride, dilations, shortcut)]
+    if plan.stride != 1 or in_channels != channels:
+        shortcut = _shortcut(config, in_channels, channels, plan.stride)
+    blocks = [_make_block(config, index, in_channels, plan, shortcut)]
+    later = plan._replace(stride=1, first_dilation=plan.dilation)
     for _ in range(config.blocks[index] - 1):
-        blocks.append(_make_block(config, channels, width, 1, (dilations[1], dilations[1]), None))
+        blocks.append(_make_block(config, index, channels, later, None))
     return nn.Sequential(*blocks)
 
 
 def _make_block(
-    config: ResNetConfig,
-    in_channels: int,
-    width: int,
-    stride: int,
-    dilations: tuple[int, int],
-    shortcut: nn.Module | None,
+    config: ResNetConfig, index: int, in_channels: int, plan: StagePlan, shortcut: nn.Module | None
 ) -> ResidualBlock:
+    width = config.width * 2**index
+    convolution = _convolution3x3(config, index)
+    squeeze_excitation = (
+        SqueezeExcitation(width * config.expansion) if config.squeeze_excitation else None
+    )
     if not config.bottleneck:
-        return BasicBlock(in_channels, width, stride=stride, dilations=dilations, shortcut=shortcut)
+        return BasicBlock(
+            in_channels,
+            width,
+            stride=plan.stride,
+            dilations=(plan.first_dilation, plan.dilation),
+            convolution=convolution,
+            shortcut=shortcut,
+            squeeze_excitation=squeeze_excitation,
+        )
     return Bottleneck(
         in_channels,
         width,
-        stride=stride,
+        stride=plan.stride,
         stride_in_3x3=config.stride_in_3x3,
-        dilation=dilations[0],
+        # A stride in the 1×1 is taken before the 3×3, which then sees what the later blocks see.
+        dilation=plan.first_dilation if config.stride_in_3x3 else plan.dilation,
+        convolution=convolution,
         shortcut=shortcut,
+        squeeze_excitation=squeeze_excitation,
     )
+
+
+def _convolution3x3(config: ResNetConfig, index: int) -> Convolution3x3:
+    """Choose what builds the 3×3 convolutions of stage ``index`` (0 to 3)."""
+    deformation = config.deformation
+    if deformation is None or index + 1 not in deformation.stages:
+        return _conv3x3
+    return partial(DeformableConv2d, modulated=deformation.modulated)
 
 
 def _shortcut(config: ResNetConfig, in_channels: int, channels: int, stride: int) -> nn.Sequential:

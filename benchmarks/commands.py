@@ -120,7 +120,22 @@ def show_plan(
         f"Time left: {'unknown' if left is None else 'about ' + format_seconds(left)}; memory: "
         + (f"up to {max(known) * slots.jobs / 1024:.1f} GiB." if known else "unknown.")
     )
+    if hours := _known_gpu_hours(plan):
+        console.print(hours, soft_wrap=True)
     return 0
+
+
+def _known_gpu_hours(plan: Plan) -> str:
+    """What the classifiers that are left are known to take at full length; empty where nothing is."""
+    left = [c for c in plan.cells if c.key.stage == "cls" and c.state != CACHED]
+    hours = [cell.row.gpu_hours for cell in left if cell.row.gpu_hours is not None]
+    if not hours or plan.selection.budget == "smoke":
+        return ""
+    share = " at full length" if plan.selection.budget == "short" else ""
+    return (
+        f"GPU-hours of {len(hours)} of the {len(left)} classifiers left{share}: about {sum(hours):,.0f}, as the "
+        "suite states them."
+    )
 
 
 def report(options: argparse.Namespace) -> int:
@@ -206,7 +221,7 @@ def _check(
 ) -> dict[str, int]:
     """Checks all names of a suite; returns the number of parameters by backbone spec."""
     preflight.check_names(suite, root)
-    specs = {row.backbone for row in suite.rows}
+    specs = {row.backbone for row in (*suite.rows, *suite.teachers)}
     answers = preflight.describe_backbones(specs, root, cache, describe)
     return {spec: int(answers[spec]["parameters"]) for spec in specs}
 

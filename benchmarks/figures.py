@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from benchmarks.results import Row, Run, read_curves
-from benchmarks.table import COLUMNS, MetricColumn, Table, TableRow, metric_values
+from benchmarks.table import KNOWN_COLUMNS, MetricColumn, Table, TableRow, metric_values
 
 CONTROL, INK, MUTED, GRID, SURFACE = "#767b83", "#20242a", "#5b616a", "#dfe2e6", "#fefefe"
 # Okabe and Ito's colours, which stay apart for colour-blind readers; yellow is too faint on white.
@@ -293,7 +293,7 @@ def draw_intervals(run: Run, table: Table, column: MetricColumn) -> str | None:
         axes.set_ylim(len(rows) - 0.45, -0.6)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
-        axes.set_xlabel(f"{column.label} (%)")
+        axes.set_xlabel(f"{column.label} ({column.unit})")
         axes.grid(axis="x")
         axes.margins(x=0.08)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
@@ -302,4 +302,4 @@ def draw_intervals(run: Run, table: Table, column: MetricColumn) -> str | None:
     return _render(draw, (PANEL_INCHES[0], height), f"intervals-{column.name}")
 
 
-TRANSFER_TARGETS = tuple(column for column in COLUMNS if column.name in ("map", "miou"))
+TRANSFER_TARGETS = (KNOWN_COLUMNS["map"], KNOWN_COLUMNS["miou"])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from benchmarks.results import Run
 from benchmarks.statistics import Difference, difference, rank_correlation
-from benchmarks.table import COLUMNS, MetricColumn, Table, TableRow
+from benchmarks.table import MetricColumn, Table, TableRow
 
 MIN_ROWS_FOR_RANKS = 4  # three rows can be ordered by chance alone once in six times
 
@@ -51,14 +51,16 @@ def find_findings(run: Run, table: Table) -> tuple[Finding, ...]:
         return (Finding("note", text),)
     controls = [row for row in table.rows if not row.row.pretrain]
     pretrained = [row for row in table.rows if row.row.pretrain]
+    # Points of percent; minutes depend on what else the machine did.
+    merits = [column for column in table.columns if column.unit == "%"]
     found: list[Finding] = []
     for control in controls[:1]:
-        for column in COLUMNS[1:]:
+        for column in merits:
             found += _against(pretrained, control, column)
     if len(pretrained) > 1:
-        for column in COLUMNS:
+        for column in merits:
             found += _against(pretrained[1:], pretrained[0], column)
-    found += _rank_findings(pretrained)
+    found += _rank_findings(pretrained, merits)
     if any(finding.kind != "note" for finding in found):
         text = (
             "Differences are in percentage points, each with its 95% interval (Welch). “More than "
@@ -138,9 +140,11 @@ def _listed(texts: list[str]) -> str:
     return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
 
 
-def _rank_findings(rows: list[TableRow]) -> Iterator[Finding]:
+def _rank_findings(rows: list[TableRow], columns: list[MetricColumn]) -> Iterator[Finding]:
     """Say whether the order of the rows by top-1 is their order in the dense tasks."""
-    for column in COLUMNS[1:]:
+    if not any(column.name == "top1" for column in columns):
+        return
+    for column in [column for column in columns if column.stage != "cls"]:
         pairs = [
             (top1.mean, dense.mean)
             for top1, dense in (

@@ -20,13 +20,13 @@ from benchmarks.errors import UserError
 SHARED_CODE = ("backbones", "engine")
 STAGE_FOLDERS = {"cls": "cls_train", "det": "det", "seg": "seg"}
 RECIPES = Path("cls_train/configs/recipes")
-TRICKS = Path("cls_train/configs/tricks")
 
 # Packages whose version can change a number.
 PACKAGES = (
     "torch",
     "torchvision",
     "timm",
+    "pytorch-optimizer",
     "mmengine",
     "mmcv",
     "mmcv-lite",
@@ -42,6 +42,8 @@ _SENTENCES = {
     "backbone": "the backbone differs",
     "dataset": "the dataset differs",
     "checkpoint": "the checkpoint that it starts from differs",
+    "teacher": "the teacher differs",
+    "tricks": "the tricks or their order differ",
     "overrides": "the --set overrides differ",
 }
 
@@ -52,17 +54,22 @@ def identity_of(components: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+def tricks_folder(stage: str) -> Path:
+    """Returns where the tricks of a stage lie, relative to the repository."""
+    return Path(STAGE_FOLDERS[stage], "configs", "tricks")
+
+
 def recipe_components(
-    recipe: str | None, tricks: tuple[str, ...], root: Path
+    stage: str, recipe: str | None, tricks: tuple[str, ...], root: Path
 ) -> dict[str, str | None]:
-    """Returns the digests of a recipe, of the tricks that it names, and of the row's tricks."""
+    """Returns the digests of a recipe, of the tricks that it names, and of further tricks."""
     digests: dict[str, str | None] = {}
     if recipe is not None:
         path = root / RECIPES / f"{recipe}.py"
         digests |= config_chain(path, root)
         tricks = (*_literal(path, "tricks", ()), *tricks)
     for trick in tricks:
-        digests |= config_chain(root / TRICKS / f"{trick}.py", root)
+        digests |= config_chain(root / tricks_folder(stage) / f"{trick}.py", root)
     return digests
 
 

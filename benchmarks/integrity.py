@@ -6,13 +6,14 @@ row whose detector started from random weights. Such findings hide no number; th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from benchmarks.results import Result, Run
 
 # A protocol also says how the backbone was held in training. The control has to train what
 # pretrained rows freeze, so rows may differ in it; the protocol line then says which row had what.
-TRAINING_KEYS = ("backbone",)
+# Whether weights were averaged is a trick of a row too.
+TRAINING_KEYS = ("backbone", "weights")
 
 
 def find_warnings(run: Run) -> tuple[str, ...]:
@@ -26,7 +27,7 @@ def find_warnings(run: Run) -> tuple[str, ...]:
     """
     return (
         *_transfer_warnings(run),
-        *_mixture_warnings(run.results),
+        *_mixture_warnings(run.results, run.intended),
         *_image_warnings(run.results),
     )
 
@@ -57,14 +58,17 @@ def _transfer_warnings(run: Run) -> Iterator[str]:
             yield f"{row} · seed {seed}: detection and segmentation loaded different checkpoints."
 
 
-def _mixture_warnings(results: Iterable[Result]) -> Iterator[str]:
-    """Find protocols, image counts, devices and code versions that differ within one column."""
+def _mixture_warnings(results: Iterable[Result], intended: Mapping[str, str]) -> Iterator[str]:
+    """Find protocols, image counts, devices and code versions that differ within one column.
+
+    What a suite says to differ on purpose, and why, is a note below the table instead.
+    """
     results = list(results)
     for stage in ("cls", "det", "seg"):
         own = [result for result in results if result.stage == stage]
         for key in dict.fromkeys(key for result in own for key in result.protocol):
             values = list(dict.fromkeys(str(result.protocol.get(key)) for result in own))
-            if len(values) > 1 and key not in TRAINING_KEYS:
+            if len(values) > 1 and key not in TRAINING_KEYS and "protocol" not in intended:
                 yield (
                     f"The {stage} column mixes protocols, so its numbers are not comparable: "
                     f"{key} {' | '.join(values)}."
@@ -73,8 +77,10 @@ def _mixture_warnings(results: Iterable[Result]) -> Iterator[str]:
             yield f"The {stage} column mixes test sets of different sizes."
         if len({(r.data.train_images_used, r.data.train_images_total) for r in own}) > 1:
             yield f"The {stage} column mixes training sets of different sizes."
-        if len({(result.device_type, result.device_name, result.dtype) for result in own}) > 1:
-            yield f"The {stage} column mixes devices or precisions."
+        if len({(result.device_type, result.device_name) for result in own}) > 1:
+            yield f"The {stage} column mixes devices."
+        if len({result.dtype for result in own}) > 1 and "precision" not in intended:
+            yield f"The {stage} column mixes precisions."
     if len({result.git_sha for result in results}) > 1:
         yield "The cells were made by more than one commit."
     if any(result.dirty for result in results):

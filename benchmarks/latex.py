@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.results import Run
-from benchmarks.table import COLUMNS, Table, TableCell, build_table
+from benchmarks.table import MetricColumn, Table, TableCell, build_table
 
 SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -83,7 +83,7 @@ def format_latex(run: Run) -> str:
         " & ".join(
             [
                 escape_latex(row.label),
-                *(_latex_cell(row.cells[column.name]) for column in COLUMNS),
+                *(_latex_cell(row.cells[column.name]) for column in table.columns),
                 escape_latex(row.parameters_text),
                 *(escape_latex(row.reference_text(column.name)) for column in table.references),
             ]
@@ -99,7 +99,7 @@ def format_latex(run: Run) -> str:
         else r"  \centering\small",
         rf"  \caption{{{_caption(table)}}}",
         rf"  \label{{tab:trickbench-{''.join(s for s in run.suite if s.isalnum() or s == '-')}}}",
-        rf"  \begin{{tabular}}{{l{'r' * (len(COLUMNS) + 1 + len(table.references))}}}",
+        rf"  \begin{{tabular}}{{l{'r' * (len(table.columns) + 1 + len(table.references))}}}",
         r"    \toprule",
         *groups,
         f"    {titles}",
@@ -114,14 +114,20 @@ def format_latex(run: Run) -> str:
 
 def _headings(table: Table) -> tuple[list[str], str]:
     """Return the lines that group the published columns, if there are any, and the titles."""
-    titles = ["row", *(rf"{escape_latex(column.label)} $\uparrow$" for column in COLUMNS), "M"]
+    titles = ["row", *(_title(column) for column in table.columns), "M"]
     titles += [escape_latex(column.label) for column in table.references]
     line = " & ".join(titles) + r" \\"
     if not table.references:
         return [], line
-    first, last = len(COLUMNS) + 3, len(titles)
+    first, last = len(table.columns) + 3, len(titles)
     group = rf"    {'& ' * (first - 1)}\multicolumn{{{last - first + 1}}}{{c}}{{published}} \\"
     return [group, rf"    \cmidrule(l){{{first}-{last}}}"], line
+
+
+def _title(column: MetricColumn) -> str:
+    unit = "" if column.unit == "%" else f" ({column.unit})"
+    arrow = ("", r" $\uparrow$", r" $\downarrow$")[column.merit]
+    return escape_latex(column.label + unit) + arrow
 
 
 def _latex_cell(cell: TableCell) -> str:

@@ -33,7 +33,8 @@ class Cell:
         stage: How the stage is run.
         data: The dataset.
         checkpoint: The file that it starts from; None for random weights.
-        needs: The classification cell that makes `checkpoint`.
+        teacher: The file of the classifier that it is distilled from.
+        needs: The classification cell that makes `checkpoint` or `teacher`.
         components: What decides its numbers; None while that is not known.
         identity: Hash of `components`.
         state: CACHED, RUN, RESUME or WAITS.
@@ -45,11 +46,22 @@ class Cell:
     stage: Stage
     data: DataState
     checkpoint: Path | None
+    teacher: Path | None
     needs: CellKey | None
     components: Mapping[str, Any] | None = None
     identity: str | None = None
     state: str = RUN
     reason: str = ""
+
+    @property
+    def tricks(self) -> tuple[str, ...]:
+        """All tricks of the stage, in order, but for those of the recipe."""
+        return (*self.stage.tricks, *self.row.tricks_of(self.key.stage))
+
+    @property
+    def source(self) -> str:
+        """What `needs` is to this cell."""
+        return "teacher" if self.key.stage == "cls" else "classifier"
 
 
 @dataclass
@@ -85,7 +97,7 @@ class Plan:
     def decide(self, cell: Cell) -> None:
         """Sets a cell's identity, state and reason from what lies on disk now."""
         if cell.needs is not None and self.find(cell.needs).state != CACHED:
-            cell.state, cell.reason = WAITS, "waits for its classifier"
+            cell.state, cell.reason = WAITS, f"waits for its {cell.source}"
             return
         if cell.data.fingerprint is None and cell.data.problem is None:
             cell.state, cell.reason = RUN, "its data are generated first"
@@ -100,24 +112,31 @@ class Plan:
 
     def _components(self, cell: Cell) -> dict[str, Any]:
         row, stage = cell.row, cell.stage
-        trained = cell.key.stage == "cls"
-        checkpoint = cell.checkpoint
+        recipe = row.recipe if cell.key.stage == "cls" else None
+
+        def digest(path: Path | None) -> str | None:
+            return None if path is None else identity.checkpoint_digest(path)
+
         return {
             "stage": cell.key.stage,
             "backbone": row.backbone,
             "seed": cell.key.seed,
             "budget": self.selection.budget,
-            "precision": self.selection.precision,
+            "precision": self.precision(cell),
             "config": dict(identity.config_chain(self.root / stage.config, self.root)),
-            "recipe": identity.recipe_components(
-                row.recipe if trained else None, row.tricks if trained else (), self.root
-            ),
+            "recipe": identity.recipe_components(cell.key.stage, recipe, cell.tricks, self.root),
+            "tricks": list(cell.tricks),
             "overrides": {name: repr(stage.overrides[name]) for name in sorted(stage.overrides)},
             "dataset": cell.data.fingerprint,
-            "checkpoint": None if checkpoint is None else identity.checkpoint_digest(checkpoint),
+            "checkpoint": digest(cell.checkpoint),
+            "teacher": digest(cell.teacher),
             "code": identity.stage_code(cell.key.stage, self.root),
             "packages": dict(identity.package_versions()),
         }
+
+    def precision(self, cell: Cell) -> str:
+        """Returns the precision that a cell is asked to train in."""
+        return cell.row.precision or self.selection.precision
 
     def write(self) -> None:
         """Writes `plan.json`, from which the table and the report know what was wanted."""
@@ -125,13 +144,15 @@ class Plan:
 
     def _document(self) -> dict[str, Any]:
         return {
-            "schema_version": 1,
+            "schema_version": 2,
             "suite": self.suite.name,
             "title": self.suite.title,
             "description": self.suite.description,
             "budget": self.selection.budget,
             "precision": self.selection.precision,
             "seeds": list(self.suite.seeds),
+            "columns": list(self.suite.columns),
+            "intended": dict(self.suite.intended),
             "stages": {
                 name: {
                     "config": stage.config,
@@ -142,6 +163,7 @@ class Plan:
                 for name, stage in self.suite.stages.items()
             },
             "rows": [self._row_entry(row) for row in self.suite.rows],
+            "teachers": [self._row_entry(row) for row in self.suite.teachers],
             "cells": [
                 {
                     "row": cell.key.row,
@@ -149,6 +171,7 @@ class Plan:
                     "seed": cell.key.seed,
                     "path": cell.key.path.as_posix(),
                     "identity": cell.identity,
+                    "needs": None if cell.needs is None else cell.needs.path.as_posix(),
                 }
                 for cell in self.cells
             ],
@@ -161,6 +184,9 @@ class Plan:
             "pretrain": row.pretrain,
             "recipe": row.recipe,
             "tricks": list(row.tricks),
+            "teacher": row.teacher,
+            "det_tricks": list(row.det_tricks),
+            "seg_tricks": list(row.seg_tricks),
             "weights": None if row.weights is None else self._shown(row.weights),
             "reference": dict(row.reference),
             "note": row.note,
@@ -217,20 +243,33 @@ def make_plan(
 def _lay_out(plan: Plan, data: Mapping[str, DataState]) -> Iterator[Cell]:
     """Yields the cells, the classifiers first, because everything else waits for them."""
     suite = plan.suite
+    taught = {row.teacher for row in suite.rows if row.name not in plan.unavailable}
+    teachers = [row for row in suite.teachers if row.name in taught and "cls" in suite.stages]
+    for row in teachers:
+        key, stage = _teacher_key(suite, row.name), suite.stages["cls"]
+        yield Cell(key, row, stage, data[stage.data], None, None, None)
     for name in [stage for stage in ("cls", "det", "seg") if stage in suite.stages]:
         stage = suite.stages[name]
         for seed in suite.seeds:
             for row in suite.rows:
                 if row.name in plan.unavailable or (name == "cls" and not row.trains_classifier):
                     continue
-                needs, checkpoint = None, None
-                if name != "cls" and row.trains_classifier:
+                needs, checkpoint, teacher = None, None, None
+                if name == "cls" and row.teacher is not None:
+                    needs = _teacher_key(suite, row.teacher)
+                    teacher = plan.run_dir / needs.path / HAND_OFF
+                elif name != "cls" and row.trains_classifier:
                     needs = CellKey(row.name, "cls", seed)
                     checkpoint = plan.run_dir / needs.path / HAND_OFF
                 elif name != "cls":
                     checkpoint = row.weights
                 key = CellKey(row.name, name, seed)
-                yield Cell(key, row, stage, data[stage.data], checkpoint, needs)
+                yield Cell(key, row, stage, data[stage.data], checkpoint, teacher, needs)
+
+
+def _teacher_key(suite: Suite, name: str) -> CellKey:
+    """Returns the one cell of a teacher, which all students and seeds share."""
+    return CellKey(name, "cls", suite.seeds[0])
 
 
 def inspect_cell(

@@ -20,7 +20,13 @@ from benchmarks.datasets import miniworld
 from benchmarks.datasets.fingerprint import fingerprint
 from benchmarks.datasets.verify import verify
 from benchmarks.errors import UserError, unknown
-from benchmarks.identity import RECIPES, STAGE_FOLDERS, TRICKS, code_digest, package_versions
+from benchmarks.identity import (
+    RECIPES,
+    STAGE_FOLDERS,
+    code_digest,
+    package_versions,
+    tricks_folder,
+)
 from benchmarks.machine import cpu_cores
 from benchmarks.run_folder import read_json, write_json
 from benchmarks.suite import Dataset, Suite
@@ -52,9 +58,9 @@ def names_in(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
 
 
-def available_tricks(root: Path) -> list[str]:
-    """Returns the tricks that this version has."""
-    return names_in(root / TRICKS)
+def available_tricks(root: Path, stage: str = "cls") -> list[str]:
+    """Returns the tricks that this version has for a stage."""
+    return names_in(root / tricks_folder(stage))
 
 
 def check_names(suite: Suite, root: Path) -> None:
@@ -69,15 +75,23 @@ def check_names(suite: Suite, root: Path) -> None:
             folder = Path(STAGE_FOLDERS[name], "configs")
             known = [(folder / f"{entry}.py").as_posix() for entry in names_in(root / folder)]
             problems.append(f"stage {name!r}: {unknown('config', stage.config, known)}")
-    recipes, tricks = names_in(root / RECIPES), available_tricks(root)
-    for row in suite.rows:
+        known = available_tricks(root, name)
+        problems += [
+            f"stage {name!r}: {unknown('trick', trick, known)}"
+            for trick in stage.tricks
+            if trick not in known
+        ]
+    recipes = names_in(root / RECIPES)
+    for row in (*suite.teachers, *suite.rows):
         if row.recipe is not None and row.recipe not in recipes:
             problems.append(f"row {row.name!r}: {unknown('recipe', row.recipe, recipes)}")
-        problems += [
-            f"row {row.name!r}: {unknown('trick', trick, tricks)}"
-            for trick in row.tricks
-            if trick not in tricks and trick not in row.requires
-        ]
+        for name in STAGE_FOLDERS:
+            known = available_tricks(root, name)
+            problems += [
+                f"row {row.name!r}: {unknown('trick', trick, known)}"
+                for trick in row.tricks_of(name)
+                if trick not in known and trick not in row.requires
+            ]
         if row.weights is not None and not row.weights.is_file():
             problems.append(
                 f"row {row.name!r}: there is no checkpoint {row.weights}. Give the path of a "

@@ -17,7 +17,7 @@ from benchmarks.findings import find_findings
 from benchmarks.latex import format_bibtex
 from benchmarks.pictures import Strip, read_strips
 from benchmarks.results import Cell, Run
-from benchmarks.table import COLUMNS, STAGE_LABELS, MetricColumn, Table, TableRow
+from benchmarks.table import STAGE_LABELS, MetricColumn, Table, TableRow
 from benchmarks.table_text import headings
 
 VERDICTS = {"shown": "shown", "open": "cannot tell", "note": "note"}
@@ -80,7 +80,7 @@ def _table_row(run: Run, table: Table, row: TableRow) -> str:
         made_of = [row.row.backbone, "no pretraining"]
     name = f"{swatch(run, row.row.name)}{escape(row.row.name)}{tag}"
     cells = [f'<td>{name}<span class="sub">{_wrapped(made_of)}</span></td>']
-    cells += [_metric_cell(row, column) for column in COLUMNS]
+    cells += [_metric_cell(row, column) for column in table.columns]
     cells.append(f'<td data-label="backbone (M)">{row.parameters_text}</td>')
     return f"<tr>{''.join(cells)}</tr>"
 
@@ -101,7 +101,7 @@ def _metric_cell(row: TableRow, column: MetricColumn) -> str:
     if column.name in row.row.reference:
         paper = f'<span class="sub">paper {row.reference_text(column.name)}</span>'
     mean = f'<span class="mean">{escape(cell.mean)}</span>'
-    label = escape(f"{column.label} ↑")
+    label = escape(column.heading)
     return f'<td class="{classes}" data-label="{label}"><div>{mean}{half}{short}{paper}</div></td>'
 
 
@@ -145,10 +145,16 @@ def transfer_section(run: Run, table: Table) -> str:
             draw_transfer(run, table, target),
         )
         for target in TRANSFER_TARGETS
+        if {"top1", target.name} <= {column.name for column in table.columns}
     )
-    dots = _panels((column.label, spread, draw_intervals(run, table, column)) for column in COLUMNS)
-    body = scatter + (f"<h3>Each metric by itself</h3>{dots}" if dots else "")
-    return section("Does top-1 carry over?", _key(run) + body if body else "")
+    dots = _panels(
+        (column.label, spread, draw_intervals(run, table, column)) for column in table.columns
+    )
+    alone = "Each metric by itself"
+    if not scatter:
+        return section(alone, _key(run) + dots if dots else "")
+    dots = f"<h3>{alone}</h3>{dots}" if dots else ""
+    return section("Does top-1 carry over?", _key(run) + scatter + dots)
 
 
 def _left_out(table: Table, target: MetricColumn) -> str:

@@ -68,6 +68,7 @@ class Result:
     budget: str
     seed: int
     metrics: tuple[Metric, ...]
+    costs: tuple[Metric, ...]
     protocol: Mapping[str, Any]
     data: DataUse
     backbone_parameters: int
@@ -87,8 +88,9 @@ class Result:
     artifacts: Mapping[str, Any]
 
     def metric(self, name: str) -> Metric | None:
-        """Return the metric of that name, or None."""
-        return next((metric for metric in self.metrics if metric.name == name), None)
+        """Return the metric or cost of that name, or None."""
+        found = (metric for metric in (*self.metrics, *self.costs) if metric.name == name)
+        return next(found, None)
 
 
 class Document:
@@ -177,6 +179,8 @@ def read_result(path: Path) -> Result:
         budget=document.get("budget", str),
         seed=document.get("seed", int),
         metrics=_read_metrics(document, stage),
+        # Versions before 0.2 had none.
+        costs=_read_figures(document, "costs") if "costs" in document.content else (),
         protocol=document.get("protocol", dict),
         data=_read_data(document.child("data")),
         backbone_parameters=document.child("model").get("backbone_parameters", int),
@@ -222,22 +226,8 @@ def _check_kind(document: Document) -> None:
 
 
 def _read_metrics(document: Document, stage: str) -> tuple[Metric, ...]:
-    """Read the metrics; each is finite, and those of the table's columns are there."""
-    metrics = tuple(
-        Metric(
-            name=entry.get("name", str),
-            value=entry.get("value", float),
-            unit=entry.get("unit", str),
-            higher_is_better=entry.get("higher_is_better", bool),
-        )
-        for entry in document.children("metrics")
-    )
-    for metric in metrics:
-        if not math.isfinite(metric.value):
-            raise UserError(
-                f"{document.path}: metric '{metric.name}' is {metric.value}, expected a finite "
-                f"number. {RUN_AGAIN}"
-            )
+    """Read the metrics; those of the table's columns are there."""
+    metrics = _read_figures(document, "metrics")
     names = [metric.name for metric in metrics]
     lacking = [name for name in REQUIRED_METRICS[stage] if name not in names]
     if lacking:
@@ -246,6 +236,26 @@ def _read_metrics(document: Document, stage: str) -> tuple[Metric, ...]:
             f"{RUN_AGAIN}"
         )
     return metrics
+
+
+def _read_figures(document: Document, key: str) -> tuple[Metric, ...]:
+    """Read a list of named numbers, each finite."""
+    figures = tuple(
+        Metric(
+            name=entry.get("name", str),
+            value=entry.get("value", float),
+            unit=entry.get("unit", str),
+            higher_is_better=entry.get("higher_is_better", bool),
+        )
+        for entry in document.children(key)
+    )
+    for metric in figures:
+        if not math.isfinite(metric.value):
+            raise UserError(
+                f"{document.path}: metric '{metric.name}' is {metric.value}, expected a finite "
+                f"number. {RUN_AGAIN}"
+            )
+    return figures
 
 
 def _read_data(data: Document) -> DataUse:

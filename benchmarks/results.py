@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 MAIN_METRIC = {"cls": "top1", "det": "map", "seg": "miou"}
-PLAN_VERSION = 1
+PLAN_VERSION = 2
 REPLACED = "`python -m benchmarks run` replaces it"
 PLAN_AGAIN = "Start `python -m benchmarks run` again: it plans anew and keeps finished cells."
 
@@ -61,6 +61,7 @@ class Row:
     note: str | None
     unavailable: str | None
     parameters: int | None
+    teacher: str | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ class Cell:
         log_tail: Last lines of the log of a failed cell.
         command: The command line that made it, where `cell.json` has it.
         identity: The planned identity; None where it hangs on a checkpoint that does not exist yet.
+        needs: Folder of the classification cell that makes what it starts from, or its teacher.
     """
 
     row: str
@@ -90,11 +92,18 @@ class Cell:
     log_tail: tuple[str, ...]
     command: tuple[str, ...]
     identity: str | None
+    needs: Path | None
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder: the plan and the state of every cell."""
+    """A run folder: the plan and the state of every cell.
+
+    Attributes:
+        columns: Names of the table's metric columns.
+        intended: In what the rows differ on purpose, and why.
+        teachers: What the cells are of that are no row's, trained once for rows that name them.
+    """
 
     folder: Path
     suite: str
@@ -105,6 +114,9 @@ class Run:
     stages: Mapping[str, Mapping[str, Any]]
     rows: tuple[Row, ...]
     cells: tuple[Cell, ...]
+    columns: tuple[str, ...]
+    intended: Mapping[str, str]
+    teachers: tuple[Row, ...]
 
     @cached_property
     def results(self) -> tuple[Result, ...]:
@@ -158,6 +170,7 @@ def read_run(run_dir: Path) -> Run:
             f"{plan.path}: 'budget' is '{budget}', expected one of {list(BUDGETS)}. {PLAN_AGAIN}"
         )
     rows = tuple(_read_row(entry) for entry in plan.children("rows"))
+    teachers = tuple(_read_row(entry) for entry in plan.children("teachers"))
     cells = tuple(_read_cell(entry, run_dir, budget) for entry in plan.children("cells"))
     return Run(
         folder=run_dir,
@@ -168,7 +181,10 @@ def read_run(run_dir: Path) -> Run:
         seeds=tuple(plan.get("seeds", list)),
         stages=plan.get("stages", dict),
         rows=rows,
-        cells=_mark_orphans(cells, {row.name for row in rows}, plan),
+        cells=_mark_orphans(cells, {row.name for row in (*rows, *teachers)}, plan),
+        columns=tuple(plan.get("columns", list)),
+        intended=plan.get("intended", dict),
+        teachers=teachers,
     )
 
 
@@ -185,6 +201,7 @@ def _read_row(entry: Document) -> Row:
         note=entry.get("note", str, type(None)),
         unavailable=entry.get("unavailable", str, type(None)),
         parameters=entry.get("parameters", int, type(None)),
+        teacher=entry.get("teacher", str, type(None)),
     )
 
 
@@ -196,6 +213,7 @@ def _read_cell(entry: Document, run_dir: Path, budget: str) -> Cell:
     """
     folder = run_dir / entry.get("path", str)
     identity = entry.get("identity", str, type(None))
+    needs = entry.get("needs", str, type(None))
     cell = Cell(
         row=entry.get("row", str),
         stage=entry.get("stage", str),
@@ -207,6 +225,7 @@ def _read_cell(entry: Document, run_dir: Path, budget: str) -> Cell:
         log_tail=(),
         command=_read_command(folder / "cell.json"),
         identity=identity,
+        needs=None if needs is None else run_dir / needs,
     )
     stale = None
     if (folder / "result.json").exists():
@@ -251,13 +270,13 @@ def _why_stale(cell: Cell, result: Result, budget: str) -> str | None:
 
 
 def _mark_orphans(cells: tuple[Cell, ...], rows: set[str], plan: Document) -> tuple[Cell, ...]:
-    """Mark as stale each result whose classifier is not the plan's.
+    """Mark as stale each result whose classifier or teacher is not the plan's.
 
-    The plan cannot know the identity of a detection or segmentation cell before its classifier
-    exists. So where that identity is null and the planned classifier is not completed, a result
-    there was made from other weights.
+    The plan cannot know the identity of a cell before what it starts from exists. So where that
+    identity is null and the cell that it needs is not completed, a result there was made from other
+    weights.
     """
-    states = {(cell.row, cell.seed): cell.state for cell in cells if cell.stage == "cls"}
+    states = {cell.folder: cell.state for cell in cells}
     marked = []
     for cell in cells:
         if cell.row not in rows:
@@ -265,9 +284,10 @@ def _mark_orphans(cells: tuple[Cell, ...], rows: set[str], plan: Document) -> tu
                 f"{plan.path} has a cell of row '{cell.row}', which is not among its rows. "
                 f"{PLAN_AGAIN}"
             )
-        source = states.get((cell.row, cell.seed), "completed")
-        if cell.stage != "cls" and cell.result and cell.identity is None and source != "completed":
-            message = f"its classifier is {source}, so this result is of other weights"
+        source = "completed" if cell.needs is None else states.get(cell.needs, "missing")
+        if cell.result and cell.identity is None and source != "completed":
+            needed = "teacher" if cell.stage == "cls" else "classifier"
+            message = f"its {needed} is {source}, so this result is of other weights"
             cell = replace(cell, state="stale", result=None, message=message)
         marked.append(cell)
     return tuple(marked)

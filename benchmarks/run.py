@@ -53,17 +53,19 @@ class Interrupted(BaseException):
 
 def stage_command(plan: Plan, cell: Cell) -> list[str]:
     """Returns the command line of a cell, without `--resume`."""
-    row, key, selection = cell.row, cell.key, plan.selection
+    row, key = cell.row, cell.key
     command = [sys.executable, "-m", f"{STAGE_FOLDERS[key.stage]}.train", cell.stage.config]
     command += ["--backbone", row.backbone, "--data", str(cell.data.root)]
     command += ["--work-dir", str(plan.folder(cell)), "--seed", str(key.seed)]
     if key.stage == "cls":
         command += ["--recipe", str(row.recipe)]
-        for trick in row.tricks:
-            command += ["--trick", trick]
+        if cell.teacher is not None:
+            command += ["--teacher", str(cell.teacher)]
     elif cell.checkpoint is not None:
         command += ["--checkpoint", str(cell.checkpoint)]
-    command += ["--budget", selection.budget, "--precision", selection.precision]
+    for trick in cell.tricks:
+        command += ["--trick", trick]
+    command += ["--budget", plan.selection.budget, "--precision", plan.precision(cell)]
     for name, value in cell.stage.overrides.items():
         command += ["--set", f"{name}={value!r}"]
     return [*command, "--identity", str(cell.identity)]
@@ -147,7 +149,7 @@ class Runner:
                 return False
             if classifier.status not in (CACHED, COMPLETED):
                 reason = "failed" if classifier.status == FAILED else "was skipped"
-                self._settle(cell, SKIPPED, f"skipped: its classifier {reason}")
+                self._settle(cell, SKIPPED, f"skipped: its {cell.source} {reason}")
                 return True
         if len(self._running) >= self._slots.jobs:
             return False

@@ -59,9 +59,11 @@ def select(suite: Suite, selection: Selection, tricks: Sequence[str]) -> Suite:
     stages = _select_stages(suite, selection, rows)
     datasets = dict(suite.smoke_datasets if selection.budget == "smoke" else suite.datasets)
     stages = _replace_data(stages, datasets, selection.data)
+    taught = {row.teacher for row in rows}
     return replace(
         suite,
         rows=rows,
+        teachers=tuple(teacher for teacher in suite.teachers if teacher.name in taught),
         stages=_override(stages, selection.overrides),
         datasets=datasets,
         seeds=_select_seeds(suite, selection),
@@ -131,8 +133,8 @@ def _row_for_backbone(spec: str, rows: Sequence[Row], tricks: Sequence[str]) -> 
         )
     model = pretrained[-1]
     note = f"added with --backbone; recipe and tricks as in {model.name}"
-    return Row(
-        safe_name(spec), spec, True, model.recipe, model.tricks, requires=model.requires, note=note
+    return replace(
+        model, name=safe_name(spec), backbone=spec, reference={}, note=note, gpu_hours=None
     )
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks.datasets.layout import Kind
 from benchmarks.errors import UserError, unknown
-from benchmarks.suite_schema import SUITE_KEYS, check_suite, resolve_like
+from benchmarks.suite_schema import DEFAULT_COLUMNS, SUITE_KEYS, check_suite, resolve_like
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = ("cls", "det", "seg")
@@ -40,11 +40,16 @@ class Row:
         pretrain: False for the control that starts detection and segmentation from random weights.
         recipe: Name of a file of `cls_train/configs/recipes/`.
         tricks: Names of files of `cls_train/configs/tricks/`, in the order of their application.
+        teacher: Name of the suite's teacher that the classifier is distilled from.
+        det_tricks: Names of files of `det/configs/tricks/`.
+        seg_tricks: Names of files of `seg/configs/tricks/`.
+        precision: In place of the command's `--precision`, where precision is what a row is about.
         weights: A hand-off checkpoint to use in place of a classifier trained here.
         requires: Those of `tricks` that this version may lack; without them the row is shown as not
             available instead of being an error.
         reference: Published figures, in percent, by metric name.
         note: A remark that goes below the table.
+        gpu_hours: What training the classifier once is known to take, for the plan.
     """
 
     name: str
@@ -52,24 +57,37 @@ class Row:
     pretrain: bool = True
     recipe: str | None = None
     tricks: tuple[str, ...] = ()
+    teacher: str | None = None
+    det_tricks: tuple[str, ...] = ()
+    seg_tricks: tuple[str, ...] = ()
+    precision: str | None = None
     weights: Path | None = None
     requires: tuple[str, ...] = ()
     reference: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
+    gpu_hours: float | None = None
 
     @property
     def trains_classifier(self) -> bool:
         """Whether the row has a classification cell of its own."""
         return self.pretrain and self.weights is None
 
+    def tricks_of(self, stage: str) -> tuple[str, ...]:
+        """Returns the tricks that the row switches on in a stage."""
+        return {"cls": self.tricks, "det": self.det_tricks, "seg": self.seg_tricks}[stage]
+
 
 @dataclass(frozen=True)
 class Stage:
-    """How a stage is run: its config, the dataset's name and overrides of config keys."""
+    """How a stage is run: its config, the dataset's name, overrides of config keys, and tricks.
+
+    The tricks hold for all rows, and come before those of a row.
+    """
 
     config: str
     data: str
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    tricks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,7 +107,12 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Suite:
-    """Rows, stages, datasets and seeds of one table."""
+    """Rows, stages, datasets and seeds of one table.
+
+    Teachers are like rows, but trained once, with the first seed, and classifiers only: the rows
+    that name them share them. `columns` are those of the table; `intended` says in what rows differ
+    on purpose, and why.
+    """
 
     name: str
     title: str
@@ -99,6 +122,9 @@ class Suite:
     smoke_datasets: Mapping[str, Dataset]
     seeds: tuple[int, ...]
     rows: tuple[Row, ...]
+    teachers: tuple[Row, ...] = ()
+    columns: tuple[str, ...] = DEFAULT_COLUMNS
+    intended: Mapping[str, str] = field(default_factory=dict)
 
 
 def suite_names(folder: Path | None = None) -> list[str]:
@@ -221,7 +247,7 @@ def _make_paths_absolute(values: dict[str, Any], folder: Path) -> None:
             if isinstance(entry, dict) and "smoke" in entry:
                 entry["smoke"] = absolute(entry["smoke"], "path")
         values["datasets"] = datasets
-    for key in ("rows", "add_rows"):
+    for key in ("rows", "add_rows", "teachers"):
         if isinstance(values.get(key), list | tuple):
             values[key] = [absolute(row, "weights") for row in values[key]]
 
@@ -245,13 +271,21 @@ def _build(name: str, raw: Mapping[str, Any]) -> Suite:
         title=raw.get("title", name),
         description=raw.get("description", ""),
         stages={
-            key: Stage(entry["config"], entry["data"], dict(entry.get("set", {})))
+            key: Stage(
+                entry["config"],
+                entry["data"],
+                dict(entry.get("set", {})),
+                tuple(entry.get("tricks", ())),
+            )
             for key, entry in sorted(raw["stages"].items())
         },
         datasets=datasets,
         smoke_datasets=smoke,
         seeds=tuple(raw.get("seeds", [0])),
         rows=tuple(_build_row(row) for row in rows.values()),
+        teachers=tuple(_build_row(row) for row in raw.get("teachers", ())),
+        columns=tuple(raw.get("columns", DEFAULT_COLUMNS)),
+        intended=dict(raw.get("intended", {})),
     )
 
 
@@ -259,6 +293,8 @@ def _build_row(resolved: Mapping[str, Any]) -> Row:
     values = dict(resolved)
     tricks = tuple(values.get("tricks", ()))
     values["tricks"] = tricks
+    for key in ("det_tricks", "seg_tricks"):
+        values[key] = tuple(values.get(key, ()))
     values["requires"] = tuple(name for name in values.get("requires", ()) if name in tricks)
     if values.get("weights") is not None:
         values["weights"] = Path(values["weights"])

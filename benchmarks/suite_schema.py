@@ -18,12 +18,29 @@ SUITE_KEYS = (
     "seeds",
     "rows",
     "add_rows",
+    "teachers",
+    "columns",
+    "intended",
 )
 STAGE_NAMES = ("cls", "det", "seg")
-STAGE_KEYS = ("config", "data", "set")
+STAGE_KEYS = ("config", "data", "set", "tricks")
 DATASET_KEYS = ("kind", "path", "generate", "smoke")
 SMOKE_KEYS = ("path", "generate")
-REFERENCE_METRICS = ("top1", "map", "pixacc", "miou")
+# What rows may differ in on purpose; the suite says why, and the table repeats it.
+INTENDED = ("protocol", "precision")
+# What a table can show; the last two are costs, not merits.
+COLUMN_STAGES = {
+    "top1": "cls",
+    "top5": "cls",
+    "map": "det",
+    "pixacc": "seg",
+    "miou": "seg",
+    "multiply_adds": "cls",
+    "epoch_minutes": "cls",
+}
+DEFAULT_COLUMNS = ("top1", "map", "pixacc", "miou")
+PERCENTAGES = ("top1", "top5", "map", "pixacc", "miou")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 # A row's keys and the type of each.
 ROW_KEYS: dict[str, type | tuple[type, ...]] = {
@@ -32,11 +49,23 @@ ROW_KEYS: dict[str, type | tuple[type, ...]] = {
     "pretrain": bool,
     "recipe": str,
     "tricks": (list, tuple),
+    "teacher": str,
+    "det_tricks": (list, tuple),
+    "seg_tricks": (list, tuple),
+    "precision": str,
     "weights": str,
     "requires": (list, tuple),
     "reference": dict,
     "note": str,
+    "gpu_hours": (int, float),
     "like": str,
+}
+_TYPE_NAMES = {
+    str: "string",
+    bool: "bool",
+    dict: "dict",
+    (list, tuple): "list",
+    (int, float): "number",
 }
 
 # A row's name is a folder's name on every file system, and no option of a command.
@@ -64,6 +93,47 @@ def check_suite(raw: Mapping[str, Any]) -> list[str]:
     problems += _check_stages(raw.get("stages"), raw.get("datasets"))
     problems += _check_seeds(raw.get("seeds", [0]))
     problems += _check_rows(raw.get("rows"), raw.get("stages"))
+    problems += _check_teachers(raw.get("teachers", []), raw.get("rows"), raw.get("stages"))
+    problems += _check_columns(raw.get("columns", DEFAULT_COLUMNS))
+    for key, reason in _dict(raw.get("intended")).items():
+        if key not in INTENDED:
+            problems.append(f"intended: {unknown('difference', str(key), INTENDED)}")
+        elif not isinstance(reason, str):
+            problems.append(f"intended: {key} is {reason!r}; say in a sentence why rows differ.")
+    return problems
+
+
+def _check_columns(columns: Any) -> list[str]:
+    if not isinstance(columns, list | tuple) or not columns:
+        return [f"columns is {columns!r}; it must be a list, such as {list(DEFAULT_COLUMNS)}."]
+    problems = [
+        f"columns: {unknown('column', str(name), COLUMN_STAGES)}"
+        for name in columns
+        if name not in COLUMN_STAGES
+    ]
+    if len(set(map(str, columns))) < len(columns):
+        problems.append(f"columns {list(columns)} names a column twice.")
+    return problems
+
+
+def _check_teachers(teachers: Any, rows: Any, stages: Any) -> list[str]:
+    """Checks the teachers like rows, and that rows name only teachers that there are."""
+    if not isinstance(teachers, list | tuple):
+        return ["teachers is not a list of dict(name=…, backbone=…, recipe=…)."]
+    problems = [f"teachers, {p}" for p in _check_rows(teachers, stages)] if teachers else []
+    for teacher in filter(lambda entry: isinstance(entry, dict), teachers):
+        where = f"teacher {teacher.get('name')!r}"
+        if teacher.get("pretrain", True) is False or teacher.get("weights"):
+            problems.append(f"{where}: a teacher is trained here, with a recipe.")
+        if teacher.get("teacher"):
+            problems.append(f"{where}: a teacher has no teacher of its own.")
+    names = {str(teacher.get("name")) for teacher in teachers if isinstance(teacher, dict)}
+    for row in filter(lambda entry: isinstance(entry, dict), _list(rows)):
+        where = f"row {row.get('name')!r}"
+        if row.get("name") in names:
+            problems.append(f"{where}: a teacher has the same name; give each its own.")
+        if row.get("teacher") is not None and row["teacher"] not in names:
+            problems.append(f"{where}: {unknown('teacher', str(row['teacher']), sorted(names))}")
     return problems
 
 
@@ -89,6 +159,8 @@ def _check_stages(stages: Any, datasets: Any) -> list[str]:
         problems += _check_entry(where, stage, STAGE_KEYS, required=("config", "data"))
         if not isinstance(stage, dict):
             continue
+        if not isinstance(stage.get("tricks", []), list | tuple):
+            problems.append(f"{where}: tricks is not a list of names, but {stage['tricks']!r}.")
         if not isinstance(stage.get("set", {}), dict):
             problems.append(f"{where}: set is not a dict of config keys, but {stage['set']!r}.")
         data = stage.get("data")
@@ -153,16 +225,22 @@ def _check_row_types(where: str, row: Mapping[str, Any]) -> list[str]:
         value = row.get(key)
         if value is None or isinstance(value, expected):
             continue
-        kind = "list" if isinstance(expected, tuple) else expected.__name__
+        kind = _TYPE_NAMES[expected]
         problems.append(f"{where}: {key} is {value!r}; it must be a {kind}.")
     for metric, figure in _dict(row.get("reference")).items():
-        if metric not in REFERENCE_METRICS:
-            problems.append(f"{where}: {unknown('reference', str(metric), REFERENCE_METRICS)}")
-        elif not isinstance(figure, int | float) or not 0 <= figure <= 100:
+        if metric not in COLUMN_STAGES:
+            problems.append(f"{where}: {unknown('reference', str(metric), COLUMN_STAGES)}")
+        elif not isinstance(figure, int | float) or figure < 0:
+            problems.append(f"{where}: reference {metric} is {figure!r}, which is no figure.")
+        elif metric in PERCENTAGES and figure > 100:
             problems.append(f"{where}: reference {metric} is {figure!r}, which is no percentage.")
+    if row.get("precision") is not None and row["precision"] not in PRECISIONS:
+        problems.append(f"{where}: {unknown('precision', str(row['precision']), PRECISIONS)}")
+    for key in ("tricks", "det_tricks", "seg_tricks"):
+        named = _list(row.get(key))
+        if len(set(map(str, named))) < len(named):
+            problems.append(f"{where}: {key} names a trick twice.")
     tricks = _list(row.get("tricks"))
-    if len(set(map(str, tricks))) < len(tricks):
-        problems.append(f"{where}: tricks names a trick twice.")
     if "like" not in row:
         problems += [
             f"{where}: requires names {name!r}, which is not among its tricks."
@@ -179,13 +257,15 @@ def resolve_like(
     values = {key: value for key, value in row.items() if key != "like"}
     model = earlier.get(str(row.get("like")), {})
     pretrained_elsewhere = row.get("weights") or row.get("pretrain") is False
-    copied = () if pretrained_elsewhere else ("pretrain", "recipe", "tricks", "requires")
+    copied: tuple[str, ...] = ("det_tricks", "seg_tricks", "precision")
+    if not pretrained_elsewhere:
+        copied += ("pretrain", "recipe", "tricks", "requires", "teacher")
     return {**{key: model[key] for key in copied if key in model}, **values}
 
 
 def _check_pretraining(where: str, row: Mapping[str, Any], stages: Any) -> list[str]:
     """Checks that exactly one of scratch, own pretraining and foreign weights is asked for."""
-    trained = [key for key in ("recipe", "tricks") if row.get(key)]
+    trained = [key for key in ("recipe", "tricks", "teacher") if row.get(key)]
     if row.get("pretrain", True) is False:
         extra = [*trained, *(["weights"] if row.get("weights") else [])]
         if extra:

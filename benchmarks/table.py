@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from benchmarks.errors import UserError, unknown
 from benchmarks.integrity import find_warnings
 from benchmarks.results import Cell, Result, Row, Run
 from benchmarks.statistics import Aggregate, aggregate
@@ -22,19 +23,41 @@ KNOWN_PACKAGES = ("torch", "torchvision", "timm", "mmengine", "mmcv", "mmcv-lite
 
 @dataclass(frozen=True)
 class MetricColumn:
-    """One metric of the table; the unit of all four is percent, and higher is better."""
+    """One metric of the table.
+
+    Attributes:
+        name: As in `result.json`.
+        label: As shown.
+        stage: Whose results have it.
+        unit: Of its values.
+        merit: 1 where higher is better, -1 where lower is, 0 where neither: a mere property.
+    """
 
     name: str
     label: str
     stage: str
+    unit: str = "%"
+    merit: int = 1
+
+    @property
+    def heading(self) -> str:
+        """The label with the direction that is better, and a unit that is not percent."""
+        unit = "" if self.unit == "%" else f" ({self.unit})"
+        return f"{self.label}{unit}{('', ' ↑', ' ↓')[self.merit]}"
 
 
-COLUMNS = (
-    MetricColumn("top1", "top-1", "cls"),
-    MetricColumn("map", "mAP", "det"),
-    MetricColumn("pixacc", "PixAcc", "seg"),
-    MetricColumn("miou", "mIoU", "seg"),
-)
+KNOWN_COLUMNS = {
+    column.name: column
+    for column in (
+        MetricColumn("top1", "top-1", "cls"),
+        MetricColumn("top5", "top-5", "cls"),
+        MetricColumn("map", "mAP", "det"),
+        MetricColumn("pixacc", "PixAcc", "seg"),
+        MetricColumn("miou", "mIoU", "seg"),
+        MetricColumn("multiply_adds", "multiply-adds", "cls", "G", merit=0),
+        MetricColumn("epoch_minutes", "epoch", "cls", "min", merit=-1),
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -126,7 +149,8 @@ class Table:
         banner: A sentence about a budget that is not full; empty for `full`.
         seeds: The planned seeds.
         rows: The rows, in the order of the plan.
-        references: The columns that some row has a published figure for.
+        columns: Its metric columns.
+        references: Those that some row has a published figure for.
         legend: How to read a cell.
         notes: One sentence for each row's note and for each cell without a number.
         warnings: Findings that question the table itself.
@@ -140,6 +164,7 @@ class Table:
     banner: str
     seeds: tuple[int, ...]
     rows: tuple[TableRow, ...]
+    columns: tuple[MetricColumn, ...]
     references: tuple[MetricColumn, ...]
     legend: str
     notes: tuple[str, ...]
@@ -166,10 +191,11 @@ def build_table(run: Run) -> Table:
         The table; it has every planned row, whatever became of its cells.
     """
     mark = "" if run.budget == "full" else run.budget
+    columns = tuple(_column(run, name) for name in run.columns)
     rows = [
         TableRow(
             row=row,
-            cells={column.name: _build_cell(run, row, column) for column in COLUMNS},
+            cells={column.name: _build_cell(run, row, column) for column in columns},
             parameters=_parameters(run, row),
             mark=mark,
         )
@@ -181,16 +207,23 @@ def build_table(run: Run) -> Table:
         budget=run.budget,
         banner=BANNERS[run.budget],
         seeds=run.seeds,
-        rows=tuple(rows) if run.budget == "smoke" else _mark_best(rows),
+        rows=tuple(rows) if run.budget == "smoke" else _mark_best(rows, columns),
+        columns=columns,
         references=tuple(
-            column for column in COLUMNS if any(column.name in row.reference for row in run.rows)
+            column for column in columns if any(column.name in row.reference for row in run.rows)
         ),
-        legend=_legend(run),
+        legend=_legend(run, columns),
         notes=tuple(_notes(run)),
         warnings=find_warnings(run),
         protocol=tuple(_protocol(run)),
         environment=tuple(_environment(run.results)),
     )
+
+
+def _column(run: Run, name: str) -> MetricColumn:
+    if name not in KNOWN_COLUMNS:
+        raise UserError(f"{run.folder / 'plan.json'}: {unknown('column', name, KNOWN_COLUMNS)}")
+    return KNOWN_COLUMNS[name]
 
 
 def _build_cell(run: Run, row: Row, column: MetricColumn) -> TableCell:
@@ -217,19 +250,20 @@ def metric_values(cells: Iterable[Cell], name: str) -> dict[int, float]:
     return values
 
 
-def _mark_best(rows: list[TableRow]) -> tuple[TableRow, ...]:
+def _mark_best(rows: list[TableRow], columns: Iterable[MetricColumn]) -> tuple[TableRow, ...]:
     """Mark the best mean of each column, as shown; one row alone is best of nothing.
 
     Where a row that lacks seeds leads, none is marked: neither it nor the next is known to be best.
     """
-    for column in COLUMNS:
+    for column in columns:
         shown = [row.cells[column.name] for row in rows]
         means = [float(cell.mean) for cell in shown if cell.aggregate is not None]
-        if len(means) < 2:
+        if len(means) < 2 or column.merit == 0:
             continue
+        best = max(means) if column.merit > 0 else min(means)
         rows = [
             replace(row, cells={**row.cells, column.name: replace(cell, best=True)})
-            if cell.status == "completed" and float(cell.mean) == max(means)
+            if cell.status == "completed" and float(cell.mean) == best
             else row
             for row, cell in zip(rows, shown, strict=True)
         ]
@@ -244,7 +278,7 @@ def _parameters(run: Run, row: Row) -> int | None:
     return row.parameters
 
 
-def _legend(run: Run) -> str:
+def _legend(run: Run, columns: Iterable[MetricColumn]) -> str:
     """Say what a cell's two numbers are, or why there is only one."""
     if len(run.seeds) == 1:
         spread = (
@@ -259,11 +293,21 @@ def _legend(run: Run) -> str:
         )
     best = "" if run.budget == "smoke" else "; best mean in bold"
     absent = f" {ABSENT}: the row has no such number by design."
-    return f"{spread} All metrics in percent, higher is better{best}.{absent}"
+    whole = all(column.unit == "%" for column in columns)
+    units = (
+        "All metrics in percent, higher is better"
+        if whole
+        else "Metrics in percent where no unit is given"
+    )
+    return f"{spread} {units}{best}.{absent}"
 
 
 def _notes(run: Run) -> Iterable[str]:
     """Yield one sentence for each thing that a reader of the table has to know about a row."""
+    for difference, reason in run.intended.items():
+        yield f"rows differ in {difference} on purpose: {reason}"
+    for teacher in run.teachers:
+        yield _describe_teacher(run, teacher)
     for row in run.rows:
         if row.unavailable:
             yield f"{row.name} is unavailable: {row.unavailable}"
@@ -277,6 +321,17 @@ def _notes(run: Run) -> Iterable[str]:
     for (row, stage, state, reason), seeds in troubles.items():
         listed = ("seed " if len(seeds) == 1 else "seeds ") + ", ".join(map(str, seeds))
         yield f"{row} · {stage} · {listed}: {state} ({reason})"
+
+
+def _describe_teacher(run: Run, teacher: Row) -> str:
+    """What a teacher is, how good it became, and who learns from it."""
+    pupils = ", ".join(row.name for row in run.rows if row.teacher == teacher.name)
+    made_of = ", ".join([teacher.backbone, teacher.recipe or "", *teacher.tricks])
+    top1 = metric_values(run.of(teacher.name, "cls"), "top1")
+    score = ", ".join(
+        f"top-1 {value:.{DECIMALS}f} with seed {seed}" for seed, value in top1.items()
+    )
+    return f"teacher {teacher.name} of {pupils}: {made_of}; trained once, {score or 'not yet'}"
 
 
 def describe_protocol(result: Result) -> str:
@@ -294,7 +349,7 @@ def _protocol(run: Run) -> Iterable[tuple[str, str]]:
             continue
         keys = dict.fromkeys(key for _, result in made for key in result.protocol)
         parts = [
-            _value_text(key, _by_rows((row, str(r.protocol.get(key))) for row, r in made))
+            _value_text(key, _by_rows((row, r.protocol.get(key)) for row, r in made))
             for key in keys
         ]
         images = _by_rows(
@@ -313,13 +368,14 @@ def _value_text(key: str, value: str) -> str:
     return value if key in ("metric", "test") else f"{key} {value}"
 
 
-def _by_rows(values: Iterable[tuple[str, str]]) -> str:
-    """Write a value that all rows share once, and values that differ with their rows."""
-    rows: dict[str, list[str]] = {}
+def _by_rows(values: Iterable[tuple[str, object]]) -> str:
+    """Write a value that all rows share once, and others, None left out, with their rows."""
+    rows: dict[object, list[str]] = {}
     for row, value in values:
         rows.setdefault(value, []).append(row)
     if len(rows) == 1:
-        return next(iter(rows))
+        return str(next(iter(rows)))
+    rows.pop(None, None)
     return " | ".join(f"{value} ({', '.join(_unique(names))})" for value, names in rows.items())
 
 

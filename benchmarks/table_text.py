@@ -15,7 +15,6 @@ from rich.text import Text
 from benchmarks.results import Row, Run
 from benchmarks.statistics import aggregate
 from benchmarks.table import (
-    COLUMNS,
     MetricColumn,
     Table,
     TableCell,
@@ -39,7 +38,7 @@ def headings(table: Table) -> tuple[str, ...]:
     """Return the headings of the table's columns."""
     return (
         "row",
-        *(f"{column.label} ↑" for column in COLUMNS),
+        *(column.heading for column in table.columns),
         "backbone (M)",
         *(f"paper {column.label}" for column in table.references),
     )
@@ -66,7 +65,7 @@ def format_markdown(table: Table) -> str:
     lines.append("|:--" + "|--:" * (len(titles) - 1) + "|")
     for row in table.rows:
         texts = [_escape_markdown(row.label)]
-        texts += [_markdown_cell(row.cells[column.name]) for column in COLUMNS]
+        texts += [_markdown_cell(row.cells[column.name]) for column in table.columns]
         texts.append(row.parameters_text)
         texts += [row.reference_text(column.name) for column in table.references]
         lines.append("| " + " | ".join(texts) + " |")
@@ -111,23 +110,26 @@ def format_csv(run: Run) -> str:
     writer.writeheader()
     table = build_table(run)
     for row in table.rows:
-        for column in _all_columns(run):
+        for column in _all_columns(run, table):
             cell = row.cells.get(column.name)
             line = _csv_line(run, row.row, column, cell)
             writer.writerow({**line, "backbone_parameters": row.parameters or ""})
     return stream.getvalue()
 
 
-def _all_columns(run: Run) -> list[MetricColumn]:
+def _all_columns(run: Run, table: Table) -> list[MetricColumn]:
     """The table's metrics, then those that only results have."""
-    known = [column.name for column in COLUMNS]
+    known = [column.name for column in table.columns]
     extra = {
         metric.name: result.stage
         for result in run.results
         for metric in result.metrics
         if metric.name not in known
     }
-    return [*COLUMNS, *(MetricColumn(name, name, stage) for name, stage in sorted(extra.items()))]
+    return [
+        *table.columns,
+        *(MetricColumn(name, name, stage) for name, stage in sorted(extra.items())),
+    ]
 
 
 def _csv_line(
@@ -204,14 +206,14 @@ def print_table(run: Run, console: Console) -> None:
         collapse_padding=True,
         title=Text(table.title, style="bold"),
     )
-    for index, heading in enumerate(headings(table)[: 2 + len(COLUMNS)]):
+    for index, heading in enumerate(headings(table)[: 2 + len(table.columns)]):
         layout.add_column(
             heading.replace(" (", "\n("), justify="right" if index else "left", overflow="fold"
         )
     for row in table.rows:
         layout.add_row(
             Text(row.label),
-            *(_terminal_cell(row, column.name) for column in COLUMNS),
+            *(_terminal_cell(row, column.name) for column in table.columns),
             row.parameters_text,
         )
     if table.banner:

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.plan import CACHED, Plan
 from benchmarks.plan import Cell as PlannedCell
-from benchmarks.run_folder import read_json, write_json
+from benchmarks.run_folder import CellKey, read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -71,22 +71,25 @@ def total_seconds(plan: Plan, costs: Sequence[Cost | None], jobs: int) -> float 
     No run is shorter than its longest way from a classifier to what it feeds, nor than its total
     work shared evenly.
     """
-    left: dict[object, float] = {}
+    left: dict[CellKey, float] = {}
     for cell, cost in zip(plan.cells, costs, strict=True):
         if cell.state == CACHED:
             continue
         if cost is None:
             return None
         left[cell.key] = cost.seconds
-    chains = [
-        seconds + left.get(plan.find(key).needs, 0.0)  # type: ignore[arg-type]
-        for key, seconds in left.items()
-    ]
-    return max([sum(left.values()) / jobs, *chains], default=0.0)
+
+    def chain(key: CellKey | None) -> float:
+        """From a teacher to a classifier to what it feeds."""
+        return 0.0 if key is None else left.get(key, 0.0) + chain(plan.find(key).needs)
+
+    return max([sum(left.values()) / jobs, *map(chain, left)], default=0.0)
 
 
 def _name(cell: PlannedCell, budget: str) -> str:
     # Rows of one backbone differ in length through their tricks (mixup trains longer).
     row = cell.row
-    trained = [row.recipe or "", *row.tricks] if cell.key.stage == "cls" else []
-    return "|".join([cell.key.stage, cell.stage.config, row.backbone, budget, *trained])
+    recipe = [row.recipe or ""] if cell.key.stage == "cls" else []
+    return "|".join(
+        [cell.key.stage, cell.stage.config, row.backbone, budget, *recipe, *cell.tricks]
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import runpy
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,13 @@ from mmengine.config import Config, ConfigDict
 from backbones import UserError
 from backbones.errors import unknown
 from cls_train.data import class_folders
+from cls_train.distillation import distillation_config
+from cls_train.schedules import schedulers
 from engine import config as configs
 from engine.distributed import world_size
 from engine.stage import Job
 
 CONFIGS = Path(__file__).parent / "configs"
-SCHEDULES = ("step", "cosine")
 
 
 def load_recipe(job: Job) -> Config:
@@ -53,14 +53,14 @@ def assemble(job: Job) -> Config:
                 num_workers=recipe.workers,
                 drop_last=True,
                 collate_fn=dict(type="default_collate"),
-                dataset=_dataset(root / "train", _slots(recipe, "train_pipeline"), None),
+                dataset=_dataset(root / "train", _pipeline(recipe, "train_pipeline"), None),
             ),
             val_dataloader=dict(
                 batch_size=min(batch // processes, 128),
                 num_workers=recipe.workers,
                 sampler=dict(type="DefaultSampler", shuffle=False),
                 collate_fn=dict(type="default_collate"),
-                dataset=_dataset(root / "val", _slots(recipe, "test_pipeline"), classes),
+                dataset=_dataset(root / "val", _pipeline(recipe, "test_pipeline"), classes),
             ),
             val_evaluator=dict(type="TopKAccuracy"),
             val_cfg=dict(),
@@ -70,7 +70,9 @@ def assemble(job: Job) -> Config:
             optim_wrapper=_optimiser(recipe),
             # A budget may cut the batch; the learning rate then shrinks with it, as in det and seg.
             auto_scale_lr=dict(enable=True, base_batch_size=batch),
-            param_scheduler=_schedulers(recipe, epochs),
+            param_scheduler=schedulers(
+                recipe.schedule, epochs, recipe.warmup_epochs if recipe.warmup else 0
+            ),
             default_hooks=dict(checkpoint=dict(interval=recipe.checkpoint_every_epochs)),
             custom_hooks=_custom_hooks(recipe),
             budgets=recipe.budgets,
@@ -78,8 +80,22 @@ def assemble(job: Job) -> Config:
     )
 
 
+def _pipeline(recipe: Config, key: str) -> list[ConfigDict]:
+    """The transforms of a pipeline, those that make the final square sized by `image_size`."""
+    size = {
+        "RandomResizedCrop": recipe.image_size,
+        "CenterCrop": recipe.image_size,
+        "Resize": round(recipe.image_size * recipe.test_resize_ratio),
+    }
+    pipeline = _slots(recipe, key)
+    for slot in pipeline:
+        if slot.type in size:
+            slot.setdefault("size", size[slot.type])
+    return pipeline
+
+
 def _slots(recipe: Config, key: str) -> list[ConfigDict]:
-    """The filled slots of a pipeline in order; one without a type was named by mistake."""
+    """The filled slots in order; one without a type was named by mistake."""
     filled = {name: slot for name, slot in recipe[key].items() if slot is not None}
     typed = [name for name, slot in filled.items() if "type" in slot]
     for name in filled:
@@ -93,23 +109,47 @@ def _dataset(root: Path, pipeline: list[ConfigDict], classes: list[str] | None) 
 
 
 def _model(job: Job, recipe: Config, num_classes: int) -> dict[str, Any]:
+    mixing = _slots(recipe, "batch_mixing")
+    _require_compatible(recipe, mixing)
     return dict(
         type="ImageClassifier",
         data_preprocessor=dict(type="ImgDataPreprocessor", **recipe.normalisation),
         backbone=dict(type="TransferBackbone", spec=job.spec),
         num_classes=num_classes,
         targets=dict(type="SmoothedTargets", **recipe.label_smoothing),
-        mixing=_slots(recipe, "batch_mixing"),
+        loss=recipe.loss,
+        mixing=mixing,
+        distillation=distillation_config(recipe, job.options.teacher, num_classes),
+        penalties=_slots(recipe, "penalties"),
+        dropout=recipe.dropout,
         initialisation=recipe.initialisation,
         zero_gamma=recipe.zero_gamma,
     )
+
+
+def _require_compatible(recipe: Config, mixing: list[ConfigDict]) -> None:
+    """Refuse what would run, and mean nothing that a paper describes."""
+    if len(mixing) > 1:
+        names = " and ".join(name for name, slot in recipe.batch_mixing.items() if slot is not None)
+        raise UserError(
+            f"{names} would mix each batch one after the other, which no paper describes; choose one of them"
+        )
+    soft = ["label smoothing"] if recipe.label_smoothing.epsilon else []
+    soft += [slot.type for slot in mixing]
+    if recipe.loss.type == "SoftmaxFocalLoss" and soft:
+        raise UserError(
+            f"the focal loss is defined for labels of one class, and {' and '.join(soft)} makes mixtures of them; "
+            "leave out one of the two"
+        )
 
 
 def _optimiser(recipe: Config) -> dict[str, Any]:
     if recipe.lr_scaling not in ("none", "linear"):
         raise unknown("lr_scaling", recipe.lr_scaling, ("none", "linear"))
     lr = recipe.lr * (recipe.batch_size_factor if recipe.lr_scaling == "linear" else 1)
-    wrapper: dict[str, Any] = dict(optimizer=dict(**recipe.optimizer, lr=lr))
+    wrapper: dict[str, Any] = dict(
+        optimizer=dict(**recipe.optimizer, lr=lr, weight_decay=recipe.weight_decay)
+    )
     if recipe.clip_grad is not None:
         wrapper["clip_grad"] = recipe.clip_grad
     if not recipe.decay_one_dimensional:
@@ -118,46 +158,10 @@ def _optimiser(recipe: Config) -> dict[str, Any]:
     return wrapper
 
 
-def _schedulers(recipe: Config, epochs: int) -> list[dict[str, Any]]:
-    """Schedulers of mmengine, stepped every iteration; durations are in epochs."""
-    warmup = min(recipe.warmup_epochs, epochs) if recipe.warmup else 0
-    per_iteration = dict(by_epoch=True, convert_to_iter_based=True)
-    schedulers: list[dict[str, Any]] = []
-    if warmup:
-        schedulers.append(dict(type="WarmUp", begin=0, end=warmup, **per_iteration))
-    kind = recipe.schedule["type"]
-    if kind == "step":
-        milestones = [math.ceil(m * epochs) for m in recipe.schedule.milestones]
-        schedulers.append(
-            dict(
-                type="MultiStepLR",
-                milestones=milestones,
-                gamma=recipe.schedule.gamma,
-                begin=0,
-                end=epochs,
-                **per_iteration,
-            )
-        )
-    elif kind == "cosine":
-        if epochs > warmup:
-            schedulers.append(
-                dict(
-                    type="CosineAnnealingLR",
-                    eta_min=0.0,
-                    begin=warmup,
-                    end=epochs,
-                    **per_iteration,
-                )
-            )
-    else:
-        raise unknown("schedule", kind, SCHEDULES)
-    return schedulers
-
-
 def _custom_hooks(recipe: Config) -> list[dict[str, Any]]:
     hooks = []
     if recipe.ema is not None:
-        hooks.append(dict(type="EMAHook", **recipe.ema))
+        hooks.append({"type": "EpochEMAHook", **recipe.ema})
     if recipe.early_stopping is not None:
         hooks.append(dict(type="EarlyStoppingHook", **recipe.early_stopping))
     return hooks

@@ -11,7 +11,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 import backbones
-from cls_train.losses import cross_entropy
+from backbones import UserError
 
 
 @MODELS.register_module()
@@ -22,7 +22,11 @@ class ImageClassifier(BaseModel):
         backbone: Config of a `TransferBackbone`.
         num_classes: K.
         targets: Config of the module that makes distributions from labels.
+        loss: Config of the loss against these distributions.
         mixing: Configs of modules that mix a batch, applied in order.
+        distillation: Config of the teacher's term of the loss.
+        penalties: Configs of terms of the loss that see the parameters alone.
+        dropout: Probability that a pooled feature becomes 0 in training, in [0, 1).
         initialisation: A scheme of `backbones.initialise`, for backbone and classifier.
         zero_gamma: Start the last batch norm of every residual block at γ = 0 (paper §3.1).
         data_preprocessor: Config of mmengine's image normalisation.
@@ -33,7 +37,11 @@ class ImageClassifier(BaseModel):
         backbone: dict[str, Any],
         num_classes: int,
         targets: dict[str, Any],
+        loss: dict[str, Any],
         mixing: Sequence[dict[str, Any]] = (),
+        distillation: dict[str, Any] | None = None,
+        penalties: Sequence[dict[str, Any]] = (),
+        dropout: float = 0.0,
         initialisation: str = "xavier_uniform",
         zero_gamma: bool = False,
         data_preprocessor: dict[str, Any] | None = None,
@@ -41,9 +49,15 @@ class ImageClassifier(BaseModel):
         super().__init__(data_preprocessor)
         self.backbone = MODELS.build(backbone)
         self.head = nn.Linear(self.backbone.feature_info[-1].channels, num_classes)
+        if not 0 <= dropout < 1:
+            raise UserError(f"dropout={dropout} was given; it is a probability in [0, 1)")
+        self.dropout = nn.Dropout(dropout)
         self.num_classes = num_classes
         self.targets = MODELS.build(targets)
+        self.loss = MODELS.build(loss)
         self.mixing = nn.ModuleList(MODELS.build(config) for config in mixing)
+        self.distillation = None if distillation is None else MODELS.build(distillation)
+        self.penalties = nn.ModuleList(MODELS.build(config) for config in penalties)
         backbones.initialise(self.backbone.net, initialisation)
         backbones.initialise(self.head, initialisation)
         if zero_gamma:
@@ -62,7 +76,7 @@ class ImageClassifier(BaseModel):
             inputs: Normalised images `(N, 3, H, W)`.
             labels: Class indices `(N,)`; not needed for `mode='tensor'`.
             data_samples: Unused; mmengine's preprocessor adds it.
-            mode: `'tensor'` returns logits `(N, K)`; `'loss'` a dict with the loss; `'predict'` the list of
+            mode: `'tensor'` returns logits `(N, K)`; `'loss'` a dict of the terms of the loss; `'predict'` the list of
                 the true classes' ranks, 0 being the top.
         """
         if mode == "loss":
@@ -70,15 +84,26 @@ class ImageClassifier(BaseModel):
             targets = self.targets(labels, self.num_classes)
             for mix in self.mixing:
                 inputs, targets = mix(inputs, targets)
-            return {"loss": cross_entropy(self._logits(inputs), targets)}
+            return self._terms(inputs, targets)
         logits = self._logits(inputs)
         if mode == "tensor":
             return logits
         assert labels is not None
         return rank_of_truth(logits, labels).tolist()
 
+    def _terms(self, inputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """The terms of the loss; mmengine adds up whatever has "loss" in its name."""
+        logits = self._logits(inputs)
+        terms = {"loss_label": self.loss(logits, targets)}
+        if self.distillation is not None:
+            terms["loss_label"] = self.distillation.label_weight * terms["loss_label"]
+            terms["loss_teacher"] = self.distillation(logits, inputs)
+        for penalty in self.penalties:
+            terms[f"loss_l{penalty.power}"] = penalty(self.parameters())
+        return terms
+
     def _logits(self, inputs: Tensor) -> Tensor:
-        return self.head(self.backbone(inputs)[-1].mean(dim=(2, 3)))
+        return self.head(self.dropout(self.backbone(inputs)[-1].mean(dim=(2, 3))))
 
 
 def rank_of_truth(logits: Tensor, labels: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from torchvision.transforms import v2
 
 from backbones import UserError
 from backbones.errors import unknown
+from cls_train.erasing import Cutout, Erasing
 from engine.images import read_rgb
 
 
@@ -108,7 +109,10 @@ def _torchvision_transforms() -> list[str]:
 
 def _place_conversions(transforms: list[nn.Module]) -> list[nn.Module]:
     """PIL images up to the first transform that wants float pixels, tensors from there on."""
-    split = next((i for i, t in enumerate(transforms) if isinstance(t, PCANoise)), len(transforms))
+    wants_floats = tuple(OWN_TRANSFORMS.values())
+    split = next(
+        (i for i, t in enumerate(transforms) if isinstance(t, wants_floats)), len(transforms)
+    )
     head, tail = transforms[:split], transforms[split:]
     if tail:
         tail = [v2.ToDtype(torch.float32), *tail]
@@ -145,4 +149,8 @@ class PCANoise(nn.Module):
 
 
 # Names that ours take before torchvision's.
-OWN_TRANSFORMS: dict[str, type[nn.Module]] = {"PCANoise": PCANoise}
+OWN_TRANSFORMS: dict[str, type[nn.Module]] = {
+    "Cutout": Cutout,
+    "Erasing": Erasing,
+    "PCANoise": PCANoise,
+}

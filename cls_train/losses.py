@@ -1,6 +1,8 @@
-"""Target distributions and the loss of the classifier."""
+"""Target distributions, and the losses of the classifier."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import torch
 from mmengine.registry import MODELS
@@ -41,11 +43,78 @@ class SmoothedTargets(nn.Module):
         return one_hot * (1 - self.epsilon) + (1 - one_hot) * (self.epsilon / (num_classes - 1))
 
 
-def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean over the batch of −Σ_k q_k log softmax(z)_k, in float32 also under autocast.
+# All losses take logits (N, K) and distributions (N, K), and compute in float32 also under autocast.
+
+
+@MODELS.register_module()
+class CrossEntropy(nn.Module):
+    """Mean over the batch of −Σ_k q_k log softmax(z)_k (paper §5.2, Eq. 3)."""
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Logits `(N, K)` and distributions `(N, K)` to a scalar."""
+        return functional.cross_entropy(logits.float(), targets)
+
+
+@MODELS.register_module()
+class SoftmaxFocalLoss(nn.Module):
+    """Mean over the batch of −Σ_k q_k (1 − p_k)^γ log p_k with p = softmax(z) (Lin et al., 1708.02002, §3).
+
+    The paper writes it for sigmoids and labels that are 0 or 1; for such labels this is its loss of the true class.
 
     Args:
-        logits: `(N, K)`.
-        targets: Distributions `(N, K)`.
+        gamma: γ ≥ 0; 0 gives the cross entropy.
     """
-    return functional.cross_entropy(logits.float(), targets)
+
+    def __init__(self, gamma: float = 2.0) -> None:
+        super().__init__()
+        if gamma < 0:
+            raise UserError(f"focal loss gamma={gamma} was given; it must be at least 0")
+        self.gamma = gamma
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Logits `(N, K)` and distributions `(N, K)` to a scalar."""
+        log_p = functional.log_softmax(logits.float(), dim=1)
+        # 1 − p by expm1: for p near 1 the difference would lose its digits, and its power the gradient.
+        modulation = (-torch.expm1(log_p)) ** self.gamma
+        return -(targets * modulation * log_p).sum(dim=1).mean()
+
+
+def distillation_loss(logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+    """Mean over the batch of T² ℓ(softmax(r / T), softmax(z / T)), ℓ the cross entropy (paper §5.3).
+
+    T² keeps the gradient's scale: it tends to ((z − mean z) − (r − mean r)) / K for large T (Hinton et al.,
+    1503.02531, §2.1).
+
+    Args:
+        logits: The student's z, `(N, K)`.
+        teacher_logits: The teacher's r, `(N, K)`; no gradient flows into them.
+        temperature: T > 0.
+    """
+    soft = functional.softmax(teacher_logits.detach().float() / temperature, dim=1)
+    return temperature**2 * functional.cross_entropy(logits.float() / temperature, soft)
+
+
+@MODELS.register_module()
+class WeightPenalty(nn.Module):
+    """λ Σ|w| or λ/2 Σ w² over weights of convolutions and linear layers: those with more than one dimension.
+
+    Args:
+        power: 1 for L1, 2 for L2.
+        weight: λ ≥ 0.
+    """
+
+    def __init__(self, power: int, weight: float) -> None:
+        super().__init__()
+        if power not in (1, 2):
+            raise unknown("penalty power", str(power), ("1", "2"))
+        if weight < 0:
+            raise UserError(f"a penalty of weight {weight} was given; it must be at least 0")
+        self.power = power
+        self.weight = weight
+
+    def forward(self, parameters: Iterable[Tensor]) -> Tensor:
+        """All parameters of the network to a scalar."""
+        weights = [p for p in parameters if p.ndim > 1 and p.requires_grad]
+        if self.power == 1:
+            return self.weight * torch.stack([w.abs().sum() for w in weights]).sum()
+        return self.weight / 2 * torch.stack([w.square().sum() for w in weights]).sum()

@@ -1,10 +1,15 @@
-"""Tricks that mix the images and labels of a batch."""
+"""Tricks that mix the images and labels of a batch.
+
+Each module takes normalised images `(N, C, H, W)` and target distributions `(N, K)`, smoothed already, and returns
+both mixed. That smoothing comes first makes no difference to mixing: both are linear in the labels.
+"""
 
 from __future__ import annotations
 
 import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
+from torchvision.transforms import v2
 
 from backbones import UserError
 
@@ -19,9 +24,7 @@ class Mixup(nn.Module):
 
     def __init__(self, alpha: float) -> None:
         super().__init__()
-        if not alpha > 0:
-            raise UserError(f"mixup alpha={alpha} was given; it must be above 0 (the paper: 0.2)")
-        self.beta = torch.distributions.Beta(alpha, alpha)
+        self.beta = _beta("mixup alpha", alpha, 0.2)
 
     def forward(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Mix images `(N, C, H, W)` and target distributions `(N, K)` with one λ for the batch."""
@@ -31,3 +34,61 @@ class Mixup(nn.Module):
             weight * images + (1 - weight) * images[partner],
             weight * targets + (1 - weight) * targets[partner],
         )
+
+
+@MODELS.register_module()
+class CutMix(nn.Module):
+    """A box of one image is pasted into another, by torchvision (Yun et al., 1905.04899).
+
+    torchvision draws one box for the batch and pairs each image with its neighbour; labels weigh by the area pasted.
+
+    Args:
+        alpha: Parameter of the Beta(α, α) distribution of λ, above 0; the box has 1 − λ of the area.
+    """
+
+    def __init__(self, alpha: float) -> None:
+        super().__init__()
+        _beta("cutmix alpha", alpha, 1.0)
+        self.transform = v2.CutMix(alpha=alpha)
+
+    def forward(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Paste into images `(N, C, H, W)` and mix target distributions `(N, K)` by area."""
+        images, targets = self.transform(images, targets)
+        return images, targets
+
+
+@MODELS.register_module()
+class RICAP(nn.Module):
+    """Four images, cropped at random, fill the quadrants around one point (Takahashi et al., 1811.09030).
+
+    The point is (w, h) = (⌊W u⌉, ⌊H v⌉) with u, v ~ Beta(β, β), drawn once for the batch; the labels of the four weigh by
+    the areas of their quadrants.
+
+    Args:
+        beta: Parameter of the Beta(β, β) distribution, above 0.
+    """
+
+    def __init__(self, beta: float) -> None:
+        super().__init__()
+        self.beta = _beta("ricap beta", beta, 0.3)
+
+    def forward(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Patch images `(N, C, H, W)` and mix target distributions `(N, K)` by area."""
+        height, width = images.shape[-2:]
+        x, y = round(width * self.beta.sample().item()), round(height * self.beta.sample().item())
+        patched, mixed = torch.empty_like(images), torch.zeros_like(targets)
+        for rows in (slice(0, y), slice(y, height)):
+            for columns in (slice(0, x), slice(x, width)):
+                h, w = rows.stop - rows.start, columns.stop - columns.start
+                partner = torch.randperm(len(images), device=images.device)
+                top = int(torch.randint(height - h + 1, ()))
+                left = int(torch.randint(width - w + 1, ()))
+                patched[..., rows, columns] = images[partner, :, top : top + h, left : left + w]
+                mixed += targets[partner] * (h * w / (height * width))
+        return patched, mixed
+
+
+def _beta(name: str, value: float, usual: float) -> torch.distributions.Beta:
+    if not value > 0:
+        raise UserError(f"{name}={value} was given; it must be above 0 (the paper: {usual})")
+    return torch.distributions.Beta(value, value)

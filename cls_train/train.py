@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.hooks import EMAHook
 from mmengine.runner import Runner
 
 import backbones
@@ -15,12 +14,15 @@ from backbones import CheckpointMetadata
 from cls_train import (  # noqa: F401  (they register themselves)
     classifier,
     data,
+    distillation,
     losses,
     metric,
     mixing,
+    optimisers,
     schedules,
 )
 from cls_train.assemble import assemble, load_recipe
+from engine.averaging import measured_model, weights_in_words
 from engine.result import Metric
 from engine.stage import Job, Stage, main
 
@@ -48,7 +50,18 @@ class Classification(Stage):
             "test": ", ".join(f"{step['type']} {step.get('size', '')}".strip() for step in steps)
             + "; one view",
             "checkpoint": "last",
+            **weights_in_words(config),
         }
+
+    def costs(self, runner: Runner, job: Job, images_per_second: float) -> list[Metric]:
+        """Minutes that an epoch of the whole training set takes, and the backbone's multiply-adds (paper, Table 5)."""
+        size = load_recipe(job).image_size
+        giga = backbones.multiply_adds(measured_model(runner).backbone.net, (size, size)) / 1e9
+        minutes = runner.train_dataloader.dataset.images_total / images_per_second / 60
+        return [
+            Metric("epoch_minutes", minutes, "min", higher_is_better=False),
+            Metric("multiply_adds", giga, "G", higher_is_better=False),
+        ]
 
     def finish(self, runner: Runner, job: Job, metrics: list[Metric]) -> dict[str, Any]:
         """Export the backbone with everything that its users must know."""
@@ -64,19 +77,12 @@ class Classification(Stage):
             seed=job.options.seed,
             weights="raw" if recipe.ema is None else "ema",
         )
+        model = measured_model(runner)
         name = "backbone.safetensors"
         backbones.export_checkpoint(
-            _measured_model(runner).backbone.net, job.options.work_dir / name, metadata
+            model.backbone.net, job.options.work_dir / name, metadata, head=model.head
         )
         return {"backbone": name}
-
-
-def _measured_model(runner: Runner) -> Any:
-    """The model whose accuracy was measured: the averaged one where the recipe averages weights."""
-    for hook in runner.hooks:
-        if isinstance(hook, EMAHook):
-            return hook.ema_model.module
-    return runner.model.module if hasattr(runner.model, "module") else runner.model
 
 
 if __name__ == "__main__":

@@ -80,5 +80,7 @@ def _shorten(scheduler: ConfigDict, length: int, full: int) -> None:
             scheduler[key] = round(cut) if whole else cut
     if whole and scheduler.get("end") == scheduler.get("begin", 0):
         scheduler.end += 1
+    if scheduler.get("type") == "ExponentialLR":
+        scheduler.gamma **= full / length
     if "milestones" in scheduler:
         scheduler.milestones = [round(m * length / full) for m in scheduler.milestones]

@@ -1,8 +1,8 @@
 """A stand-in for `mmcv._ext`, backed by torchvision's own CPU and CUDA kernels.
 
 `mmcv-lite` carries the Python side of `mmcv.ops` and lacks only the compiled module `mmcv._ext`, which is built
-for few pairs of torch and CUDA. Faster R-CNN and FCN need two of its kernels, and torchvision has both. Where a
-real compiled mmcv is installed it is used and left alone.
+for few pairs of torch and CUDA. Faster R-CNN and FCN need two of its kernels, and the focal loss a third on a GPU;
+torchvision has all of them. Where a real compiled mmcv is installed it is used and left alone.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def install() -> str:
 
 
 class _TorchvisionOps(types.ModuleType):
-    """The module object: mmcv asks it for a hundred names at import and calls two of them here."""
+    """The module object: mmcv asks it for a hundred names at import and calls few of them here."""
 
     def __init__(self) -> None:
         super().__init__(MODULE, "mmcv's compiled ops, served by torchvision.")
@@ -48,6 +48,8 @@ class _TorchvisionOps(types.ModuleType):
         self.nms = _nms
         self.roi_align_forward = _roi_align_forward
         self.roi_align_backward = _roi_align_backward
+        self.sigmoid_focal_loss_forward = _sigmoid_focal_loss_forward
+        self.sigmoid_focal_loss_backward = _sigmoid_focal_loss_backward
 
     def __getattr__(self, name: str) -> Callable[..., NoReturn]:
         if name.startswith("__"):
@@ -56,8 +58,8 @@ class _TorchvisionOps(types.ModuleType):
         def unavailable(*_args: Any, **_kwargs: Any) -> NoReturn:
             raise UserError(
                 f"the op {name!r} of mmcv._ext was called, and torchvision's kernels do not stand in for it "
-                "(they do for nms and roi_align); install a compiled mmcv 2.1.0 that matches this torch, "
-                "or choose a model that does without the op"
+                "(they do for nms, roi_align and sigmoid_focal_loss); install a compiled mmcv 2.1.0 that matches "
+                "this torch, or choose a model that does without the op"
             )
 
         return unavailable
@@ -146,3 +148,45 @@ def _roi_align_backward(
         aligned,
     )
     grad_input.copy_(gradient)
+
+
+def _sigmoid_focal_loss_forward(
+    input: Tensor, target: Tensor, weight: Tensor, output: Tensor, *, gamma: float, alpha: float
+) -> None:
+    """Write the focal loss (1708.02002) of logits `(N, C)` into `output`, of the same shape.
+
+    Args:
+        input: `(N, C)` logits of any floating type.
+        target: `(N,)` classes; those outside 0..C-1 are background.
+        weight: Empty; a weight for each class is refused.
+        output: `(N, C)`.
+        gamma: Exponent of `1 - p_t`.
+        alpha: Weight of the true class; the others weigh `1 - alpha`.
+    """
+    _check_no_class_weight(weight)
+    output.copy_(_focal_loss(input.float(), target, gamma, alpha))
+
+
+def _sigmoid_focal_loss_backward(
+    input: Tensor, target: Tensor, weight: Tensor, grad_input: Tensor, *, gamma: float, alpha: float
+) -> None:
+    """Write the derivative of each `(N, C)` loss with respect to its own logit into `grad_input`."""
+    _check_no_class_weight(weight)
+    with torch.enable_grad():
+        logits = input.detach().float().requires_grad_()
+        (gradient,) = torch.autograd.grad(_focal_loss(logits, target, gamma, alpha).sum(), logits)
+    grad_input.copy_(gradient)
+
+
+def _focal_loss(logits: Tensor, target: Tensor, gamma: float, alpha: float) -> Tensor:
+    classes = torch.arange(logits.shape[1], device=logits.device)
+    one_hot = (target[:, None] == classes).to(logits.dtype)
+    return torchvision.ops.sigmoid_focal_loss(logits, one_hot, alpha, gamma)
+
+
+def _check_no_class_weight(weight: Tensor) -> None:
+    if weight.numel():
+        raise UserError(
+            "sigmoid_focal_loss with a weight for each class was asked for, and torchvision's has none; leave the "
+            "weight out or install a compiled mmcv 2.1.0"
+        )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
+from mmengine.config.config import DELETE_KEY
 from mmengine.registry import DefaultScope, Registry, root
 from mmengine.runner import Runner
 
@@ -55,15 +56,17 @@ def load(folder: Path, name: str, tricks: tuple[str, ...], overrides: Mapping[st
         overrides: Dotted keys and values.
 
     Raises:
-        UserError: A file, trick or key is unknown, or the file is not a config.
+        UserError: A file, trick or key is unknown, two tricks contradict each other, or the file is not a config.
     """
     config = _read(find(folder, name, "config"))
+    fragments: dict[str, dict[str, Any]] = {}
     for trick in tricks:
-        fragment = _read(find(folder / "tricks", trick, "trick"))
-        _check_keys(fragment._cfg_dict, config._cfg_dict, f"trick {trick!r}")
-        values = fragment._cfg_dict.to_dict()
-        _fill_empty(values, config._cfg_dict)
-        _merge(config, values, f"the trick {trick!r}")
+        fragment = _read(find(folder / "tricks", trick, "trick"))._cfg_dict.to_dict()
+        _check_keys(fragment, config._cfg_dict, f"trick {trick!r}")
+        for other, earlier in fragments.items():
+            _refuse_contradiction(other, earlier, trick, fragment)
+        fragments[trick] = fragment
+        _merge(config, _fitted(fragment, config._cfg_dict), f"the trick {trick!r}")
     for key, value in overrides.items():
         old = _check_path(key, config._cfg_dict)
         if isinstance(value, str) and not (old is None or isinstance(old, str)):
@@ -71,20 +74,78 @@ def load(folder: Path, name: str, tricks: tuple[str, ...], overrides: Mapping[st
                 f"--set {key}={value} gives a word where {old!r} stands; give a value of that kind"
             )
         if isinstance(value, Mapping) and old is None:
-            value = {**value, "_delete_": True}
+            value = {**value, DELETE_KEY: True}
         _merge(config, {key: value}, f"--set {key}")
     return config
 
 
-def _fill_empty(values: dict[str, Any], base: Mapping[str, Any]) -> None:
-    """Let dicts take the place of None, which mmengine merges only where told to delete."""
-    for key, value in values.items():
-        if not isinstance(value, dict) or key not in base:
-            continue
-        if base[key] is None:
-            value["_delete_"] = True
-        elif isinstance(base[key], Mapping):
-            _fill_empty(value, base[key])
+def _fitted(fragment: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a trick in which dicts take the place of None, and `_delete_` stands only where it deletes.
+
+    mmengine lays a dict over None only where told to delete, and leaves a `_delete_` with nothing to delete in the
+    config.
+    """
+    fitted: dict[str, Any] = {}
+    for key, value in fragment.items():
+        below = base.get(key)
+        if not isinstance(value, Mapping):
+            fitted[key] = value
+        elif key not in base:
+            fitted[key] = _plain(value)
+        elif below is None or DELETE_KEY in value:
+            fitted[key] = {**_plain(value), DELETE_KEY: True}
+        elif isinstance(below, Mapping):
+            fitted[key] = _fitted(value, below)
+        else:
+            fitted[key] = value
+    return fitted
+
+
+def _plain(value: Any) -> Any:
+    """A trick's value without the marks that tell how to merge it."""
+    if not isinstance(value, Mapping):
+        return value
+    return {key: _plain(inner) for key, inner in value.items() if key != DELETE_KEY}
+
+
+def _refuse_contradiction(
+    first: str, earlier: Mapping[str, Any], second: str, later: Mapping[str, Any]
+) -> None:
+    """Refuse two tricks that set one key to different values: the later one would win without a word."""
+    found = _contradiction(earlier, later, "")
+    if found is None:
+        return
+    path, one, other = found
+    raise UserError(
+        f"the tricks {first!r} and {second!r} both set {path} ({one!r} and {other!r}); choose one"
+    )
+
+
+def _contradiction(
+    one: Any, other: Any, path: str, replaces: tuple[bool, bool] = (False, False)
+) -> tuple[str, Any, Any] | None:
+    """The first key that two tricks set differently, with both values.
+
+    Args:
+        one: What the first trick sets at `path`.
+        other: What the second sets there.
+        path: Dotted.
+        replaces: Whether a dict of the first, of the second, stands under a `_delete_`. Such a dict also
+            contradicts whatever the other trick sets in it and it does not.
+    """
+    if not (isinstance(one, Mapping) and isinstance(other, Mapping)):
+        return None if one == other else (path, _plain(one), _plain(other))
+    replaces = (replaces[0] or DELETE_KEY in one, replaces[1] or DELETE_KEY in other)
+    one, other = ({k: v for k, v in d.items() if k != DELETE_KEY} for d in (one, other))
+    for key in one:
+        if key in other:
+            inner = f"{path}.{key}" if path else key
+            found = _contradiction(one[key], other[key], inner, replaces)
+            if found is not None:
+                return found
+    if (replaces[0] and other.keys() - one.keys()) or (replaces[1] and one.keys() - other.keys()):
+        return path, _plain(one), _plain(other)
+    return None
 
 
 def _merge(config: Config, values: dict[str, Any], owner: str) -> None:
@@ -130,7 +191,7 @@ def _unreadable(path: Path, error: Exception) -> UserError:
 
 def _check_keys(fragment: Mapping[str, Any], base: Mapping[str, Any], owner: str) -> None:
     for key in fragment:
-        if key not in base and key != "_delete_":
+        if key not in base and key != DELETE_KEY:
             raise unknown(f"config key in {owner}:", key, base)
 
 

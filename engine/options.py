@@ -25,6 +25,7 @@ class Options:
     data: Path
     backbone: str | None = None
     checkpoint: Path | None = None
+    teacher: Path | None = None
     recipe: str | None = None
     tricks: tuple[str, ...] = ()
     seed: int = 0
@@ -65,6 +66,7 @@ def parse(prog: str, arguments: Sequence[str] | None, *, classification: bool) -
     add("--backbone", metavar="SPEC", help="see python -m backbones; read from the checkpoint else")
     if classification:
         add("--recipe", metavar="NAME", help="base recipe: standard, efficient")
+        add("--teacher", type=Path, metavar="FILE", help="backbone.safetensors to distil from")
     else:
         add("--checkpoint", type=Path, metavar="FILE", help="backbone.safetensors; random without")
     add("--trick", action="append", default=[], metavar="NAME", help="may be repeated; in order")

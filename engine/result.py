@@ -21,6 +21,7 @@ PACKAGES = (
     "torch",
     "torchvision",
     "timm",
+    "pytorch-optimizer",
     "mmengine",
     "mmcv-lite",
     "mmcv",

@@ -23,7 +23,7 @@ from mmengine.runner import Runner
 
 import backbones
 from backbones import CheckpointMetadata, UserError, read_metadata
-from engine import adapter, images, seeding  # noqa: F401  (they register themselves)
+from engine import adapter, averaging, images, seeding  # noqa: F401  (they register themselves)
 from engine import config as configs
 from engine.budget import resolve as resolve_budget
 from engine.distributed import join, leave, world_size
@@ -83,6 +83,10 @@ class Stage(ABC):
     @abstractmethod
     def protocol(self, config: Config) -> dict[str, str]:
         """How the numbers were made, for the table's header."""
+
+    def costs(self, runner: Runner, job: Job, images_per_second: float) -> list[Metric]:
+        """What the training costs, beside what it is worth. Times differ from run to run."""
+        return []
 
     def finish(self, runner: Runner, job: Job, metrics: list[Metric]) -> dict[str, Any]:
         """Write what else the stage leaves behind; returns the result's extra `artifacts`."""
@@ -164,6 +168,10 @@ def _run(stage: Stage, job: Job, config: Config) -> None:
     fields["wall_seconds"] = round(
         runner.message_hub.runtime_info.get(ELAPSED, time.monotonic() - started), 2
     )
+    fields["costs"] = [
+        dataclasses.asdict(cost)
+        for cost in stage.costs(runner, job, fields["train_images_per_second"])
+    ]
     write_result(options.work_dir / "result.json", metrics, fields)
     print(", ".join(f"{m.name} {m.value:.2f}{m.unit}" for m in metrics))
 
@@ -268,7 +276,7 @@ def _fields(stage: Stage, job: Job, config: Config, runner: Runner) -> dict[str,
         "tricks": list(options.tricks),
         "budget": options.budget,
         "seed": options.seed,
-        "protocol": stage.protocol(config),
+        "protocol": {**stage.protocol(config), **_tricks_in_words(stage, options)},
         "data": {
             "classes": len(train.metainfo["classes"]),
             "train_images_total": train.images_total,
@@ -290,6 +298,13 @@ def _fields(stage: Stage, job: Job, config: Config, runner: Runner) -> dict[str,
         # The median: the first iterations choose kernels and start loader workers.
         "train_images_per_second": round(batch / float(np.median(seconds)), 2),
     }
+
+
+def _tricks_in_words(stage: Stage, options: Options) -> dict[str, str]:
+    """The protocol's entry on a dense stage's own tricks; a classifier's are what its row is about."""
+    if stage.name == "cls" or not options.tricks:
+        return {}
+    return {"tricks": ", ".join(options.tricks)}
 
 
 __all__ = ["Job", "Stage", "main", "prepare", "run", "user_error"]

@@ -12,6 +12,11 @@ epochs_factor = 1.0
 batch_size = 256
 batch_size_factor = 1
 
+# Side of the square that is trained and tested, and the short edge of a test image before the crop relative to it:
+# 256 for 224 pixels, and in the same ratio 342 for 299.
+image_size = 224
+test_resize_ratio = 256 / 224
+
 # `lr` belongs to a batch of `batch_size`; lr_scaling='linear' multiplies it by `batch_size_factor`.
 lr = 0.1
 lr_scaling = "none"
@@ -22,27 +27,34 @@ warmup_epochs = 5
 schedule = dict(type="step", milestones=[30 / 120, 60 / 120, 90 / 120], gamma=0.1)
 
 # Momentum and weight decay are GluonCV's; the paper does not state them.
-optimizer = dict(type="SGD", momentum=0.9, nesterov=True, weight_decay=1e-4)
+optimizer = dict(type="SGD", momentum=0.9, nesterov=True)
+weight_decay = 1e-4
 decay_one_dimensional = True
+penalties = dict()
 clip_grad = None
 
 initialisation = "xavier_uniform"
 zero_gamma = False
+dropout = 0.0
+loss = dict(type="CrossEntropy")
 label_smoothing = dict(epsilon=0.0, off_target="paper")
 batch_mixing = dict()
+# Terms of knowledge distillation; the teacher is named with --teacher.
+distillation = None
 
 # Slots keep their order of first mention; a trick sets a slot by name and never the list.
 train_pipeline = dict(
-    crop=dict(type="RandomResizedCrop", size=224, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3)),
+    crop=dict(type="RandomResizedCrop", scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3)),
     flip=dict(type="RandomHorizontalFlip", p=0.5),
+    policy=None,
+    rotation=None,
     # The paper scales hue by U[0.6, 1.4] as well; hue is an angle, and MXNet's 0.4 means ±0.2 of a turn.
     jitter=dict(type="ColorJitter", brightness=0.4, saturation=0.4, hue=0.2),
     pca=dict(type="PCANoise", std=0.1),
+    erasing=None,
+    cutout=None,
 )
-test_pipeline = dict(
-    resize=dict(type="Resize", size=256),
-    crop=dict(type="CenterCrop", size=224),
-)
+test_pipeline = dict(resize=dict(type="Resize"), crop=dict(type="CenterCrop"))
 normalisation = dict(mean=(123.68, 116.779, 103.939), std=(58.393, 57.12, 57.375))
 
 workers = 8

@@ -8,17 +8,18 @@ _base_ = "imagenet.py"
 
 epochs = 5
 batch_size = 32
+image_size = 64
+test_resize_ratio = 1.0
 lr = 0.1
 # Later than the paper's quarters: after so few iterations an early drop would end the learning.
 schedule = dict(milestones=[0.6, 0.85])
 
 train_pipeline = dict(
-    crop=dict(size=64, scale=(0.35, 1.0)),
+    crop=dict(scale=(0.35, 1.0)),
     # Colours are random in this world, and changing them costs more than the rest of the pipeline.
     jitter=None,
     pca=None,
 )
-test_pipeline = dict(resize=dict(size=64), crop=dict(size=64))
 
 warmup_epochs = 1
 

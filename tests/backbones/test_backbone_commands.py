@@ -4,6 +4,7 @@ import json
 
 import backbones
 from backbones.__main__ import main
+from backbones.zoo import SUFFIXES
 
 
 def test_table_lists_every_name(capsys):
@@ -12,6 +13,8 @@ def test_table_lists_every_name(capsys):
     for name in backbones.names():
         assert f"\n{name} " in output
     assert "-wN: base width N instead of 64" in output
+    for suffix in SUFFIXES:
+        assert f"{suffix.form}: {suffix.meaning} (" in output
 
 
 def test_describe_as_json(capsys):
@@ -21,6 +24,20 @@ def test_describe_as_json(capsys):
     assert described["parameters"] == backbones.count_parameters(network)
     assert described["multiply_adds_at_224"] == backbones.multiply_adds(network, (224, 224))
     assert described["features"] == [f._asdict() for f in network.feature_info]
+
+
+def test_cost_is_told_at_the_published_input_size_too(capsys):
+    assert main(["describe", "inception_v3-x0.25", "--json"]) == 0
+    described = json.loads(capsys.readouterr().out)
+    network = backbones.create("inception_v3-x0.25")
+    assert described["input_size"] == 299
+    assert described["multiply_adds"] == backbones.multiply_adds(network, (299, 299))
+    assert described["multiply_adds_at_224"] == backbones.multiply_adds(network, (224, 224))
+    assert main(["describe", "inception_v3-x0.25"]) == 0
+    text = capsys.readouterr().out
+    assert f"multiply-adds at 299  {described['multiply_adds']:,}\n" in text
+    assert "input size            299\n" in text
+    assert "Conv2d_4a_3x3       48       4\n" in text
 
 
 def test_describe_as_text(capsys):

@@ -49,6 +49,52 @@ def test_kaiming_normal():
     assert not network[1].bias.any()
 
 
+@pytest.mark.parametrize(
+    ("scheme", "public"),
+    [
+        ("xavier_uniform", nn.init.xavier_uniform_),
+        ("kaiming_normal", lambda w: nn.init.kaiming_normal_(w, mode="fan_out")),
+    ],
+)
+def test_schemes_are_torchs(scheme, public):
+    network = nn.Sequential(nn.Conv2d(7, 12, 5), nn.Linear(9, 4))
+    torch.manual_seed(1)
+    backbones.initialise(network, scheme)
+    torch.manual_seed(1)
+    for layer in network:
+        assert torch.equal(layer.weight, public(torch.empty_like(layer.weight)))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "deviation"),
+    [("xavier_uniform", math.sqrt(2 / (2 * 9 + 4 * 9))), ("kaiming_normal", math.sqrt(2 / 36))],
+)
+def test_grouped_convolutions_start_as_so_many_small_ones(scheme, deviation):
+    grouped = nn.Conv2d(2 * 100, 4 * 100, 3, groups=100)
+    backbones.initialise(grouped, scheme)
+    assert grouped.weight.std().item() == pytest.approx(deviation, rel=0.05)
+
+
+def test_depthwise_convolution_keeps_the_scale_of_its_input():
+    # With as many outputs counted as there are channels, the deviation would be 16 times less.
+    network = backbones.create("mobilenet_v1")
+    depthwise = network.blocks[3][3].conv_dw
+    assert depthwise.weight.std().item() == pytest.approx(math.sqrt(2 / (9 + 9)), rel=0.05)
+
+
+@pytest.mark.parametrize("scheme", ["xavier_uniform", "kaiming_normal"])
+def test_offsets_stay_zero(scheme):
+    network = backbones.create("resnet10_d-w8-dcnv2")
+    convolution = network.layer4[0].conv2
+    nn.init.ones_(convolution.conv_offset.weight)
+    nn.init.ones_(convolution.conv_offset.bias)
+    drawn = convolution.weight.clone()
+    backbones.initialise(network, scheme)
+    assert not convolution.conv_offset.weight.any()
+    assert not convolution.conv_offset.bias.any()
+    assert not torch.equal(convolution.weight, drawn)
+
+
 def test_unknown_scheme():
     with pytest.raises(UserError, match=r"unknown initialisation 'xavier'; did you mean 'xavier_"):
         backbones.initialise(nn.Conv2d(1, 1, 1), "xavier")
@@ -74,6 +120,20 @@ def test_zero_gamma_makes_blocks_identities():
     backbones.zero_gamma(network)
     x = torch.randn(2, 8, 16, 16).relu()
     assert torch.equal(network.layer1(x), x)
+
+
+def test_zero_gamma_makes_blocks_identities_through_squeeze_and_excitation():
+    network = backbones.create("resnet18_d-w8-se").eval()
+    backbones.zero_gamma(network)
+    x = torch.randn(2, 8, 16, 16).relu()
+    assert torch.equal(network.layer1(x), x)
+
+
+@pytest.mark.parametrize("spec", ["inception_v3-x0.1", "mobilenet_v1-x0.25"])
+def test_zero_gamma_leaves_networks_without_residual_blocks_alone(spec):
+    network = backbones.create(spec)
+    assert backbones.zero_gamma(network) == 0
+    assert all(m.weight.all() for m in network.modules() if isinstance(m, nn.BatchNorm2d))
 
 
 def test_zero_gamma_tells_where_it_has_nothing_to_do():

@@ -17,24 +17,6 @@ CLASSIFIER_MULTIPLY_ADDS = 2048 * 1000
 CLASSIFIER_PARAMETERS = 2048 * 1000 + 1000
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    yield
-    torch.set_num_threads(before)
-
-
-def _randomise_statistics(network):
-    """Move the running statistics off 0 and 1, so that a mixed-up normalisation shows."""
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.normal_(module.running_mean, std=0.1)
-            nn.init.uniform_(module.running_var, 0.5, 1.5)
-    return network.eval()
-
-
 def _without_classifier(network):
     return {k: v for k, v in network.state_dict().items() if not k.startswith("fc.")}
 
@@ -48,36 +30,39 @@ def _reference_features(network, x):
     return features
 
 
-@torch.no_grad()
-def _assert_agree(reference, spec, **options):
+@pytest.fixture
+def assert_same_network(randomise_statistics, assert_agree):
     """Load the reference's weights strictly and compare all four maps."""
-    network = backbones.create(spec, **options).eval()
-    network.load_state_dict(_without_classifier(_randomise_statistics(reference)), strict=True)
-    x = torch.randn(2, 3, 65, 71)
-    for ours, theirs in zip(network(x), _reference_features(reference, x), strict=True):
-        assert ours.shape == theirs.shape
-        assert (ours - theirs).abs().max() <= 1e-5 * theirs.abs().max()
+
+    @torch.no_grad()
+    def compare(reference, spec, **options):
+        network = backbones.create(spec, **options).eval()
+        network.load_state_dict(_without_classifier(randomise_statistics(reference)), strict=True)
+        x = torch.randn(2, 3, 65, 71)
+        assert_agree(network(x), _reference_features(reference, x))
+
+    return compare
 
 
 @pytest.mark.parametrize("output_stride", [32, 16, 8])
-def test_resnet50_b_is_torchvisions_resnet50(output_stride):
+def test_resnet50_b_is_torchvisions_resnet50(assert_same_network, output_stride):
     reference = torchvision.models.resnet50(
         replace_stride_with_dilation=TORCHVISION_DILATION[output_stride]
     )
-    _assert_agree(reference, "resnet50_b", output_stride=output_stride)
+    assert_same_network(reference, "resnet50_b", output_stride=output_stride)
 
 
 @pytest.mark.parametrize("spec", ["resnet18", "resnet18_b", "resnet34"])
-def test_basic_resnets_are_torchvisions(spec):
+def test_basic_resnets_are_torchvisions(assert_same_network, spec):
     reference = getattr(torchvision.models, spec.removesuffix("_b"))()
-    _assert_agree(reference, spec)
+    assert_same_network(reference, spec)
 
 
-def test_plain_resnet50_strides_in_the_first_1x1():
+def test_plain_resnet50_strides_in_the_first_1x1(assert_same_network):
     reference = torchvision.models.resnet50()
     for layer in (reference.layer2, reference.layer3, reference.layer4):
         layer[0].conv1.stride, layer[0].conv2.stride = (2, 2), (1, 1)
-    _assert_agree(reference, "resnet50")
+    assert_same_network(reference, "resnet50")
 
 
 @pytest.mark.parametrize(
@@ -89,11 +74,14 @@ def test_plain_resnet50_strides_in_the_first_1x1():
         ("resnet18d", "resnet18_d", 32),
         ("resnet18", "resnet18", 16),
         ("resnet18", "resnet18", 8),
+        ("seresnet50", "resnet50_b-se", 32),
+        ("seresnet50", "resnet50_b-se", 8),
+        ("seresnet18", "resnet18-se", 32),
     ],
 )
-def test_agrees_with_timm(public, spec, output_stride):
+def test_agrees_with_timm(assert_same_network, public, spec, output_stride):
     reference = timm.create_model(public, output_stride=output_stride)
-    _assert_agree(reference, spec, output_stride=output_stride)
+    assert_same_network(reference, spec, output_stride=output_stride)
 
 
 def test_dilated_d_shortcut_pools_nothing_and_keeps_its_names():
@@ -133,6 +121,33 @@ def test_size_and_cost_agree_with_table_5(spec):
     # 25.56 and 25.58 million: the paper cuts rather than rounds.
     parameters = backbones.count_parameters(network) + CLASSIFIER_PARAMETERS
     assert parameters // 1_000_000 == 25
+
+
+def test_size_and_cost_of_se_resnet50():
+    with torch.device("meta"):
+        reference = timm.create_model("seresnet50")
+        plain, network = backbones.create("resnet50_b"), backbones.create("resnet50_b-se")
+    parameters = backbones.count_parameters(network) + CLASSIFIER_PARAMETERS
+    assert parameters == backbones.count_parameters(reference) == 28_088_024
+    # "Squeeze-and-Excitation Networks", §4: 2/r · Σ N_s · C_s² weights more, "~2.5 million".
+    blocks, channels = (3, 4, 6, 3), (256, 512, 1024, 2048)
+    weights = sum(2 * n * c**2 // 16 for n, c in zip(blocks, channels, strict=True))
+    assert weights == 2_514_944
+    added = backbones.multiply_adds(network, (64, 64)) - backbones.multiply_adds(plain, (64, 64))
+    assert added == weights
+
+
+@pytest.mark.parametrize("name", [name for name in backbones.names() if "resnet" in name])
+def test_every_depth_and_tweak_takes_every_suffix_and_trains(name):
+    network = backbones.create(f"{name}-w8-se-dcnv2", output_stride=16)
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.1)
+    before = {key: value.clone() for key, value in network.named_parameters()}
+    sum(feature.square().mean() for feature in network(torch.randn(2, 3, 33, 33))).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+    optimiser.step()
+    assert [
+        key for key, value in network.named_parameters() if torch.equal(value, before[key])
+    ] == []
 
 
 def test_counting_leaves_the_network_alone():

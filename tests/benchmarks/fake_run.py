@@ -57,8 +57,18 @@ def write_run(
             for seed in seeds:
                 path = f"cells/{row}/{stage}/seed-{seed}"
                 identity = hashlib.sha256(f"{path} {budget}".encode()).hexdigest()
+                needs = (
+                    None if stage == "cls" or not stages["cls"] else f"cells/{row}/cls/seed-{seed}"
+                )
                 cells.append(
-                    {"row": row, "stage": stage, "seed": seed, "path": path, "identity": identity}
+                    {
+                        "row": row,
+                        "stage": stage,
+                        "seed": seed,
+                        "path": path,
+                        "identity": identity,
+                        "needs": needs,
+                    }
                 )
                 result = make_result(means, row, stage, seed, budget, identity)
                 work_dir = folder / path
@@ -74,12 +84,15 @@ def write_run(
                 command += ["--seed", str(seed), "--set", "note=a b"]
                 write_json(work_dir / "cell.json", {"identity": identity, "command": command})
     plan = {
-        "schema_version": 1,
+        "schema_version": 2,
         "suite": "mini",
         "title": "Do classification tricks transfer? (mini)",
         "description": "A small ResNet on generated images, three rows, three stages.",
         "budget": budget,
         "seeds": list(seeds),
+        "columns": ["top1", "map", "pixacc", "miou"],
+        "intended": {},
+        "teachers": [],
         "stages": {stage: {"config": f"{stage}/configs/mini.py"} for stage in STAGES},
         "rows": [make_row(row, stages, references or {}) for row, stages in means.items()],
         "cells": cells,
@@ -100,6 +113,7 @@ def make_row(
         "backbone": "resnet10_d-w32" if with_tricks else "resnet10_b-w32",
         "recipe": None if stages["cls"] is None else ("efficient" if with_tricks else "standard"),
         "tricks": ["cosine", "label_smoothing", "mixup"] if with_tricks else [],
+        "teacher": None,
         "pretrain": stages["cls"] is not None,
         "reference": references.get(row),
         "note": None,
@@ -136,6 +150,7 @@ def make_result(
             {"name": name, "value": mean + offset, "unit": "%", "higher_is_better": True}
             for name, mean in (means[row][stage] or {}).items()
         ],
+        "costs": [],
         "protocol": PROTOCOLS[stage],
         "data": {
             "classes": 10,

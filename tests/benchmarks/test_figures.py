@@ -11,9 +11,9 @@ from fake_run import MEANS, cell_dir, fail_cell, write_run
 
 from benchmarks.figures import draw_curves, draw_intervals, draw_transfer, row_styles
 from benchmarks.results import Run, read_run
-from benchmarks.table import COLUMNS, build_table
+from benchmarks.table import KNOWN_COLUMNS, build_table
 
-MAP = COLUMNS[1]
+MAP = KNOWN_COLUMNS["map"]
 
 
 @pytest.fixture

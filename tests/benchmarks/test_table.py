@@ -166,7 +166,7 @@ def test_partial_test_sets_are_marked(run_dir: Path) -> None:
             lambda r: r["data"].update(test_images_total=149, test_images_used=149),
             "of different sizes",
         ),
-        (lambda r: r["precision"].update(dtype="float32"), "mixes devices or precisions"),
+        (lambda r: r["precision"].update(dtype="float32"), "mixes precisions"),
         (lambda r: r["code"].update(git_sha="b" * 40), "more than one commit"),
         (lambda r: r["code"].update(dirty=True), "uncommitted changes"),
     ],

@@ -70,7 +70,7 @@ def _classifier(**options):
     return ImageClassifier(
         backbone=dict(type="TransferBackbone", spec="resnet10_b-w8"),
         num_classes=4,
-        **{"targets": dict(type="SmoothedTargets"), **options},
+        **{"targets": dict(type="SmoothedTargets"), "loss": dict(type="CrossEntropy"), **options},
     )
 
 
@@ -89,7 +89,7 @@ def test_the_loss_uses_smoothed_and_mixed_targets(monkeypatch):
     monkeypatch.setattr(model.mixing[0].beta, "sample", lambda: torch.tensor(0.25))
     monkeypatch.setattr(torch, "randperm", lambda count, **_: torch.tensor([1, 0]))
     images, labels = torch.randn(2, 3, 32, 32), torch.tensor([3, 0])
-    loss = model(images, labels, mode="loss")["loss"]
+    loss = model(images, labels, mode="loss")["loss_label"]
     logits = model(0.25 * images + 0.75 * images[[1, 0]]).log_softmax(dim=1)
     off = 0.2 / 3
     distributions = torch.tensor([[off, off, off, 0.8], [0.8, off, off, off]])
@@ -132,11 +132,22 @@ def test_the_head_starts_as_xavier_with_zero_bias():
 def test_a_single_step_reduces_the_loss():
     model = _classifier().train()
     images, labels = torch.randn(8, 3, 32, 32), torch.arange(8) % 4
-    first = model(images, labels, mode="loss")["loss"]
+    first = model(images, labels, mode="loss")["loss_label"]
     assert first.item() == pytest.approx(
         functional.cross_entropy(model(images), labels).item(), rel=1e-4
     )
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
     first.backward()
     optimizer.step()
-    assert model(images, labels, mode="loss")["loss"] < first
+    assert model(images, labels, mode="loss")["loss_label"] < first
+
+
+def test_penalties_and_dropout_reach_the_loss():
+    penalties = [dict(type="WeightPenalty", power=2, weight=0.5)]
+    model = _classifier(penalties=penalties, dropout=0.5)
+    images, labels = torch.randn(4, 3, 32, 32), torch.arange(4)
+    terms = model.eval()(images, labels, mode="loss")
+    expected = sum(p.square().sum().item() for p in model.parameters() if p.ndim > 1) / 4
+    assert terms["loss_l2"].item() == pytest.approx(expected, rel=1e-5)
+    assert torch.equal(model(images), model(images))
+    assert not torch.equal(model.train()(images), model(images))

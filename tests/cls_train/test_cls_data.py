@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageEnhance
 from torchvision.transforms import v2
 
 from backbones import UserError
 from cls_train.assemble import CONFIGS
+from cls_train.assemble import _pipeline as _sized
 from cls_train.data import ImageFolderDataset, PCANoise, build_pipeline, class_folders
 from engine import config as configs
 from engine.seeding import seed_everything
@@ -58,9 +59,7 @@ def test_other_classes_in_the_other_split_are_told(tmp_path, val, odd):
 
 
 def _pipeline(key):
-    return [
-        slot for slot in configs.load(CONFIGS, "imagenet", (), {})[key].values() if slot is not None
-    ]
+    return _sized(configs.load(CONFIGS, "imagenet", (), {}), key)
 
 
 def test_the_test_pipeline_takes_the_centre():
@@ -97,6 +96,34 @@ def test_the_training_pipeline_is_the_paper_s():
     assert tuple(jitter.brightness) == tuple(jitter.saturation) == pytest.approx((0.6, 1.4))
     assert tuple(jitter.hue) == (-0.2, 0.2)
     assert jitter.contrast is None
+
+
+def test_the_jitter_is_pil_s():
+    """Hue, saturation and brightness one at a time, each against Pillow's own operation."""
+    generator = np.random.default_rng(3)
+    image = Image.fromarray(generator.integers(0, 256, (24, 24, 3), dtype=np.uint8))
+    pixels = v2.functional.pil_to_tensor(image)
+    saturated = ImageEnhance.Color(image).enhance(1.4)
+    brightened = ImageEnhance.Brightness(image).enhance(0.6)
+    hue, saturation, value = image.convert("HSV").split()
+    turned = hue.point(lambda h: (h + round(0.2 * 255)) % 256)
+    shifted = Image.merge("HSV", (turned, saturation, value)).convert("RGB")
+    for kind, ours in (("pil", image), ("tensor", pixels)):
+        for result, expected, tolerance in (
+            (v2.functional.adjust_saturation(ours, 1.4), saturated, 1),
+            (v2.functional.adjust_brightness(ours, 0.6), brightened, 1),
+            # Pillow has 256 hues, a step of which moves a channel by up to 6.
+            (v2.functional.adjust_hue(ours, 0.2), shifted, 0 if kind == "pil" else 12),
+        ):
+            if kind == "tensor":
+                result = result.permute(1, 2, 0)
+            difference = np.abs(np.asarray(result, int) - np.asarray(expected, int))
+            assert difference.max() <= tolerance
+
+
+def test_the_test_size_of_299_keeps_the_ratio():
+    resize, crop = _sized(configs.load(CONFIGS, "imagenet", ("image_299",), {}), "test_pipeline")
+    assert (resize["size"], crop["size"]) == (342, 299)
 
 
 def test_pca_noise_by_hand(monkeypatch):

@@ -50,7 +50,7 @@ def _run(image_folder, tiny_config, folder, ema):
 
 @pytest.mark.filterwarnings("ignore")
 def test_the_exported_weights_are_the_averaged_ones(image_folder, tiny_config, tmp_path, steps):
-    ema = {"ema_type": "ExponentialMovingAverage", "momentum": MOMENTUM}
+    ema = {"type": "EMAHook", "ema_type": "ExponentialMovingAverage", "momentum": MOMENTUM}
     exported, metadata = _run(image_folder, tiny_config, tmp_path, ema)
     assert metadata.weights == "ema"
     assert len(steps) == 1 + 12
@@ -87,7 +87,7 @@ def test_the_measured_accuracy_is_that_of_the_exported_weights(
         return logits(self, inputs)
 
     monkeypatch.setattr(ranks, watched)
-    ema = {"ema_type": "ExponentialMovingAverage", "momentum": MOMENTUM}
+    ema = {"type": "EMAHook", "ema_type": "ExponentialMovingAverage", "momentum": MOMENTUM}
     exported, _ = _run(image_folder, tiny_config, tmp_path, ema)
     assert torch.equal(measured[-1], exported["conv1.weight"])
 

@@ -7,8 +7,15 @@ import torch
 from torch.nn import functional
 
 from backbones import UserError
-from cls_train.losses import SmoothedTargets, cross_entropy
+from cls_train.losses import (
+    CrossEntropy,
+    SmoothedTargets,
+    SoftmaxFocalLoss,
+    WeightPenalty,
+    distillation_loss,
+)
 
+cross_entropy = CrossEntropy()
 LABELS = torch.tensor([0, 2])
 
 
@@ -91,3 +98,56 @@ def test_an_epsilon_that_is_no_share_is_told(epsilon):
 def test_an_unknown_convention_is_told():
     with pytest.raises(UserError, match="off_target 'unifrom'; did you mean 'uniform'"):
         SmoothedTargets(0.1, "unifrom")
+
+
+def test_the_focal_loss_by_hand_and_its_limit():
+    torch.manual_seed(0)
+    logits, labels = torch.randn(5, 4), torch.tensor([0, 3, 1, 1, 2])
+    targets = functional.one_hot(labels, 4).float()
+    expected = 0.0
+    for row, label in zip(logits.tolist(), labels.tolist(), strict=True):
+        p = math.exp(row[label]) / sum(math.exp(z) for z in row)
+        expected -= (1 - p) ** 2 * math.log(p)
+    assert SoftmaxFocalLoss(2.0)(logits, targets).item() == pytest.approx(expected / 5, rel=1e-5)
+    plain = functional.cross_entropy(logits, labels)
+    torch.testing.assert_close(SoftmaxFocalLoss(0.0)(logits, targets), plain)
+
+
+def test_a_certain_prediction_still_has_a_gradient_in_the_focal_loss():
+    logits = torch.tensor([[6.0, 0.0]], requires_grad=True)
+    SoftmaxFocalLoss(1.0)(logits, torch.tensor([[1.0, 0.0]])).backward()
+    # d/dz of −(1 − p) log p at 1 − p = ε is about −2 ε².
+    rest = 1 / (1 + math.exp(6))
+    assert logits.grad[0, 0].item() == pytest.approx(-2 * rest**2, rel=1e-2)
+
+
+def test_distillation_by_hand():
+    z, r, temperature = torch.tensor([[1.0, -2.0, 0.5]]), torch.tensor([[3.0, 0.0, -1.0]]), 20.0
+    student = [math.exp(v / temperature) for v in z[0].tolist()]
+    teacher = [math.exp(v / temperature) for v in r[0].tolist()]
+    expected = -400 * sum(
+        t / sum(teacher) * math.log(s / sum(student)) for t, s in zip(teacher, student, strict=True)
+    )
+    assert distillation_loss(z, r, temperature).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_distillation_at_high_temperature_matches_logits():
+    torch.manual_seed(0)
+    z, r = torch.randn(1, 6, requires_grad=True), torch.randn(1, 6, requires_grad=True)
+    distillation_loss(z.double(), r.double(), 1e3).backward()
+    # Hinton et al., 1503.02531, §2.1: matching of logits that are centred.
+    expected = ((z - z.mean()) - (r - r.mean())) / 6
+    torch.testing.assert_close(z.grad, expected.detach(), rtol=2e-2, atol=2e-3)
+    assert r.grad is None
+
+
+def test_penalties_see_weights_alone():
+    weight = torch.tensor([[1.0, -2.0], [0.0, 3.0]], requires_grad=True)
+    bias = torch.tensor([100.0], requires_grad=True)
+    assert WeightPenalty(1, 0.1)([weight, bias]).item() == pytest.approx(0.6)
+    l2 = WeightPenalty(2, 0.1)([weight, bias])
+    assert l2.item() == pytest.approx(0.05 * 14)
+    l2.backward()
+    # The gradient of weight decay.
+    torch.testing.assert_close(weight.grad, 0.1 * weight.detach())
+    assert bias.grad is None

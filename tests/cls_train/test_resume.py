@@ -23,7 +23,7 @@ def _command(config, data, folder, *more):
     words += ["--set", "epochs_factor=1", "--set", "batch_size_factor=1"]
     # In a worker, so that reading samples does not seed what the training step draws.
     words += ["--set", "workers=1"]
-    words += ["--set", "ema={'ema_type': 'ExponentialMovingAverage', 'momentum': 0.2}"]
+    words += ["--trick", "ema"]
     return [sys.executable, "-m", "cls_train.train", *words]
 
 

@@ -10,7 +10,8 @@ from mmengine.registry import PARAM_SCHEDULERS
 from torch import nn
 
 from backbones import UserError
-from cls_train.assemble import CONFIGS, _optimiser, _schedulers
+from cls_train.assemble import CONFIGS, _optimiser
+from cls_train.schedules import schedulers as make_schedulers
 from engine import config as configs
 from engine.budget import Budget, shorten_schedule
 
@@ -19,6 +20,11 @@ STEPS = 10
 
 def _recipe(*tricks, **overrides):
     return configs.load(CONFIGS, "imagenet", tricks, overrides)
+
+
+def _schedulers(recipe, epochs):
+    warmup = recipe.warmup_epochs if recipe.warmup else 0
+    return make_schedulers(recipe.schedule, epochs, warmup)
 
 
 def _rates(recipe, epochs, budget=None):
@@ -34,11 +40,13 @@ def _rates(recipe, epochs, budget=None):
         for s in config.param_scheduler
     ]
     rates = []
-    for _ in range(config.train_cfg.max_epochs * STEPS):
+    for step in range(1, config.train_cfg.max_epochs * STEPS + 1):
         rates.append(wrapper.get_lr()["lr"][0])
         wrapper.update_params(model(torch.ones(1, 2)).sum())
         for scheduler in schedulers:
-            scheduler.step()
+            # As mmengine's ParamSchedulerHook does.
+            if not scheduler.by_epoch or step % STEPS == 0:
+                scheduler.step()
     return rates
 
 
@@ -119,3 +127,53 @@ def test_unknown_kinds_are_told():
         _schedulers(_recipe(**{"schedule.type": "cosin"}), 3)
     with pytest.raises(UserError, match="unknown lr_scaling 'linaer'; did you mean 'linear'"):
         _optimiser(_recipe(lr_scaling="linaer"))
+
+
+def test_exponential_decay_is_by_epoch():
+    rates = _rates(_recipe("exponential"), 120)
+    assert rates == pytest.approx([0.1 * 0.94 ** (i // STEPS) for i in range(1200)], rel=1e-9)
+    # A quarter of the training decays as far.
+    short = _rates(_recipe("exponential"), 120, Budget(fraction=0.25))
+    assert len(short) == 300
+    assert short[-1] == pytest.approx(0.1 * 0.94 ** (4 * 29), rel=1e-9)
+
+
+def test_polynomial_decay():
+    rates = _rates(_recipe("polynomial", "warmup"), 120)
+    assert rates[:50] == pytest.approx([0.1 * (i + 1) / 50 for i in range(50)])
+    # mmengine's reaches 0 in the last iteration, which is the 1150th after the warm-up.
+    expected = [0.1 * (1 - i / 1149) ** 2 for i in range(1150)]
+    assert rates[50:] == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_drop_every_eight_epochs():
+    rates = _rates(_recipe("step_every"), 120)
+    assert rates == pytest.approx([0.1 * 0.96 ** (i // 80) for i in range(1200)], rel=1e-9)
+
+
+def test_step_and_then_cosine():
+    rates = _rates(_recipe("step_cosine"), 120)
+    assert rates[:600] == pytest.approx([0.1] * 300 + [0.01] * 300, rel=1e-9)
+    expected = [0.005 * (1 + math.cos(math.pi * i / 600)) for i in range(600)]
+    assert rates[600:] == pytest.approx(expected, rel=1e-6)
+
+
+def test_cosine_at_its_ends_and_its_middle():
+    rates = _rates(_recipe("cosine"), 120)
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[600] == pytest.approx(0.05)
+    # The last iteration is one step before T.
+    assert rates[-1] == pytest.approx(0.05 * (1 + math.cos(math.pi * 1199 / 1200)), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        dict(type="cosine", power=2),
+        dict(type="polynomial"),
+        dict(type="step_every", every=2, gamma=0.1),
+    ],
+)
+def test_wrong_arguments_of_a_schedule_are_told(schedule):
+    with pytest.raises(UserError, match=r"the schedule|step_every every=2"):
+        make_schedulers(schedule, 120, 0)

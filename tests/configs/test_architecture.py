@@ -103,4 +103,4 @@ def test_the_only_model_parts_of_the_dense_stages_are_known():
         for decorator in node.decorator_list
         if ast.unparse(decorator).startswith("MODELS.register_module")
     }
-    assert registered == {"Float32RoIExtractor"}
+    assert registered == {"FocalCrossEntropyLoss", "Float32RoIExtractor", "QualityBBoxHead"}

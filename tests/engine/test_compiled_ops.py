@@ -161,6 +161,85 @@ def test_nms_of_no_boxes():
     assert kept.tolist() == []
 
 
+def _focal_loss(logits, targets, gamma, alpha):
+    """Loss and its derivative, element by element (1708.02002, Eq. 5 and appendix B)."""
+    loss, slope = np.zeros(logits.shape), np.zeros(logits.shape)
+    for n, c in np.ndindex(*logits.shape):
+        # y is 1 for the true class, and the formulas are symmetric in y.
+        y = 1 if targets[n] == c else -1
+        p = 1 / (1 + math.exp(-y * logits[n, c]))
+        weight = alpha if y == 1 else 1 - alpha
+        loss[n, c] = -weight * (1 - p) ** gamma * math.log(p)
+        slope[n, c] = weight * y * (1 - p) ** gamma * (gamma * p * math.log(p) + p - 1)
+    return loss, slope
+
+
+@pytest.fixture
+def focal_case():
+    """Logits `(6, 3)` and targets, 3 being the background."""
+    logits = np.random.default_rng(4).normal(scale=3, size=(6, 3)).astype(np.float32)
+    return logits, np.array([0, 1, 2, 3, 3, 0])
+
+
+@pytest.mark.parametrize(("gamma", "alpha"), [(2.0, 0.25), (0.0, 0.5), (1.5, 0.75)])
+def test_sigmoid_focal_loss_and_its_gradient(focal_case, gamma, alpha):
+    logits, targets = focal_case
+    given = torch.from_numpy(logits).requires_grad_()
+    labels = torch.from_numpy(targets)
+    found = mmcv.ops.sigmoid_focal_loss(given, labels, gamma, alpha, None, "none")
+    loss, slope = _focal_loss(logits.astype(float), targets, gamma, alpha)
+    np.testing.assert_allclose(found.detach().numpy(), loss, rtol=1e-5, atol=1e-7)
+    weights = np.random.default_rng(5).normal(size=logits.shape).astype(np.float32)
+    (found * torch.from_numpy(weights)).sum().backward()
+    np.testing.assert_allclose(given.grad.numpy(), weights * slope, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_sigmoid_focal_loss_is_mmdet_s_slow_one(focal_case, weighted):
+    from mmdet.models.losses import FocalLoss
+    from mmdet.models.losses.focal_loss import sigmoid_focal_loss
+
+    logits, targets = focal_case
+    labels = torch.from_numpy(targets)
+    settings = dict(weight=torch.arange(6.0) if weighted else None, avg_factor=4)
+    results = []
+    # On a CPU mmdet's class takes the formula in Python, on a GPU the function with the compiled op.
+    for function in (sigmoid_focal_loss, FocalLoss()):
+        given = torch.from_numpy(logits).requires_grad_()
+        loss = function(given, labels, **settings)
+        loss.backward()
+        results.append((loss.detach(), given.grad))
+    torch.testing.assert_close(results[0], results[1], rtol=1e-5, atol=1e-7)
+
+
+def test_sigmoid_focal_loss_of_huge_logits_is_finite():
+    given = torch.tensor([[80.0, -80.0], [-80.0, 80.0]], requires_grad=True)
+    loss = mmcv.ops.sigmoid_focal_loss(given, torch.tensor([0, 0]), 2.0, 0.25, None, "none")
+    loss.sum().backward()
+    # 0.25 · 80 for the missed class, 0.75 · 80 for the false one.
+    assert loss.flatten().tolist() == pytest.approx([0, 0, 20, 60], abs=1e-6)
+    assert given.grad.flatten().tolist() == pytest.approx([0, 0, -0.25, 0.75], abs=1e-6)
+
+
+def test_sigmoid_focal_loss_takes_and_returns_bfloat16(focal_case):
+    logits, targets = focal_case
+    given = torch.from_numpy(logits).bfloat16().requires_grad_()
+    found = mmcv.ops.sigmoid_focal_loss(given, torch.from_numpy(targets), 2.0, 0.25, None, "none")
+    found.sum().backward()
+    loss, slope = _focal_loss(given.detach().double().numpy(), targets, 2.0, 0.25)
+    assert found.dtype == given.grad.dtype == torch.bfloat16
+    # One rounding to 8 bits of mantissa, at the end.
+    np.testing.assert_allclose(found.detach().float().numpy(), loss, rtol=2**-8, atol=1e-6)
+    np.testing.assert_allclose(given.grad.float().numpy(), slope, rtol=2**-8, atol=1e-6)
+
+
+@stand_in_only
+def test_sigmoid_focal_loss_with_class_weights_is_refused(focal_case):
+    logits, targets = map(torch.from_numpy, focal_case)
+    with pytest.raises(UserError, match=r"weight for each class.*leave the weight out or install"):
+        mmcv.ops.sigmoid_focal_loss(logits, targets, 2.0, 0.25, torch.ones(3), "none")
+
+
 @stand_in_only
 def test_an_op_without_a_kernel_names_itself_and_the_way_out():
     boxes, scores = _boxes()

@@ -1,10 +1,15 @@
 """Configs: order of merging, and nothing unknown passes."""
 
+import runpy
+from pathlib import Path
+
 import pytest
 from mmengine.config import Config
 
 from backbones import UserError
 from engine import config as configs
+
+ROOT = Path(__file__).parents[2]
 
 BASE = """
 lr = 0.1
@@ -40,10 +45,10 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_config_then_tricks_in_order_then_overrides(folder):
-    loaded = configs.load(folder, "small", ("longer", "shorter"), {"lr": 0.7})
-    assert (loaded.epochs, loaded.lr) == (3, 0.7)
-    assert configs.load(folder, "small", ("shorter", "longer"), {}).epochs == 200
+def test_config_then_tricks_then_overrides(folder):
+    loaded = configs.load(folder, "small", ("longer", "cosine"), {"lr": 0.7})
+    assert (loaded.epochs, loaded.lr, loaded.schedule.type) == (200, 0.7, "cosine")
+    assert configs.load(folder, "small", ("shorter",), {}).epochs == 3
     assert configs.load(folder, "small", ("shorter",), {"epochs": 9}).epochs == 9
     assert loaded.pipeline.to_dict() == {
         "crop": {"type": "Crop", "size": 64},
@@ -54,6 +59,120 @@ def test_config_then_tricks_in_order_then_overrides(folder):
 def test_delete_replaces_a_dict_and_leaves_no_trace(folder):
     loaded = configs.load(folder, "base", ("cosine",), {})
     assert loaded.schedule.to_dict() == {"type": "cosine"}
+
+
+def _tricks(folder, **texts):
+    for name, text in texts.items():
+        (folder / "tricks" / f"{name}.py").write_text(text + "\n")
+    return tuple(texts)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "told"),
+    [
+        ("lr = 1", "lr = 2", "lr (1 and 2)"),
+        ("epochs = 1\nlr = 1", "name = 'a'\nlr = 2", "lr (1 and 2)"),
+        (
+            "schedule = dict(gamma=0.5)",
+            "schedule = dict(type='step', gamma=0.2)",
+            "schedule.gamma (0.5 and 0.2)",
+        ),
+        ("steps = [1]", "steps = [1, 2]", "steps ([1] and [1, 2])"),
+        ("ema = dict(m=1)", "ema = None", "ema ({'m': 1} and None)"),
+        ("ema = dict(m=1)", "ema = dict(m=2)", "ema.m (1 and 2)"),
+        (
+            "pipeline = dict(crop=dict(size=1))",
+            "pipeline = dict(crop=None)",
+            "pipeline.crop ({'size': 1} and None)",
+        ),
+        # A dict that replaces what was there takes what the other trick sets with it.
+        (
+            "schedule = dict(_delete_=True, type='a')",
+            "schedule = dict(_delete_=True, type='b')",
+            "schedule.type ('a' and 'b')",
+        ),
+        (
+            "schedule = dict(_delete_=True, type='a', x=1)",
+            "schedule = dict(_delete_=True, type='a', y=1)",
+            "schedule ({'type': 'a', 'x': 1} and {'type': 'a', 'y': 1})",
+        ),
+        (
+            "schedule = dict(_delete_=True, type='a')",
+            "schedule = dict(gamma=1)",
+            "schedule ({'type': 'a'} and {'gamma': 1})",
+        ),
+        (
+            "pipeline = dict(_delete_=True, crop=dict(type='C'))",
+            "pipeline = dict(crop=dict(size=1))",
+            "pipeline.crop ({'type': 'C'} and {'size': 1})",
+        ),
+    ],
+)
+def test_tricks_that_contradict_each_other_are_refused_in_either_order(folder, one, other, told):
+    _tricks(folder, one=one, other=other)
+    for names in (("one", "other"), ("one", "average", "other")):
+        if "ema" in told and "average" in names:
+            continue
+        with pytest.raises(UserError) as error:
+            configs.load(folder, "base", names, {})
+        assert str(error.value) == f"the tricks 'one' and 'other' both set {told}; choose one"
+    with pytest.raises(UserError, match="the tricks 'other' and 'one' both set"):
+        configs.load(folder, "base", ("other", "one"), {})
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("lr = 1", "epochs = 2\nlr = 1"),
+        ("schedule = dict(gamma=1)", "schedule = dict(milestones=[1])"),
+        ("ema = dict(a=1)", "ema = dict(b=2)"),
+        (
+            "schedule = dict(_delete_=True, type='a', x=1)",
+            "schedule = dict(_delete_=True, type='a', x=1)",
+        ),
+        ("schedule = dict(_delete_=True, type='a', x=1)", "schedule = dict(x=1)"),
+        ("pipeline = dict()", "pipeline = dict(crop=dict(size=1))"),
+    ],
+)
+def test_tricks_that_agree_may_set_the_same_keys(folder, one, other):
+    _tricks(folder, one=one, other=other)
+    forth = configs.load(folder, "base", ("one", "other", "one"), {})
+    back = configs.load(folder, "base", ("other", "one"), {})
+    assert forth.to_dict() == back.to_dict()
+    assert "_delete_" not in repr(forth.to_dict())
+
+
+def test_a_dict_that_replaces_leaves_no_trace_where_there_was_nothing(folder):
+    text = "schedule = dict(warm=dict(_delete_=True, x=dict(_delete_=True, y=1)))"
+    loaded = configs.load(folder, "base", _tricks(folder, fresh=text), {})
+    assert loaded.schedule.to_dict() == {
+        "type": "step",
+        "milestones": [30, 60],
+        "gamma": 0.1,
+        "warm": {"x": {"y": 1}},
+    }
+
+
+def _stage_tricks(stage):
+    return [p.stem for p in sorted((ROOT / stage / "configs" / "tricks").glob("*.py"))]
+
+
+@pytest.mark.parametrize("trick", _stage_tricks("cls_train"))
+def test_every_trick_of_the_classifier_goes_with_both_recipes(trick):
+    folder = ROOT / "cls_train" / "configs"
+    for recipe in ("standard", "efficient"):
+        own = tuple(runpy.run_path(str(folder / "recipes" / f"{recipe}.py"))["tricks"])
+        configs.load(folder, "mini", (*own, trick), {})
+
+
+@pytest.mark.parametrize(("stage", "name"), [("det", "voc0712"), ("seg", "ade20k")])
+@pytest.mark.parametrize(
+    ("trick", "keys"),
+    [("clip_grad_norm", {"type", "max_norm"}), ("clip_grad_value", {"type", "clip_value"})],
+)
+def test_clipping_stands_where_the_wheels_have_none(stage, name, trick, keys):
+    loaded = configs.load(ROOT / stage / "configs", name, (trick,), {})
+    assert loaded.optim_wrapper.clip_grad.keys() == keys
 
 
 @pytest.mark.parametrize("name", ["base", "base.py"])

@@ -1,0 +1,251 @@
+"""Inception-V3.
+
+Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", Table 1,
+https://arxiv.org/abs/1512.00567. What the paper leaves open, such as the channels of the branches,
+is torchvision's, which follows the authors' code.
+
+Parameters are named as in torchvision, so that public checkpoints load, all but their classifiers
+``fc`` and ``AuxLogits``. The public weights expect pixels on the scale -1 to 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from backbones.backbone import Backbone, Feature
+from backbones.errors import UserError
+from backbones.inception_rows import (
+    AveragePool,
+    Branch,
+    Convolution,
+    Geometry,
+    MaximumPool,
+    Mixed,
+    Row,
+)
+from backbones.output_stride import plan_stages
+
+
+@dataclass(frozen=True)
+class InceptionConfig:
+    """One row of the Inception family.
+
+    Attributes:
+        valid_padding: Leave the first convolutions, and all that halves the resolution, unpadded,
+            as the paper does. Maps then are smaller than the image over their stride, and
+            shifted against it, which only classification does not mind.
+        width_factor: Multiplies the channels of every layer.
+    """
+
+    valid_padding: bool = False
+    width_factor: float = 1.0
+
+
+def _chain(*rows: Row) -> Branch:
+    return Branch(rows[:-1], rows[-1:])
+
+
+def _mixed_5(name: str, pool_channels: int) -> Mixed:
+    """Figure 5 of the paper, for 35×35 cells."""
+    return Mixed(
+        name,
+        (
+            _chain(Convolution("branch1x1", 64)),
+            _chain(Convolution("branch5x5_1", 48), Convolution("branch5x5_2", 64, (5, 5))),
+            _chain(
+                Convolution("branch3x3dbl_1", 64),
+                Convolution("branch3x3dbl_2", 96, (3, 3)),
+                Convolution("branch3x3dbl_3", 96, (3, 3)),
+            ),
+            _chain(AveragePool("average"), Convolution("branch_pool", pool_channels)),
+        ),
+    )
+
+
+def _mixed_6(name: str, channels: int) -> Mixed:
+    """Figure 6 of the paper with n = 7, for 17×17 cells."""
+    return Mixed(
+        name,
+        (
+            _chain(Convolution("branch1x1", 192)),
+            _chain(
+                Convolution("branch7x7_1", channels),
+                Convolution("branch7x7_2", channels, (1, 7)),
+                Convolution("branch7x7_3", 192, (7, 1)),
+            ),
+            _chain(
+                Convolution("branch7x7dbl_1", channels),
+                Convolution("branch7x7dbl_2", channels, (7, 1)),
+                Convolution("branch7x7dbl_3", channels, (1, 7)),
+                Convolution("branch7x7dbl_4", channels, (7, 1)),
+                Convolution("branch7x7dbl_5", 192, (1, 7)),
+            ),
+            _chain(AveragePool("average"), Convolution("branch_pool", 192)),
+        ),
+    )
+
+
+def _mixed_7(name: str) -> Mixed:
+    """Figure 7 of the paper, for 8×8 cells."""
+    return Mixed(
+        name,
+        (
+            _chain(Convolution("branch1x1", 320)),
+            Branch(
+                trunk=(Convolution("branch3x3_1", 384),),
+                ends=(
+                    Convolution("branch3x3_2a", 384, (1, 3)),
+                    Convolution("branch3x3_2b", 384, (3, 1)),
+                ),
+            ),
+            Branch(
+                trunk=(
+                    Convolution("branch3x3dbl_1", 448),
+                    Convolution("branch3x3dbl_2", 384, (3, 3)),
+                ),
+                ends=(
+                    Convolution("branch3x3dbl_3a", 384, (1, 3)),
+                    Convolution("branch3x3dbl_3b", 384, (3, 1)),
+                ),
+            ),
+            _chain(AveragePool("average"), Convolution("branch_pool", 192)),
+        ),
+    )
+
+
+# The two blocks that halve the resolution: §5 and Figure 10 of the paper.
+_MIXED_6A = Mixed(
+    "Mixed_6a",
+    (
+        _chain(Convolution("branch3x3", 384, (3, 3), halves=True, padded=False)),
+        _chain(
+            Convolution("branch3x3dbl_1", 64),
+            Convolution("branch3x3dbl_2", 96, (3, 3)),
+            Convolution("branch3x3dbl_3", 96, (3, 3), halves=True, padded=False),
+        ),
+        _chain(MaximumPool("maximum")),
+    ),
+)
+_MIXED_7A = Mixed(
+    "Mixed_7a",
+    (
+        _chain(
+            Convolution("branch3x3_1", 192),
+            Convolution("branch3x3_2", 320, (3, 3), halves=True, padded=False),
+        ),
+        _chain(
+            Convolution("branch7x7x3_1", 192),
+            Convolution("branch7x7x3_2", 192, (1, 7)),
+            Convolution("branch7x7x3_3", 192, (7, 1)),
+            Convolution("branch7x7x3_4", 192, (3, 3), halves=True, padded=False),
+        ),
+        _chain(MaximumPool("maximum")),
+    ),
+)
+
+# Table 1 of the paper, cut where the resolution changes. The first row of a stage takes its stride.
+_STEM = (
+    Convolution("Conv2d_1a_3x3", 32, (3, 3), halves=True, padded=False),
+    Convolution("Conv2d_2a_3x3", 32, (3, 3), padded=False),
+    Convolution("Conv2d_2b_3x3", 64, (3, 3)),
+)
+_STAGES = (
+    (
+        MaximumPool("maxpool1"),
+        Convolution("Conv2d_3b_1x1", 80),
+        Convolution("Conv2d_4a_3x3", 192, (3, 3), padded=False),
+    ),
+    (
+        MaximumPool("maxpool2"),
+        _mixed_5("Mixed_5b", 32),
+        _mixed_5("Mixed_5c", 64),
+        _mixed_5("Mixed_5d", 64),
+    ),
+    (
+        _MIXED_6A,
+        _mixed_6("Mixed_6b", 128),
+        _mixed_6("Mixed_6c", 160),
+        _mixed_6("Mixed_6d", 160),
+        _mixed_6("Mixed_6e", 192),
+    ),
+    (_MIXED_7A, _mixed_7("Mixed_7b"), _mixed_7("Mixed_7c")),
+)
+_STEM_STRIDE = 2
+_STRIDE = 2
+
+
+class Inception(Backbone):
+    """Inception-V3, without its classifiers.
+
+    The maps are those before each halving of the resolution, named by the row that they leave:
+    the last convolution before the mixed blocks, at stride 4, and the last block of each size.
+
+    By default every layer is padded, so that the strides are exact, as RoIAlign and dilation want
+    them; the paper's own padding is a row of :class:`InceptionConfig`. Padding and output stride
+    change neither the name nor the shape of a tensor.
+
+    Args:
+        config: The row to build.
+        in_channels: Channels of the input images.
+        output_stride: 32, 16 or 8: stride of the last map. Blocks that would go beyond it keep
+            their resolution, and convolutions and pools after them dilate instead
+            (https://arxiv.org/abs/1606.00915).
+
+    Raises:
+        UserError: If an output stride other than 32 is wanted without padding.
+    """
+
+    input_size = 299
+
+    def __init__(self, config: InceptionConfig, *, in_channels: int, output_stride: int):
+        super().__init__()
+        plans = plan_stages(
+            [_STRIDE] * len(_STAGES), stem_stride=_STEM_STRIDE, output_stride=output_stride
+        )
+        if config.valid_padding and plans[-1].dilation != 1:
+            raise UserError(
+                f"output stride {output_stride} of Inception is built with padding only; "
+                "leave out the suffix -valid, or take the output stride 32"
+            )
+        undilated = Geometry(_STRIDE, 1, config.valid_padding, config.width_factor)
+        channels = in_channels
+        for row in _STEM:
+            channels = self._add(row, channels, undilated)
+        self.feature_info = []
+        for rows, plan in zip(_STAGES, plans, strict=True):
+            first = undilated._replace(stride=plan.stride, dilation=plan.first_dilation)
+            for index, row in enumerate(rows):
+                geometry = first if index == 0 else first._replace(dilation=plan.dilation)
+                channels = self._add(row, channels, geometry)
+            self.feature_info.append(Feature(rows[-1].name, channels, plan.output_stride))
+
+    def _add(self, row: Row, in_channels: int, geometry: Geometry) -> int:
+        module, out_channels = row.build(in_channels, geometry)
+        self.add_module(row.name, module)
+        return out_channels
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Compute the maps of the four stages.
+
+        Args:
+            x: Float images of shape (N, in_channels, H, W), normalised; H and W at least 1, or at
+                least 75 without padding.
+
+        Returns:
+            Four float maps, described by ``feature_info``; without padding they are smaller than
+            the image over their stride, by a few cells.
+        """
+        for row in _STEM:
+            x = self.get_submodule(row.name)(x)
+        features = []
+        for rows in _STAGES:
+            for row in rows:
+                x = self.get_submodule(row.name)(x)
+            features.append(x)
+        return features
+
+    def stages(self) -> list[list[nn.Module]]:
+        """List the stem and the four stages."""
+        return [[self.get_submodule(row.name) for row in rows] for rows in (_STEM, *_STAGES)]

@@ -1,0 +1,28 @@
+"""Table 3 on the embedded data: efficient training against the baseline, with its time.
+
+Command: bash benchmarks/run_all.sh table3-mini
+"""
+
+base = "table2-mini"
+title = "Table 3, mini: efficient training"
+description = (
+    "Batch 128 with the heuristics of Table 4 and mixed precision, against batch 32 in float32. Minutes are "
+    "of cells that may run beside one another; `python -m benchmarks.speed` measures precision by itself."
+)
+columns = ["top1", "top5", "epoch_minutes"]
+intended = dict(precision="the table is about it")
+rows = [
+    dict(name="ResNet-14-efficient", backbone="resnet14-w16", recipe="efficient"),
+    dict(name="ResNet-14-baseline", backbone="resnet14-w16", recipe="standard", precision="fp32"),
+    dict(name="Inception-V3-efficient", backbone="inception_v3-x0.25", recipe="efficient"),
+    dict(
+        name="Inception-V3-baseline",
+        backbone="inception_v3-x0.25",
+        recipe="standard",
+        precision="fp32",
+    ),
+    dict(name="MobileNet-efficient", backbone="mobilenet_v1-x0.5", recipe="efficient"),
+    dict(
+        name="MobileNet-baseline", backbone="mobilenet_v1-x0.5", recipe="standard", precision="fp32"
+    ),
+]

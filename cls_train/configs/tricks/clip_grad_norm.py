@@ -1,0 +1,3 @@
+"""Gradient clipping by norm: g ← g · min(1, 1 / ‖g‖₂) over all parameters together (Pascanu et al., 1211.5063)."""
+
+clip_grad = dict(type="norm", max_norm=1.0)

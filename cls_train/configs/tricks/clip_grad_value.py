@@ -1,0 +1,3 @@
+"""Gradient clipping by value: each component of g into [−0.1, 0.1] (Mikolov, 2012); the bound is ours."""
+
+clip_grad = dict(type="value", clip_value=0.1)

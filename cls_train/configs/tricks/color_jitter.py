@@ -1,0 +1,8 @@
+"""GluonCV's colour jitter: brightness, contrast and saturation × U[0.6, 1.4] each.
+
+The paper's text (§2.1) and the base config have hue in the place of contrast.
+"""
+
+train_pipeline = dict(
+    jitter=dict(_delete_=True, type="ColorJitter", brightness=0.4, contrast=0.4, saturation=0.4)
+)

@@ -1,0 +1,7 @@
+"""CutMix: a box of image j is pasted into image i; both labels count by area (Yun et al., 1905.04899).
+
+The box takes 1 − λ of the area before it is clipped at the border, λ ~ Beta(1, 1). By torchvision, which weighs the
+labels by the area that was really pasted, and draws one box for the whole batch.
+"""
+
+batch_mixing = dict(cutmix=dict(type="CutMix", alpha=1.0))

@@ -1,0 +1,3 @@
+"""L1: λ Σ|w| is added to the loss, over the weights of convolutions and linear layers, λ = 1e-5 (ours)."""
+
+penalties = dict(l1=dict(type="WeightPenalty", power=1, weight=1e-5))

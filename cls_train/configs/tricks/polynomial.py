@@ -1,0 +1,3 @@
+"""Polynomial decay: η_t = η (1 − t / T)^2 over the T batches after the warm-up (You et al., 1708.03888, §5)."""
+
+schedule = dict(_delete_=True, type="polynomial", power=2.0)

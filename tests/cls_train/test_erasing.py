@@ -1,0 +1,74 @@
+"""Cutout and random erasing on images whose every pixel is known."""
+
+import numpy as np
+import pytest
+import torch
+
+from backbones import UserError
+from cls_train.data import build_pipeline
+from cls_train.erasing import MEAN, Cutout, Erasing
+
+WHITE = torch.full((3, 20, 30), 255.0)
+
+
+def _box(erased):
+    """Rows and columns that are no longer white, which must form a rectangle."""
+    changed = (erased != 255).any(dim=0)
+    rows, columns = changed.any(dim=1).nonzero()[:, 0], changed.any(dim=0).nonzero()[:, 0]
+    assert int(changed.sum()) == len(rows) * len(columns)
+    return len(rows), len(columns)
+
+
+def test_cutout_erases_a_square_that_the_border_may_cut(monkeypatch):
+    centres = iter([torch.tensor(10), torch.tensor(0), torch.tensor(19), torch.tensor(29)])
+    monkeypatch.setattr(torch, "randint", lambda *_: next(centres))
+    cutout = Cutout(0.5)
+    # Half of the shorter side is 10 pixels: five rows above the centre and five from it on.
+    assert _box(cutout(WHITE)) == (10, 5)
+    erased = cutout(WHITE)
+    assert _box(erased) == (5 + 1, 5 + 1) or _box(erased) == (6, 6)
+    np.testing.assert_allclose(erased[:, -1, -1], MEAN, rtol=1e-6)
+    assert (WHITE == 255).all()
+
+
+def test_cutout_s_mean_area():
+    torch.manual_seed(0)
+    areas = [int((Cutout(0.5)(WHITE) != 255).any(dim=0).sum()) for _ in range(2000)]
+    # A side of 10 around a centre that is uniform over L pixels keeps, on average, 10 − 25 / L of them.
+    assert np.mean(areas) == pytest.approx((10 - 25 / 20) * (10 - 25 / 30), rel=0.02)
+
+
+@pytest.mark.parametrize("fill", ["constant", "mean", "noise"])
+def test_erasing_fills_a_rectangle(fill):
+    torch.manual_seed(0)
+    erase = Erasing(fill, p=1.0)
+    for _ in range(20):
+        erased = erase(WHITE)
+        rows, columns = _box(erased)
+        assert 0.01 < rows * columns / 600 < 0.45
+        inside = erased[:, (erased != 255).any(dim=0)]
+        if fill == "noise":
+            assert inside.min() >= 0
+            assert inside.max() <= 255
+            if inside.numel() > 300:
+                # U[0, 255]: mean 127.5, standard deviation 255 / √12.
+                assert inside.mean() == pytest.approx(127.5, abs=15)
+                assert inside.std() == pytest.approx(255 / 12**0.5, abs=10)
+        else:
+            expected = torch.zeros(3) if fill == "constant" else torch.tensor(MEAN)
+            torch.testing.assert_close(inside, expected[:, None].expand_as(inside))
+
+
+def test_erasing_happens_as_often_as_asked():
+    torch.manual_seed(0)
+    erase = Erasing(p=0.5)
+    assert sum(not torch.equal(erase(WHITE), WHITE) for _ in range(400)) == pytest.approx(
+        200, abs=35
+    )
+
+
+def test_wrong_arguments_are_told():
+    with pytest.raises(UserError, match="unknown fill of Erasing 'nose'; did you mean 'noise'"):
+        Erasing("nose")
+    with pytest.raises(UserError, match="Cutout size=16 was given"):
+        build_pipeline([dict(type="Cutout", size=16)])
