@@ -12,8 +12,8 @@ from benchmarks.results import Result, Run
 
 # A protocol also says how the backbone was held in training. The control has to train what
 # pretrained rows freeze, so rows may differ in it; the protocol line then says which row had what.
-# Whether weights were averaged is a trick of a row too.
-TRAINING_KEYS = ("backbone", "weights")
+# Tricks, averaged weights among them, are what rows are about.
+TRAINING_KEYS = ("backbone", "weights", "tricks")
 
 
 def find_warnings(run: Run) -> tuple[str, ...]:

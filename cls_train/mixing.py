@@ -61,8 +61,8 @@ class CutMix(nn.Module):
 class RICAP(nn.Module):
     """Four images, cropped at random, fill the quadrants around one point (Takahashi et al., 1811.09030).
 
-    The point is (w, h) = (⌊W u⌉, ⌊H v⌉) with u, v ~ Beta(β, β), drawn once for the batch; the labels of the four weigh by
-    the areas of their quadrants.
+    The point is (w, h) = (⌊W u⌉, ⌊H v⌉) with u, v ~ Beta(β, β), drawn once for the batch; the labels of the four weigh
+    by the areas of their quadrants.
 
     Args:
         beta: Parameter of the Beta(β, β) distribution, above 0.

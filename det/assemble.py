@@ -10,11 +10,12 @@ from mmengine.config import Config, ConfigDict
 
 from det.layout import Layout, Split, read_layout
 from engine import config as configs
+from engine.averaging import wire_average
 from engine.stage import Job
 from engine.transfer import normalisation, wire_backbone
 
 CONFIGS = Path(__file__).parent / "configs"
-OWN_KEYS = frozenset({"image_scale", "box_min_size"})
+OWN_KEYS = frozenset({"image_scale", "box_min_size", "ema"})
 
 
 def assemble(job: Job) -> Config:
@@ -28,6 +29,7 @@ def assemble(job: Job) -> Config:
     layout = read_layout(options.data)
     _wire_data(config, layout)
     _wire_model(config, job, len(layout.classes))
+    wire_average(config)
     return config
 
 

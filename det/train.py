@@ -10,9 +10,15 @@ from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from det import dataset, roi_extractor  # noqa: F401  (they register themselves)
+from det import (  # noqa: F401  (they register themselves)
+    dataset,
+    focal_loss,
+    quality_head,
+    roi_extractor,
+)
 from det.assemble import assemble
 from det.examples import write_examples
+from engine.averaging import measured_model, weights_in_words
 from engine.result import Metric
 from engine.stage import Job, Stage, main
 from engine.transfer import batch_norm_policy
@@ -48,11 +54,12 @@ class Detection(Stage):
             "test": f"single-scale {scale[0]}x{scale[1]}, no flip",
             "backbone": batch_norm_policy(config.model.backbone),
             "checkpoint": "last",
+            **weights_in_words(config),
         }
 
     def finish(self, runner: Runner, job: Job, metrics: list[Metric]) -> dict[str, Any]:
         """Draw detections."""
-        model = runner.model.module if hasattr(runner.model, "module") else runner.model
+        model = measured_model(runner)
         test = runner.val_loop.dataloader.dataset
         folder = job.options.work_dir / "examples"
         names = write_examples(model, test, test.metainfo["classes"], folder, EXAMPLES)

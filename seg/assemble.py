@@ -8,13 +8,14 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from engine import config as configs
+from engine.averaging import wire_average
 from engine.pictures import colour
 from engine.stage import Job
 from engine.transfer import normalisation, wire_backbone
 from seg.layout import Layout, read_layout
 
 CONFIGS = Path(__file__).parent / "configs"
-OWN_KEYS = frozenset({"image_scale", "resize_range", "crop_size"})
+OWN_KEYS = frozenset({"image_scale", "resize_range", "crop_size", "ema"})
 
 
 def assemble(job: Job) -> Config:
@@ -28,6 +29,7 @@ def assemble(job: Job) -> Config:
     layout = read_layout(options.data)
     _wire_data(config, layout)
     _wire_model(config, job, len(layout.classes))
+    wire_average(config)
     return config
 
 

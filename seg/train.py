@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from mmseg.utils import register_all_modules
 
+from engine.averaging import measured_model, weights_in_words
 from engine.result import Metric
 from engine.stage import Job, Stage, main
 from engine.transfer import batch_norm_policy
@@ -51,11 +52,12 @@ class Segmentation(Stage):
             "backbone": f"output stride {config.model.backbone.output_stride}, "
             + batch_norm_policy(config.model.backbone),
             "checkpoint": "last",
+            **weights_in_words(config),
         }
 
     def finish(self, runner: Runner, job: Job, metrics: list[Metric]) -> dict[str, Any]:
         """Draw label maps."""
-        model = runner.model.module if hasattr(runner.model, "module") else runner.model
+        model = measured_model(runner)
         test = runner.val_loop.dataloader.dataset
         folder = job.options.work_dir / "examples"
         names = write_examples(model, test, test.metainfo["palette"], folder, EXAMPLES)

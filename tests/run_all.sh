@@ -20,4 +20,6 @@ step "Lint (ruff)" "$python" -m ruff check .
 step "Import arrows (import-linter)" "$python" -c \
   "import sys; from importlinter.cli import lint_imports_command as lint; sys.argv[0] = 'lint-imports'; lint()"
 step "Types (pyright)" "$python" -m pyright --pythonpath "$python"
-step "Tests (pytest)" "$python" -m pytest -q -rs "$@"
+# A process a core, each with whole files, since fixtures of a file are costly; a thread each, since files are many.
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+step "Tests (pytest)" "$python" -m pytest -q -rs -n logical --maxprocesses 4 --dist loadfile "$@"

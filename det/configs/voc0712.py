@@ -24,4 +24,5 @@ model = dict(
 )
 # lr belongs to a batch of 16; on fewer devices it shrinks with the batch.
 auto_scale_lr = dict(enable=True, base_batch_size=16)
+ema = None
 budgets = dict()

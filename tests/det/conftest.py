@@ -125,3 +125,29 @@ def run_det(tmp_path):
 
     yield run
     forget()
+
+
+@pytest.fixture
+def assemble_det(tiny_voc, tmp_path):
+    """Assembles the mini config with tricks and overrides, and builds its detector."""
+    from mmengine.registry import MODELS, DefaultScope
+
+    from det.train import Detection
+    from engine.options import Options
+    from engine.stage import _resolve, prepare
+
+    def assemble(*tricks, **overrides):
+        options = Options(
+            config="mini",
+            data=tiny_voc.root.parent,
+            work_dir=tmp_path / "work",
+            backbone=SPEC,
+            precision="fp32",
+            tricks=tricks,
+            overrides=overrides,
+        )
+        config = prepare(Detection(), _resolve(options))
+        with DefaultScope.overwrite_default_scope("mmdet"):
+            return config, MODELS.build(config.model)
+
+    return assemble

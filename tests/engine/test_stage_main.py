@@ -135,10 +135,10 @@ def _write(root, torn=None):
 
 
 def _train(root, folder, *more):
-    sizes = ["train_pipeline.crop.size", "test_pipeline.resize.size", "test_pipeline.crop.size"]
+    sizes = [("image_size", 32), ("test_resize_ratio", 1.0)]
     words = ["imagenet", "--data", str(root), "--work-dir", str(folder)]
     words += ["--backbone", "resnet10_b-w8", "--precision", "fp32"]
-    for key, value in [*((size, 32) for size in sizes), ("batch_size", 4), ("epochs", 1)]:
+    for key, value in [*sizes, ("batch_size", 4), ("epochs", 1)]:
         words += ["--set", f"{key}={value}"]
     return main(Classification(), [*words, *more])
 

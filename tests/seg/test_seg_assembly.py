@@ -86,7 +86,11 @@ def test_one_process_has_no_synchronised_batch_norm(assembled, name, monkeypatch
     model = build(assembled(name, "resnet10_d-w8"))
     assert not [m for m in model.modules() if isinstance(m, nn.SyncBatchNorm)]
     assert [m for m in model.decode_head.modules() if isinstance(m, nn.BatchNorm2d)]
+    # Nor have several without GPUs, where torch has none.
     monkeypatch.setenv("RANK", "0")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert assembled(name, "resnet10_d-w8").model.decode_head.norm_cfg.type == "BN"
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     assert assembled(name, "resnet10_d-w8").model.decode_head.norm_cfg.type == "SyncBN"
 
 

@@ -61,7 +61,7 @@ def test_a_run_leaves_what_the_documentation_says(
         "train_images_total": 4,
         "train_images_used": 4,
         "test_images_total": 2,
-        "test_images_used": 2,
+        "test_images_used": 1,
         "notes": [],
     }
     assert all(isinstance(text, str) for text in result["protocol"].values())
@@ -84,9 +84,9 @@ def test_a_run_leaves_what_the_documentation_says(
 
     assert result["artifacts"] == {
         "curves": "curves.json",
-        "examples": ["examples/0.png", "examples/1.png"],
+        "examples": ["examples/0.png"],
     }
-    heights = [round(h * 240 / w) for w, h in [(64, 64), (90, 70)]]
+    heights = [round(h * 240 / w) for w, h in [(64, 64)]]
     for name, height in zip(result["artifacts"]["examples"], heights, strict=True):
         with Image.open(work / name) as picture:
             assert (picture.format, picture.size) == ("PNG", (3 * 240 + 2 * 6, height))
@@ -229,7 +229,7 @@ def test_a_label_outside_the_classes(refused, tiny_ade):
 
 
 def test_a_damaged_label_map_of_the_test_set(refused, tiny_ade):
-    path = tiny_ade.label_map("validation", "005")
+    path = tiny_ade.label_map("validation", "004")
     path.write_bytes(path.read_bytes()[:60])
     assert f"the label map {path} cannot be decoded" in refused("--backbone", "resnet10_b-w8")
 

@@ -1,3 +1,8 @@
-"""AutoAugment: one of 25 learnt pairs of operations, the policy for ImageNet (Cubuk et al., 1805.09501; torchvision)."""
+"""AutoAugment: one of 25 learnt pairs of operations, the policy for ImageNet (Cubuk et al., 1805.09501; torchvision).
+
+Source: 1805.09501
+Library: torchvision `AutoAugment`
+Test: tests/cls_train/test_every_trick.py
+"""
 
 train_pipeline = dict(policy=dict(type="AutoAugment"))

@@ -1,6 +1,10 @@
 """GluonCV's colour jitter: brightness, contrast and saturation × U[0.6, 1.4] each.
 
 The paper's text (§2.1) and the base config have hue in the place of contrast.
+
+Source: GluonCV
+Library: torchvision `ColorJitter`
+Test: tests/cls_train/test_cls_data.py
 """
 
 train_pipeline = dict(

@@ -2,6 +2,10 @@
 
 The box takes 1 − λ of the area before it is clipped at the border, λ ~ Beta(1, 1). By torchvision, which weighs the
 labels by the area that was really pasted, and draws one box for the whole batch.
+
+Source: 1905.04899
+Library: torchvision `CutMix`
+Test: tests/cls_train/test_mixing.py
 """
 
 batch_mixing = dict(cutmix=dict(type="CutMix", alpha=1.0))

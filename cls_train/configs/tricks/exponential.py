@@ -1,6 +1,10 @@
 """Exponential decay: η_e = η · 0.94^e after e epochs, in steps of an epoch.
 
 The rate of 0.94 is that of Inception-V3, there every two epochs (Szegedy et al., 1512.00567, §8).
+
+Source: 1512.00567
+Library: mmengine `ExponentialLR`
+Test: tests/cls_train/test_schedules.py
 """
 
 schedule = dict(_delete_=True, type="exponential", gamma=0.94)

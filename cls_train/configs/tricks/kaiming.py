@@ -1,3 +1,8 @@
-"""Kaiming's initialisation, N(0, 2 / d_out), in place of Xavier's (He et al., 1502.01852; torchvision's ResNet)."""
+"""Kaiming's initialisation, N(0, 2 / d_out), in place of Xavier's (He et al., 1502.01852; torchvision's ResNet).
+
+Source: 1502.01852
+Library: torch `kaiming_normal_`
+Test: tests/backbones/test_initialisation.py
+"""
 
 initialisation = "kaiming_normal"

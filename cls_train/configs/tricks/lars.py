@@ -3,6 +3,10 @@
 By timm's `Lars`, which leaves parameters without decay unscaled, and scales the gradient with the decay added, as the
 paper does. The trust coefficient asks for a larger rate: 10 in place of 0.1 for the base batch is ours, chosen on the
 embedded data.
+
+Source: 1708.03888
+Library: timm `Lars`
+Test: tests/cls_train/test_optimisers.py
 """
 
 optimizer = dict(_delete_=True, type="Lars", momentum=0.9, nesterov=True, trust_coeff=0.001)

@@ -1,3 +1,8 @@
-"""TrivialAugment, wide: one random operation of random strength (Müller and Hutter, 2103.10158; torchvision)."""
+"""TrivialAugment, wide: one random operation of random strength (Müller and Hutter, 2103.10158; torchvision).
+
+Source: 2103.10158
+Library: torchvision `TrivialAugmentWide`
+Test: tests/cls_train/test_every_trick.py
+"""
 
 train_pipeline = dict(policy=dict(type="TrivialAugmentWide"))

@@ -1,0 +1,247 @@
+"""The catalogue of tricks: what each is, where it comes from, what it costs and what it does.
+
+Commands:
+    python -m benchmarks.tricks speed [--iterations N] [--rounds N]   # cost; writes docs/results/tricks/speed.json
+    python -m benchmarks run tricks-mini                              # effect, on the embedded data
+    python -m benchmarks.tricks write [--run-dir runs/tricks-mini]    # docs/tricks.md
+
+Cost is images a second in training against the plain recipe, run in turns with it, since a shared machine changes
+speed between two runs, hardly within one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.datasets import miniworld
+from benchmarks.errors import UserError
+from benchmarks.identity import STAGE_FOLDERS, tricks_folder
+from benchmarks.preflight import names_in
+from benchmarks.results import Run, read_run
+from benchmarks.statistics import aggregate
+from benchmarks.table import metric_values
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "tricks.md"
+SPEEDS = ROOT / "docs" / "results" / "tricks" / "speed.json"
+PLAIN = "plain"
+FIELDS = ("Source", "Library", "Test")
+STAGE_TITLES = {"cls": "Classification", "det": "Detection", "seg": "Segmentation"}
+# Images of 299 pixels say nothing about the embedded data's 64.
+LEFT_OUT = ("image_299",)
+
+
+@dataclass(frozen=True)
+class Trick:
+    """What a trick's file says of itself.
+
+    Attributes:
+        name: Of its file.
+        stage: `cls`, `det` or `seg`.
+        summary: The first sentence of its docstring.
+        source: Paper, by arXiv number or authors.
+        library: What computes it.
+        test: The file that tests it.
+    """
+
+    name: str
+    stage: str
+    summary: str
+    source: str
+    library: str
+    test: str
+
+
+def read_trick(stage: str, name: str, root: Path = ROOT) -> Trick:
+    """Read the head of a trick's file.
+
+    Raises:
+        UserError: The file's docstring lacks one of the lines `Source:`, `Library:` and `Test:`.
+    """
+    path = root / tricks_folder(stage) / f"{name}.py"
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    found = {
+        key: value.strip()
+        for key, colon, value in (line.partition(":") for line in text.splitlines())
+        if colon and key in FIELDS
+    }
+    if lacking := [key for key in FIELDS if not found.get(key)]:
+        raise UserError(
+            f"{path} has no line '{lacking[0]}: …' in its docstring; write one, such as 'Source: 1812.01187 §3.1'."
+        )
+    summary = " ".join(text.split("\n\n")[0].split())
+    return Trick(name, stage, summary, found["Source"], found["Library"], found["Test"])
+
+
+def catalogue(root: Path = ROOT) -> list[Trick]:
+    """Read all tricks of all stages."""
+    return [
+        read_trick(stage, name, root)
+        for stage in STAGE_FOLDERS
+        for name in names_in(root / tricks_folder(stage))
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.tricks", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    speed = commands.add_parser("speed", help="measure what each classification trick costs")
+    speed.add_argument("--iterations", type=int, default=24)
+    speed.add_argument("--rounds", type=int, default=1)
+    write = commands.add_parser("write", help="write docs/tricks.md")
+    write.add_argument("--run-dir", type=Path, default=ROOT / "runs" / "tricks-mini")
+    options = parser.parse_args(arguments)
+    try:
+        if options.command == "speed":
+            measure_speed(options.iterations, options.rounds)
+        else:
+            run = read_run(options.run_dir) if (options.run_dir / "plan.json").exists() else None
+            speeds = json.loads(SPEEDS.read_text(encoding="utf-8")) if SPEEDS.exists() else None
+            PAGE.write_text(format_page(catalogue(), speeds, run), encoding="utf-8")
+            print(f"written: {PAGE.relative_to(ROOT)}")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def measure_speed(iterations: int, rounds: int) -> None:
+    """Train with each classification trick in turn, the plain recipe before each five, and store the ratios."""
+    data = miniworld.prepare("mini-smoke", ROOT / "data" / "miniworld") / "cls"
+    names = [name for name in names_in(ROOT / tricks_folder("cls")) if name not in LEFT_OUT]
+    ratios: dict[str, list[float]] = {}
+    plain: list[float] = []
+    facts: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        teacher = Path(folder) / "teacher"
+        _train("resnet26_d-w32", [], data, teacher, 2)
+        for _ in range(rounds):
+            for index, name in enumerate(names):
+                if index % 5 == 0:
+                    result = _train("resnet10_b-w24", [], data, Path(folder) / "plain", iterations)
+                    plain.append(result["train_images_per_second"])
+                    facts = {key: result[key] for key in ("device", "packages", "precision")}
+                words = ["--trick", name]
+                if "distillation" in name:
+                    words += ["--teacher", str(teacher / "backbone.safetensors")]
+                result = _train("resnet10_b-w24", words, data, Path(folder) / "trick", iterations)
+                ratio = result["train_images_per_second"] / plain[-1]
+                ratios.setdefault(name, []).append(ratio)
+                print(f"{name}: {ratio:.2f} of {plain[-1]:.0f} images/s", flush=True)
+    SPEEDS.parent.mkdir(parents=True, exist_ok=True)
+    medians = {name: round(statistics.median(values), 3) for name, values in ratios.items()}
+    content = {
+        "backbone": "resnet10_b-w24",
+        "teacher": "resnet26_d-w32",
+        "batch": 32,
+        "iterations": iterations,
+        "rounds": rounds,
+        "plain_images_per_second": [round(value, 1) for value in plain],
+        "ratios": medians,
+        **facts,
+    }
+    SPEEDS.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    print(f"written: {SPEEDS.relative_to(ROOT)}")
+
+
+def _train(
+    backbone: str, words: Sequence[str], data: Path, work_dir: Path, iterations: int
+) -> dict[str, Any]:
+    budget = {"smoke": dict(iterations=iterations, batch_size=32, test_images=1)}
+    command = [
+        *(sys.executable, "-m", "cls_train.train", "mini", "--backbone", backbone),
+        *("--data", str(data), "--work-dir", str(work_dir), "--budget", "smoke"),
+        *("--set", f"budgets={budget}", *words),
+    ]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    if done.returncode != 0:
+        raise UserError(f"`{' '.join(command)}` failed:\n{done.stderr[-2000:]}")
+    return json.loads((work_dir / "result.json").read_text(encoding="utf-8"))
+
+
+def format_page(tricks: Sequence[Trick], speeds: Mapping[str, Any] | None, run: Run | None) -> str:
+    """Write docs/tricks.md; what was not measured is told as such.
+
+    Args:
+        tricks: The catalogue.
+        speeds: What `measure_speed` stored.
+        run: A run of `tricks-mini`.
+    """
+    effects = {} if run is None else _effects(run)
+    lines = ["# Tricks", "", _introduction(speeds, run), ""]
+    for stage, title in STAGE_TITLES.items():
+        own = [trick for trick in tricks if trick.stage == stage]
+        lines += [f"## {title}", "", f"`python -m {STAGE_FOLDERS[stage]}.train … --trick NAME`", ""]
+        measured = stage == "cls"
+        header = ["trick", "what it does", "source", "library", "test"]
+        header += ["speed", "top-1 on mini"] if measured else []
+        lines += ["| " + " | ".join(header) + " |", "|" + ":--|" * len(header)]
+        for trick in own:
+            path = f"../{tricks_folder(stage).as_posix()}/{trick.name}.py"
+            test = f"[{Path(trick.test).name}](../{trick.test})"
+            cells = [f"[`{trick.name}`]({path})", trick.summary, trick.source, trick.library, test]
+            if measured:
+                ratio = (speeds or {}).get("ratios", {}).get(trick.name)
+                cells.append("not measured" if ratio is None else f"× {ratio:.2f}")
+                cells.append(effects.get(trick.name, "not measured"))
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _introduction(speeds: Mapping[str, Any] | None, run: Run | None) -> str:
+    sentences = [
+        "Each trick is one file that a suite row or `--trick` names. This page is written by "
+        "`python -m benchmarks.tricks write` from the heads of these files and from measurements.",
+    ]
+    if speeds is not None:
+        sentences.append(
+            f"**Speed**: training images a second against the plain recipe, which made "
+            f"{statistics.median(speeds['plain_images_per_second']):.0f} (median; {speeds['backbone']}, batch "
+            f"{speeds['batch']}, one thread of {speeds['device']['name']}, {speeds['precision']['dtype']}); images are "
+            "prepared by the same process, so that what augmentation costs shows in full."
+        )
+    if run is not None:
+        plain = _effects(run).get(PLAIN, "not measured")
+        sentences.append(
+            f"**Top-1 on mini**: mean ± half the 95% interval over seeds {', '.join(map(str, run.seeds))}, of the "
+            f"plain recipe with this trick alone; the plain recipe itself: {plain}. A small network, a small generated "
+            "world, few epochs: this shows what a trick does there, and nothing about ImageNet."
+        )
+    return "\n\n".join(sentences)
+
+
+def _effects(run: Run) -> dict[str, str]:
+    found = {}
+    for row in run.rows:
+        cells = run.of(row.name, "cls")
+        values = metric_values(cells, "top1")
+        if not values:
+            continue
+        summary = aggregate(list(values.values()), len(cells))
+        spread = "" if summary.half_width is None else f" ± {summary.half_width:.1f}"
+        short = "" if summary.complete else f" ({summary.n} of {summary.planned} seeds)"
+        found[row.name] = f"{summary.mean:.1f}{spread}{short}"
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

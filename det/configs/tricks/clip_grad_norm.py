@@ -1,0 +1,11 @@
+"""Gradient clipping by norm: g ← g · min(1, 1 / ‖g‖₂) over all parameters together (Pascanu et al., 1211.5063).
+
+The bound is that of the classifier's trick. mmdet's own detectors have 35 (Faster R-CNN on Objects365) or 10 (FSAF),
+which stop an explosion and else do nothing; `mini` clips at 10 without any trick.
+
+Source: 1211.5063
+Library: mmengine `clip_grad`
+Test: tests/det/test_det_tricks.py
+"""
+
+optim_wrapper = dict(clip_grad=dict(_delete_=True, type="norm", max_norm=1.0))

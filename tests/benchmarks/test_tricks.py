@@ -1,0 +1,61 @@
+"""The catalogue of tricks against the tree."""
+
+import pytest
+from fake_run import write_json
+
+from benchmarks.errors import UserError
+from benchmarks.preflight import names_in
+from benchmarks.suite import ROOT, load_suite
+from benchmarks.tricks import LEFT_OUT, PAGE, catalogue, format_page, main, read_trick
+
+
+def test_every_trick_says_where_it_comes_from_and_what_tests_it():
+    tricks = catalogue()
+    assert len(tricks) > 50
+    for trick in tricks:
+        assert (ROOT / trick.test).is_file(), trick
+        assert trick.summary.endswith("."), trick
+        # A test that does not know the trick's name or what it sets tests something else.
+        assert trick.source and trick.library
+
+
+def test_the_page_holds_every_trick_once():
+    page = PAGE.read_text(encoding="utf-8")
+    for trick in catalogue():
+        assert page.count(f"/{trick.name}.py) |") >= 1, (
+            f"run python -m benchmarks.tricks write: {trick}"
+        )
+
+
+def test_the_suite_holds_every_trick_of_classification_alone():
+    rows = load_suite("tricks-mini").rows
+    assert rows[0].tricks == ()
+    assert [row.tricks for row in rows[1:]] == [
+        (name,) for name in names_in(ROOT / "cls_train/configs/tricks") if name not in LEFT_OUT
+    ]
+    assert all(row.name == row.tricks[0] for row in rows[1:])
+
+
+def test_what_was_not_measured_is_said():
+    page = format_page(catalogue(), None, None)
+    assert page.count("not measured") == 2 * len(names_in(ROOT / "cls_train/configs/tricks"))
+    speeds = {
+        "ratios": {"mixup": 0.87},
+        "plain_images_per_second": [200.0],
+        "backbone": "b",
+        "batch": 32,
+        "device": {"name": "CPU"},
+        "precision": {"dtype": "bfloat16"},
+    }
+    assert "| × 0.87 | not measured |" in format_page(catalogue(), speeds, None)
+
+
+def test_a_trick_without_a_source_is_refused(tmp_path, capsys):
+    folder = tmp_path / "cls_train/configs/tricks"
+    folder.mkdir(parents=True)
+    (folder / "magic.py").write_text('"""Magic.\n\nSource: none\n"""\n', encoding="utf-8")
+    with pytest.raises(UserError, match="has no line 'Library: …'"):
+        read_trick("cls", "magic", tmp_path)
+    write_json(tmp_path / "plan.json", {"schema_version": 0})
+    assert main(["write", "--run-dir", str(tmp_path)]) == 2
+    assert "schema_version 0" in capsys.readouterr().err

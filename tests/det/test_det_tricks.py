@@ -1,0 +1,106 @@
+"""Every trick of the detection stage trains, alone and with all that go with it, and contradictions are refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.optim import OptimWrapper
+
+ROOT = Path(__file__).parents[2]
+TRICKS = sorted(p.stem for p in (ROOT / "det" / "configs" / "tricks").glob("*.py"))
+BOX_LOSSES = {"iou", "giou", "diou", "ciou"}
+CLIPPING = {"clip_grad_norm", "clip_grad_value"}
+TOGETHER = [t for t in TRICKS if t not in (BOX_LOSSES | CLIPPING) - {"giou", "clip_grad_value"}]
+
+
+def _words(tricks):
+    return [word for trick in tricks for word in ("--trick", trick)]
+
+
+def test_the_tricks_are_these():
+    assert set(TRICKS) == BOX_LOSSES | CLIPPING | {
+        "focal_rpn",
+        "focal_head",
+        "iou_aware",
+        "objectness",
+        "ema",
+    }
+    assert len(TOGETHER) == len(TRICKS) - 4
+
+
+@pytest.mark.parametrize("tricks", [[trick] for trick in TRICKS] + [TOGETHER], ids="+".join)
+def test_a_run_with_tricks(tiny_voc, tmp_path, run_det, checkpoint, tricks):
+    work = tmp_path / "work"
+    precision = ("--precision", "bf16") if tricks == TOGETHER else ()
+    options = ("--checkpoint", checkpoint, *_words(tricks), *precision)
+    assert run_det(tiny_voc.root.parent, work, *options) == 0
+    result = json.loads((work / "result.json").read_text())
+    assert result["tricks"] == tricks
+    assert result["protocol"]["tricks"] == ", ".join(tricks)
+    averaged = "exponential moving average, mean age 0.5 epoch(s)"
+    assert result["protocol"].get("weights") == (averaged if "ema" in tricks else None)
+    assert result["checkpoint"]["matched"] == result["checkpoint"]["total"] > 0
+    losses = [point["loss"] for point in json.loads((work / "curves.json").read_text())["train"]]
+    assert len(losses) == 2 and all(0 < loss < 100 for loss in losses)
+
+
+@pytest.mark.parametrize(
+    ("trick", "bound"), [("clip_grad_norm", "max_norm"), ("clip_grad_value", "clip_value")]
+)
+def test_gradients_are_clipped(tiny_voc, tmp_path, run_det, monkeypatch, trick, bound):
+    found = []
+    clip = OptimWrapper._clip_grad
+
+    def measure(self):
+        clip(self)
+        gradients = [p.grad for group in self.optimizer.param_groups for p in group["params"]]
+        flat = torch.cat([g.flatten() for g in gradients if g is not None])
+        found.append(flat.norm() if trick == "clip_grad_norm" else flat.abs().max())
+
+    monkeypatch.setattr(OptimWrapper, "_clip_grad", measure)
+    options = ("--trick", trick, "--set", f"optim_wrapper.clip_grad.{bound}=0.001")
+    data = tiny_voc.root.parent
+    assert run_det(data, tmp_path / "work", "--backbone", "resnet10_b-w8", *options) == 0
+    assert [value.item() for value in found] == pytest.approx([0.001] * 2, rel=1e-3)
+
+
+def test_a_run_without_tricks_names_none(tiny_voc, tmp_path, run_det):
+    work = tmp_path / "work"
+    assert run_det(tiny_voc.root.parent, work, "--backbone", "resnet10_b-w8") == 0
+    assert (
+        not {"tricks", "weights"}
+        & json.loads((work / "result.json").read_text())["protocol"].keys()
+    )
+
+
+@pytest.mark.parametrize(
+    ("tricks", "told"),
+    [
+        (
+            ("giou", "ema", "ciou"),
+            "the tricks 'giou' and 'ciou' both set model.roi_head.bbox_head.loss_bbox.type "
+            "('GIoULoss' and 'CIoULoss'); choose one",
+        ),
+        (
+            ("clip_grad_norm", "clip_grad_value"),
+            "the tricks 'clip_grad_norm' and 'clip_grad_value' both set optim_wrapper.clip_grad.type "
+            "('norm' and 'value'); choose one",
+        ),
+        (("gioo",), "unknown trick 'gioo'; did you mean 'giou'"),
+    ],
+)
+def test_what_is_refused(tiny_voc, tmp_path, run_det, capsys, tricks, told):
+    options = ("--backbone", "resnet10_b-w8", *_words(tricks))
+    assert run_det(tiny_voc.root.parent, tmp_path / "work", *options) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_a_misspelt_value_of_a_trick_is_refused(tiny_voc, tmp_path, run_det, capsys):
+    own = tmp_path / "own.py"
+    own.write_text(
+        "model = dict(roi_head=dict(bbox_head=dict(type='QualityBBoxHead', iou_alhpa=0.5)))\n"
+    )
+    options = ("--backbone", "resnet10_b-w8", "--trick", own)
+    assert run_det(tiny_voc.root.parent, tmp_path / "work", *options) == 2
+    assert "'iou_alhpa'; did you mean 'iou_alpha'" in capsys.readouterr().err
