@@ -53,21 +53,21 @@ def assemble(job: Job) -> Config:
                 num_workers=recipe.workers,
                 drop_last=True,
                 collate_fn=dict(type="default_collate"),
-                dataset=_dataset(root / "train", _pipeline(recipe, "train_pipeline"), None),
+                dataset=_dataset(root / "train", transforms_of(recipe, "train_pipeline"), None),
             ),
             val_dataloader=dict(
                 batch_size=min(batch // processes, 128),
                 num_workers=recipe.workers,
                 sampler=dict(type="DefaultSampler", shuffle=False),
                 collate_fn=dict(type="default_collate"),
-                dataset=_dataset(root / "val", _pipeline(recipe, "test_pipeline"), classes),
+                dataset=_dataset(root / "val", transforms_of(recipe, "test_pipeline"), classes),
             ),
             val_evaluator=dict(type="TopKAccuracy"),
             val_cfg=dict(),
             train_cfg=dict(
                 by_epoch=True, max_epochs=epochs, val_interval=recipe.validate_every_epochs
             ),
-            optim_wrapper=_optimiser(recipe),
+            optim_wrapper=optimiser_config(recipe),
             # A budget may cut the batch; the learning rate then shrinks with it, as in det and seg.
             auto_scale_lr=dict(enable=True, base_batch_size=batch),
             param_scheduler=schedulers(
@@ -80,21 +80,21 @@ def assemble(job: Job) -> Config:
     )
 
 
-def _pipeline(recipe: Config, key: str) -> list[ConfigDict]:
+def transforms_of(recipe: Config, key: str) -> list[ConfigDict]:
     """The transforms of a pipeline, those that make the final square sized by `image_size`."""
     size = {
         "RandomResizedCrop": recipe.image_size,
         "CenterCrop": recipe.image_size,
         "Resize": round(recipe.image_size * recipe.test_resize_ratio),
     }
-    pipeline = _slots(recipe, key)
+    pipeline = filled_slots(recipe, key)
     for slot in pipeline:
         if slot.type in size:
             slot.setdefault("size", size[slot.type])
     return pipeline
 
 
-def _slots(recipe: Config, key: str) -> list[ConfigDict]:
+def filled_slots(recipe: Config, key: str) -> list[ConfigDict]:
     """The filled slots in order; one without a type was named by mistake."""
     filled = {name: slot for name, slot in recipe[key].items() if slot is not None}
     typed = [name for name, slot in filled.items() if "type" in slot]
@@ -109,7 +109,7 @@ def _dataset(root: Path, pipeline: list[ConfigDict], classes: list[str] | None) 
 
 
 def _model(job: Job, recipe: Config, num_classes: int) -> dict[str, Any]:
-    mixing = _slots(recipe, "batch_mixing")
+    mixing = filled_slots(recipe, "batch_mixing")
     _require_compatible(recipe, mixing)
     return dict(
         type="ImageClassifier",
@@ -120,7 +120,7 @@ def _model(job: Job, recipe: Config, num_classes: int) -> dict[str, Any]:
         loss=recipe.loss,
         mixing=mixing,
         distillation=distillation_config(recipe, job.options.teacher, num_classes),
-        penalties=_slots(recipe, "penalties"),
+        penalties=filled_slots(recipe, "penalties"),
         dropout=recipe.dropout,
         initialisation=recipe.initialisation,
         zero_gamma=recipe.zero_gamma,
@@ -143,7 +143,8 @@ def _require_compatible(recipe: Config, mixing: list[ConfigDict]) -> None:
         )
 
 
-def _optimiser(recipe: Config) -> dict[str, Any]:
+def optimiser_config(recipe: Config) -> dict[str, Any]:
+    """The `optim_wrapper` of mmengine: optimiser, learning rate, weight decay and clipping, but for precision."""
     if recipe.lr_scaling not in ("none", "linear"):
         raise unknown("lr_scaling", recipe.lr_scaling, ("none", "linear"))
     lr = recipe.lr * (recipe.batch_size_factor if recipe.lr_scaling == "linear" else 1)

@@ -7,8 +7,7 @@ from PIL import Image, ImageEnhance
 from torchvision.transforms import v2
 
 from backbones import UserError
-from cls_train.assemble import CONFIGS
-from cls_train.assemble import _pipeline as _sized
+from cls_train.assemble import CONFIGS, transforms_of
 from cls_train.data import ImageFolderDataset, PCANoise, build_pipeline, class_folders
 from engine import config as configs
 from engine.seeding import seed_everything
@@ -59,7 +58,7 @@ def test_other_classes_in_the_other_split_are_told(tmp_path, val, odd):
 
 
 def _pipeline(key):
-    return _sized(configs.load(CONFIGS, "imagenet", (), {}), key)
+    return transforms_of(configs.load(CONFIGS, "imagenet", (), {}), key)
 
 
 def test_the_test_pipeline_takes_the_centre():
@@ -122,7 +121,9 @@ def test_the_jitter_is_pil_s():
 
 
 def test_the_test_size_of_299_keeps_the_ratio():
-    resize, crop = _sized(configs.load(CONFIGS, "imagenet", ("image_299",), {}), "test_pipeline")
+    resize, crop = transforms_of(
+        configs.load(CONFIGS, "imagenet", ("image_299",), {}), "test_pipeline"
+    )
     assert (resize["size"], crop["size"]) == (342, 299)
 
 

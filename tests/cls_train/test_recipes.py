@@ -8,7 +8,7 @@ from torch import nn
 
 import backbones
 from backbones import UserError
-from cls_train.assemble import CONFIGS, _known_keys, _optimiser, assemble, load_recipe
+from cls_train.assemble import CONFIGS, _known_keys, assemble, load_recipe, optimiser_config
 from engine import config as configs
 from engine.options import Options
 from engine.precision import Precision
@@ -57,7 +57,7 @@ TRICKS = {
     "large_batch": {"batch_size_factor": 1024 // 256},
     "lars": {
         "optimizer": dict(type="Lars", momentum=0.9, nesterov=True, trust_coeff=0.001),
-        "lr": 10.0,
+        "lr": 3.0,
     },
     "linear_scaling": {"lr_scaling": "linear"},
     "mixup": {"batch_mixing.mixup": dict(type="Mixup", alpha=0.2), "epochs_factor": 200 / 120},
@@ -127,7 +127,7 @@ def test_the_baseline_is_the_paper_s():
 def test_the_efficient_recipe_is_table_3_s():
     recipe = load_recipe(_job(recipe="efficient"))
     assert recipe.batch_size * recipe.batch_size_factor == 1024
-    assert _optimiser(recipe)["optimizer"]["lr"] == pytest.approx(0.4)
+    assert optimiser_config(recipe)["optimizer"]["lr"] == pytest.approx(0.4)
     assert (recipe.warmup, recipe.zero_gamma, recipe.decay_one_dimensional) == (True, True, False)
     assert recipe.schedule.type == "step"
 
@@ -213,7 +213,9 @@ class _Network(nn.Module):
 )
 def test_the_parameters_without_decay(spec, norms, convolutions):
     model = _Network(spec)
-    wrapper = build_optim_wrapper(model, _optimiser(load_recipe(_job(tricks=("no_bias_decay",)))))
+    wrapper = build_optim_wrapper(
+        model, optimiser_config(load_recipe(_job(tricks=("no_bias_decay",))))
+    )
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     decays = {
         names[id(group["params"][0])]: group["weight_decay"]
@@ -237,7 +239,7 @@ def test_the_parameters_without_decay(spec, norms, convolutions):
 
 
 def test_without_the_trick_everything_decays():
-    wrapper = build_optim_wrapper(_Network("resnet10_b-w8"), _optimiser(load_recipe(_job())))
+    wrapper = build_optim_wrapper(_Network("resnet10_b-w8"), optimiser_config(load_recipe(_job())))
     assert {group["weight_decay"] for group in wrapper.optimizer.param_groups} == {1e-4}
 
 

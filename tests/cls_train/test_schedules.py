@@ -10,7 +10,7 @@ from mmengine.registry import PARAM_SCHEDULERS
 from torch import nn
 
 from backbones import UserError
-from cls_train.assemble import CONFIGS, _optimiser
+from cls_train.assemble import CONFIGS, optimiser_config
 from cls_train.schedules import schedulers as make_schedulers
 from engine import config as configs
 from engine.budget import Budget, shorten_schedule
@@ -30,7 +30,7 @@ def _schedulers(recipe, epochs):
 def _rates(recipe, epochs, budget=None):
     """The learning rate of every iteration, `STEPS` to an epoch."""
     model = nn.Linear(2, 2)
-    wrapper = build_optim_wrapper(model, _optimiser(recipe))
+    wrapper = build_optim_wrapper(model, optimiser_config(recipe))
     config = ConfigDict(
         train_cfg=dict(max_epochs=epochs), param_scheduler=_schedulers(recipe, epochs)
     )
@@ -100,7 +100,7 @@ def test_cosine_without_warm_up_starts_at_the_full_rate():
     [((), 0.1), (("large_batch",), 0.1), (("linear_scaling",), 0.1), (EFFICIENT, 0.4)],
 )
 def test_linear_scaling_follows_the_batch(tricks, lr):
-    assert _optimiser(_recipe(*tricks))["optimizer"]["lr"] == pytest.approx(lr)
+    assert optimiser_config(_recipe(*tricks))["optimizer"]["lr"] == pytest.approx(lr)
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3])
@@ -126,7 +126,7 @@ def test_unknown_kinds_are_told():
     with pytest.raises(UserError, match="unknown schedule 'cosin'; did you mean 'cosine'"):
         _schedulers(_recipe(**{"schedule.type": "cosin"}), 3)
     with pytest.raises(UserError, match="unknown lr_scaling 'linaer'; did you mean 'linear'"):
-        _optimiser(_recipe(lr_scaling="linaer"))
+        optimiser_config(_recipe(lr_scaling="linaer"))
 
 
 def test_exponential_decay_is_by_epoch():
