@@ -11,7 +11,7 @@ from harness_world import make_root, make_suite
 
 from benchmarks.errors import UserError
 from benchmarks.preflight import available_tricks, check_names
-from benchmarks.selection import Selection, missing_tricks, parse_override, select
+from benchmarks.selection import Selection, parse_override, select
 from benchmarks.suite import ROOT, Row, load_suite, suite_names
 
 TRICKS = ("cosine", "label_smoothing", "mixup")
@@ -45,13 +45,16 @@ def test_every_built_in_suite_loads_and_names_what_exists():
         check_names(load_suite(name), ROOT)
 
 
-def test_the_full_suite_holds_the_paper_and_marks_what_is_missing():
+def test_the_full_suite_holds_the_paper_and_its_teachers():
     suite = load_suite("voc_ade20k")
     assert len(suite.rows) == 7
     assert suite.rows[0].reference == {"top1": 76.14, "map": 77.54, "pixacc": 78.08, "miou": 37.05}
     assert suite.rows[-1].reference == {"top1": 79.29, "map": 81.33, "pixacc": 78.72, "miou": 38.40}
-    lacking = [row.name for row in suite.rows if missing_tricks(row, TRICKS)]
-    assert lacking == ["+distill-no-mixup", "+distill-and-mixup"]
+    taught = {row.name: row.teacher for row in suite.rows if "distillation" in row.tricks}
+    assert taught == {
+        "+distill-no-mixup": "ResNet-152-D",
+        "+distill-and-mixup": "ResNet-152-D-mixup",
+    }
 
 
 def test_paths_of_a_users_suite_are_counted_from_its_folder(tmp_path):
