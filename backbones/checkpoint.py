@@ -23,6 +23,9 @@ from backbones.checkpoint_file import (
 )
 from backbones.zoo import create
 
+# The classifier's linear layer, named as in torchvision; it may stand beside the backbone.
+_HEAD = ("fc.weight", "fc.bias")
+
 
 @dataclass(frozen=True)
 class LoadReceipt:
@@ -37,10 +40,6 @@ class LoadReceipt:
     sha256: str
     matched: int
     total: int
-
-
-# The classifier's linear layer, named as in torchvision; it may stand beside the backbone.
-_HEAD = ("fc.weight", "fc.bias")
 
 
 def export_checkpoint(
@@ -89,7 +88,7 @@ def load_classifier(
     """
     path = Path(path)
     content = read_file(path)
-    if not all(name in content.tensors for name in _HEAD):
+    if not _has_head(content):
         raise CheckpointError(
             f"the checkpoint {path} ({content.metadata.spec}) holds a backbone without its "
             "classifier; pass the backbone.safetensors of a classification stage"
@@ -103,8 +102,14 @@ def load_classifier(
     return network, head, content.metadata
 
 
+def _has_head(content: CheckpointContent) -> bool:
+    return all(name in content.tensors for name in _HEAD)
+
+
 def _backbone_tensors(content: CheckpointContent) -> dict[str, Tensor]:
-    return {name: tensor for name, tensor in content.tensors.items() if name not in _HEAD}
+    """The tensors but for the head's; half a head is no head, and so left over."""
+    head = _HEAD if _has_head(content) else ()
+    return {name: tensor for name, tensor in content.tensors.items() if name not in head}
 
 
 def read_metadata(path: str | os.PathLike[str]) -> CheckpointMetadata:

@@ -20,6 +20,8 @@ from benchmarks.errors import UserError
 SHARED_CODE = ("backbones", "engine")
 STAGE_FOLDERS = {"cls": "cls_train", "det": "det", "seg": "seg"}
 RECIPES = Path("cls_train/configs/recipes")
+# Folders of a package that its stage does not run: configs are digested by chain instead.
+NOT_CODE = ("configs", "figures")
 
 # Packages whose version can change a number.
 PACKAGES = (
@@ -107,11 +109,11 @@ def config_chain(path: Path, root: Path) -> Mapping[str, str | None]:
 
 @cache
 def code_digest(folder: Path) -> str:
-    """Returns one digest of all Python files below `folder`, configs excluded."""
+    """Returns one digest of all Python files below `folder`, but for those of `NOT_CODE`."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*.py")):
         name = path.relative_to(folder)
-        if name.parts[0] != "configs":
+        if name.parts[0] not in NOT_CODE:
             digest.update(f"{name.as_posix()}\0{source_digest(path)}\0".encode())
     return digest.hexdigest()
 

@@ -1,6 +1,6 @@
 """Training speed of the three stages: mixed precision against float32, as ratios within one run.
 
-Command: python -m benchmarks.speed [--size mini|full] [--iterations N] [--rounds N]
+Command: python -m benchmarks.speed [--size mini|full] [--stages cls det seg] [--iterations N] [--rounds N]
 
 Each round trains every stage for some iterations in both precisions, one after the other, on generated data; the
 median over rounds is told. A shared machine changes speed between two runs, hardly within one.
@@ -63,6 +63,7 @@ def main() -> int:
     """Measure, print the table and write `runs/speed-SIZE.json`."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__)
     parser.add_argument("--size", choices=SETTINGS, default="mini")
+    parser.add_argument("--stages", nargs="+", choices=MODULES, default=list(MODULES))
     parser.add_argument("--iterations", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
@@ -71,7 +72,7 @@ def main() -> int:
     measured: dict[str, dict[str, list[float]]] = {}
     facts: dict[str, object] = {}
     for number in range(options.rounds):
-        for stage in MODULES:
+        for stage in options.stages:
             for precision in PRECISIONS:
                 result = _train(setting, stage, precision, options.iterations, data)
                 speed = result["train_images_per_second"]

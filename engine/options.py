@@ -36,10 +36,11 @@ class Options:
     overrides: dict[str, Any] = field(default_factory=dict)
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """argparse whose mistakes are told like all others, with the nearest known option."""
 
     def error(self, message: str) -> NoReturn:
+        """Raise the mistake as a `UserError` instead of printing it and exiting."""
         stray = message.removeprefix("unrecognized arguments: ")
         if stray != message:
             known = [o for action in self._actions for o in action.option_strings]
@@ -58,7 +59,7 @@ def parse(prog: str, arguments: Sequence[str] | None, *, classification: bool) -
     Raises:
         UserError: An option is unknown, misses its value or has a wrong one.
     """
-    parser = _Parser(prog=prog, description="Train and evaluate one stage.", allow_abbrev=False)
+    parser = Parser(prog=prog, description="Train and evaluate one stage.", allow_abbrev=False)
     add = parser.add_argument
     add("config", help="name of a file in the stage's configs/ (such as mini), or a path")
     add("--data", type=Path, required=True, metavar="DIR", help="the dataset's folder")

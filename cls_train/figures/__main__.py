@@ -6,10 +6,10 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from backbones import UserError
 from backbones.errors import unknown
+from engine.options import Parser
 
 FIGURES = ("lr_schedules", "label_smoothing", "beta", "tricks_sheet")
 EMBEDDED = Path("data/miniworld/mini/cls/val")
@@ -24,17 +24,6 @@ TRAIN = (
 COLUMNS = 4
 # One of many tried: its draws erase, cut and mix enough to be seen.
 SEED = 3555
-
-
-class _Parser(argparse.ArgumentParser):
-    """argparse whose mistakes are told like all others, with the nearest known option."""
-
-    def error(self, message: str) -> NoReturn:
-        stray = message.removeprefix("unrecognized arguments: ")
-        if stray != message:
-            known = [o for action in self._actions for o in action.option_strings]
-            raise unknown("option", stray.split()[0].split("=")[0], known)
-        raise UserError(f"{message}; see {self.prog} --help")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = _Parser(
+    parser = Parser(
         prog="python -m cls_train.figures",
         description="Draw what the classification tricks do, by the code that trains.",
         epilog="Networks for --checkpoint: " + "; ".join(TRAIN),

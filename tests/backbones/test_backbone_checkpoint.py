@@ -138,6 +138,15 @@ def test_extra_tensor(path):
     assert "1 unexpected: layer5.weight;" in _refusal(path)
 
 
+def test_half_a_head_is_left_over(path):
+    _rewrite(path, lambda tensors: tensors.update({"fc.weight": torch.zeros(2, 2)}))
+    assert "1 unexpected: fc.weight;" in _refusal(path)
+    head = {"fc.weight": torch.zeros(2, 2), "fc.bias": torch.zeros(2)}
+    _rewrite(path, lambda tensors: tensors.update(head))
+    receipt = backbones.load_checkpoint(backbones.create(SPEC), path)
+    assert receipt.matched == receipt.total
+
+
 def test_misshaped_tensor(path):
     _rewrite(path, lambda tensors: tensors.update({"bn1.weight": torch.zeros(9)}))
     assert (

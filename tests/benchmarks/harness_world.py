@@ -170,7 +170,9 @@ class World:
 
     def edit(self, name: str, text: str) -> None:
         """Changes a file of the repository."""
-        (self.root / name).write_text(text, encoding="utf-8")
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
 
 
 def name_of(key: CellKey) -> str:
