@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from benchmarks.errors import UserError, unknown
-from benchmarks.suite import BUDGETS, PRECISIONS, STAGES
+from benchmarks.suite_schema import BUDGETS, PRECISIONS, STAGES
 
 COMMANDS = {
     "run": "run a suite and print its table",

@@ -24,7 +24,8 @@ from benchmarks.run import COMPLETED, FAILED, SKIPPED, CommandBuilder, Interrupt
 from benchmarks.run import stage_command as default_command
 from benchmarks.run_folder import locked
 from benchmarks.selection import Selection, parse_override, select
-from benchmarks.suite import ROOT, STAGES, Dataset, Suite, load_suite
+from benchmarks.suite import ROOT, Dataset, Suite, load_suite
+from benchmarks.suite_schema import STAGES
 from benchmarks.timings import Timings, total_seconds
 
 SETUP_SECONDS_VARIABLE = "TRICKBENCH_SETUP_SECONDS"

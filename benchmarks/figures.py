@@ -21,8 +21,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from benchmarks.results import Row, Run, read_curves
-from benchmarks.table import KNOWN_COLUMNS, MetricColumn, Table, TableRow, metric_values
+from benchmarks.results import Row, Run, metric_values, read_curves
+from benchmarks.table import KNOWN_COLUMNS, MetricColumn, Table, TableRow
 
 CONTROL, INK, MUTED, GRID, SURFACE = "#767b83", "#20242a", "#5b616a", "#dfe2e6", "#fefefe"
 # Okabe and Ito's colours, which stay apart for colour-blind readers; yellow is too faint on white.

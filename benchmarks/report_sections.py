@@ -17,7 +17,8 @@ from benchmarks.findings import find_findings
 from benchmarks.latex import format_bibtex
 from benchmarks.pictures import Strip, read_strips
 from benchmarks.results import Cell, Run
-from benchmarks.table import STAGE_LABELS, MetricColumn, Table, TableRow
+from benchmarks.table import MetricColumn, Table, TableRow
+from benchmarks.table_notes import STAGE_LABELS
 from benchmarks.table_text import headings
 
 VERDICTS = {"shown": "shown", "open": "cannot tell", "note": "note"}

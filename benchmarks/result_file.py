@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import UserError
+from benchmarks.suite_schema import BUDGETS, STAGES
 
 SCHEMA_VERSION = 1
-STAGES = ("cls", "det", "seg")
 REQUIRED_METRICS = {"cls": ("top1",), "det": ("map",), "seg": ("pixacc", "miou")}
-BUDGETS = ("full", "short", "smoke")
 RUN_AGAIN = "Delete it and start `python -m benchmarks run` again: only this cell is made anew."
 
 
@@ -179,7 +178,7 @@ def read_result(path: Path) -> Result:
         budget=document.get("budget", str),
         seed=document.get("seed", int),
         metrics=_read_metrics(document, stage),
-        # Versions before 0.2 had none.
+        # Absent from what was written before costs were counted.
         costs=_read_figures(document, "costs") if "costs" in document.content else (),
         protocol=document.get("protocol", dict),
         data=_read_data(document.child("data")),

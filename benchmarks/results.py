@@ -8,7 +8,7 @@ reason, so that the table can show them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,9 +16,7 @@ from typing import Any
 
 from benchmarks.errors import UserError
 from benchmarks.result_file import (
-    BUDGETS,
     RUN_AGAIN,
-    STAGES,
     Document,
     Metric,
     Receipt,
@@ -26,10 +24,9 @@ from benchmarks.result_file import (
     open_document,
     read_result,
 )
+from benchmarks.suite_schema import BUDGETS
 
 __all__ = [
-    "BUDGETS",
-    "STAGES",
     "Cell",
     "Curves",
     "Metric",
@@ -37,6 +34,7 @@ __all__ = [
     "Result",
     "Row",
     "Run",
+    "metric_values",
     "read_curves",
     "read_result",
     "read_run",
@@ -127,6 +125,16 @@ class Run:
         """Return the cells of one row and stage, ordered by seed."""
         found = [cell for cell in self.cells if cell.row == row and cell.stage == stage]
         return tuple(sorted(found, key=lambda cell: cell.seed))
+
+
+def metric_values(cells: Iterable[Cell], name: str) -> dict[int, float]:
+    """Return the values of one metric by seed; seeds without it are left out."""
+    values = {}
+    for cell in cells:
+        metric = cell.result.metric(name) if cell.result else None
+        if metric is not None:
+            values[cell.seed] = metric.value
+    return values
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import UserError, unknown
-from benchmarks.suite import BUDGETS, PRECISIONS, STAGES, Dataset, Row, Stage, Suite
-from benchmarks.suite_schema import safe_name
+from benchmarks.suite import Dataset, Row, Stage, Suite
+from benchmarks.suite_schema import BUDGETS, PRECISIONS, STAGES, safe_name
 
 
 @dataclass(frozen=True)

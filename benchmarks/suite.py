@@ -23,9 +23,6 @@ from benchmarks.errors import UserError, unknown
 from benchmarks.suite_schema import DEFAULT_COLUMNS, SUITE_KEYS, check_suite, resolve_like
 
 ROOT = Path(__file__).resolve().parents[1]
-STAGES = ("cls", "det", "seg")
-BUDGETS = ("full", "short", "smoke")
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 _PLAIN_STATEMENTS = (ast.Assign, ast.AnnAssign, ast.Expr)
 

@@ -22,24 +22,17 @@ SUITE_KEYS = (
     "columns",
     "intended",
 )
-STAGE_NAMES = ("cls", "det", "seg")
+STAGES = ("cls", "det", "seg")
 STAGE_KEYS = ("config", "data", "set", "tricks")
 DATASET_KEYS = ("kind", "path", "generate", "smoke")
 SMOKE_KEYS = ("path", "generate")
 # What rows may differ in on purpose; the suite says why, and the table repeats it.
 INTENDED = ("protocol", "precision")
-# What a table can show; the last two are costs, not merits.
-COLUMN_STAGES = {
-    "top1": "cls",
-    "top5": "cls",
-    "map": "det",
-    "pixacc": "seg",
-    "miou": "seg",
-    "multiply_adds": "cls",
-    "epoch_minutes": "cls",
-}
-DEFAULT_COLUMNS = ("top1", "map", "pixacc", "miou")
+# What a table can show; `benchmarks.table` says how. The last two are costs, not merits.
 PERCENTAGES = ("top1", "top5", "map", "pixacc", "miou")
+COLUMNS = (*PERCENTAGES, "multiply_adds", "epoch_minutes")
+DEFAULT_COLUMNS = ("top1", "map", "pixacc", "miou")
+BUDGETS = ("full", "short", "smoke")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 # A row's keys and the type of each.
@@ -107,9 +100,9 @@ def _check_columns(columns: Any) -> list[str]:
     if not isinstance(columns, list | tuple) or not columns:
         return [f"columns is {columns!r}; it must be a list, such as {list(DEFAULT_COLUMNS)}."]
     problems = [
-        f"columns: {unknown('column', str(name), COLUMN_STAGES)}"
+        f"columns: {unknown('column', str(name), COLUMNS)}"
         for name in columns
-        if name not in COLUMN_STAGES
+        if name not in COLUMNS
     ]
     if len(set(map(str, columns))) < len(columns):
         problems.append(f"columns {list(columns)} names a column twice.")
@@ -154,8 +147,8 @@ def _check_stages(stages: Any, datasets: Any) -> list[str]:
     problems = []
     for name, stage in stages.items():
         where = f"stage {name!r}"
-        if name not in STAGE_NAMES:
-            problems.append(str(unknown("stage", name, STAGE_NAMES)))
+        if name not in STAGES:
+            problems.append(str(unknown("stage", name, STAGES)))
         problems += _check_entry(where, stage, STAGE_KEYS, required=("config", "data"))
         if not isinstance(stage, dict):
             continue
@@ -228,8 +221,8 @@ def _check_row_types(where: str, row: Mapping[str, Any]) -> list[str]:
         kind = _TYPE_NAMES[expected]
         problems.append(f"{where}: {key} is {value!r}; it must be a {kind}.")
     for metric, figure in _dict(row.get("reference")).items():
-        if metric not in COLUMN_STAGES:
-            problems.append(f"{where}: {unknown('reference', str(metric), COLUMN_STAGES)}")
+        if metric not in COLUMNS:
+            problems.append(f"{where}: {unknown('reference', str(metric), COLUMNS)}")
         elif not isinstance(figure, int | float) or figure < 0:
             problems.append(f"{where}: reference {metric} is {figure!r}, which is no figure.")
         elif metric in PERCENTAGES and figure > 100:

@@ -12,13 +12,12 @@ from dataclasses import dataclass, replace
 
 from benchmarks.errors import UserError, unknown
 from benchmarks.integrity import find_warnings
-from benchmarks.results import Cell, Result, Row, Run
+from benchmarks.results import Row, Run, metric_values
 from benchmarks.statistics import Aggregate, aggregate
+from benchmarks.table_notes import environment_lines, protocol_lines, row_notes
 
 DECIMALS = 2  # as in Tables 8 and 9 of the paper, whose figures stand beside ours
 ABSENT = "—"
-STAGE_LABELS = {"cls": "classification", "det": "detection", "seg": "segmentation"}
-KNOWN_PACKAGES = ("torch", "torchvision", "timm", "mmengine", "mmcv", "mmcv-lite", "mmdet")
 
 
 @dataclass(frozen=True)
@@ -213,10 +212,10 @@ def build_table(run: Run) -> Table:
             column for column in columns if any(column.name in row.reference for row in run.rows)
         ),
         legend=_legend(run, columns),
-        notes=tuple(_notes(run)),
+        notes=tuple(row_notes(run)),
         warnings=find_warnings(run),
-        protocol=tuple(_protocol(run)),
-        environment=tuple(_environment(run.results)),
+        protocol=tuple(protocol_lines(run)),
+        environment=tuple(environment_lines(run.results)),
     )
 
 
@@ -238,16 +237,6 @@ def _build_cell(run: Run, row: Row, column: MetricColumn) -> TableCell:
         return TableCell(status, aggregate(list(values.values()), len(cells)), states)
     status = next(state for state in ("failed", "stale", "missing") if state in states)
     return TableCell(status, None, states if len(states) > 1 else {status: len(cells)})
-
-
-def metric_values(cells: Iterable[Cell], name: str) -> dict[int, float]:
-    """Return the values of one metric by seed; seeds without it are left out."""
-    values = {}
-    for cell in cells:
-        metric = cell.result.metric(name) if cell.result else None
-        if metric is not None:
-            values[cell.seed] = metric.value
-    return values
 
 
 def _mark_best(rows: list[TableRow], columns: Iterable[MetricColumn]) -> tuple[TableRow, ...]:
@@ -300,125 +289,3 @@ def _legend(run: Run, columns: Iterable[MetricColumn]) -> str:
         else "Metrics in percent where no unit is given"
     )
     return f"{spread} {units}{best}.{absent}"
-
-
-def _notes(run: Run) -> Iterable[str]:
-    """Yield one sentence for each thing that a reader of the table has to know about a row."""
-    for difference, reason in run.intended.items():
-        yield f"rows differ in {difference} on purpose: {reason}"
-    for teacher in run.teachers:
-        yield _describe_teacher(run, teacher)
-    for row in run.rows:
-        if row.unavailable:
-            yield f"{row.name} is unavailable: {row.unavailable}"
-        if row.note:
-            yield f"{row.name}: {row.note}"
-    troubles: dict[tuple[str, str, str, str], list[int]] = {}
-    for cell in run.cells:
-        if cell.state != "completed":
-            reason = (cell.message.strip().splitlines() or ["no message"])[0]
-            troubles.setdefault((cell.row, cell.stage, cell.state, reason), []).append(cell.seed)
-    for (row, stage, state, reason), seeds in troubles.items():
-        listed = ("seed " if len(seeds) == 1 else "seeds ") + ", ".join(map(str, seeds))
-        yield f"{row} · {stage} · {listed}: {state} ({reason})"
-
-
-def _describe_teacher(run: Run, teacher: Row) -> str:
-    """What a teacher is, how good it became, and who learns from it."""
-    pupils = ", ".join(row.name for row in run.rows if row.teacher == teacher.name)
-    made_of = ", ".join([teacher.backbone, teacher.recipe or "", *teacher.tricks])
-    top1 = metric_values(run.of(teacher.name, "cls"), "top1")
-    score = ", ".join(
-        f"top-1 {value:.{DECIMALS}f} with seed {seed}" for seed, value in top1.items()
-    )
-    return f"teacher {teacher.name} of {pupils}: {made_of}; trained once, {score or 'not yet'}"
-
-
-def describe_protocol(result: Result) -> str:
-    """How the metrics of one result were measured, in one line."""
-    return "; ".join(_value_text(key, str(value)) for key, value in result.protocol.items())
-
-
-def _protocol(run: Run) -> Iterable[tuple[str, str]]:
-    """Yield how each stage was measured, and on how many images."""
-    for stage, label in STAGE_LABELS.items():
-        made = [
-            (cell.row, cell.result) for cell in run.cells if cell.stage == stage and cell.result
-        ]
-        if not made:
-            continue
-        keys = dict.fromkeys(key for _, result in made for key in result.protocol)
-        parts = [
-            _value_text(key, _by_rows((row, r.protocol.get(key)) for row, r in made))
-            for key in keys
-        ]
-        images = _by_rows(
-            (
-                row,
-                f"{r.data.test_images_used} of {r.data.test_images_total} test images"
-                + (" (not all)" if r.data.test_images_used < r.data.test_images_total else ""),
-            )
-            for row, r in made
-        )
-        yield label, "; ".join([*parts, images])
-
-
-def _value_text(key: str, value: str) -> str:
-    """Write one entry of a protocol; the two that every stage has speak for themselves."""
-    return value if key in ("metric", "test") else f"{key} {value}"
-
-
-def _by_rows(values: Iterable[tuple[str, object]]) -> str:
-    """Write a value that all rows share once, and others, None left out, with their rows."""
-    rows: dict[object, list[str]] = {}
-    for row, value in values:
-        rows.setdefault(value, []).append(row)
-    if len(rows) == 1:
-        return str(next(iter(rows)))
-    rows.pop(None, None)
-    return " | ".join(f"{value} ({', '.join(_unique(names))})" for value, names in rows.items())
-
-
-def _environment(results: Iterable[Result]) -> Iterable[tuple[str, str]]:
-    """Yield what the numbers were made with; values that differ between cells stand together."""
-    results = list(results)
-    if not results:
-        return
-    yield "code", " | ".join(_unique(map(describe_code, results)))
-    yield "device", " | ".join(_unique(f"{r.device_count} × {r.device_name}" for r in results))
-    yield "precision", " | ".join(_unique(f"{r.dtype} ({r.dtype_reason})" for r in results))
-    yield (
-        "packages",
-        " | ".join(
-            _unique(
-                ", ".join(
-                    [f"python {r.python}"]
-                    + [f"{name} {version}" for name, version in _ordered(r.packages)]
-                )
-                for r in results
-            )
-        ),
-    )
-
-
-def describe_code(result: Result) -> str:
-    """The commit that made a result, and whether the tree had changes."""
-    if result.git_sha is None:
-        return "unknown commit"
-    return result.git_sha[:12] + (" with uncommitted changes" if result.dirty else "")
-
-
-def _ordered(packages: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Order packages by importance, then by name."""
-    return sorted(
-        packages.items(),
-        key=lambda item: (
-            KNOWN_PACKAGES.index(item[0]) if item[0] in KNOWN_PACKAGES else len(KNOWN_PACKAGES),
-            item[0],
-        ),
-    )
-
-
-def _unique(texts: Iterable[str]) -> list[str]:
-    """Return the distinct texts in order of appearance."""
-    return list(dict.fromkeys(texts))

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from benchmarks.results import Row, Run
+from benchmarks.results import Row, Run, metric_values
 from benchmarks.statistics import aggregate
 from benchmarks.table import (
     MetricColumn,
@@ -20,10 +20,8 @@ from benchmarks.table import (
     TableCell,
     TableRow,
     build_table,
-    describe_code,
-    describe_protocol,
-    metric_values,
 )
+from benchmarks.table_notes import describe_code, describe_protocol
 
 CSV_FIELDS: tuple[str, ...] = (
     "suite", "row", "backbone", "recipe", "tricks", "pretrain", "stage", "metric", "unit",

@@ -28,9 +28,8 @@ from benchmarks.datasets import miniworld
 from benchmarks.errors import UserError
 from benchmarks.identity import STAGE_FOLDERS, tricks_folder
 from benchmarks.preflight import names_in
-from benchmarks.results import Run, read_run
+from benchmarks.results import Run, metric_values, read_run
 from benchmarks.statistics import aggregate
-from benchmarks.table import metric_values
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "tricks.md"

@@ -17,7 +17,7 @@ from torch import distributed, nn
 
 from backbones import UserError
 
-# Rank 0 evaluates detections alone; on COCO or ADE20K this takes longer than NCCL's ten minutes.
+# Rank 0 evaluates alone while the others wait; torch's default of ten minutes is short for a large test set.
 TIMEOUT = datetime.timedelta(hours=1)
 
 

@@ -113,7 +113,7 @@ def draw_smoothing(stem: Path, measured: Mapping[str, Measured]) -> list[Path]:
 def _draw_optimum(axes: Axes, epsilon: float) -> None:
     values = np.linspace(0.002, 0.6, 400)
     axes.axvline(epsilon, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
-    for classes, colour in zip(CLASS_COUNTS, PALETTE, strict=False):
+    for classes, colour in zip(CLASS_COUNTS, PALETTE[: len(CLASS_COUNTS)], strict=True):
         axes.plot(values, optimal_gap(values, classes), color=colour)
         gap = float(optimal_gap(epsilon, classes))
         axes.plot(epsilon, gap, "o", color=colour, markeredgecolor="white", markersize=6)

@@ -26,5 +26,5 @@ model = dict(
 # lr belongs to a batch of 16; on fewer devices it shrinks with the batch.
 auto_scale_lr = dict(enable=True, base_batch_size=16)
 ema = None
-# A test image of 2048×512 takes a CPU half a minute.
+# One test image, of up to 2048×512: the slowest step of a smoke run on a CPU.
 budgets = dict(smoke=dict(test_images=1))

@@ -13,6 +13,8 @@ from benchmarks.errors import UserError
 from benchmarks.preflight import available_tricks, check_names
 from benchmarks.selection import Selection, parse_override, select
 from benchmarks.suite import ROOT, Row, load_suite, suite_names
+from benchmarks.suite_schema import COLUMNS, PERCENTAGES
+from benchmarks.table import KNOWN_COLUMNS
 
 TRICKS = ("cosine", "label_smoothing", "mixup")
 SOUND = """
@@ -240,3 +242,10 @@ def test_overrides_are_read_as_python_where_they_can_be():
 
 def test_tricks_are_the_files_of_the_folder(tmp_path):
     assert available_tricks(make_root(tmp_path)) == ["cosine", "warmup"]
+
+
+def test_a_suite_may_name_exactly_the_columns_that_a_table_has():
+    assert set(COLUMNS) == set(KNOWN_COLUMNS)
+    assert {name for name, column in KNOWN_COLUMNS.items() if column.unit == "%"} == set(
+        PERCENTAGES
+    )

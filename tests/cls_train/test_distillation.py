@@ -7,8 +7,10 @@ from torch.nn import functional
 
 import backbones
 from backbones import CheckpointError, CheckpointMetadata, UserError
+from cls_train.assemble import CONFIGS
 from cls_train.classifier import ImageClassifier
 from cls_train.distillation import Distillation
+from engine import config as configs
 
 MEAN, STD = (123.68, 116.779, 103.939), (58.393, 57.12, 57.375)
 SPEC = "resnet10_d-w8"
@@ -39,8 +41,12 @@ def _student(path, **options):
     )
 
 
-@pytest.mark.parametrize("weights", [(1.0, 1.0), (0.5, 0.5)])
-def test_the_teacher_sees_what_the_student_sees(teacher, monkeypatch, weights):
+@pytest.mark.parametrize(
+    ("trick", "weights"), [("distillation", (1.0, 1.0)), ("distillation_gluoncv", (0.5, 0.5))]
+)
+def test_the_teacher_sees_what_the_student_sees(teacher, monkeypatch, trick, weights):
+    values = configs.load(CONFIGS, "imagenet", (trick,), {}).distillation
+    assert (values.label_weight, values.teacher_weight, values.temperature) == (*weights, 20)
     network, head, path = teacher
     student = _student(path, label_weight=weights[0], teacher_weight=weights[1]).eval()
     monkeypatch.setattr(student.mixing[0].beta, "sample", lambda: torch.tensor(0.25))

@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional
 
 from backbones import UserError
+from cls_train.assemble import CONFIGS
 from cls_train.losses import (
     CrossEntropy,
     SmoothedTargets,
@@ -14,6 +15,7 @@ from cls_train.losses import (
     WeightPenalty,
     distillation_loss,
 )
+from engine import config as configs
 
 cross_entropy = CrossEntropy()
 LABELS = torch.tensor([0, 2])
@@ -101,6 +103,7 @@ def test_an_unknown_convention_is_told():
 
 
 def test_the_focal_loss_by_hand_and_its_limit():
+    assert configs.load(CONFIGS, "imagenet", ("focal_loss",), {}).loss.gamma == 2
     torch.manual_seed(0)
     logits, labels = torch.randn(5, 4), torch.tensor([0, 3, 1, 1, 2])
     targets = functional.one_hot(labels, 4).float()
@@ -139,6 +142,14 @@ def test_distillation_at_high_temperature_matches_logits():
     expected = ((z - z.mean()) - (r - r.mean())) / 6
     torch.testing.assert_close(z.grad, expected.detach(), rtol=2e-2, atol=2e-3)
     assert r.grad is None
+
+
+@pytest.mark.parametrize(("trick", "power", "weight"), [("l1", 1, 1e-5), ("l2", 2, 1e-4)])
+def test_the_tricks_add_one_penalty(trick, power, weight):
+    config = configs.load(CONFIGS, "imagenet", (trick,), {})
+    assert config.penalties == {trick: dict(type="WeightPenalty", power=power, weight=weight)}
+    # What the loss takes over is no longer the optimiser's.
+    assert config.weight_decay == (0 if trick == "l2" else 1e-4)
 
 
 def test_penalties_see_weights_alone():

@@ -1,7 +1,7 @@
 """Kaiming's initialisation, N(0, 2 / d_out), in place of Xavier's (He et al., 1502.01852; torchvision's ResNet).
 
 Source: 1502.01852
-Library: torch `kaiming_normal_`
+Library: torch `normal_`, fans counted by us
 Test: tests/backbones/test_initialisation.py
 """
 

@@ -1,4 +1,4 @@
-"""Polynomial decay: η_t = η (1 − t / T)^2 over the T batches after the warm-up (You et al., 1708.03888, §5).
+"""Polynomial decay: η_t = η (1 − t / T)^2 over the T batches after the warm-up (You et al., 1708.03888).
 
 Source: 1708.03888
 Library: mmengine `PolyLR`

@@ -1,6 +1,6 @@
 """Random erasing with noise: a rectangle of 2% to 40% of the area, aspect 0.3 to 3.3, in half of the images.
 
-Every pixel of it is drawn from U[0, 255] (RE-R of Zhong et al., 1708.04896, the variant that its authors recommend).
+Every pixel of it is drawn from U[0, 255] (RE-R of Zhong et al., 1708.04896).
 
 Source: 1708.04896
 Library: torchvision `RandomErasing`, with noise of ours

@@ -2,7 +2,7 @@
 
 Source: no paper's
 Library: torchvision `RandomRotation`
-Test: tests/cls_train/test_every_trick.py
+Test: tests/cls_train/test_augmentation.py
 """
 
 train_pipeline = dict(rotation=dict(type="RandomRotation", degrees=10))

@@ -2,7 +2,7 @@
 
 Source: 2103.10158
 Library: torchvision `TrivialAugmentWide`
-Test: tests/cls_train/test_every_trick.py
+Test: tests/cls_train/test_augmentation.py
 """
 
 train_pipeline = dict(policy=dict(type="TrivialAugmentWide"))
