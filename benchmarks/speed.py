@@ -89,7 +89,7 @@ def main() -> int:
     print("| stage | fp32 images/s | auto images/s | ratio |\n|---|---|---|---|")
     for stage, row in rows.items():
         ratio = row["auto"] / row["fp32"]
-        print(f"| {stage} | {row['fp32']:.1f} | {row['auto']:.1f} | {ratio:.2f} |")
+        print(f"| {stage} | {row['fp32']:.2f} | {row['auto']:.2f} | {ratio:.2f} |")
     target = ROOT / "runs" / f"speed-{options.size}.json"
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps({"facts": facts, "medians": rows, "all": measured}, indent=1))
