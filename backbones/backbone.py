@@ -33,10 +33,13 @@ class Backbone(nn.Module, ABC):
         input_size: Height and width of the images that the network is published with. It takes
             others too.
         feature_info: One :class:`Feature` per map that ``forward`` returns, in its order.
+        aligned: Whether cell i of a map lies around pixel i · stride of the image, as necks and
+            heads assume. False for a network without padding, which only classifies.
     """
 
     input_size: ClassVar[int] = 224
     feature_info: list[Feature]
+    aligned: bool = True
 
     @abstractmethod
     def forward(self, x: Tensor) -> list[Tensor]:

@@ -213,6 +213,7 @@ class Inception(Backbone):
         channels = in_channels
         for row in _STEM:
             channels = self._add(row, channels, undilated)
+        self.aligned = not config.valid_padding
         self.feature_info = []
         for rows, plan in zip(_STAGES, plans, strict=True):
             first = undilated._replace(stride=plan.stride, dilation=plan.first_dilation)

@@ -8,7 +8,7 @@ import torch
 from mmengine.config import ConfigDict
 
 import backbones
-from backbones import Feature
+from backbones import Feature, UserError
 from engine.stage import Job
 
 # ImageNet's statistics (paper §2.1), for a backbone that starts from random weights.
@@ -18,10 +18,19 @@ DEFAULT_NORMALISATION = ConfigDict(
 
 
 def features(spec: str, output_stride: int, out_indices: tuple[int, ...]) -> list[Feature]:
-    """The declared features of a backbone, without making its weights."""
+    """The declared features of a backbone, without making its weights.
+
+    Raises:
+        UserError: Its maps are shifted against the image.
+    """
     with torch.device("meta"):
-        info = backbones.create(spec, output_stride=output_stride).feature_info
-    return [info[i] for i in out_indices]
+        network = backbones.create(spec, output_stride=output_stride)
+    if not network.aligned:
+        raise UserError(
+            f"the maps of {spec} are shifted against the image, because it has no padding: boxes and label maps "
+            f"would be off by pixels; take {spec.replace('-valid', '')}, trained as such, for detection and segmentation"
+        )
+    return [network.feature_info[i] for i in out_indices]
 
 
 def wire_backbone(job: Job, backbone: ConfigDict) -> list[Feature]:

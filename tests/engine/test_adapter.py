@@ -11,6 +11,7 @@ from torch import nn
 import backbones
 from backbones import CheckpointError, CheckpointMetadata, UserError
 from engine.adapter import TransferBackbone
+from engine.transfer import features
 
 SPEC = "resnet10_b-w8"
 
@@ -174,3 +175,9 @@ def test_verify_sees_one_changed_element(checkpoint, name):
     tensor[first] = torch.nextafter(tensor[first], torch.tensor(10.0))
     with pytest.raises(CheckpointError, match=f"1 of .* tensors .* differ .*{name}"):
         adapter.verify(checkpoint[0])
+
+
+def test_maps_that_are_shifted_against_the_image_are_refused():
+    with pytest.raises(UserError, match=r"take inception_v3-x0\.25, trained as such"):
+        features("inception_v3-valid-x0.25", 32, (0, 1, 2, 3))
+    assert features("inception_v3-x0.25", 32, (3,))[0].stride == 32
