@@ -13,20 +13,22 @@ from mmengine.runner import Runner
 from det import (  # noqa: F401  (they register themselves)
     dataset,
     focal_loss,
+    metric,
     quality_head,
     roi_extractor,
 )
 from det.assemble import assemble
 from det.examples import write_examples
 from engine.averaging import measured_model, weights_in_words
-from engine.result import Metric
+from engine.result import Metric, write_json
 from engine.stage import Job, Stage, main
 from engine.transfer import batch_norm_policy
 
 EXAMPLES = 4
+METRICS = ("map", "voc07_map", "voc10_map", "coco_ap", "coco_ap50", "coco_ap75")
 
 register_all_modules(init_default_scope=False)
-AVERAGE_PRECISION = {"11points": "VOC07 11-point AP", "area": "area AP"}
+FILE = "evaluation.json"
 
 
 class Detection(Stage):
@@ -41,15 +43,15 @@ class Detection(Stage):
         return assemble(job)
 
     def metrics(self, values: dict[str, float]) -> list[Metric]:
-        """VOC's mAP at IoU 0.5, in percent; `mAP` is the value that mmdet does not round."""
-        return [Metric("map", 100 * float(values["pascal_voc/mAP"]))]
+        """All mean average precisions, in percent; `map` is the table's."""
+        return [Metric(name, 100 * float(values[name])) for name in METRICS]
 
     def protocol(self, config: Config) -> dict[str, str]:
         """The metric, the image scale and what was trained."""
         steps = config.val_dataloader.dataset.dataset.pipeline
         scale = next(step["scale"] for step in steps if step["type"] == "Resize")
         return {
-            "metric": f"{AVERAGE_PRECISION[config.val_evaluator.eval_mode]} at IoU 0.5, "
+            "metric": f"{metric.MODES[config.val_evaluator.eval_mode]} at IoU 0.5, "
             "difficult objects ignored",
             "test": f"single-scale {scale[0]}x{scale[1]}, no flip",
             "backbone": batch_norm_policy(config.model.backbone),
@@ -57,13 +59,24 @@ class Detection(Stage):
             **weights_in_words(config),
         }
 
+    def notes(self, runner: Runner) -> list[str]:
+        """The classes that no average counts."""
+        absent = runner.val_loop.evaluator.metrics[0].details["absent_classes"]
+        if not absent:
+            return []
+        return [
+            f"means leave out {len(absent)} class(es) without an object in the test images: {', '.join(absent)}"
+        ]
+
     def finish(self, runner: Runner, job: Job, metrics: list[Metric]) -> dict[str, Any]:
-        """Draw detections."""
+        """Draw detections, and write what the averages are made of."""
+        (evaluator,) = runner.val_loop.evaluator.metrics
+        write_json(job.options.work_dir / FILE, evaluator.details)
         model = measured_model(runner)
         test = runner.val_loop.dataloader.dataset
         folder = job.options.work_dir / "examples"
         names = write_examples(model, test, test.metainfo["classes"], folder, EXAMPLES)
-        return {"examples": [f"examples/{name}" for name in names]}
+        return {"examples": [f"examples/{name}" for name in names], "evaluation": FILE}
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ class Metric:
     """One number of a result.
 
     Attributes:
-        name: `top1`, `top5`, `map`, `pixacc`, `miou` or `macc`.
+        name: As `docs/architecture.md` lists them: `top1`, `map`, `miou` …
         value: In `unit`.
         unit: `'%'`.
         higher_is_better: Which way is up.

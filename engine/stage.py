@@ -88,6 +88,10 @@ class Stage(ABC):
         """What the training costs, beside what it is worth. Times differ from run to run."""
         return []
 
+    def notes(self, runner: Runner) -> list[str]:
+        """What the evaluation found that a reader of the numbers has to know, in sentences."""
+        return []
+
     def finish(self, runner: Runner, job: Job, metrics: list[Metric]) -> dict[str, Any]:
         """Write what else the stage leaves behind; returns the result's extra `artifacts`."""
         return {}
@@ -287,7 +291,8 @@ def _fields(stage: Stage, job: Job, config: Config, runner: Runner) -> dict[str,
                 f"{stage.name} {split} set: {note}"
                 for split, dataset in (("training", train), ("test", test))
                 for note in dataset.notes
-            ],
+            ]
+            + [f"{stage.name} {note}" for note in stage.notes(runner)],
         },
         "model": {
             "backbone_parameters": backbones.count_parameters(model.backbone),

@@ -28,7 +28,7 @@ def features(spec: str, output_stride: int, out_indices: tuple[int, ...]) -> lis
     if not network.aligned:
         raise UserError(
             f"the maps of {spec} are shifted against the image, because it has no padding: boxes and label maps "
-            f"would be off by pixels; take {spec.replace('-valid', '')}, trained as such, for detection and segmentation"
+            f"would be off by pixels; take {spec.replace('-valid', '')}, trained as such"
         )
     return [network.feature_info[i] for i in out_indices]
 

@@ -24,5 +24,6 @@ model = dict(
 )
 # lr belongs to a batch of 16; on fewer devices it shrinks with the batch.
 auto_scale_lr = dict(enable=True, base_batch_size=16)
+val_evaluator = dict(_delete_=True, type="DetectionMetric", eval_mode="11points")
 ema = None
 budgets = dict()

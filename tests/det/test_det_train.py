@@ -46,7 +46,8 @@ def test_a_run_leaves_what_the_documentation_says(
     assert result["identity"] == "abc123"
     assert (result["recipe"], result["tricks"]) == (None, [])
     assert result["backbone"] == "resnet10_d-w8"
-    (metric,) = result["metrics"]
+    metric = result["metrics"][0]
+    values = {entry["name"]: entry["value"] for entry in result["metrics"]}
     assert metric == {
         "name": "map",
         "value": metric["value"],
@@ -77,11 +78,17 @@ def test_a_run_leaves_what_the_documentation_says(
     curves = json.loads((work / "curves.json").read_text())
     assert [point.keys() for point in curves["train"]] == [{"step", "epoch", "loss", "lr"}] * 2
     assert [(p["step"], p["epoch"]) for p in curves["train"]] == [(1, 0.5), (2, 1.0)]
-    assert curves["val"] == [{"step": 2, "epoch": 1.0, "map": metric["value"]}]
+    assert curves["val"] == [{"step": 2, "epoch": 1.0, **values}]
+    assert [*values] == ["map", "voc07_map", "voc10_map", "coco_ap", "coco_ap50", "coco_ap75"]
+    assert values["map"] == values["voc07_map"]
+    evaluation = json.loads((work / "evaluation.json").read_text())
+    assert [*evaluation["classes"]] == ["cat", "dog"]
+    assert evaluation["images"] == 2
 
     assert result["artifacts"] == {
         "curves": "curves.json",
         "examples": ["examples/0.png", "examples/1.png"],
+        "evaluation": "evaluation.json",
     }
     heights = [round(h * 360 / w) for w, h in [(64, 64), (90, 70)]]
     for name, height in zip(result["artifacts"]["examples"], heights, strict=True):
