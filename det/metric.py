@@ -23,12 +23,14 @@ class DetectionMetric(BaseMetric):
     """Mean average precision by VOC's 11 points, by area, and as COCO computes it.
 
     Objects marked as difficult count neither way. Classes without an object that counts are left out of the means.
-    All values are fractions: `map` (that of `eval_mode`), `voc07_map`, `voc10_map`, `coco_ap`, `coco_ap50`,
-    `coco_ap75`. After an evaluation `details` holds what is behind them, class by class.
+    All values are fractions, under `det/`: `map` (that of `eval_mode`), `voc07_map`, `voc10_map`, `coco_ap`,
+    `coco_ap50`, `coco_ap75`. After an evaluation `details` holds what is behind them, class by class.
 
     Args:
         eval_mode: Which of VOC's two is `map`: `'11points'` (VOC 2007) or `'area'` (VOC 2010 on).
     """
+
+    default_prefix = "det"
 
     def __init__(self, eval_mode: str = "11points", **arguments: Any) -> None:
         if eval_mode not in MODES:

@@ -20,7 +20,7 @@ from det import (  # noqa: F401  (they register themselves)
 from det.assemble import assemble
 from det.examples import write_examples
 from engine.averaging import measured_model, weights_in_words
-from engine.result import Metric, write_json
+from engine.result import Metric, listed, write_json
 from engine.stage import Job, Stage, main
 from engine.transfer import batch_norm_policy
 
@@ -44,7 +44,7 @@ class Detection(Stage):
 
     def metrics(self, values: dict[str, float]) -> list[Metric]:
         """All mean average precisions, in percent; `map` is the table's."""
-        return [Metric(name, 100 * float(values[name])) for name in METRICS]
+        return [Metric(name, 100 * float(values[f"det/{name}"])) for name in METRICS]
 
     def protocol(self, config: Config) -> dict[str, str]:
         """The metric, the image scale and what was trained."""
@@ -65,7 +65,7 @@ class Detection(Stage):
         if not absent:
             return []
         return [
-            f"means leave out {len(absent)} class(es) without an object in the test images: {', '.join(absent)}"
+            f"means leave out {len(absent)} class(es) without an object in the test images: {listed(absent)}"
         ]
 
     def finish(self, runner: Runner, job: Job, metrics: list[Metric]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import platform
 import resource
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -46,6 +46,13 @@ class Metric:
     value: float
     unit: str = "%"
     higher_is_better: bool = True
+
+
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """Names for a sentence, the first ones where there are many."""
+    return ", ".join(
+        [*names[:most], *([f"and {len(names) - most} more"] if len(names) > most else [])]
+    )
 
 
 def write_json(path: Path, content: Any) -> None:

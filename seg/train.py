@@ -11,13 +11,15 @@ from mmengine.runner import Runner
 from mmseg.utils import register_all_modules
 
 from engine.averaging import measured_model, weights_in_words
-from engine.result import Metric
+from engine.result import Metric, listed, write_json
 from engine.stage import Job, Stage, main
 from engine.transfer import batch_norm_policy
-from seg import labels  # noqa: F401  (it registers itself)
+from seg import labels, metric  # noqa: F401  (they register themselves)
 from seg.assemble import assemble
 from seg.examples import write_examples
 
+METRICS = ("pixacc", "miou", "macc")
+FILE = "evaluation.json"
 EXAMPLES = 4
 
 register_all_modules(init_default_scope=False)
@@ -36,18 +38,14 @@ class Segmentation(Stage):
 
     def metrics(self, values: dict[str, float]) -> list[Metric]:
         """Pixel accuracy, mean IoU and mean class accuracy in percent."""
-        return [
-            Metric("pixacc", float(values["aAcc"])),
-            Metric("miou", float(values["mIoU"])),
-            Metric("macc", float(values["mAcc"])),
-        ]
+        return [Metric(name, 100 * float(values[f"seg/{name}"])) for name in METRICS]
 
     def protocol(self, config: Config) -> dict[str, str]:
         """The metric, the image scale, the stride and what was trained."""
         steps = config.val_dataloader.dataset.dataset.pipeline
         scale = next(step["scale"] for step in steps if step["type"] == "Resize")
         return {
-            "metric": "PixAcc and mIoU over labelled pixels; classes absent from the set are left out",
+            "metric": "PixAcc and mIoU over labelled pixels; a class neither labelled nor predicted is left out",
             "test": f"single-scale {scale[0]}x{scale[1]}, whole image, no flip",
             "backbone": f"output stride {config.model.backbone.output_stride}, "
             + batch_norm_policy(config.model.backbone),
@@ -55,13 +53,25 @@ class Segmentation(Stage):
             **weights_in_words(config),
         }
 
+    def notes(self, runner: Runner) -> list[str]:
+        """The classes that no test image shows."""
+        absent = runner.val_loop.evaluator.metrics[0].details["absent_classes"]
+        if not absent:
+            return []
+        return [
+            f"{len(absent)} class(es) are not labelled in the test images, and count 0 where they are predicted: "
+            f"{listed(absent)}"
+        ]
+
     def finish(self, runner: Runner, job: Job, metrics: list[Metric]) -> dict[str, Any]:
-        """Draw label maps."""
+        """Draw label maps, and write what the means are made of."""
+        (evaluator,) = runner.val_loop.evaluator.metrics
+        write_json(job.options.work_dir / FILE, evaluator.details)
         model = measured_model(runner)
         test = runner.val_loop.dataloader.dataset
         folder = job.options.work_dir / "examples"
         names = write_examples(model, test, test.metainfo["palette"], folder, EXAMPLES)
-        return {"examples": [f"examples/{name}" for name in names]}
+        return {"examples": [f"examples/{name}" for name in names], "evaluation": FILE}
 
 
 if __name__ == "__main__":

@@ -23,6 +23,9 @@ model = dict(
         norm_eval=False,
     ),
 )
+val_evaluator = dict(_delete_=True, type="SegmentationMetric")
+# An image must not be counted by two processes.
+val_dataloader = dict(sampler=dict(round_up=False))
 # lr belongs to a batch of 16; on fewer devices it shrinks with the batch.
 auto_scale_lr = dict(enable=True, base_batch_size=16)
 ema = None

@@ -53,11 +53,11 @@ def test_all_averages_by_hand():
     metric = DetectionMetric()
     values = _evaluate(metric)
     # disc: one of two found, at precision 1: six of the eleven points. box: all that counts is found.
-    assert values["voc07_map"] == values["map"] == pytest.approx((6 / 11 + 1) / 2)
-    assert values["voc10_map"] == pytest.approx((0.5 + 1) / 2)
+    assert values["det/voc07_map"] == values["det/map"] == pytest.approx((6 / 11 + 1) / 2)
+    assert values["det/voc10_map"] == pytest.approx((0.5 + 1) / 2)
     # COCO's widths have no pixel at the end: the overlaps are 10/11 for both, so that nine of ten thresholds are met.
-    assert values["coco_ap"] == pytest.approx(0.9 * (51 / 101 + 1) / 2)
-    assert values["coco_ap50"] == values["coco_ap75"] == pytest.approx((51 / 101 + 1) / 2)
+    assert values["det/coco_ap"] == pytest.approx(0.9 * (51 / 101 + 1) / 2)
+    assert values["det/coco_ap50"] == values["det/coco_ap75"] == pytest.approx((51 / 101 + 1) / 2)
     assert metric.details["absent_classes"] == ["star"]
     disc, box, star = (metric.details["classes"][name] for name in CLASSES)
     assert (disc["objects"], disc["detections"], disc["voc10_ap"]) == (2, 1, 0.5)
@@ -71,7 +71,9 @@ def test_all_averages_by_hand():
 def test_the_mode_chooses_map_and_agrees_with_mmdet_s_metric(mode):
     theirs = VOCMetric(eval_mode=mode)
     expected = _evaluate(theirs)["pascal_voc/mAP"]
-    assert _evaluate(DetectionMetric(eval_mode=mode))["map"] == pytest.approx(expected, abs=1e-6)
+    assert _evaluate(DetectionMetric(eval_mode=mode))["det/map"] == pytest.approx(
+        expected, abs=1e-6
+    )
 
 
 def test_a_set_without_objects_that_count_is_zero_and_says_so():

@@ -5,6 +5,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -81,10 +82,14 @@ def test_a_run_leaves_what_the_documentation_says(
     # Two images an iteration, and four in the set.
     assert [(p["step"], p["epoch"]) for p in curves["train"]] == [(1, 0.5), (2, 1.0)]
     assert curves["val"] == [{"step": 2, "epoch": 1.0, **values}]
+    evaluation = json.loads((work / "evaluation.json").read_text())
+    matrix = np.array(evaluation["confusion"])
+    assert values["pixacc"] == pytest.approx(100 * np.trace(matrix) / matrix.sum())
 
     assert result["artifacts"] == {
         "curves": "curves.json",
         "examples": ["examples/0.png"],
+        "evaluation": "evaluation.json",
     }
     heights = [round(h * 240 / w) for w, h in [(64, 64)]]
     for name, height in zip(result["artifacts"]["examples"], heights, strict=True):

@@ -1,0 +1,151 @@
+"""The evaluator of the segmentation stage: one confusion matrix, exact, on the device that predicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from mmengine.dist import all_reduce
+from mmengine.evaluator import BaseMetric
+from mmengine.registry import METRICS
+from torch import Tensor
+
+from backbones import UserError
+from seg.labels import IGNORED
+
+
+class Scores(NamedTuple):
+    """What a confusion matrix says, as fractions of 1.
+
+    Attributes:
+        pixacc: Share of labelled pixels whose class is right.
+        miou: Mean of `iou` over the classes that are labelled or predicted somewhere.
+        macc: Mean of `accuracy` over the classes that are labelled somewhere.
+        iou: Intersection over union of each class, shape (K,); NaN for one neither labelled nor predicted.
+        accuracy: Share of each class's labelled pixels that are right, shape (K,); NaN where there are none.
+    """
+
+    pixacc: float
+    miou: float
+    macc: float
+    iou: Tensor
+    accuracy: Tensor
+
+
+def confusion_matrix(predicted: Tensor, labels: Tensor, num_classes: int) -> Tensor:
+    """Count the labelled pixels of each class by what is predicted for them.
+
+    Args:
+        predicted: Classes 0 to K − 1, of any shape.
+        labels: Classes 0 to K − 1, or 255 where nothing counts; of the same shape.
+        num_classes: K.
+
+    Returns:
+        Counts of shape (K, K), int64: rows are labels, columns predictions.
+
+    Raises:
+        UserError: A label lies outside the classes.
+    """
+    # Ignored pixels fall into rows that are cut off: several times as fast as choosing the others first.
+    pairs = torch.add(predicted.to(torch.int32), labels.to(torch.int32), alpha=num_classes)
+    counts = torch.bincount(pairs.flatten(), minlength=(IGNORED + 1) * num_classes)
+    strays = counts[num_classes**2 : IGNORED * num_classes]
+    if strays.any():
+        label = num_classes + int(strays.nonzero()[0]) // num_classes
+        raise UserError(
+            f"a label map holds {label}; with {num_classes} classes its values must be 0 to {num_classes - 1}, or "
+            f"{IGNORED} where nothing counts"
+        )
+    return counts[: num_classes**2].view(num_classes, num_classes)
+
+
+def scores(matrix: Tensor) -> Scores:
+    """Pixel accuracy, IoU and class accuracy of a confusion matrix; 0 for a mean over nothing.
+
+    IoU is TP / (TP + FP + FN), the Jaccard index, over all images together (Everingham et al., IJCV 2010, §4.3).
+    """
+    matrix = matrix.cpu().double()
+    right, labelled, predicted = matrix.diagonal(), matrix.sum(dim=1), matrix.sum(dim=0)
+    iou, accuracy = right / (labelled + predicted - right), right / labelled
+    total = labelled.sum()
+    return Scores(
+        pixacc=float(right.sum() / total) if total else 0.0,
+        miou=_mean(iou),
+        macc=_mean(accuracy),
+        iou=iou,
+        accuracy=accuracy,
+    )
+
+
+def _mean(values: Tensor) -> float:
+    known = values[~values.isnan()]
+    return float(known.mean()) if len(known) else 0.0
+
+
+@METRICS.register_module()
+class SegmentationMetric(BaseMetric):
+    """Pixel accuracy, mean IoU and mean class accuracy, as fractions: `seg/pixacc`, `seg/miou`, `seg/macc`.
+
+    All pixels of all images count alike, those labelled 255 not at all. After an evaluation `details` holds what is
+    behind the means, class by class, and the confusion matrix. Several processes add their matrices up, which is
+    right only where no image is given to two of them: the loader's sampler must not round up.
+    """
+
+    default_prefix = "seg"
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._matrix: Tensor | None = None
+        self._images = 0
+        self.details: dict[str, Any] = {}
+
+    def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
+        """Count the pixels of a batch."""
+        num_classes = len(self.dataset_meta["classes"])
+        for sample in data_samples:
+            predicted = sample["pred_sem_seg"]["data"]
+            labels = sample["gt_sem_seg"]["data"].to(predicted.device)
+            matrix = confusion_matrix(predicted, labels, num_classes)
+            self._matrix = matrix if self._matrix is None else self._matrix + matrix
+            self._images += 1
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """The scores of all images that were processed since the last call, here and in other processes."""
+        num_classes = len(self.dataset_meta["classes"])
+        matrix = self._matrix
+        if matrix is None:
+            matrix = torch.zeros(num_classes, num_classes, dtype=torch.int64)
+        images = torch.tensor([self._images], device=matrix.device)
+        all_reduce(matrix)
+        all_reduce(images)
+        self._matrix, self._images = None, 0
+        found = self.compute_metrics([(matrix, int(images))])
+        return {f"{self.prefix}/{name}": value for name, value in found.items()}
+
+    def compute_metrics(self, results: list[Any]) -> dict[str, float]:
+        """The scores of one confusion matrix, given with its number of images."""
+        ((matrix, images),) = results
+        found = scores(matrix)
+        labelled, predicted = matrix.sum(dim=1).tolist(), matrix.sum(dim=0).tolist()
+        names = self.dataset_meta["classes"]
+        self.details = {
+            "images": images,
+            "absent_classes": [n for n, count in zip(names, labelled, strict=True) if not count],
+            "classes": {
+                name: {
+                    "pixels": labelled[label],
+                    "predicted": predicted[label],
+                    "iou": _or_none(found.iou[label]),
+                    "accuracy": _or_none(found.accuracy[label]),
+                }
+                for label, name in enumerate(names)
+            },
+            # Rows are labels, columns predictions.
+            "confusion": matrix.tolist(),
+        }
+        return {"pixacc": found.pixacc, "miou": found.miou, "macc": found.macc}
+
+
+def _or_none(value: Tensor) -> float | None:
+    return None if value.isnan() else round(float(value), 6)
