@@ -42,14 +42,15 @@ class Backbone(nn.Module, ABC):
     aligned: bool = True
 
     @abstractmethod
-    def forward(self, x: Tensor) -> list[Tensor]:
+    def forward(self, x: Tensor, maps: int | None = None) -> list[Tensor]:
         """Compute the feature maps of a batch.
 
         Args:
             x: Float images of shape (N, C, H, W), normalised.
+            maps: Stop after so many; None computes all.
 
         Returns:
-            One float map per entry of ``feature_info``, each of shape
+            One float map per entry of ``feature_info``, or for the first of them, each of shape
             (N, feature.channels, ⌈H / feature.stride⌉, ⌈W / feature.stride⌉), or smaller in a
             network that is built without padding.
         """

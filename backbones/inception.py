@@ -227,21 +227,22 @@ class Inception(Backbone):
         self.add_module(row.name, module)
         return out_channels
 
-    def forward(self, x: Tensor) -> list[Tensor]:
+    def forward(self, x: Tensor, maps: int | None = None) -> list[Tensor]:
         """Compute the maps of the four stages.
 
         Args:
             x: Float images of shape (N, in_channels, H, W), normalised; H and W at least 1, or at
                 least 75 without padding.
+            maps: Stop after so many; None computes all.
 
         Returns:
-            Four float maps, described by ``feature_info``; without padding they are smaller than
+            Four float maps, or the first of them, described by ``feature_info``; without padding they are smaller than
             the image over their stride, by a few cells.
         """
         for row in _STEM:
             x = self.get_submodule(row.name)(x)
         features = []
-        for rows in _STAGES:
+        for rows in _STAGES[:maps]:
             for row in rows:
                 x = self.get_submodule(row.name)(x)
             features.append(x)

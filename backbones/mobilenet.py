@@ -111,20 +111,21 @@ class MobileNet(Backbone):
             if index > 0:
                 self.feature_info.append(Feature(f"blocks.{index}", channels, plan.output_stride))
 
-    def forward(self, x: Tensor) -> list[Tensor]:
+    def forward(self, x: Tensor, maps: int | None = None) -> list[Tensor]:
         """Compute the maps of the four stages.
 
         Args:
             x: Float images of shape (N, in_channels, H, W), normalised; H and W at least 1.
+            maps: Stop after so many; None computes all.
 
         Returns:
-            Four float maps, described by ``feature_info``.
+            Four float maps, or the first of them, described by ``feature_info``.
         """
         x = self.relu(self.bn1(self.conv_stem(x)))
         first, *stages = self.blocks
         x = first(x)
         features = []
-        for stage in stages:
+        for stage in stages[:maps]:
             x = stage(x)
             features.append(x)
         return features

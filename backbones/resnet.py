@@ -229,18 +229,19 @@ class ResNet(Backbone):
             channels = config.width * 2**index * config.expansion
             self.feature_info.append(Feature(name, channels, plan.output_stride))
 
-    def forward(self, x: Tensor) -> list[Tensor]:
+    def forward(self, x: Tensor, maps: int | None = None) -> list[Tensor]:
         """Compute the maps of the four stages.
 
         Args:
             x: Float images of shape (N, in_channels, H, W), normalised; H and W at least 1.
+            maps: Stop after so many; None computes all.
 
         Returns:
-            Four float maps, described by ``feature_info``.
+            Four float maps, or the first of them, described by ``feature_info``.
         """
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         features = []
-        for feature in self.feature_info:
+        for feature in self.feature_info[:maps]:
             x = self.get_submodule(feature.name)(x)
             features.append(x)
         return features

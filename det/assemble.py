@@ -8,14 +8,15 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
+from backbones import Feature
 from det.layout import Layout, Split, read_layout
 from engine import config as configs
 from engine.averaging import wire_average
 from engine.stage import Job
-from engine.transfer import normalisation, wire_backbone
+from engine.transfer import features, normalisation, wire_backbone
 
 CONFIGS = Path(__file__).parent / "configs"
-OWN_KEYS = frozenset({"image_scale", "box_min_size", "ema"})
+OWN_KEYS = frozenset({"image_scale", "train_scales", "box_min_size", "ema"})
 
 
 def assemble(job: Job) -> Config:
@@ -36,6 +37,15 @@ def assemble(job: Job) -> Config:
 def _wire_model(config: Config, job: Job, num_classes: int) -> None:
     model = config.model
     found = wire_backbone(job, model.backbone)
+    if model.get("neck") is None:
+        _wire_c4(model, found)
+    else:
+        _wire_pyramid(model, found)
+    model.roi_head.bbox_head.num_classes = num_classes
+    model.data_preprocessor.update(normalisation(job))
+
+
+def _wire_pyramid(model: ConfigDict, found: list[Feature]) -> None:
     strides = [feature.stride for feature in found]
     model.neck.in_channels = [feature.channels for feature in found]
     # FPN's extra levels halve the last one.
@@ -46,23 +56,41 @@ def _wire_model(config: Config, job: Job, num_classes: int) -> None:
     extractor = model.roi_head.bbox_roi_extractor
     extractor.type = "Float32RoIExtractor"
     extractor.featmap_strides = strides
-    model.roi_head.bbox_head.num_classes = num_classes
-    model.data_preprocessor.update(normalisation(job))
+
+
+def _wire_c4(model: ConfigDict, found: list[Feature]) -> None:
+    """Proposals from the one map, and a RoI head that is the backbone's last stage."""
+    (feature,) = found
+    *_, last = features(model.backbone.spec, model.backbone.get("output_stride", 32), (3,))
+    model.rpn_head.in_channels = feature.channels
+    model.rpn_head.anchor_generator.strides = [feature.stride]
+    extractor = model.roi_head.bbox_roi_extractor
+    extractor.type = "Float32RoIExtractor"
+    extractor.featmap_strides = [feature.stride]
+    extractor.out_channels = feature.channels
+    head = model.roi_head.bbox_head
+    head.in_channels = last.channels
+    head.roi_feat_size = extractor.roi_layer.output_size * feature.stride // last.stride
 
 
 def _wire_data(config: Config, layout: Layout) -> None:
     scale, min_size = config.pop("image_scale"), config.pop("box_min_size")
-    repeat = config.train_dataloader.dataset
-    template = repeat.dataset.datasets[0]
+    sizes = {"Resize": dict(scale=tuple(scale))}
+    if "train_scales" in config:
+        sizes["RandomChoiceResize"] = dict(scales=[tuple(s) for s in config.pop("train_scales")])
+    union = config.train_dataloader.dataset
+    if union.type == "RepeatDataset":
+        union = union.dataset
+    template = union.datasets[0]
     template.filter_cfg.bbox_min_size = min_size
-    repeat.dataset.datasets = [_dataset(template, s, layout.classes, scale) for s in layout.train]
+    union.datasets = [_dataset(template, s, layout.classes, sizes) for s in layout.train]
     config.val_dataloader.dataset = _dataset(
-        config.val_dataloader.dataset, layout.test, layout.classes, scale
+        config.val_dataloader.dataset, layout.test, layout.classes, sizes
     )
 
 
 def _dataset(
-    template: ConfigDict, split: Split, classes: tuple[str, ...], scale: tuple[int, int]
+    template: ConfigDict, split: Split, classes: tuple[str, ...], sizes: dict[str, dict[str, Any]]
 ) -> ConfigDict:
     dataset = copy.deepcopy(template)
     dataset.type = "DetectionDataset"
@@ -70,13 +98,11 @@ def _dataset(
     dataset.ann_file = str(split.list_file)
     dataset.data_prefix = dict(sub_data_root=str(split.folder))
     dataset.metainfo = dict(classes=classes)
-    dataset.pipeline = [_transform(step, scale) for step in dataset.pipeline]
+    dataset.pipeline = [_transform(step, sizes) for step in dataset.pipeline]
     return dataset
 
 
-def _transform(step: dict[str, Any], scale: tuple[int, int]) -> dict[str, Any]:
+def _transform(step: dict[str, Any], sizes: dict[str, dict[str, Any]]) -> dict[str, Any]:
     if step["type"] == "LoadImageFromFile":
         return dict(type="LoadImage")
-    if step["type"] == "Resize":
-        return {**step, "scale": tuple(scale)}
-    return step
+    return {**step, **sizes.get(step["type"], {})}

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from det import (  # noqa: F401  (they register themselves)
+    c4,
     dataset,
     focal_loss,
     metric,
@@ -29,6 +30,10 @@ METRICS = ("map", "voc07_map", "voc10_map", "coco_ap", "coco_ap50", "coco_ap75")
 
 register_all_modules(init_default_scope=False)
 FILE = "evaluation.json"
+DETECTORS = {
+    "FasterRCNN": "Faster R-CNN with FPN",
+    "FasterRCNNC4": "Faster R-CNN, C4 (the backbone's last stage as RoI head)",
+}
 
 
 class Detection(Stage):
@@ -53,6 +58,7 @@ class Detection(Stage):
         return {
             "metric": f"{metric.MODES[config.val_evaluator.eval_mode]} at IoU 0.5, "
             "difficult objects ignored",
+            "detector": DETECTORS[config.model.type],
             "test": f"single-scale {scale[0]}x{scale[1]}, no flip",
             "backbone": batch_norm_policy(config.model.backbone),
             "checkpoint": "last",

@@ -68,7 +68,7 @@ class TransferBackbone(nn.Module):
         """Features `(N, C_i, H / stride_i, W / stride_i)` of images `(N, 3, H, W)`, one per out index."""
         if self.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
-        features = self.net(x)
+        features = self.net(x, 1 + max(self.out_indices))
         return tuple(features[i] for i in self.out_indices)
 
     def train(self, mode: bool = True) -> TransferBackbone:

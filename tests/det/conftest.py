@@ -118,9 +118,9 @@ def run_det(tmp_path):
         for manager in (DefaultScope, DetLocalVisualizer, MessageHub, MMLogger):
             manager._instance_dict.clear()
 
-    def run(data, work_dir, *options, budget="smoke"):
+    def run(data, work_dir, *options, budget="smoke", config="mini"):
         forget()
-        common = ["mini", "--data", str(data), "--work-dir", str(work_dir), "--budget", budget]
+        common = [config, "--data", str(data), "--work-dir", str(work_dir), "--budget", budget]
         return main(Detection(), [*common, *map(str, options)])
 
     yield run
@@ -136,12 +136,12 @@ def assemble_det(tiny_voc, tmp_path):
     from engine.options import Options
     from engine.stage import _resolve, prepare
 
-    def assemble(*tricks, **overrides):
+    def assemble(*tricks, config="mini", spec=SPEC, **overrides):
         options = Options(
-            config="mini",
+            config=config,
             data=tiny_voc.root.parent,
             work_dir=tmp_path / "work",
-            backbone=SPEC,
+            backbone=spec,
             precision="fp32",
             tricks=tricks,
             overrides=overrides,

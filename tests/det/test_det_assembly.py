@@ -185,10 +185,10 @@ def test_the_protocol_tells_the_metric_that_is_computed(assembled):
 def test_an_unread_key_in_a_config_of_one_s_own_is_refused(assembled, tmp_path):
     own = tmp_path / "own.py"
     mini = Detection.folder / "configs" / "mini.py"
-    own.write_text(f"_base_ = {str(mini)!r}\nimage_scales = (64, 64)\n")
+    own.write_text(f"_base_ = {str(mini)!r}\nimage_scal = (64, 64)\n")
     with pytest.raises(UserError) as error:
         assembled(own, "resnet10_d-w8")
-    assert "unknown config key in own.py: 'image_scales'; did you mean 'image_scale'?" in str(
+    assert "unknown config key in own.py: 'image_scal'; did you mean 'image_scale'?" in str(
         error.value
     )
 

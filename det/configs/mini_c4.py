@@ -1,0 +1,28 @@
+"""The embedded mini data: the C4 detector at 160 px, for two CPU cores."""
+
+_base_ = "voc0712_c4.py"
+
+image_scale = (160, 160)
+train_scales = [(160, 160)]
+box_min_size = 4
+model = dict(
+    backbone=dict(frozen_stages=0),
+    rpn_head=dict(feat_channels=64, anchor_generator=dict(scales=[1, 2, 4, 8])),
+    roi_head=dict(bbox_roi_extractor=dict(roi_layer=dict(sampling_ratio=2))),
+    train_cfg=dict(
+        rpn=dict(sampler=dict(num=64)),
+        rpn_proposal=dict(nms_pre=300, max_per_img=150),
+        rcnn=dict(sampler=dict(num=32)),
+    ),
+    test_cfg=dict(rpn=dict(nms_pre=200, max_per_img=100), rcnn=dict(max_per_img=50)),
+)
+train_dataloader = dict(batch_size=4, num_workers=1)
+val_dataloader = dict(batch_size=8, num_workers=1)
+train_cfg = dict(max_iters=300, val_interval=150)
+param_scheduler = [
+    dict(type="LinearLR", start_factor=0.05, by_epoch=False, begin=0, end=40),
+    dict(type="MultiStepLR", begin=0, end=300, by_epoch=False, milestones=[225], gamma=0.1),
+]
+optim_wrapper = dict(optimizer=dict(lr=0.02), clip_grad=dict(max_norm=10.0))
+default_hooks = dict(checkpoint=dict(interval=75))
+auto_scale_lr = dict(base_batch_size=4)
