@@ -29,7 +29,11 @@ SMOKE_KEYS = ("path", "generate")
 # What rows may differ in on purpose; the suite says why, and the table repeats it.
 INTENDED = ("protocol", "precision")
 # What a table can show; `benchmarks.table` says how. The last two are costs, not merits.
-PERCENTAGES = ("top1", "top5", "map", "pixacc", "miou")
+PERCENTAGES = (
+    *("top1", "top5"),
+    *("map", "voc07_map", "voc10_map", "coco_ap", "coco_ap50", "coco_ap75"),
+    *("pixacc", "miou", "macc", "pixacc_ms", "miou_ms", "macc_ms"),
+)
 COLUMNS = (*PERCENTAGES, "multiply_adds", "epoch_minutes")
 DEFAULT_COLUMNS = ("top1", "map", "pixacc", "miou")
 BUDGETS = ("full", "short", "smoke")

@@ -88,6 +88,10 @@ class Stage(ABC):
         """What the training costs, beside what it is worth. Times differ from run to run."""
         return []
 
+    def further_metrics(self, runner: Runner) -> list[Metric]:
+        """Metrics that are measured once, after the last validation."""
+        return []
+
     def notes(self, runner: Runner) -> list[str]:
         """What the evaluation found that a reader of the numbers has to know, in sentences."""
         return []
@@ -164,7 +168,7 @@ def _run(stage: Stage, job: Job, config: Config) -> None:
     if not is_main_process():
         return
     history = runner.message_hub.runtime_info[VALIDATION_HISTORY]
-    metrics = stage.metrics(history[-1]["metrics"])
+    metrics = [*stage.metrics(history[-1]["metrics"]), *stage.further_metrics(runner)]
     write_json(options.work_dir / "curves.json", _curves(stage, runner, history))
     artifacts = {"curves": "curves.json", **stage.finish(runner, job, metrics)}
     fields = _fields(stage, job, config, runner)

@@ -15,7 +15,7 @@ from engine.transfer import normalisation, wire_backbone
 from seg.layout import Layout, read_layout
 
 CONFIGS = Path(__file__).parent / "configs"
-OWN_KEYS = frozenset({"image_scale", "resize_range", "crop_size", "ema"})
+OWN_KEYS = frozenset({"image_scale", "resize_range", "crop_size", "ema", "multi_scale", "sliding"})
 
 
 def assemble(job: Job) -> Config:
@@ -51,7 +51,12 @@ def _wire_data(config: Config, layout: Layout) -> None:
         "Resize": dict(scale=tuple(config.pop("image_scale"))),
         "RandomCrop": dict(crop_size=tuple(config["crop_size"])),
     }
-    config.model.data_preprocessor.size = tuple(config.pop("crop_size"))
+    crop = tuple(config.pop("crop_size"))
+    config.model.data_preprocessor.size = crop
+    sliding = config.pop("sliding")
+    if sliding is not None:
+        step = tuple(round(side * sliding["step"]) for side in crop)
+        config.model.test_cfg = dict(mode="slide", crop_size=crop, stride=step)
     splits = (
         (config.train_dataloader, "training", layout.train_suffix),
         (config.val_dataloader, "validation", layout.test_suffix),

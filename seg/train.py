@@ -14,7 +14,7 @@ from engine.averaging import measured_model, weights_in_words
 from engine.result import Metric, listed, write_json
 from engine.stage import Job, Stage, main
 from engine.transfer import batch_norm_policy
-from seg import labels, metric  # noqa: F401  (they register themselves)
+from seg import labels, metric, multi_scale  # noqa: F401  (the first two register themselves)
 from seg.assemble import assemble
 from seg.examples import write_examples
 
@@ -46,12 +46,20 @@ class Segmentation(Stage):
         scale = next(step["scale"] for step in steps if step["type"] == "Resize")
         return {
             "metric": "PixAcc and mIoU over labelled pixels; a class neither labelled nor predicted is left out",
-            "test": f"single-scale {scale[0]}x{scale[1]}, whole image, no flip",
+            "test": f"single-scale {scale[0]}x{scale[1]}, {_window(config)}, no flip{_scales(config)}",
             "backbone": f"output stride {config.model.backbone.output_stride}, "
             + batch_norm_policy(config.model.backbone),
             "checkpoint": "last",
             **weights_in_words(config),
         }
+
+    def further_metrics(self, runner: Runner) -> list[Metric]:
+        """The same three at several scales, where the config asks for them."""
+        settings = runner.cfg.get("multi_scale")
+        if settings is None:
+            return []
+        found = multi_scale.evaluate(runner, settings)
+        return [Metric(f"{name}_ms", 100 * getattr(found, name)) for name in METRICS]
 
     def notes(self, runner: Runner) -> list[str]:
         """The classes that no test image shows."""
@@ -72,6 +80,24 @@ class Segmentation(Stage):
         folder = job.options.work_dir / "examples"
         names = write_examples(model, test, test.metainfo["palette"], folder, EXAMPLES)
         return {"examples": [f"examples/{name}" for name in names], "evaluation": FILE}
+
+
+def _window(config: Config) -> str:
+    test = config.model.test_cfg
+    if test.mode == "whole":
+        return "whole image"
+    (height, width), (down, right) = test.crop_size, test.stride
+    return f"sliding windows of {width}x{height} every {right}x{down} pixels"
+
+
+def _scales(config: Config) -> str:
+    settings = config.get("multi_scale")
+    if settings is None:
+        return ""
+    flip = " and mirrored" if settings["flip"] else ""
+    return (
+        f"; _ms: mean probability over the scales {', '.join(map(str, settings['scales']))}{flip}"
+    )
 
 
 if __name__ == "__main__":

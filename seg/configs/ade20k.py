@@ -29,5 +29,8 @@ val_dataloader = dict(sampler=dict(round_up=False))
 # lr belongs to a batch of 16; on fewer devices it shrinks with the batch.
 auto_scale_lr = dict(enable=True, base_batch_size=16)
 ema = None
+# Further test protocols, switched on by the tricks `multi_scale_flip` and `sliding`.
+multi_scale = None
+sliding = None
 # One test image, of up to 2048×512: the slowest step of a smoke run on a CPU.
 budgets = dict(smoke=dict(test_images=1))

@@ -46,7 +46,7 @@ CONFIGS = {
     objectness
     """,
     "seg/tricks": """
-    clip_grad_norm clip_grad_value ema
+    clip_grad_norm clip_grad_value ema multi_scale_flip sliding
     """,
 }
 FILES = sorted(

@@ -34,11 +34,13 @@ def _result(folder):
 
 
 def test_the_tricks_are_these():
-    assert TRICKS == ["clip_grad_norm", "clip_grad_value", "ema"]
+    assert TRICKS == ["clip_grad_norm", "clip_grad_value", "ema", "multi_scale_flip", "sliding"]
 
 
 @pytest.mark.parametrize(
-    "tricks", [["ema"], ["clip_grad_value"], ["clip_grad_norm", "ema"]], ids="+".join
+    "tricks",
+    [["ema"], ["clip_grad_value"], ["clip_grad_norm", "ema", "multi_scale_flip", "sliding"]],
+    ids="+".join,
 )
 def test_a_run_with_tricks(tiny_ade, tmp_path, run_seg, checkpoint, tricks):
     work = tmp_path / "work"

@@ -1,0 +1,86 @@
+"""Testing at several scales, mirrored and not, as the literature's "ms+flip" figures were made.
+
+Source: DeepLab, 1606.00915, §4.2, and PSPNet, 1612.01105, §4.2, whose averages of class probabilities are taken here.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import DATASETS
+from mmengine.runner import Runner
+from mmengine.structures import PixelData
+from mmseg.models.segmentors import SegTTAModel
+from torch.utils.data import DataLoader
+
+from engine.averaging import measured_model
+from seg.metric import Scores, confusion_matrix, scores
+
+
+class StreamedTTA(SegTTAModel):
+    """mmseg's mean of the class probabilities of all variants of an image, added up as they come.
+
+    The stock class keeps the logits of every variant until the last is done: 150 classes at the size of the image
+    file, twelve times.
+    """
+
+    def test_step(self, data: Mapping[str, Sequence[Any]]) -> list[Any]:
+        """Segment one image, given as lists of variants under `inputs` and `data_samples`."""
+        total: torch.Tensor | None = None
+        sample: Any = None
+        for inputs, samples in zip(data["inputs"], data["data_samples"], strict=True):
+            (sample,) = self.module.test_step({"inputs": inputs, "data_samples": samples})
+            probabilities = sample.seg_logits.data.softmax(dim=0)
+            total = probabilities if total is None else total.add_(probabilities)
+        if total is None:
+            return []
+        sample.set_data({"pred_sem_seg": PixelData(data=total.argmax(dim=0, keepdim=True))})
+        return [sample]
+
+
+def pipeline(steps: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> list[Any]:
+    """The test pipeline with its `Resize` multiplied.
+
+    Args:
+        steps: Loading, resizing, labels, packing.
+        settings: `scales`, as multiples of the single scale, and `flip`.
+    """
+    position = next(i for i, step in enumerate(steps) if step["type"] == "Resize")
+    resize = steps[position]
+    sizes = [
+        {**resize, "scale": tuple(round(side * factor) for side in resize["scale"])}
+        for factor in settings["scales"]
+    ]
+    flips = [
+        dict(type="RandomFlip", prob=float(flip)) for flip in ([0, 1] if settings["flip"] else [0])
+    ]
+    # Labels come last and stay as they are: predictions are brought back to the image's own size.
+    rest = [[dict(step)] for step in steps[position + 1 :]]
+    return [
+        *map(dict, steps[:position]),
+        dict(type="TestTimeAug", transforms=[sizes, flips, *rest]),
+    ]
+
+
+def evaluate(runner: Runner, settings: Mapping[str, Any]) -> Scores:
+    """Score the test set once more, at all scales; one process goes through the whole set."""
+    loader = runner.cfg.val_dataloader
+    dataset = copy.deepcopy(loader.dataset)
+    dataset.dataset.pipeline = pipeline(dataset.dataset.pipeline, settings)
+    images = DataLoader(
+        DATASETS.build(dataset), num_workers=loader.num_workers, collate_fn=pseudo_collate
+    )
+    tta = StreamedTTA(measured_model(runner).eval())
+    num_classes = len(images.dataset.metainfo["classes"])
+    matrix = torch.zeros(num_classes, num_classes, dtype=torch.int64)
+    with torch.no_grad():
+        for batch in images:
+            for sample in tta.test_step(batch):
+                predicted, labels = sample.pred_sem_seg.data, sample.gt_sem_seg.data
+                counts = confusion_matrix(predicted, labels.to(predicted.device), num_classes)
+                matrix += counts.cpu()
+    return scores(matrix)
