@@ -27,6 +27,10 @@ class Display(Protocol):
         """A cell reports how far it is; may be called from any thread."""
         ...
 
+    def warned(self, key: CellKey, text: str) -> None:
+        """Something about a running cell should be looked at; may be called from any thread."""
+        ...
+
     def ended(self, key: CellKey, text: str, *, good: bool) -> None:
         """Nothing more will come from a cell, which may never have been started."""
         ...
@@ -74,6 +78,11 @@ class PlainDisplay:
             self._spoke[key] = now
             self._print(f"{key}: {describe_progress(report)}")
 
+    def warned(self, key: CellKey, text: str) -> None:
+        """Prints a warning."""
+        with self._lock:
+            self._print(f"{key}: warning: {text}")
+
     def ended(self, key: CellKey, text: str, *, good: bool) -> None:
         """Prints what became of a cell."""
         with self._lock:
@@ -118,6 +127,10 @@ class LiveDisplay:
                 total=_number(report, "steps"),
                 note=escape(describe_progress(report)),
             )
+
+    def warned(self, key: CellKey, text: str) -> None:
+        """Prints a warning above the bars."""
+        self._progress.console.print(f"[yellow]![/] {escape(f'{key}: {text}')}", highlight=False)
 
     def ended(self, key: CellKey, text: str, *, good: bool) -> None:
         """Replaces a bar by a line."""

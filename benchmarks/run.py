@@ -19,6 +19,7 @@ from benchmarks.identity import STAGE_FOLDERS
 from benchmarks.machine import Slots
 from benchmarks.plan import CACHED, RESUME, Cell, Plan
 from benchmarks.progress import Display, format_seconds
+from benchmarks.reference import curves
 from benchmarks.run_folder import CellKey, read_json, set_aside, write_failure, write_json
 from benchmarks.stage_process import StageProcess, terminate
 from benchmarks.timings import Timings
@@ -194,12 +195,21 @@ class Runner:
             log=folder / "stage.log",
             cwd=plan.root,
             environment=_environment(plan.root, threads, gpu),
-            on_progress=lambda report: self._display.progressed(cell.key, report),
+            on_progress=lambda report: self._tell(cell, report),
         )
         self._running[cell.key] = (cell, process, gpu)
         place = "" if gpu is None else f" on GPU {gpu}"
         verb = "goes on" if cell.state == RESUME else "started"
         self._display.started(cell.key, f"{verb}{place} ({cell.reason})")
+
+    def _tell(self, cell: Cell, report: Mapping[str, Any]) -> None:
+        """Shows how far a cell is, and a validation only where it is behind all published ones."""
+        if "best" not in report:
+            self._display.progressed(cell.key, report)
+        elif self._plan.selection.budget == "full":
+            sentence = curves.validation_warning(cell.row.backbone, cell.row.tricks, report)
+            if sentence is not None:
+                self._display.warned(cell.key, sentence)
 
     def _free_gpu(self) -> str | None:
         """Returns the GPU with the fewest cells on it."""

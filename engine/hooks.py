@@ -209,6 +209,23 @@ class ProgressHook(Hook):
             }
             print("@progress " + json.dumps(report), flush=True)
 
+    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        """Tell the harness what a validation gave, which may warn of a training that goes wrong."""
+        if not (self.machine and is_main_process()):
+            return
+        test = runner.val_loop.dataloader.dataset
+        past = runner.message_hub.runtime_info[VALIDATION_HISTORY]
+        history = [entry["metrics"] for entry in past]
+        report = {
+            "stage": self.stage,
+            "epoch": runner.epoch,
+            "epochs": runner.max_epochs,
+            "best": {name: round(max(m[name] for m in history), 4) for name in metrics or {}},
+            "classes": len(test.metainfo["classes"]),
+            "test_images": test.images_used,
+        }
+        print("@progress " + json.dumps(report), flush=True)
+
     def after_train(self, runner: Any) -> None:
         """Leave the finished bar on the screen."""
         if self.bar is not None:

@@ -98,6 +98,9 @@ class RecordingDisplay:
     def progressed(self, key: CellKey, report: Mapping[str, Any]) -> None:
         self.reports.append(report)
 
+    def warned(self, key: CellKey, text: str) -> None:
+        self.lines.append(f"{key}: warning: {text}")
+
     def ended(self, key: CellKey, text: str, *, good: bool) -> None:
         self.lines.append(f"{key}: {text}")
 
