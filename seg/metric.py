@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from mmengine.dist import all_reduce
 from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
+from PIL import Image
 from torch import Tensor
 
 from backbones import UserError
@@ -83,6 +85,13 @@ def _mean(values: Tensor) -> float:
     return float(known.mean()) if len(known) else 0.0
 
 
+def save_map(predicted: Tensor, path: Path) -> None:
+    """Write classes 0 to K − 1, shape (1, H, W) or (H, W), as labels 1 to K; `LoadLabels` reads them back."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    labels = (predicted.squeeze() + 1).to(torch.uint8).cpu().numpy()
+    Image.fromarray(labels).save(path)
+
+
 @METRICS.register_module()
 class SegmentationMetric(BaseMetric):
     """Pixel accuracy, mean IoU and mean class accuracy, as fractions: `seg/pixacc`, `seg/miou`, `seg/macc`.
@@ -90,12 +99,17 @@ class SegmentationMetric(BaseMetric):
     All pixels of all images count alike, those labelled 255 not at all. After an evaluation `details` holds what is
     behind the means, class by class, and the confusion matrix. Several processes add their matrices up, which is
     right only where no image is given to two of them: the loader's sampler must not round up.
+
+    Args:
+        output_dir: Where the predicted maps are saved, named after their images, as ADE20K's server takes them: PNG of
+            8 bits, 1 the first class. None saves none.
     """
 
     default_prefix = "seg"
 
-    def __init__(self, **arguments: Any) -> None:
+    def __init__(self, output_dir: str | None = None, **arguments: Any) -> None:
         super().__init__(**arguments)
+        self.output_dir = None if output_dir is None else Path(output_dir)
         self._matrix: Tensor | None = None
         self._images = 0
         self.details: dict[str, Any] = {}
@@ -109,6 +123,8 @@ class SegmentationMetric(BaseMetric):
             matrix = confusion_matrix(predicted, labels, num_classes)
             self._matrix = matrix if self._matrix is None else self._matrix + matrix
             self._images += 1
+            if self.output_dir is not None:
+                save_map(predicted, self.output_dir / f"{Path(sample['img_path']).stem}.png")
 
     def evaluate(self, size: int) -> dict[str, float]:
         """The scores of all images that were processed since the last call, here and in other processes."""

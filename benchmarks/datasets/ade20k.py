@@ -33,7 +33,7 @@ class _Findings:
         self.problems.append(Problem(path, message, severity))
 
 
-def splits(root: Path) -> list[str]:
+def split_names(root: Path) -> list[str]:
     """Returns the splits of a set: `training`, `validation`, and others that have both folders.
 
     Raises:
@@ -78,7 +78,7 @@ def class_names(root: Path) -> tuple[str, ...]:
     if table.is_file():
         return _table_names(table)
     require_folder("ade20k", root)
-    splits(root)
+    split_names(root)
     raise UserError(
         f"{root} does not say its class names: add {listed} with the names of labels 1, 2, 3 and "
         "so on, one a line (0 stands for pixels of no class and is not listed)."
@@ -111,13 +111,19 @@ def _table_names(table: Path) -> tuple[str, ...]:
 
 def data_paths(root: Path) -> list[Path]:
     """Returns the folders and files that make up the set."""
-    paths = [root / part / split for part in _PARTS for split in splits(root)]
+    paths = [root / part / split for part in _PARTS for split in split_names(root)]
     return [*paths, root / "classes.txt", root / "objectInfo150.txt"]
+
+
+def splits(root: Path) -> tuple[list[Path], list[Path]]:
+    """Returns the images of training and of validation."""
+    train, val = (sorted((root / "images" / split).glob("*.jpg")) for split in REQUIRED_SPLITS)
+    return train, val
 
 
 def check(root: Path, decode: bool = True, progress: Progress | None = None) -> VerifyReport:
     """Checks every image and its label map; see `verify`."""
-    found_splits = splits(root)
+    found_splits = split_names(root)
     names = class_names(root)
     counts = {"images": 0, "objects": 0, "classes": len(names), "converted_to_rgb": 0}
     problems: list[Problem] = []

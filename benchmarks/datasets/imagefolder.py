@@ -63,6 +63,13 @@ def data_paths(root: Path) -> list[Path]:
     return [root / split for split in SPLITS]
 
 
+def splits(root: Path) -> tuple[list[Path], list[Path]]:
+    """Returns the images of train and of val."""
+    check_layout(root)
+    train, val = (sorted(_images(root / split)) for split in SPLITS)
+    return train, val
+
+
 def check(root: Path, decode: bool = True, progress: Progress | None = None) -> VerifyReport:
     """Checks every class folder and image; see `verify`."""
     names = class_names(root)

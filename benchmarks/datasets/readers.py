@@ -23,6 +23,10 @@ class Reader(Protocol):
         """Returns the folders and files that make up the set; some may not exist."""
         ...
 
+    def splits(self, root: Path) -> tuple[list[Path], list[Path]]:
+        """Returns the images that are trained on and those that are tested on."""
+        ...
+
     def check(
         self, root: Path, decode: bool = True, progress: Progress | None = None
     ) -> VerifyReport:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from benchmarks.datasets.layout import Kind
 from benchmarks.errors import UserError
 
-Severity = Literal["error", "mended"]
+Severity = Literal["error", "mended", "noted"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class Problem:
     Attributes:
         path: The file.
         message: What was found, what was expected and, for an error, how to mend it.
-        severity: `"error"` stops a run. `"mended"` is put right by the loaders each time.
+        severity: `"error"` stops a run. `"mended"` is put right by the loaders each time. `"noted"`
+            changes nothing; a reader of the numbers should know it.
     """
 
     path: Path
@@ -53,6 +54,11 @@ class VerifyReport:
         """The problems that are put right while loading."""
         return tuple(problem for problem in self.problems if problem.severity == "mended")
 
+    @property
+    def noted(self) -> tuple[Problem, ...]:
+        """What stays as it is, and is told."""
+        return tuple(problem for problem in self.problems if problem.severity == "noted")
+
     def summary(self) -> str:
         """Returns one line with the counts."""
         counts = ", ".join(
@@ -60,7 +66,8 @@ class VerifyReport:
         )
         return (
             f"{self.root} ({self.kind}): {counts}; "
-            f"{len(self.errors)} errors, {len(self.mended)} mended while loading"
+            f"{len(self.errors)} errors, {len(self.mended)} mended while loading, "
+            f"{len(self.noted)} noted"
         )
 
     def raise_for_errors(self, shown: int = 5) -> None:

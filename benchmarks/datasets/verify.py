@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.datasets.cache import read_json, write_json
 from benchmarks.datasets.decoding import Progress
 from benchmarks.datasets.fingerprint import identity
 from benchmarks.datasets.layout import Kind
-from benchmarks.datasets.readers import reader
+from benchmarks.datasets.leaks import leak_problems
+from benchmarks.datasets.readers import Reader, reader
 from benchmarks.datasets.report import VerifyReport
 
 # To be raised by whoever changes what `verify` or `class_names` says of the same files.
-CHECK_VERSION = 1
+CHECK_VERSION = 2
 
 
 def verify(
@@ -24,12 +26,12 @@ def verify(
     cache_dir: Path | None = None,
     progress: Progress | None = None,
 ) -> VerifyReport:
-    """Checks that every image decodes and every annotation makes sense.
+    """Checks that every image decodes, every annotation makes sense, and no test image is trained on.
 
     Args:
         kind: The layout: `"imagefolder"`, `"voc"` or `"ade20k"`.
         root: The set's folder; for VOC the devkit, or a single tree.
-        decode: Decode every pixel; without, only the files' headers are read.
+        decode: Decode every pixel and compare the splits; without, only the files' headers are read.
         cache_dir: Where an earlier report on the same files is looked up and this one is kept;
             a folder outside the set. What lies there only saves time and may be removed.
         progress: Called with files done and files in total, now and then.
@@ -42,14 +44,23 @@ def verify(
     """
     layout = reader(kind)
     if cache_dir is None:
-        return layout.check(root, decode, progress)
+        return _check(layout, root, decode, progress)
     cache = _cache_path(cache_dir, f"verify-{decode}", kind, root)
     kept = read_json(cache)
     if kept is not None:
         return VerifyReport.from_json(kept, root)
-    report = layout.check(root, decode, progress)
+    report = _check(layout, root, decode, progress)
     write_json(cache, report.to_json())
     return report
+
+
+def _check(layout: Reader, root: Path, decode: bool, progress: Progress | None) -> VerifyReport:
+    report = layout.check(root, decode, progress)
+    if not decode:
+        return report
+    leaks = leak_problems(*layout.splits(root))
+    counts = {**report.counts, "test_images_trained_on": len(leaks)}
+    return replace(report, counts=counts, problems=(*report.problems, *leaks))
 
 
 def class_names(kind: Kind, root: Path, *, cache_dir: Path | None = None) -> tuple[str, ...]:

@@ -174,6 +174,33 @@ def class_names(root: Path) -> tuple[str, ...]:
     return VOC_NAMES if found.issubset(VOC_NAMES) else tuple(sorted(found))
 
 
+def splits(root: Path) -> tuple[list[Path], list[Path]]:
+    """Returns the images that are trained on and those that are tested on.
+
+    Test is VOC2007's test, or that of a single tree; where there is none, the first tree's val is, and its train alone
+    is trained on. Of further years trainval, or train and val, are trained on.
+    """
+    first, *others = trees(root)
+    test = _listed(first, "test")
+    train = _listed(first, "trainval") or _listed(first, "train", "val")
+    if not test:
+        train, test = _listed(first, "train"), _listed(first, "val")
+    for tree in others:
+        train += _listed(tree, "trainval") or _listed(tree, "train", "val")
+    return train, test
+
+
+def _listed(tree: Path, *names: str) -> list[Path]:
+    """Returns the images that lists of a tree name."""
+    found = []
+    for name in names:
+        path = tree / "ImageSets" / "Main" / f"{name}.txt"
+        if path.is_file():
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+            found += [Entry(tree, line.split()[0]).image for line in lines if line.strip()]
+    return found
+
+
 def data_paths(root: Path) -> list[Path]:
     """Returns the folders and files that make up the set."""
     paths = [tree / part for tree in trees(root) for part in _PARTS]

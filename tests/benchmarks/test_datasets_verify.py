@@ -424,3 +424,43 @@ def test_progress_is_told(cls: Path):
     told = []
     verify("imagefolder", cls, progress=lambda done, total: told.append((done, total)))
     assert told[-1] == (30, 30)
+
+
+def test_a_leaked_split_is_an_error_in_every_layout(cls, voc, ade):
+    """Each test image is put among the training images under another name."""
+    images = sorted((cls / "val").rglob("*.*g"))
+    for number, image in enumerate(images):
+        shutil.copy(image, cls / "train" / image.parent.name / f"leak{number}{image.suffix}")
+    report = verify("imagefolder", cls)
+    assert report.counts["test_images_trained_on"] == len(report.errors) == len(images)
+    assert f"{len(images)} of {len(images)} test images are" in report.errors[0].message
+
+    lists = voc / "VOC2007" / "ImageSets" / "Main"
+    names = (lists / "test.txt").read_text().split()
+    (lists / "trainval.txt").write_text("\n".join(names))
+    assert verify("voc", voc).counts["test_images_trained_on"] == len(names)
+    with pytest.raises(UserError, match="the test image is also trained on, as"):
+        verify("voc", voc).raise_for_errors()
+
+    for part, suffix in (("images", "jpg"), ("annotations", "png")):
+        for path in (ade / part / "validation").glob(f"*.{suffix}"):
+            shutil.copy(path, ade / part / "training" / f"leak_{path.name}")
+    assert len(verify("ade20k", ade).errors) == verify("ade20k", ade).counts["validation_images"]
+
+
+def test_a_few_leaked_images_are_noted(cls):
+    folder = cls / "val" / "striped_ellipse"
+    image = next(folder.iterdir())
+    for number in range(150):
+        pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"more{number}.png")
+    shutil.copy(image, cls / "train" / "striped_ellipse" / f"twin{image.suffix}")
+    report = verify("imagefolder", cls)
+    assert not report.errors
+    (problem,) = report.noted
+    assert problem.path == image and "the few such pairs stay as they are" in problem.message
+    report.raise_for_errors()
+
+
+def test_images_of_one_size_that_differ_are_no_leak(cls):
+    assert verify("imagefolder", cls).counts["test_images_trained_on"] == 0

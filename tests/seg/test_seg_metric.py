@@ -9,8 +9,10 @@ import torch
 from mmengine.structures import PixelData
 from mmseg.evaluation.metrics import IoUMetric
 from mmseg.structures import SegDataSample
+from PIL import Image
 
 from backbones import UserError
+from seg.labels import LoadLabels
 from seg.metric import SegmentationMetric, confusion_matrix, scores
 
 
@@ -97,6 +99,19 @@ def test_details_and_a_second_evaluation_that_starts_anew():
         total[0, 0] / (total[0].sum() + total[:, 0].sum() - total[0, 0]), abs=1e-6
     )
     assert _evaluate(metric, samples) == first
+
+
+def test_saved_maps_are_ade20k_s_and_come_back(tmp_path):
+    predicted, labels = _maps(0)
+    predicted[0, 0], predicted[0, 1] = 0, 4
+    sample = _sample(predicted, labels)
+    sample["img_path"] = "/data/images/validation/ADE_val_00000001.jpg"
+    _evaluate(SegmentationMetric(output_dir=str(tmp_path / "maps")), [sample])
+    path = tmp_path / "maps" / "ADE_val_00000001.png"
+    with Image.open(path) as saved:
+        assert (saved.mode, saved.getpixel((0, 0)), saved.getpixel((1, 0))) == ("L", 1, 5)
+    results = {"seg_map_path": str(path), "ori_shape": predicted.shape, "seg_fields": []}
+    assert (LoadLabels(6).transform(results)["gt_seg_map"] == predicted.numpy()).all()
 
 
 def test_nothing_labelled_is_zero_not_an_error():

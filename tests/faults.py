@@ -1,0 +1,173 @@
+"""Faults that ruin a benchmark without a crash, put in on purpose one at a time: do the tests see each?
+
+Command: python tests/faults.py [NAME…]
+
+Each fault is put into a copy of the tree, and the named tests run there; they must fail. Not a part of the test
+command: it takes minutes. That the places are still there is tested in tests/test_faults.py.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A change of one place, and the tests that must fail by it."""
+
+    name: str
+    file: str
+    right: str
+    wrong: str
+    tests: str
+
+
+FAULTS = (
+    Fault(
+        "boxes off by one pixel",
+        "det/dataset.py",
+        "minus_one=True",
+        "minus_one=False",
+        "tests/det/test_det_dataset.py",
+    ),
+    Fault(
+        "classes in another order",
+        "cls_train/data.py",
+        "sorted(entry.name for entry in root.iterdir() if entry.is_dir())",
+        "sorted((e.name for e in root.iterdir() if e.is_dir()), reverse=True)",
+        "tests/cls_train/test_cls_data.py",
+    ),
+    Fault(
+        "difficult objects counted",
+        "det/metric.py",
+        'np.full(len(label), key == "difficult")',
+        "np.full(len(label), False)",
+        "tests/det/test_det_metric.py",
+    ),
+    Fault(
+        "labels shifted by one",
+        "seg/labels.py",
+        "labels.astype(np.int16) - 1",
+        "labels.astype(np.int16)",
+        "tests/seg/test_seg_labels.py",
+    ),
+    Fault(
+        "BGR for RGB",
+        "engine/transfer.py",
+        'bgr_to_rgb=job.source.channel_order == "RGB"',
+        'bgr_to_rgb=job.source.channel_order == "BGR"',
+        "tests/det/test_det_assembly.py",
+    ),
+    Fault(
+        "wrong mean",
+        "engine/transfer.py",
+        "mean=list(job.source.mean)",
+        "mean=list(DEFAULT_NORMALISATION.mean)",
+        "tests/det/test_det_assembly.py",
+    ),
+    Fault(
+        "averaged weights not handed off",
+        "cls_train/train.py",
+        "        model = measured_model(runner)\n",
+        "        model = runner.model\n",
+        "tests/cls_train/test_ema.py",
+    ),
+    Fault(
+        "eight times the learning rate on one device",
+        "det/configs/voc0712.py",
+        "auto_scale_lr = dict(enable=True,",
+        "auto_scale_lr = dict(enable=False,",
+        "tests/configs/test_every_config.py",
+    ),
+    Fault(
+        "shuffled labels",
+        "cls_train/data.py",
+        '"labels": label}',
+        '"labels": (label + index) % len(self.samples)}',
+        "tests/cls_train/test_cls_data.py",
+    ),
+    Fault(
+        "tested on the training split",
+        "cls_train/assemble.py",
+        'root / "val"',
+        'root / "train"',
+        "tests/cls_train/test_recipes.py tests/cls_train/test_resume.py tests/configs/test_every_config.py",
+    ),
+    Fault(
+        "a leaked split not told",
+        "benchmarks/datasets/verify.py",
+        "leak_problems(*layout.splits(root))",
+        "[]",
+        "tests/benchmarks/test_datasets_verify.py",
+    ),
+    Fault(
+        "weights that do not load",
+        "engine/adapter.py",
+        "self.receipt = backbones.load_checkpoint(self.net, Path(checkpoint), spec=spec)",
+        "self.receipt = backbones.load_checkpoint(backbones.create(spec), Path(checkpoint))",
+        "tests/engine/test_adapter.py",
+    ),
+)
+
+
+def main() -> int:
+    """Try the faults, all or those named; 1 where one goes unseen."""
+    chosen = [fault for fault in FAULTS if not sys.argv[1:] or fault.name in sys.argv[1:]]
+    unseen = [fault.name for fault in chosen if not is_seen(fault)]
+    print(f"{len(chosen) - len(unseen)} of {len(chosen)} seen")
+    return 1 if unseen else 0
+
+
+def is_seen(fault: Fault) -> bool:
+    """Whether a test fails in a copy with the fault."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder)
+        for name in listed.stdout.splitlines():
+            if (ROOT / name).is_file():
+                (copy / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, copy / name)
+        place = copy / fault.file
+        text = place.read_text(encoding="utf-8")
+        if text.count(fault.right) != 1:
+            raise SystemExit(
+                f"error: {fault.file} does not hold {fault.right!r} once; mend this list"
+            )
+        place.write_text(text.replace(fault.right, fault.wrong), encoding="utf-8")
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-x",
+                "-q",
+                "-p",
+                "no:cacheprovider",
+                *fault.tests.split(),
+            ],
+            cwd=copy,
+            capture_output=True,
+            text=True,
+        )
+    failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    seen = done.returncode == 1 and bool(failed)
+    told = failed[0].split(" - ")[0] if seen else f"NOT SEEN (pytest's status {done.returncode})"
+    print(f"{fault.name}: {told}", flush=True)
+    return seen
+
+
+if __name__ == "__main__":
+    sys.exit(main())
