@@ -16,7 +16,7 @@ from engine.stage import Job
 from engine.transfer import features, normalisation, wire_backbone
 
 CONFIGS = Path(__file__).parent / "configs"
-OWN_KEYS = frozenset({"image_scale", "train_scales", "box_min_size", "ema"})
+OWN_KEYS = frozenset({"image_scale", "train_scales", "box_min_size", "batch_norm", "ema"})
 
 
 def assemble(job: Job) -> Config:
@@ -36,7 +36,7 @@ def assemble(job: Job) -> Config:
 
 def _wire_model(config: Config, job: Job, num_classes: int) -> None:
     model = config.model
-    found = wire_backbone(job, model.backbone)
+    found = wire_backbone(job, config)
     if model.get("neck") is None:
         _wire_c4(model, found)
     else:

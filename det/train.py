@@ -60,7 +60,7 @@ class Detection(Stage):
             "difficult objects ignored",
             "detector": DETECTORS[config.model.type],
             "test": f"single-scale {scale[0]}x{scale[1]}, no flip",
-            "backbone": batch_norm_policy(config.model.backbone),
+            "backbone": batch_norm_policy(config),
             "checkpoint": "last",
             **weights_in_words(config),
         }

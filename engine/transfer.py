@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 
 import backbones
 from backbones import Feature, UserError
+from backbones.errors import unknown
+from engine.distributed import launched, world_size
 from engine.stage import Job
 
+BATCH_NORM = ("frozen", "trained", "synchronised")
 # ImageNet's statistics (paper §2.1), for a backbone that starts from random weights.
 DEFAULT_NORMALISATION = ConfigDict(
     mean=[123.68, 116.779, 103.939], std=[58.393, 57.12, 57.375], bgr_to_rgb=True
@@ -33,18 +36,35 @@ def features(spec: str, output_stride: int, out_indices: tuple[int, ...]) -> lis
     return [network.feature_info[i] for i in out_indices]
 
 
-def wire_backbone(job: Job, backbone: ConfigDict) -> list[Feature]:
-    """Set the spec, and let a backbone with random weights train whole.
+def wire_backbone(job: Job, config: Config) -> list[Feature]:
+    """Set the spec and how batch normalisation goes, and let a backbone with random weights train whole.
 
-    Frozen random filters and frozen random statistics would make the control row look worse than it is.
+    The config's own key `batch_norm` is taken out: `'frozen'` keeps the backbone's stored statistics (γ and β train),
+    `'trained'` moves them, `'synchronised'` moves them by the batch of all GPUs together, in the heads too. Frozen
+    random filters and frozen random statistics would make the control row look worse than it is, so that such a row
+    is trained where others are frozen.
 
     Returns:
         The features that the neck and the heads will get.
+
+    Raises:
+        UserError: There is no such policy, or the config sets what it decides.
     """
+    policy = config.pop("batch_norm")
+    if policy not in BATCH_NORM:
+        raise unknown("batch_norm", str(policy), BATCH_NORM)
+    backbone = config.model.backbone
+    if "norm_eval" in backbone:
+        raise UserError(
+            f"model.backbone.norm_eval={backbone.norm_eval} was given; batch_norm decides it: write batch_norm = "
+            "'frozen' or 'trained' instead"
+        )
     backbone.spec = job.spec
+    backbone.norm_eval = policy == "frozen" and job.pretrained
     if not job.pretrained:
         backbone.frozen_stages = -1
-        backbone.norm_eval = False
+    if policy == "synchronised" and launched() and torch.cuda.is_available():
+        config.sync_bn = "torch"
     indices = tuple(backbone.get("out_indices", (0, 1, 2, 3)))
     return features(job.spec, backbone.get("output_stride", 32), indices)
 
@@ -60,9 +80,12 @@ def normalisation(job: Job) -> dict[str, Any]:
     )
 
 
-def batch_norm_policy(backbone: Any) -> str:
-    """The backbone's batch norm and frozen stages in words, for the protocol."""
+def batch_norm_policy(config: Config) -> str:
+    """The batch norm and the backbone's frozen stages in words, for the protocol."""
+    backbone = config.model.backbone
     statistics = "frozen statistics" if backbone.get("norm_eval") else "trained"
+    if config.get("sync_bn"):
+        statistics = f"synchronised over {world_size()} GPUs"
     frozen = backbone.get("frozen_stages", -1)
     stages = "no frozen stages" if frozen < 0 else f"stem and {frozen} stage(s) frozen"
     return f"batch norm {statistics}, {stages}"

@@ -15,7 +15,9 @@ from engine.transfer import normalisation, wire_backbone
 from seg.layout import Layout, read_layout
 
 CONFIGS = Path(__file__).parent / "configs"
-OWN_KEYS = frozenset({"image_scale", "resize_range", "crop_size", "ema", "multi_scale", "sliding"})
+OWN_KEYS = frozenset(
+    {"image_scale", "resize_range", "crop_size", "batch_norm", "ema", "multi_scale", "sliding"}
+)
 
 
 def assemble(job: Job) -> Config:
@@ -35,7 +37,7 @@ def assemble(job: Job) -> Config:
 
 def _wire_model(config: Config, job: Job, num_classes: int) -> None:
     model = config.model
-    found = wire_backbone(job, model.backbone)
+    found = wire_backbone(job, config)
     for head in (model.decode_head, model.get("auxiliary_head")):
         if head is not None:
             head.in_channels = found[head.in_index].channels

@@ -48,7 +48,7 @@ class Segmentation(Stage):
             "metric": "PixAcc and mIoU over labelled pixels; a class neither labelled nor predicted is left out",
             "test": f"single-scale {scale[0]}x{scale[1]}, {_window(config)}, no flip{_scales(config)}",
             "backbone": f"output stride {config.model.backbone.output_stride}, "
-            + batch_norm_policy(config.model.backbone),
+            + batch_norm_policy(config),
             "checkpoint": "last",
             **weights_in_words(config),
         }

@@ -19,9 +19,9 @@ model = dict(
         spec="resnet50_b",
         out_indices=(0, 1, 2, 3),
         frozen_stages=1,
-        norm_eval=True,
     )
 )
+batch_norm = "frozen"
 # lr belongs to a batch of 16; on fewer devices it shrinks with the batch.
 auto_scale_lr = dict(enable=True, base_batch_size=16)
 val_evaluator = dict(_delete_=True, type="DetectionMetric", eval_mode="11points")

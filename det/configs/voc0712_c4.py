@@ -21,11 +21,11 @@ model = dict(
         spec="resnet50_b",
         out_indices=(2,),
         frozen_stages=1,
-        norm_eval=True,
     ),
     # The detector puts the backbone's own last stage here.
     roi_head=dict(shared_head=None),
 )
+batch_norm = "frozen"
 # lr belongs to a batch of 16; on fewer devices it shrinks with the batch.
 auto_scale_lr = dict(enable=True, base_batch_size=16)
 val_evaluator = dict(_delete_=True, type="DetectionMetric", eval_mode="11points")

@@ -20,12 +20,12 @@ model = dict(
         spec="resnet50_d",
         out_indices=(0, 1, 2, 3),
         output_stride=8,
-        norm_eval=False,
     ),
 )
 val_evaluator = dict(_delete_=True, type="SegmentationMetric")
 # An image must not be counted by two processes.
 val_dataloader = dict(sampler=dict(round_up=False))
+batch_norm = "synchronised"
 # lr belongs to a batch of 16; on fewer devices it shrinks with the batch.
 auto_scale_lr = dict(enable=True, base_batch_size=16)
 ema = None

@@ -8,11 +8,12 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS, DefaultScope
 
 import backbones
-from backbones import UserError
+from backbones import UserError, read_metadata
 from det.train import Detection
 from engine.options import Options
 from engine.precision import choose_precision
 from engine.stage import Job, _resolve, prepare
+from engine.transfer import batch_norm_policy, wire_backbone
 
 # Stage widths of the basic block (expansion 1) and of the bottleneck (4).
 WIDTHS = {
@@ -83,6 +84,42 @@ def test_random_weights_train_whole(assembled, name):
     assert all(parameter.requires_grad for parameter in backbone.parameters())
     assert all(module.training for module in backbone.modules())
     assert Detection().protocol(config)["backbone"] == "batch norm trained, no frozen stages"
+
+
+def test_batch_norm_is_an_axis_of_its_own(assembled, checkpoint, tmp_path, monkeypatch):
+    assert assembled("voc0712", checkpoint=checkpoint).model.backbone.norm_eval
+    trained = assembled("voc0712", checkpoint=checkpoint, batch_norm="trained")
+    assert not trained.model.backbone.norm_eval
+    words = "batch norm trained, stem and 1 stage(s) frozen"
+    assert Detection().protocol(trained)["backbone"] == words
+    # One process has nobody to synchronise with.
+    alone = assembled("voc0712", checkpoint=checkpoint, batch_norm="synchronised")
+    assert "sync_bn" not in alone and Detection().protocol(alone)["backbone"] == words
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setattr("engine.transfer.torch.cuda.is_available", lambda: True)
+    together = _wired(checkpoint, tmp_path, "synchronised")
+    assert together.sync_bn == "torch"
+    assert batch_norm_policy(together).startswith("batch norm synchronised over 4 GPUs")
+
+
+def _wired(checkpoint, tmp_path, policy):
+    """A config after the backbone's part of the assembly, which asks no device for anything."""
+    options = Options(config="mini", data=tmp_path, work_dir=tmp_path, checkpoint=checkpoint)
+    job = Job(options, "resnet10_d-w8", read_metadata(checkpoint), None)
+    config = Config(dict(batch_norm=policy, model=dict(backbone=dict())))
+    wire_backbone(job, config)
+    return config
+
+
+def test_a_wrong_batch_norm_is_told(assembled, tmp_path):
+    with pytest.raises(UserError, match="unknown batch_norm 'frozn'; did you mean 'frozen'"):
+        assembled(backbone="resnet10_d-w8", batch_norm="frozn")
+    own = tmp_path / "own.py"
+    mini = Detection.folder / "configs" / "mini.py"
+    own.write_text(f"_base_ = {str(mini)!r}\nmodel = dict(backbone=dict(norm_eval=True))\n")
+    with pytest.raises(UserError, match="batch_norm decides it: write batch_norm = 'frozen'"):
+        assembled(own, "resnet10_d-w8")
 
 
 def test_pretrained_weights_keep_the_config_s_freezing(assembled, checkpoint):

@@ -106,7 +106,9 @@ def test_everything_trains_whether_pretrained_or_not(assembled, checkpoint):
 
 
 def test_random_weights_undo_a_config_s_freezing(assembled, tmp_path, checkpoint):
-    own = own_config(tmp_path, "model = dict(backbone=dict(frozen_stages=1, norm_eval=True))")
+    own = own_config(
+        tmp_path, "batch_norm = 'frozen'\nmodel = dict(backbone=dict(frozen_stages=1))"
+    )
     free = build(assembled(own, "resnet10_d-w8")).train().backbone
     assert all(parameter.requires_grad for parameter in free.parameters())
     assert all(module.training for module in free.modules())
