@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from benchmarks.datasets.prepare.catalogue import SETS
 from benchmarks.errors import UserError, unknown
 from benchmarks.suite_schema import BUDGETS, PRECISIONS, STAGES
 
@@ -18,12 +19,12 @@ COMMANDS = {
     "run": "run a suite and print its table",
     "plan": "show which cells a run would start, and why",
     "report": "write the table and report.html of a run folder again",
-    "verify": "check a data set: verify KIND PATH",
+    "verify": "check a run against published figures: RUN_DIR; or a data set: KIND PATH",
     "data": "prepare or verify data sets",
     "doctor": "show what this machine and its packages offer",
 }
 DATA_COMMANDS = {
-    "prepare": "make a data set that can be generated",
+    "prepare": "download and arrange data sets, or generate the miniworld",
     "verify": "check a data set: every file, every annotation, every label",
 }
 
@@ -54,6 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = parse(words)
         # Imported late, so that a mistake in the command is told at once.
+        if getattr(options, "data_command", None) == "prepare":
+            from benchmarks.datasets.prepare.command import prepare
+
+            return prepare(options)
         from benchmarks import commands
 
         return commands.ACTIONS[options.command](options)
@@ -119,23 +124,38 @@ def _build() -> tuple[_Parser, dict[str, _Parser]]:
         "--fail-fast", action="store_true", help="end the run at the first failed cell"
     )
     parsers["report"].add_argument("run_dir", type=Path, metavar="RUN_DIR", help="as in runs/mini")
-    _add_verify_arguments(parsers["verify"])
+    parsers["verify"].add_argument(
+        "subject",
+        metavar="RUN_DIR|KIND",
+        help="a run, as in runs/mini; or imagefolder, voc, ade20k",
+    )
+    parsers["verify"].add_argument(
+        "path", type=Path, nargs="?", metavar="PATH", help="after a KIND: the data set's folder"
+    )
     actions = parsers["data"].add_subparsers(
         dest="data_command", required=True, metavar="COMMAND", parser_class=_Parser
     )
     prepare = actions.add_parser("prepare", help=DATA_COMMANDS["prepare"], allow_abbrev=False)
-    prepare.add_argument("name", metavar="miniworld", help="the data set to make")
-    prepare.add_argument("--preset", default="mini", help="its size (default: mini)")
-    prepare.add_argument("--root", type=Path, default=None, help="default: data/miniworld")
+    _add_prepare_arguments(prepare)
     verify = actions.add_parser("verify", help=DATA_COMMANDS["verify"], allow_abbrev=False)
-    _add_verify_arguments(verify)
+    verify.add_argument("kind", metavar="KIND", help="imagefolder, voc or ade20k")
+    verify.add_argument("path", type=Path, metavar="PATH", help="the data set's folder")
     parsers["prepare"] = prepare
     return parser, parsers
 
 
-def _add_verify_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("kind", metavar="KIND", help="imagefolder, voc or ade20k")
-    parser.add_argument("path", type=Path, metavar="PATH", help="the data set's folder")
+def _add_prepare_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    names = ", ".join(("miniworld", *SETS))
+    add("names", nargs="+", metavar="NAME", help=f"one or more of {names}")
+    add("--root", type=Path, help="data folder (default: data; of miniworld: data/miniworld)")
+    add("--preset", default="mini", help="miniworld: its size (default: mini)")
+    add(
+        "--archives",
+        type=Path,
+        metavar="DIR",
+        help="imagenet: where its archives are, as they can't be downloaded (default: the root)",
+    )
 
 
 def _add_suite_options(parser: argparse.ArgumentParser) -> None:

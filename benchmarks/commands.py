@@ -14,9 +14,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from benchmarks import preflight
-from benchmarks.datasets import miniworld
+from benchmarks.datasets.layout import KINDS, Kind
 from benchmarks.datasets.verify import verify
-from benchmarks.errors import unknown
+from benchmarks.errors import UserError
 from benchmarks.machine import choose_slots
 from benchmarks.plan import CACHED, RESUME, RUN, WAITS, Plan, make_plan
 from benchmarks.progress import format_seconds, make_display
@@ -29,6 +29,7 @@ from benchmarks.suite_schema import STAGES
 from benchmarks.timings import Timings, total_seconds
 
 SETUP_SECONDS_VARIABLE = "TRICKBENCH_SETUP_SECONDS"
+MOST_TOLD = 5
 
 _STATES = {CACHED: "cached", RUN: "will run", RESUME: "will resume", WAITS: "waits"}
 
@@ -147,22 +148,57 @@ def report(options: argparse.Namespace) -> int:
     return 0
 
 
-def verify_data(options: argparse.Namespace) -> int:
+def verify_command(options: argparse.Namespace) -> int:
+    """Checks a run against published figures, or a data set."""
+    if options.path is not None:
+        return verify_data(options.subject, options.path)
+    if options.subject in KINDS:
+        raise UserError(
+            f"verify {options.subject} was given without a folder; write `verify {options.subject} PATH`, or "
+            "`verify RUN_DIR` for a run."
+        )
+    return verify_run(Path(options.subject))
+
+
+def verify_data(kind: Kind, path: Path) -> int:
     """Checks one data set."""
-    verify(options.kind, options.path).raise_for_errors()
-    make_console().print(f"{options.path} is a sound {options.kind} data set.", soft_wrap=True)
+    report = verify(kind, path)
+    report.raise_for_errors()
+    console = make_console()
+    console.print(f"{path} is a sound {kind} data set.", soft_wrap=True)
+    console.print(escape(report.summary()), soft_wrap=True)
+    told = (*report.mended, *report.noted)
+    for problem in told[:MOST_TOLD]:
+        console.print(escape(f"  {problem.path}: {problem.message}"), soft_wrap=True)
+    if len(told) > MOST_TOLD:
+        console.print(f"  … and {len(told) - MOST_TOLD} more")
     return 0
+
+
+def verify_run(folder: Path) -> int:
+    """Holds a run against the figures and curves of its protocol; 1 where it is outside a band."""
+    from benchmarks.reference.figures import compare, curve_warnings
+    from benchmarks.results import read_run
+
+    run = read_run(folder)
+    comparisons, slow = compare(run), curve_warnings(run)
+    console = make_console()
+    for line in (*(comparison.text for comparison in comparisons), *slow):
+        console.print(escape(line), soft_wrap=True)
+    outside = sum(not comparison.inside for comparison in comparisons)
+    if not comparisons:
+        console.print(
+            f"No published figure has the protocol of {folder}: nothing was compared. See docs/evaluation.md.",
+            soft_wrap=True,
+        )
+    else:
+        console.print(f"{len(comparisons)} compared, {outside} outside their band.")
+    return 1 if outside or slow else 0
 
 
 def data(options: argparse.Namespace) -> int:
-    """Makes or checks a data set."""
-    if options.data_command == "verify":
-        return verify_data(options)
-    if options.name != "miniworld":
-        raise unknown("data set", options.name, ["miniworld"])
-    folder = miniworld.prepare(options.preset, options.root or ROOT / "data" / "miniworld")
-    make_console().print(f"The data set is in {folder}.", soft_wrap=True)
-    return 0
+    """Checks a data set; `data prepare` has a module of its own, which `cli` calls."""
+    return verify_data(options.kind, options.path)
 
 
 def doctor(options: argparse.Namespace) -> int:
@@ -176,7 +212,7 @@ ACTIONS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "run": run,
     "plan": show_plan,
     "report": report,
-    "verify": verify_data,
+    "verify": verify_command,
     "data": data,
     "doctor": doctor,
 }

@@ -7,6 +7,7 @@ from fake_run import edit_json, write_run
 from harness_world import World
 from scipy import stats
 
+from benchmarks.cli import main
 from benchmarks.reference import curves, figures
 from benchmarks.reference.curves import Training, warning, warnings
 from benchmarks.reference.figures import compare, curve_warnings, prediction_band, published
@@ -175,3 +176,20 @@ def test_a_running_classifier_is_warned_of_by_the_harness(tmp_path, monkeypatch)
     world.run()
     (told,) = [line for line in world.display.lines if "warning" in line]
     assert told.startswith("standard · cls · seed 0: warning: top-1 is at best 3.0 after epoch 6")
+
+
+def test_the_command_tells_and_its_status_says_it_too(tmp_path, capsys):
+    assert main(["verify", str(_mini(tmp_path / "good", 45.0))]) == 0
+    assert "1 compared, 0 outside their band." in capsys.readouterr().out
+    assert main(["verify", str(_mini(tmp_path / "bad", 12.0))]) == 1
+    out = capsys.readouterr().out
+    assert "12.00 is OUTSIDE 20.6" in out and "1 compared, 1 outside" in out
+    other = write_run(tmp_path / "other")
+    assert main(["verify", str(other)]) == 0
+    assert "No published figure has the protocol of" in capsys.readouterr().out
+    assert main(["verify", "voc"]) == 2
+    assert (
+        "verify voc was given without a folder; write `verify voc PATH`" in capsys.readouterr().err
+    )
+    assert main(["verify", str(tmp_path / "absent")]) == 2
+    assert "absent" in capsys.readouterr().err
