@@ -58,6 +58,12 @@ def _words(tricks, teacher):
     return [*words, "--teacher", teacher] if any("distil" in name for name in tricks) else words
 
 
+def test_each_split_is_read_where_it_belongs(image_folder):
+    config = _assemble(image_folder)
+    assert config.train_dataloader.dataset.root == str(image_folder / "train")
+    assert config.val_dataloader.dataset.root == str(image_folder / "val")
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("trick", TRICKS)
 def test_a_trick_alone(trick, image_folder, tiny_config, tmp_path, teacher):

@@ -44,7 +44,8 @@ def _finish(command):
     return [
         json.loads(line.removeprefix("@progress "))["step"]
         for line in done.stdout.splitlines()
-        if line.startswith("@progress ")
+        # Validations are told too.
+        if line.startswith("@progress ") and '"step"' in line
     ]
 
 

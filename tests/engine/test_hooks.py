@@ -169,6 +169,26 @@ def _progress(request, monkeypatch, capsys, interval, start=0, machine=True):
     return capsys.readouterr().out.splitlines()
 
 
+def test_a_validation_is_told_with_the_best_so_far(request, monkeypatch, capsys):
+    monkeypatch.setenv("TRICKBENCH_PROGRESS", "1")
+    test = SimpleNamespace(metainfo={"classes": ("a", "b")}, images_used=20)
+    loop = SimpleNamespace(dataloader=SimpleNamespace(dataset=test))
+    runner = _runner(request, epoch=6, max_epochs=120, val_loop=loop)
+    history, progress = ValidationHistoryHook(), ProgressHook("cls", batch_size=32)
+    for top1 in (30.0, 42.0, 35.0):
+        for hook in (history, progress):
+            hook.after_val_epoch(runner, {"top1": top1})
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert json.loads(last.removeprefix("@progress ")) == {
+        "stage": "cls",
+        "epoch": 6,
+        "epochs": 120,
+        "best": {"top1": 42.0},
+        "classes": 2,
+        "test_images": 20,
+    }
+
+
 def test_progress_is_told_as_json(request, monkeypatch, capsys):
     lines = _progress(request, monkeypatch, capsys, interval=0)
     assert len(lines) == 10
