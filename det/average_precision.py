@@ -1,7 +1,7 @@
 """Pascal VOC's average precision, by 11 points and by area, as the official development kit computes it.
 
 Source: VOCevaldet.m of the VOC development kit (http://host.robots.ox.ac.uk/pascal/VOC/voc2012/), and Everingham et
-al., "The Pascal Visual Object Classes Challenge", IJCV 2010, §4.2. All boxes of all images are matched in one go with
+al., "The Pascal Visual Object Classes Challenge", IJCV 2010. All boxes of all images are matched in one go with
 arrays; nothing loops over images or detections.
 """
 

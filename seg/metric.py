@@ -65,7 +65,7 @@ def confusion_matrix(predicted: Tensor, labels: Tensor, num_classes: int) -> Ten
 def scores(matrix: Tensor) -> Scores:
     """Pixel accuracy, IoU and class accuracy of a confusion matrix; 0 for a mean over nothing.
 
-    IoU is TP / (TP + FP + FN), the Jaccard index, over all images together (Everingham et al., IJCV 2010, §4.3).
+    IoU is TP / (TP + FP + FN), the Jaccard index, over all images together (Everingham et al., IJCV 2010).
     """
     matrix = matrix.cpu().double()
     right, labelled, predicted = matrix.diagonal(), matrix.sum(dim=1), matrix.sum(dim=0)

@@ -1,6 +1,6 @@
 """Testing at several scales, mirrored and not, as the literature's "ms+flip" figures were made.
 
-Source: DeepLab, 1606.00915, §4.2, and PSPNet, 1612.01105, §4.2, whose averages of class probabilities are taken here.
+Source: PSPNet, 1612.01105, and mmseg, which average class probabilities.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Published figures with their protocol, and a run's agreement with those of the same.
 
 `figures.csv` holds figures of single stages with the runs behind them; those of the paper's tables stand in the suites.
-A figure belongs to a cell where config, backbone, recipe, tricks, metric and the number of test images are the same
-and nothing was overridden; any other pair is not compared.
+A figure belongs to a cell where config, backbone, recipe, tricks, metric and the number of test images are the same,
+nothing was overridden, and the stage has no tricks of its own; any other pair is not compared.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from pathlib import Path
 from scipy import stats
 
 from benchmarks.reference.curves import TEST_IMAGES, Training, warnings
-from benchmarks.results import Row, Run, metric_values, read_curves
+from benchmarks.results import Result, Row, Run, metric_values, read_curves
 
 FILE = Path(__file__).with_name("figures.csv")
 # Half the width of the band around a figure of the paper, which are of one run each. GluonCV's published and logged
 # figures of one recipe differ by up to 0.5 points; the paper does not state the protocol of its mAP and mIoU.
 PAPER_BAND = {"top1": 0.5}
+# A trick that adds metrics and leaves the others as they are.
+FURTHER_TESTS = {"multi_scale_flip"}
 IMAGENET = "cls_train/configs/imagenet.py"
 
 
@@ -88,7 +90,7 @@ def prediction_band(values: Sequence[float]) -> tuple[float, float]:
     """Between what one more run of the same protocol falls in 95 of 100 cases.
 
     Source: mean ± t · s · √(1 + 1/n), Student's t with n − 1 degrees of freedom (Hahn and Meeker, Statistical
-    Intervals, 1991, §4.7).
+    Intervals, 1991).
 
     Raises:
         ValueError: There are fewer than two values.
@@ -134,7 +136,7 @@ def _compare_row(run: Run, row: Row) -> Iterator[Comparison]:
     for stage, settings in run.stages.items():
         cells = run.of(row.name, stage)
         results = [cell.result for cell in cells if cell.result is not None]
-        if not results or settings.get("overrides"):
+        if not results or settings.get("overrides") or _has_tricks_of_its_own(stage, results):
             continue
         used = {result.data.test_images_used for result in results}
         for figure in (*published(), *_of_the_paper(row, str(settings["config"]))):
@@ -147,6 +149,12 @@ def _compare_row(run: Run, row: Row) -> Iterator[Comparison]:
             if same and values:
                 mean = statistics.mean(values.values())
                 yield Comparison(f"{row.name} · {stage} · {figure.metric}", mean, figure)
+
+
+def _has_tricks_of_its_own(stage: str, results: Iterable[Result]) -> bool:
+    """Whether a detector or segmentor was trained or tested in another way than its config says."""
+    used = {trick for result in results for trick in result.tricks}
+    return stage != "cls" and bool(used - FURTHER_TESTS)
 
 
 def _pretraining(row: Row) -> tuple[str, str, tuple[str, ...]]:

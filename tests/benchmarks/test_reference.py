@@ -131,6 +131,27 @@ def test_a_run_is_compared_with_the_figure_of_its_protocol_only(tmp_path):
     assert compare(read_run(run)) == []
 
 
+@pytest.mark.parametrize(
+    ("tricks", "compared"), [([], 1), (["multi_scale_flip"], 1), (["sliding"], 0), (["ema"], 0)]
+)
+def test_a_segmentor_with_tricks_of_its_own_has_another_protocol(tmp_path, tricks, compared):
+    run = write_run(tmp_path / "run")
+
+    def suit(plan):
+        plan["stages"]["seg"]["config"] = "seg/configs/mini.py"
+        plan["rows"][1]["backbone"] = "resnet10_b-w24"
+
+    def change(result):
+        result["tricks"] = tricks
+        result["data"].update(test_images_used=80, test_images_total=80)
+
+    edit_json(run / "plan.json", suit)
+    for seed in (0, 1, 2):
+        edit_json(run / f"cells/standard/seg/seed-{seed}/result.json", change)
+    found = [c for c in compare(read_run(run)) if c.figure.metric == "miou"]
+    assert len(found) == compared
+
+
 def test_the_paper_s_figure_stands_in_the_suite(tmp_path):
     run = write_run(tmp_path / "run", references={"tricks": {"top1": 77.9, "map": 79.2}})
     edit_json(run / "plan.json", lambda plan: plan["stages"]["cls"].update(config=figures.IMAGENET))

@@ -109,7 +109,7 @@ def signed(name, value):
 
 
 def test_trivial_augment_is_one_operation_of_the_wide_space():
-    """2103.10158, Table 5: 31 strengths, colours in [0.01, 2], posterize 2 to 8 bits, solarize 0 to 256."""
+    """2103.10158: 31 strengths, colours in [0.01, 2], posterize 2 to 8 bits, solarize 0 to 256."""
     strengths = [index / 30 for index in range(31)]
     space = [("Identity", None), ("AutoContrast", None), ("Equalize", None)]
     space += [("Posterize", bits) for bits in range(2, 9)]

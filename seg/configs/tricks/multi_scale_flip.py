@@ -2,7 +2,7 @@
 
 Scales are multiples of the single one. The literature's "ms+flip" figures are of this kind.
 
-Source: 1606.00915 §4.2; 1612.01105 §4.2
+Source: 1612.01105; mmseg
 Library: mmseg `SegTTAModel`, with sums of ours
 Test: tests/seg/test_seg_protocols.py
 """
