@@ -83,6 +83,7 @@ class Result:
     dtype_reason: str
     wall_seconds: float
     train_images_per_second: float | None
+    train_images_per_cpu_second: float | None
     peak_memory_mib: float | None
     artifacts: Mapping[str, Any]
 
@@ -195,6 +196,12 @@ def read_result(path: Path) -> Result:
         dtype_reason=precision.get("reason", str),
         wall_seconds=document.get("wall_seconds", float),
         train_images_per_second=document.get("train_images_per_second", float, type(None)),
+        # Absent from what was written before CPU time was counted.
+        train_images_per_cpu_second=(
+            document.get("train_images_per_cpu_second", float, type(None))
+            if "train_images_per_cpu_second" in document.content
+            else None
+        ),
         peak_memory_mib=document.get("peak_memory_mib", float, type(None)),
         artifacts=document.get("artifacts", dict),
     )

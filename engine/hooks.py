@@ -131,6 +131,31 @@ class StageCheckpointHook(CheckpointHook):
 
 
 @HOOKS.register_module()
+class CpuTimeHook(Hook):
+    """Log what each iteration took of this process' own CPU time, as mmengine's IterTimerHook logs the clock's.
+
+    On a machine that others share, the clock also counts their work. Loader workers are processes of their own and
+    are not counted.
+    """
+
+    def before_train_epoch(self, runner: Any) -> None:
+        """Start after what a validation took."""
+        self.used = time.process_time()
+
+    def after_train_iter(
+        self,
+        runner: Any,
+        batch_idx: int,
+        data_batch: dict[str, Any] | None = None,
+        outputs: dict[str, Any] | None = None,
+    ) -> None:
+        """Log the CPU seconds since the last iteration, data included where this process loads them."""
+        used = time.process_time()
+        runner.message_hub.update_scalar("train/cpu_time", used - self.used)
+        self.used = used
+
+
+@HOOKS.register_module()
 class CumulativeStatisticsHook(Hook):
     """Average batch statistics over all iterations instead of exponentially, for runs of a few iterations.
 

@@ -25,6 +25,7 @@ import backbones
 from backbones import CheckpointMetadata, UserError, read_metadata
 from engine import adapter, averaging, images, seeding  # noqa: F401  (they register themselves)
 from engine import config as configs
+from engine.accumulation import batch_in_words
 from engine.budget import resolve as resolve_budget
 from engine.distributed import join, leave, world_size
 from engine.hooks import ELAPSED, RECEIPT, VALIDATION_HISTORY
@@ -225,11 +226,10 @@ def _require_a_batch(runner: Runner) -> None:
 def _say(job: Job, config: Config, runner: Runner) -> None:
     if not is_main_process():
         return
-    batch = config.train_dataloader.batch_size * world_size()
     weights = f"from {job.options.checkpoint}" if job.pretrained else "random"
     print(f"backbone:  {job.spec}, weights {weights}")
     print(f"precision: {job.precision}; evaluation in float32")
-    print(f"batch:     {batch} images ({world_size()} process(es))")
+    print(f"batch:     {batch_in_words(config, world_size())}")
     print(f"workers:   {config.train_dataloader.num_workers} loader process(es)", flush=True)
 
 
@@ -270,7 +270,8 @@ def _fields(stage: Stage, job: Job, config: Config, runner: Runner) -> dict[str,
     options = job.options
     model = runner.model.module if hasattr(runner.model, "module") else runner.model
     train, test = runner.train_dataloader.dataset, runner.val_loop.dataloader.dataset
-    seconds = runner.message_hub.log_scalars["train/time"].data[0]
+    scalars = runner.message_hub.log_scalars
+    seconds, cpu_seconds = (scalars[f"train/{key}"].data[0] for key in ("time", "cpu_time"))
     batch = config.train_dataloader.batch_size * world_size()
     receipt = runner.message_hub.runtime_info.get(RECEIPT)
     if receipt is not None and job.source is not None:
@@ -284,7 +285,11 @@ def _fields(stage: Stage, job: Job, config: Config, runner: Runner) -> dict[str,
         "tricks": list(options.tricks),
         "budget": options.budget,
         "seed": options.seed,
-        "protocol": {**stage.protocol(config), **_tricks_in_words(stage, options)},
+        "protocol": {
+            **stage.protocol(config),
+            "batch": batch_in_words(config, world_size()),
+            **_tricks_in_words(stage, options),
+        },
         "data": {
             "classes": len(train.metainfo["classes"]),
             "train_images_total": train.images_total,
@@ -306,6 +311,9 @@ def _fields(stage: Stage, job: Job, config: Config, runner: Runner) -> dict[str,
         "precision": {"dtype": job.precision.dtype, "reason": job.precision.reason},
         # The median: the first iterations choose kernels and start loader workers.
         "train_images_per_second": round(batch / float(np.median(seconds)), 2),
+        "train_images_per_cpu_second": round(
+            config.train_dataloader.batch_size / float(np.median(cpu_seconds)), 2
+        ),
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from mmengine.config import Config, ConfigDict
 
+from engine.accumulation import wire_accumulation
 from engine.budget import Budget, shorten_schedule
 from engine.distributed import launched, world_size
 from engine.options import Options
@@ -18,6 +19,9 @@ def wire(
 ) -> None:
     """Turn a stage's assembled config into one that mmengine's Runner runs, in place."""
     shorten_schedule(config, budget)
+    config.auto_scale_lr = dict(config.get("auto_scale_lr") or {"base_batch_size": 1, "enable": 0})
+    if budget.batch_size is None:
+        wire_accumulation(config, world_size())
     by_epoch = "max_epochs" in config.train_cfg
     if not by_epoch:
         config.train_cfg.type = "ResumableIterTrainLoop"
@@ -34,7 +38,6 @@ def wire(
     config.env_cfg = dict(
         cudnn_benchmark=True, mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0)
     )
-    config.auto_scale_lr = dict(config.get("auto_scale_lr") or {"base_batch_size": 1, "enable": 0})
     if config.launcher == "none" or not torch.cuda.is_available():
         _replace_synchronised_norm(config.model)
     _wire_hooks(config, stage, options, by_epoch)
@@ -85,6 +88,7 @@ def _wire_hooks(config: Config, stage: str, options: Options, by_epoch: bool) ->
         *(config.get("custom_hooks") or []),
         ConfigDict(type="SeedEachIterationHook", seed=options.seed),
         ConfigDict(type="NonFiniteLossHook"),
+        ConfigDict(type="CpuTimeHook"),
         ConfigDict(type="ValidationHistoryHook"),
         ConfigDict(type="ProgressHook", stage=stage, batch_size=batch_size),
     ]

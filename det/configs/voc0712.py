@@ -22,7 +22,7 @@ model = dict(
     )
 )
 batch_norm = "frozen"
-# lr belongs to a batch of 16; on fewer devices it shrinks with the batch.
+# lr belongs to a batch of 16, which fewer devices make up from micro-batches (engine/accumulation.py).
 auto_scale_lr = dict(enable=True, base_batch_size=16)
 val_evaluator = dict(_delete_=True, type="DetectionMetric", eval_mode="11points")
 ema = None

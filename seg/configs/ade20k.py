@@ -26,7 +26,7 @@ val_evaluator = dict(_delete_=True, type="SegmentationMetric")
 # An image must not be counted by two processes.
 val_dataloader = dict(sampler=dict(round_up=False))
 batch_norm = "synchronised"
-# lr belongs to a batch of 16; on fewer devices it shrinks with the batch.
+# lr belongs to a batch of 16, which fewer devices make up from micro-batches (engine/accumulation.py).
 auto_scale_lr = dict(enable=True, base_batch_size=16)
 ema = None
 # Further test protocols, switched on by the tricks `multi_scale_flip` and `sliding`.

@@ -85,6 +85,7 @@ def make_result(stage, words):
         "precision": {"dtype": "float32", "reason": "fake"},
         "wall_seconds": 2.0,
         "train_images_per_second": 2.0,
+        "train_images_per_cpu_second": 1.5,
         "peak_memory_mib": 512.0,
         "artifacts": {},
     }

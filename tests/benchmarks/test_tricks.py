@@ -45,7 +45,7 @@ def test_what_was_not_measured_is_said():
     assert page.count("not measured") == 2 * len(names_in(ROOT / "cls_train/configs/tricks"))
     speeds = {
         "ratios": {"mixup": 0.87},
-        "plain_images_per_second": [200.0],
+        "plain_images_per_cpu_second": [200.0],
         "backbone": "b",
         "batch": 32,
         "device": {"name": "CPU"},

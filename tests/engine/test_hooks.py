@@ -12,6 +12,7 @@ from engine.hooks import (
     ELAPSED,
     RECEIPT,
     VALIDATION_HISTORY,
+    CpuTimeHook,
     CumulativeStatisticsHook,
     NonFiniteLossHook,
     ProgressHook,
@@ -249,3 +250,13 @@ def test_cumulative_statistics_are_the_mean_over_the_batches():
     var = torch.stack([b.var((0, 2, 3)) for b in batches]).mean(0)
     torch.testing.assert_close(norm.running_mean, mean)
     torch.testing.assert_close(norm.running_var, var)
+
+
+def test_only_this_process_own_cpu_time_is_logged(request, monkeypatch):
+    clock = iter([10.0, 10.5, 12.0])
+    monkeypatch.setattr("engine.hooks.time.process_time", lambda: next(clock))
+    runner, hook = _runner(request), CpuTimeHook()
+    hook.before_train_epoch(runner)
+    hook.after_train_iter(runner, 0)
+    hook.after_train_iter(runner, 1)
+    assert list(runner.message_hub.get_scalar("train/cpu_time").data[0]) == [0.5, 1.5]

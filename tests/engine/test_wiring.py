@@ -76,6 +76,7 @@ def test_our_hooks_come_after_the_recipe_s(monkeypatch):
         "EMAHook",
         "SeedEachIterationHook",
         "NonFiniteLossHook",
+        "CpuTimeHook",
         "ValidationHistoryHook",
         "ProgressHook",
     ]
