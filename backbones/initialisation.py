@@ -41,8 +41,10 @@ def initialise(module: nn.Module, scheme: str = "xavier_uniform") -> None:
             area, as in Glorot and Bengio's paper and in MXNet, which the authors used. They are
             counted within a group: at each tap a depthwise convolution has one input and one
             output, where torch and MXNet would count as many outputs as there are channels.
-            ``"kaiming_normal"``: N(0, 2 / d_out), as torchvision's ResNet does for convolutions
-            (https://arxiv.org/abs/1502.01852).
+            ``"kaiming_normal"``: N(0, 2 / d_out) for convolutions, as torchvision's ResNet does
+            (https://arxiv.org/abs/1502.01852). Its 2 makes up for a ReLU, and none follows a fully
+            connected layer here: these keep Xavier's, where the formula would start the logits of
+            few classes far from 0.
 
     Raises:
         UserError: If there is no such scheme.
@@ -53,7 +55,9 @@ def initialise(module: nn.Module, scheme: str = "xavier_uniform") -> None:
         if isinstance(layer, OffsetConv2d):
             layer.reset_parameters()
         elif isinstance(layer, nn.Conv2d | nn.Linear):
-            _WEIGHT_SCHEMES[scheme](layer.weight, *_fans(layer))
+            last = isinstance(layer, nn.Linear)
+            draw = _xavier_uniform if last else _WEIGHT_SCHEMES[scheme]
+            draw(layer.weight, *_fans(layer))
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
         elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and layer.affine:

@@ -127,7 +127,7 @@ def _build() -> tuple[_Parser, dict[str, _Parser]]:
     parsers["verify"].add_argument(
         "subject",
         metavar="RUN_DIR|KIND",
-        help="a run, as in runs/mini; or imagefolder, voc, ade20k",
+        help="a run, as in runs/mini; or imagefolder, voc, coco, ade20k",
     )
     parsers["verify"].add_argument(
         "path", type=Path, nargs="?", metavar="PATH", help="after a KIND: the data set's folder"
@@ -138,7 +138,7 @@ def _build() -> tuple[_Parser, dict[str, _Parser]]:
     prepare = actions.add_parser("prepare", help=DATA_COMMANDS["prepare"], allow_abbrev=False)
     _add_prepare_arguments(prepare)
     verify = actions.add_parser("verify", help=DATA_COMMANDS["verify"], allow_abbrev=False)
-    verify.add_argument("kind", metavar="KIND", help="imagefolder, voc or ade20k")
+    verify.add_argument("kind", metavar="KIND", help="imagefolder, voc, coco or ade20k")
     verify.add_argument("path", type=Path, metavar="PATH", help="the data set's folder")
     parsers["prepare"] = prepare
     return parser, parsers

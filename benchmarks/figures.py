@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from benchmarks.by_class import RECALLS
 from benchmarks.results import Row, Run, metric_values, read_curves
 from benchmarks.table import KNOWN_COLUMNS, MetricColumn, Table, TableRow
 
@@ -176,6 +177,38 @@ def _mean_line(lines: Sequence[Sequence[tuple[float, float]]]) -> list[tuple[flo
     if not shared:
         return list(lines[0])
     return [(epoch, float(np.mean([table[epoch] for table in tables]))) for epoch in shared]
+
+
+def draw_precision(
+    run: Run, precision: Mapping[str, Sequence[float]], name: str = "all"
+) -> str | None:
+    """Draw precision against recall, one line a row.
+
+    Args:
+        run: A run folder as read.
+        precision: By row, percentages at `by_class.RECALLS`.
+        name: Tells the figure's ids from those of others.
+
+    Returns:
+        An SVG element, or None where there is no line.
+    """
+    if not precision:
+        return None
+    styles = row_styles(run.rows)
+
+    def draw(axes: Axes) -> None:
+        for row, line in precision.items():
+            style = styles[row]
+            axes.plot(
+                [100 * recall for recall in RECALLS], line, color=style.colour,
+                linewidth=1.5, linestyle=style.dashes,
+            )  # fmt: skip
+        axes.set_xlabel("recall (%)")
+        axes.set_ylabel("precision (%)")
+        axes.grid()
+        axes.set(xlim=(0, 100), ylim=(0, 102))
+
+    return _render(draw, PANEL_INCHES, f"precision-{name}")
 
 
 def draw_transfer(run: Run, table: Table, target: MetricColumn) -> str | None:

@@ -13,6 +13,7 @@ from string import Template
 
 from benchmarks import report_sections as sections
 from benchmarks.latex import format_latex
+from benchmarks.report_classes import classes_section
 from benchmarks.results import Run, read_run
 from benchmarks.table import Table, build_table
 from benchmarks.table_text import format_csv, format_markdown, summarise_states
@@ -60,6 +61,7 @@ def format_html(run: Run) -> str:
         sections.transfer_section(run, table),
         sections.failures_section(run),
         sections.curves_section(run),
+        classes_section(run),
         sections.pictures_section(run),
         sections.protocol_section(table),
         sections.receipts_section(run),

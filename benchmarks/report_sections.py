@@ -116,7 +116,7 @@ def findings_section(run: Run, table: Table) -> str:
     return section("Findings", f'<ul class="findings">{items}</ul>' if items else "")
 
 
-def _key(run: Run) -> str:
+def row_key(run: Run) -> str:
     """The key to colours and markers, once for all figures of a section."""
     items = "".join(
         f"<li>{swatch(run, row.name)}{escape(row.name)}</li>"
@@ -126,7 +126,7 @@ def _key(run: Run) -> str:
     return f'<ul class="key">{items}</ul>'
 
 
-def _panels(figures: Iterable[tuple[str, str, str | None]]) -> str:
+def panels(figures: Iterable[tuple[str, str, str | None]]) -> str:
     """Lay out figures with a bold title and a caption; those that are None are left out."""
     items = "".join(
         f"<figure><figcaption><b>{escape(title)}</b> {escape(caption)}</figcaption>{svg}</figure>"
@@ -139,7 +139,7 @@ def _panels(figures: Iterable[tuple[str, str, str | None]]) -> str:
 def transfer_section(run: Run, table: Table) -> str:
     """Top-1 against the dense metrics, and every metric by itself."""
     spread = "mean with 95% interval; faint: single seeds" if len(run.seeds) > 1 else "one seed"
-    scatter = _panels(
+    scatter = panels(
         (
             f"top-1 against {target.label}",
             spread + _left_out(table, target),
@@ -148,14 +148,14 @@ def transfer_section(run: Run, table: Table) -> str:
         for target in TRANSFER_TARGETS
         if {"top1", target.name} <= {column.name for column in table.columns}
     )
-    dots = _panels(
+    dots = panels(
         (column.label, spread, draw_intervals(run, table, column)) for column in table.columns
     )
     alone = "Each metric by itself"
     if not scatter:
-        return section(alone, _key(run) + dots if dots else "")
+        return section(alone, row_key(run) + dots if dots else "")
     dots = f"<h3>{alone}</h3>{dots}" if dots else ""
-    return section("Does top-1 carry over?", _key(run) + scatter + dots)
+    return section("Does top-1 carry over?", row_key(run) + scatter + dots)
 
 
 def _left_out(table: Table, target: MetricColumn) -> str:
@@ -174,12 +174,12 @@ def curves_section(run: Run) -> str:
     spread = "mean over seeds; thin: single seeds" if len(run.seeds) > 1 else "one seed"
     parts = []
     for stage, label in STAGE_LABELS.items():
-        panels = _panels(
+        curves = panels(
             (title, spread, draw_curves(run, stage, quantity))
             for title, quantity in (("Training loss", "loss"), ("Validation", "metric"))
         )
-        parts += [f"<h3>{label.capitalize()}</h3>{panels}"] if panels else []
-    return section("Learning curves", _key(run) + "".join(parts) if parts else "")
+        parts += [f"<h3>{label.capitalize()}</h3>{curves}"] if curves else []
+    return section("Learning curves", row_key(run) + "".join(parts) if parts else "")
 
 
 def pictures_section(run: Run) -> str:

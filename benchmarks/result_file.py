@@ -33,8 +33,9 @@ class Metric:
 
 @dataclass(frozen=True)
 class DataUse:
-    """How many images a stage used, of how many there are."""
+    """Which data a stage used, and how many of its images."""
 
+    fingerprint: str | None
     classes: int
     train_images_total: int
     train_images_used: int
@@ -267,6 +268,10 @@ def _read_figures(document: Document, key: str) -> tuple[Metric, ...]:
 def _read_data(data: Document) -> DataUse:
     """Read the counts of images."""
     return DataUse(
+        # Absent from what was written before the stages were told it.
+        fingerprint=(
+            data.get("fingerprint", str, type(None)) if "fingerprint" in data.content else None
+        ),
         classes=data.get("classes", int),
         train_images_total=data.get("train_images_total", int),
         train_images_used=data.get("train_images_used", int),

@@ -69,6 +69,7 @@ def stage_command(plan: Plan, cell: Cell) -> list[str]:
     command += ["--budget", plan.selection.budget, "--precision", plan.precision(cell)]
     for name, value in cell.stage.overrides.items():
         command += ["--set", f"{name}={value!r}"]
+    command += ["--data-fingerprint", str(cell.data.fingerprint)]
     return [*command, "--identity", str(cell.identity)]
 
 

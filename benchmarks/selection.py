@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.datasets.readers import kind_of
 from benchmarks.errors import UserError, unknown
 from benchmarks.suite import Dataset, Row, Stage, Suite
 from benchmarks.suite_schema import BUDGETS, PRECISIONS, STAGES, safe_name
@@ -162,7 +163,8 @@ def _replace_data(
                 f"--{name}-data was given, but the suite has no stage {name!r} to use the data in."
             )
         stage = stages[name]
-        datasets[f"--{name}-data"] = Dataset(datasets[stage.data].kind, folder.absolute())
+        kind = kind_of(folder, datasets[stage.data].kind)
+        datasets[f"--{name}-data"] = Dataset(kind, folder.absolute())
         changed[name] = replace(stage, data=f"--{name}-data")
     return changed
 

@@ -92,6 +92,9 @@ def environment_lines(results: Iterable[Result]) -> Iterable[tuple[str, str]]:
         return
     yield "code", " | ".join(_unique(map(describe_code, results)))
     yield "device", " | ".join(_unique(f"{r.device_count} × {r.device_name}" for r in results))
+    data = (f"{r.stage} {r.data.fingerprint[:12]}" for r in results if r.data.fingerprint)
+    if told := _unique(data):
+        yield "data (sha256)", " | ".join(told)
     yield "precision", " | ".join(_unique(f"{r.dtype} ({r.dtype_reason})" for r in results))
     yield (
         "packages",

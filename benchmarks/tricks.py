@@ -3,7 +3,7 @@
 Commands:
     python -m benchmarks.tricks speed [--iterations N] [--rounds N]   # cost; writes docs/results/tricks/speed.json
     python -m benchmarks run tricks-mini                              # effect, on the embedded data
-    python -m benchmarks.tricks write [--run-dir runs/tricks-mini]    # docs/tricks.md
+    python -m benchmarks.tricks write [--run-dir runs/tricks-mini …]  # docs/tricks.md
 
 Cost is images per second of CPU time in training against the plain recipe, run in turns with it: one thread that
 loads, augments and trains. The clock would also count what others do on a shared machine.
@@ -100,15 +100,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     speed.add_argument("--iterations", type=int, default=24)
     speed.add_argument("--rounds", type=int, default=1)
     write = commands.add_parser("write", help="write docs/tricks.md")
-    write.add_argument("--run-dir", type=Path, default=ROOT / "runs" / "tricks-mini")
+    write.add_argument(
+        "--run-dir",
+        type=Path,
+        nargs="+",
+        default=[ROOT / "runs" / "tricks-mini"],
+        help="runs of tricks-mini; a row that several have measured is taken from the last of them",
+    )
     options = parser.parse_args(arguments)
     try:
         if options.command == "speed":
             measure_speed(options.iterations, options.rounds)
         else:
-            run = read_run(options.run_dir) if (options.run_dir / "plan.json").exists() else None
+            runs = [
+                read_run(folder) for folder in options.run_dir if (folder / "plan.json").exists()
+            ]
             speeds = json.loads(SPEEDS.read_text(encoding="utf-8")) if SPEEDS.exists() else None
-            PAGE.write_text(format_page(catalogue(), speeds, run), encoding="utf-8")
+            PAGE.write_text(format_page(catalogue(), speeds, runs), encoding="utf-8")
             print(f"written: {PAGE.relative_to(ROOT)}")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -176,16 +184,21 @@ def _train(
     return json.loads((work_dir / "result.json").read_text(encoding="utf-8"))
 
 
-def format_page(tricks: Sequence[Trick], speeds: Mapping[str, Any] | None, run: Run | None) -> str:
+def format_page(
+    tricks: Sequence[Trick], speeds: Mapping[str, Any] | None, runs: Sequence[Run]
+) -> str:
     """Write docs/tricks.md; what was not measured is told as such.
 
     Args:
         tricks: The catalogue.
         speeds: What `measure_speed` stored.
-        run: A run of `tricks-mini`.
+        runs: Runs of `tricks-mini`; where several have a row, the last one's counts.
     """
-    effects = {} if run is None else _effects(run)
-    lines = ["# Tricks", "", _introduction(speeds, run), ""]
+    effects: dict[str, str] = {}
+    for run in runs:
+        effects |= _effects(run)
+    seeds = runs[0].seeds if runs else ()
+    lines = ["# Tricks", "", _introduction(speeds, effects, seeds), ""]
     for stage, title in STAGE_TITLES.items():
         own = [trick for trick in tricks if trick.stage == stage]
         lines += [f"## {title}", "", f"`python -m {STAGE_FOLDERS[stage]}.train … --trick NAME`", ""]
@@ -206,7 +219,9 @@ def format_page(tricks: Sequence[Trick], speeds: Mapping[str, Any] | None, run: 
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _introduction(speeds: Mapping[str, Any] | None, run: Run | None) -> str:
+def _introduction(
+    speeds: Mapping[str, Any] | None, effects: Mapping[str, str], seeds: Sequence[int]
+) -> str:
     sentences = [
         "Each trick is one file that a suite row or `--trick` names. This page is written by "
         "`python -m benchmarks.tricks write` from the heads of these files and from measurements.",
@@ -218,10 +233,10 @@ def _introduction(speeds: Mapping[str, Any] | None, run: Run | None) -> str:
             f"{speeds['batch']}, one thread of {speeds['device']['name']}, {speeds['precision']['dtype']}); images are "
             "prepared by the same process, so that what augmentation costs shows in full."
         )
-    if run is not None:
-        plain = _effects(run).get(PLAIN, "not measured")
+    if effects:
+        plain = effects.get(PLAIN, "not measured")
         sentences.append(
-            f"**Top-1 on mini**: mean ± half the 95% interval over seeds {', '.join(map(str, run.seeds))}, of the "
+            f"**Top-1 on mini**: mean ± half the 95% interval over seeds {', '.join(map(str, seeds))}, of the "
             f"plain recipe with this trick alone; the plain recipe itself: {plain}. A small network, a small generated "
             "world, few epochs: this shows what a trick does there, and nothing about ImageNet."
         )

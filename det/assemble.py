@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from backbones import Feature
+from det import coco
 from det.layout import Layout, Split, read_layout
 from engine import config as configs
 from engine.averaging import wire_average
@@ -90,13 +91,14 @@ def _wire_data(config: Config, layout: Layout) -> None:
 
 
 def _dataset(
-    template: ConfigDict, split: Split, classes: tuple[str, ...], sizes: dict[str, dict[str, Any]]
+    template: ConfigDict,
+    split: Split | coco.Split,
+    classes: tuple[str, ...],
+    sizes: dict[str, dict[str, Any]],
 ) -> ConfigDict:
     dataset = copy.deepcopy(template)
-    dataset.type = "DetectionDataset"
     dataset.pop("data_root", None)
-    dataset.ann_file = str(split.list_file)
-    dataset.data_prefix = dict(sub_data_root=str(split.folder))
+    dataset.update(split.dataset())
     dataset.metainfo = dict(classes=classes)
     dataset.pipeline = [_transform(step, sizes) for step in dataset.pipeline]
     return dataset

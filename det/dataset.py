@@ -1,4 +1,4 @@
-"""Pascal VOC annotations, with what public sets contain and the stock loader trips over."""
+"""Annotations in VOC's and COCO's form, with what public sets contain and the stock loaders trip over."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from mmengine.registry import DATASETS
 from PIL import Image
 
 from backbones import UserError
-from det.layout import parse_xml
+from det import coco, shares
+from det.layout import Split, parse_xml
+from det.shares import Share
 
 
 @DATASETS.register_module()
@@ -19,9 +21,14 @@ class DetectionDataset(XMLDataset):
 
     A box without area turns Faster R-CNN's loss to NaN. Both kinds are counted in `notes`, and so are objects
     of a class that is not listed, with the first offender's file. `metainfo['classes']` must be given.
+
+    Args:
+        share: Where no list is named (`ann_file=''`), the share of the folder's images; see `det.shares`.
+        arguments: Those of mmdet's dataset.
     """
 
-    def __init__(self, **arguments: Any) -> None:
+    def __init__(self, *, share: Share | None = None, **arguments: Any) -> None:
+        self.share = share
         self.dropped: list[str] = []
         self.clipped: list[str] = []
         self.unlisted: list[str] = []
@@ -36,25 +43,27 @@ class DetectionDataset(XMLDataset):
             (self.clipped, "reach out of the image and were clipped"),
             (self.unlisted, "are of a class that classes.txt does not list and were left out"),
         )
-        return [
+        mended = [
             f"{len(files)} of {self.boxes} boxes {what} (first: {files[0]})"
             for files, what in told
             if files
         ]
+        return [*mended, *shares.note(self.share)]
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """The listed images; unlike mmdet's reading, blank lines and stray blanks name none."""
         self.cat2label = {name: label for label, name in enumerate(self.metainfo["classes"])}
-        annotations = Path(self.sub_data_root) / self.ann_subdir
+        root = Path(self.sub_data_root)
+        split = Split(root, Path(self.ann_file) if self.ann_file else None, self.share)
         return [
             self.parse_data_info(
                 {
                     "img_id": name,
                     "file_name": f"{self.img_subdir}/{name}.jpg",
-                    "xml_path": str(annotations / f"{name}.xml"),
+                    "xml_path": str(root / self.ann_subdir / f"{name}.xml"),
                 }
             )
-            for name in Path(self.ann_file).read_text(encoding="utf-8").split()
+            for name in split.names()
         ]
 
     def parse_data_info(self, img_info: dict[str, Any]) -> dict[str, Any]:
@@ -95,8 +104,9 @@ class DetectionDataset(XMLDataset):
         kept = super().filter_data()
         if not kept:
             told = "; ".join(self.notes) or "all are too small or show no object"
+            where = self.ann_file or self.sub_data_root
             raise UserError(
-                f"{self.ann_file} lists no image that can be trained on ({told}); mend the annotations"
+                f"{where} lists no image that can be trained on ({told}); mend the annotations"
             )
         return kept
 
@@ -129,3 +139,69 @@ class DetectionDataset(XMLDataset):
                 self.clipped.append(file)
             kept.append({**instance, "bbox": inside})
         return kept
+
+
+@DATASETS.register_module()
+class CocoDetectionDataset(DetectionDataset):
+    """The same from a JSON file of COCO's form.
+
+    Labels follow `metainfo['classes']` by name; mmdet's own loader numbers them as the file orders its categories, so
+    that two files may disagree. Crowds (`iscrowd`) are ignored as VOC's difficult objects are.
+    """
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        """The images of the file, or of its share, in its order.
+
+        Raises:
+            UserError: An annotation has no box of four numbers, or is of an image or category that the file lacks.
+        """
+        self.cat2label = {name: label for label, name in enumerate(self.metainfo["classes"])}
+        content = coco.read_json(Path(self.ann_file))
+        self.category_names = {entry["id"]: entry["name"] for entry in content["categories"]}
+        objects: dict[Any, list[dict[str, Any]]] = {entry["id"]: [] for entry in content["images"]}
+        for annotation in content["annotations"]:
+            if annotation.get("image_id") not in objects:
+                raise self._misfit(annotation, "is of an image that the file does not list")
+            objects[annotation["image_id"]].append(annotation)
+        return [
+            self.parse_data_info({**image, "annotations": objects[image["id"]]})
+            for image in content["images"]
+            if self.share in (None, shares.share_of(Path(image["file_name"]).stem))
+        ]
+
+    def parse_data_info(self, img_info: dict[str, Any]) -> dict[str, Any]:
+        """One image's path, size and boxes (corners in pixels, from 0)."""
+        file, width, height = (img_info[key] for key in ("file_name", "width", "height"))
+        instances = [self._instance(entry, file) for entry in img_info["annotations"]]
+        kept = [instance for instance in instances if instance is not None]
+        return {
+            "img_path": str(Path(self.data_prefix["img"]) / file),
+            "img_id": img_info["id"],
+            "width": width,
+            "height": height,
+            "instances": self._mend(kept, width, height, file),
+        }
+
+    def _instance(self, annotation: dict[str, Any], file: str) -> dict[str, Any] | None:
+        name = self.category_names.get(annotation.get("category_id"))
+        if name is None:
+            raise self._misfit(annotation, "is of a category that the file does not list")
+        try:
+            x, y, box_width, box_height = map(float, annotation["bbox"])
+        except (KeyError, TypeError, ValueError):
+            raise self._misfit(annotation, "has no bbox of four numbers") from None
+        self.boxes += 1
+        if name not in self.cat2label:
+            self.unlisted.append(file)
+            return None
+        small = self.bbox_min_size is not None and min(box_width, box_height) < self.bbox_min_size
+        return {
+            "bbox": [x, y, x + box_width, y + box_height],
+            "bbox_label": self.cat2label[name],
+            "ignore_flag": int(bool(annotation.get("iscrowd")) or small),
+        }
+
+    def _misfit(self, annotation: dict[str, Any], what: str) -> UserError:
+        return UserError(
+            f"{self.ann_file}: the annotation with id {annotation.get('id')} {what}; mend the file"
+        )

@@ -1,4 +1,4 @@
-"""Where images, boxes and classes lie in a folder of the Pascal VOC layout."""
+"""Where images, boxes and classes of a detection set lie: the layout of Pascal VOC, or COCO's JSON."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mmdet.datasets import VOCDataset
 
 from backbones import UserError
+from det import coco
+from det.shares import Share, of_share
 
 _EXPECTED = (
     "expected VOC2007/ (and VOC2012/) with JPEGImages/, Annotations/ and ImageSets/Main/*.txt in it, "
-    "or these three themselves"
+    "or these three themselves, or COCO's annotations/instances_{train,val}*.json"
 )
 
 
@@ -23,24 +26,41 @@ class Split:
 
     Attributes:
         folder: Holds `JPEGImages/` and `Annotations/`.
-        list_file: One image name a line.
+        list_file: One image name a line; None where no lists are: the images of `share` then.
+        share: See `det.shares`.
     """
 
     folder: Path
-    list_file: Path
+    list_file: Path | None
+    share: Share | None = None
+
+    def names(self) -> list[str]:
+        """The images' names without suffix, in the list's order."""
+        if self.list_file is not None:
+            return self.list_file.read_text(encoding="utf-8").split()
+        found = sorted(path.stem for path in (self.folder / "Annotations").glob("*.xml"))
+        return of_share(found, self.share)
 
     def annotations(self) -> list[Path]:
         """The XML files of the split, in its order."""
-        names = self.list_file.read_text(encoding="utf-8").split()
-        return [self.folder / "Annotations" / f"{name}.xml" for name in names]
+        return [self.folder / "Annotations" / f"{name}.xml" for name in self.names()]
+
+    def dataset(self) -> dict[str, Any]:
+        """What a config says of the split."""
+        return dict(
+            type="DetectionDataset",
+            ann_file=str(self.list_file or ""),
+            data_prefix=dict(sub_data_root=str(self.folder)),
+            **({} if self.share is None else {"share": self.share}),
+        )
 
 
 @dataclass(frozen=True)
 class Layout:
     """The splits and classes of a detection set; the union of `train` is trained on."""
 
-    train: tuple[Split, ...]
-    test: Split
+    train: tuple[Split | coco.Split, ...]
+    test: Split | coco.Split
     classes: tuple[str, ...]
 
 
@@ -48,13 +68,16 @@ def read_layout(root: Path) -> Layout:
     """Find splits and classes.
 
     VOC07+12: training on both years' trainval, test on VOC2007's test, as in the paper. A single tree trains on
-    trainval (or train and val) and is tested on test; one without test trains on train and is tested on val.
+    trainval (or train and val) and is tested on test; one without test trains on train and is tested on val; one
+    without lists is divided by `det.shares`. The same holds for the JSON files of COCO's form.
 
     Raises:
         UserError: The folder is missing or of another layout, or a split is empty.
     """
     if not root.is_dir():
         raise UserError(f"{root} does not exist; {_EXPECTED}")
+    if (splits := coco.find_splits(root)) is not None:
+        return Layout(*splits, coco.read_classes((*splits[0], splits[1])))
     if (root / "VOC2007").is_dir():
         years = [root / year for year in ("VOC2007", "VOC2012") if (root / year).is_dir()]
         train, test = _single_tree(years[0])
@@ -63,8 +86,9 @@ def read_layout(root: Path) -> Layout:
     else:
         train, test = _single_tree(root)
     for split in (*train, test):
-        if not split.list_file.read_text(encoding="utf-8").split():
-            raise UserError(f"{split.list_file} lists no image; {_EXPECTED}")
+        if not split.names():
+            where = split.list_file or f"the {split.share} share of {split.folder}"
+            raise UserError(f"{where} lists no image; {_EXPECTED}")
     return Layout(train, test, read_classes(root, (*train, test)))
 
 
@@ -85,6 +109,15 @@ def _lists(tree: Path) -> dict[str, Split]:
     return found
 
 
+def _without_lists(tree: Path) -> bool:
+    """Whether it is a user's own tree of images and annotations; a year of the devkit comes with its lists."""
+    return (
+        (tree / "Annotations").is_dir()
+        and (tree / "JPEGImages").is_dir()
+        and not (tree / "ImageSets").exists()
+    )
+
+
 def _training_splits(lists: dict[str, Split]) -> tuple[Split, ...]:
     if "trainval" in lists:
         return (lists["trainval"],)
@@ -92,6 +125,8 @@ def _training_splits(lists: dict[str, Split]) -> tuple[Split, ...]:
 
 
 def _single_tree(tree: Path) -> tuple[tuple[Split, ...], Split]:
+    if _without_lists(tree):
+        return (Split(tree, None, "train"),), Split(tree, None, "test")
     lists = _lists(tree)
     if "test" in lists:
         train = _training_splits(lists)

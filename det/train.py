@@ -1,4 +1,4 @@
-"""`python -m det.train CONFIG …`: Faster R-CNN on a set in the Pascal VOC layout."""
+"""`python -m det.train CONFIG …`: Faster R-CNN on a set in the layout of Pascal VOC or COCO."""
 
 from __future__ import annotations
 

@@ -33,6 +33,7 @@ class Options:
     precision: str = "auto"
     resume: bool = False
     identity: str | None = None
+    data_fingerprint: str | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
 
 
@@ -76,6 +77,7 @@ def parse(prog: str, arguments: Sequence[str] | None, *, classification: bool) -
     add("--precision", choices=CHOICES, default="auto")
     add("--resume", action="store_true", help="go on from the last checkpoint in the work dir")
     add("--identity", metavar="HEX", help="recorded in the result")
+    add("--data-fingerprint", metavar="HEX", help="recorded in the result: which data these are")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="override a config key")
     values = vars(parser.parse_args(arguments))
     if not 0 <= values["seed"] < 2**32:

@@ -291,6 +291,7 @@ def _fields(stage: Stage, job: Job, config: Config, runner: Runner) -> dict[str,
             **_tricks_in_words(stage, options),
         },
         "data": {
+            "fingerprint": options.data_fingerprint,
             "classes": len(train.metainfo["classes"]),
             "train_images_total": train.images_total,
             "train_images_used": train.images_used,

@@ -7,8 +7,8 @@ from typing import Literal
 
 from benchmarks.errors import UserError
 
-Kind = Literal["imagefolder", "voc", "ade20k"]
-KINDS: tuple[Kind, ...] = ("imagefolder", "voc", "ade20k")
+Kind = Literal["imagefolder", "voc", "coco", "ade20k"]
+KINDS: tuple[Kind, ...] = ("imagefolder", "voc", "coco", "ade20k")
 
 # As torchvision's ImageFolder takes them; everything else in a class folder is ignored.
 IMAGE_SUFFIXES = frozenset(
@@ -24,7 +24,13 @@ TREES: dict[Kind, str] = {
   ROOT/VOC2007/Annotations/ID.xml
   ROOT/VOC2007/ImageSets/Main/{train,val,trainval,test}.txt
   ROOT/VOC2012/…                        (optional, the same folders)
-or, for a set of your own, these three folders directly in ROOT.""",
+or, for a set of your own, these three folders directly in ROOT; without ImageSets, one image in
+five is tested on.""",
+    "coco": """\
+  ROOT/annotations/instances_{train,val}*.json
+  ROOT/{train,val}*/ or ROOT/images/    (with what file_name in the JSON says)
+or ROOT/{train,valid,test}/_annotations.coco.json beside the images, or one ROOT/annotations.json, of
+which one image in five is tested on.""",
     "ade20k": """\
   ROOT/images/{training,validation}/ID.jpg
   ROOT/annotations/{training,validation}/ID.png   (uint8: 0 is no class, 1…K are the classes)
@@ -32,10 +38,11 @@ or, for a set of your own, these three folders directly in ROOT.""",
 }
 
 _SOURCES: dict[Kind, str] = {
-    "imagefolder": "ImageNet is at https://www.image-net.org (with an account).",
-    "voc": "Pascal VOC is at https://thor.robots.ox.ac.uk/pascal/VOC/.",
-    "ade20k": "ADE20K is at http://data.csail.mit.edu/places/ADEchallenge/"
-    "ADEChallengeData2016.zip.",
+    "imagefolder": "`python -m benchmarks data prepare imagenette` downloads such a set; of ImageNet it arranges the "
+    "archives from https://www.image-net.org (with an account).",
+    "voc": "`python -m benchmarks data prepare voc` downloads Pascal VOC.",
+    "coco": "COCO is at https://cocodataset.org.",
+    "ade20k": "`python -m benchmarks data prepare ade20k` downloads ADE20K.",
 }
 _GENERATED = (
     "`python -m benchmarks.datasets.miniworld --root DIR` makes a small set in every layout."

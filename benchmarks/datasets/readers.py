@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from benchmarks.datasets import ade20k, imagefolder, voc
+from benchmarks.datasets import ade20k, coco, imagefolder, voc
 from benchmarks.datasets.decoding import Progress
-from benchmarks.datasets.layout import KINDS
+from benchmarks.datasets.layout import KINDS, Kind
 from benchmarks.datasets.report import VerifyReport
 from benchmarks.errors import unknown
 
@@ -34,7 +34,17 @@ class Reader(Protocol):
         ...
 
 
-_READERS: dict[str, Reader] = {"imagefolder": imagefolder, "voc": voc, "ade20k": ade20k}
+def kind_of(root: Path, usual: Kind) -> Kind:
+    """Returns the layout of a folder that the user named without it: the stage's usual one, or COCO's form."""
+    return "coco" if usual == "voc" and coco.json_files(root) else usual
+
+
+_READERS: dict[str, Reader] = {
+    "imagefolder": imagefolder,
+    "voc": voc,
+    "coco": coco,
+    "ade20k": ade20k,
+}
 
 
 def reader(kind: str) -> Reader:

@@ -15,7 +15,7 @@ from benchmarks.datasets.readers import Reader, reader
 from benchmarks.datasets.report import VerifyReport
 
 # To be raised by whoever changes what `verify` or `class_names` says of the same files.
-CHECK_VERSION = 2
+CHECK_VERSION = 3
 
 
 def verify(
@@ -29,7 +29,7 @@ def verify(
     """Checks that every image decodes, every annotation makes sense, and no test image is trained on.
 
     Args:
-        kind: The layout: `"imagefolder"`, `"voc"` or `"ade20k"`.
+        kind: The layout: `"imagefolder"`, `"voc"`, `"coco"` or `"ade20k"`.
         root: The set's folder; for VOC the devkit, or a single tree.
         decode: Decode every pixel and compare the splits; without, only the files' headers are read.
         cache_dir: Where an earlier report on the same files is looked up and this one is kept;

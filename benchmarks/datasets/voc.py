@@ -18,6 +18,7 @@ from benchmarks.datasets.layout import (
 )
 from benchmarks.datasets.names import VOC_NAMES
 from benchmarks.datasets.report import Problem, Severity, VerifyReport
+from benchmarks.datasets.shares import divide
 from benchmarks.errors import UserError, unknown
 
 SPLITS = ("train", "val", "trainval", "test")
@@ -79,8 +80,10 @@ def trees(root: Path) -> list[Path]:
             f"Name the folder above it: {root.resolve().parent}.",
         )
     found = years or [root]
+    if _is_undivided(root):
+        return found
     for tree in found:
-        if not _is_tree(tree):
+        if _missing(tree):
             raise wrong_layout("voc", root, f"{tree} lacks {' and '.join(_missing(tree))}")
         if not _lists(tree):
             raise wrong_layout(
@@ -106,7 +109,8 @@ def _not_a_devkit(root: Path) -> UserError:
     return wrong_layout("voc", root, f"it has no {lacking}")
 
 
-_PARTS = ("Annotations", "JPEGImages", "ImageSets/Main")
+_LISTS = "ImageSets/Main"
+_PARTS = ("Annotations", "JPEGImages", _LISTS)
 
 
 def _missing(tree: Path) -> list[str]:
@@ -114,7 +118,13 @@ def _missing(tree: Path) -> list[str]:
 
 
 def _is_tree(folder: Path) -> bool:
-    return not _missing(folder)
+    """Tells whether images and annotations are there; a tree of the user's own may do without lists."""
+    return not set(_missing(folder)) - {_LISTS}
+
+
+def _is_undivided(root: Path) -> bool:
+    """Tells whether it is a tree of the user's own without lists; one image in five is tested on then."""
+    return _is_tree(root) and not (root / "ImageSets").exists()
 
 
 def _holds_tree(folder: Path) -> bool:
@@ -133,6 +143,8 @@ def entries(root: Path) -> list[Entry]:
         UserError: The folder is not in this layout, or its lists are empty.
     """
     found: dict[Entry, None] = {}
+    if _is_undivided(root):
+        found = dict.fromkeys(Entry(root, name) for name in _annotated(root))
     for tree in trees(root):
         for path in _lists(tree):
             for line in path.read_text(encoding="utf-8-sig").splitlines():
@@ -141,7 +153,7 @@ def entries(root: Path) -> list[Entry]:
     if not found:
         raise UserError(
             f"the lists in ImageSets/Main under {root} name no image; "
-            "expected one image name without suffix a line."
+            "expected one image name without suffix a line, or no ImageSets and one XML an image."
         )
     return list(found)
 
@@ -178,8 +190,11 @@ def splits(root: Path) -> tuple[list[Path], list[Path]]:
     """Returns the images that are trained on and those that are tested on.
 
     Test is VOC2007's test, or that of a single tree; where there is none, the first tree's val is, and its train alone
-    is trained on. Of further years trainval, or train and val, are trained on.
+    is trained on. Of further years trainval, or train and val, are trained on. A tree without lists is divided by
+    `shares`.
     """
+    if _is_undivided(root):
+        return divide([Entry(root, name).image for name in _annotated(root)])
     first, *others = trees(root)
     test = _listed(first, "test")
     train = _listed(first, "trainval") or _listed(first, "train", "val")
@@ -188,6 +203,11 @@ def splits(root: Path) -> tuple[list[Path], list[Path]]:
     for tree in others:
         train += _listed(tree, "trainval") or _listed(tree, "train", "val")
     return train, test
+
+
+def _annotated(tree: Path) -> list[str]:
+    """Returns the names that have an annotation, sorted."""
+    return sorted(path.stem for path in (tree / "Annotations").glob("*.xml"))
 
 
 def _listed(tree: Path, *names: str) -> list[Path]:

@@ -44,7 +44,8 @@ def test_kaiming_normal():
     network = nn.Sequential(nn.Conv2d(64, 128, 3), nn.Linear(256, 512))
     backbones.initialise(network, "kaiming_normal")
     assert network[0].weight.std().item() == pytest.approx(math.sqrt(2 / (128 * 9)), rel=0.05)
-    assert network[1].weight.std().item() == pytest.approx(math.sqrt(2 / 512), rel=0.05)
+    # No ReLU follows the classifier: Xavier's, as without the trick.
+    assert network[1].weight.std().item() == pytest.approx(math.sqrt(2 / (256 + 512)), rel=0.05)
     assert not network[0].bias.any()
     assert not network[1].bias.any()
 
@@ -57,7 +58,7 @@ def test_kaiming_normal():
     ],
 )
 def test_schemes_are_torchs(scheme, public):
-    network = nn.Sequential(nn.Conv2d(7, 12, 5), nn.Linear(9, 4))
+    network = nn.Sequential(nn.Conv2d(7, 12, 5), nn.Conv2d(9, 4, 1))
     torch.manual_seed(1)
     backbones.initialise(network, scheme)
     torch.manual_seed(1)

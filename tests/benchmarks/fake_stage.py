@@ -69,6 +69,7 @@ def make_result(stage, words):
         "costs": [],
         "protocol": {"metric": "any"},
         "data": {
+            "fingerprint": option(words, "--data-fingerprint"),
             "classes": 2,
             "train_images_total": 4,
             "train_images_used": 4,

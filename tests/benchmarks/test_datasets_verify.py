@@ -464,3 +464,15 @@ def test_a_few_leaked_images_are_noted(cls):
 
 def test_images_of_one_size_that_differ_are_no_leak(cls):
     assert verify("imagefolder", cls).counts["test_images_trained_on"] == 0
+
+
+def test_a_tree_without_lists_is_divided(voc: Path, tmp_path: Path):
+    tree = tmp_path / "own"
+    shutil.copytree(voc / "VOC2007", tree)
+    shutil.rmtree(tree / "ImageSets")
+    report = verify("voc", tree)
+    assert report.errors == ()
+    assert report.counts["images"] == len(list((tree / "Annotations").iterdir()))
+    before = fingerprint("voc", tree)
+    (tree / "Annotations" / "000001.xml").write_text("<annotation></annotation>")
+    assert fingerprint("voc", tree) != before

@@ -3,10 +3,11 @@
 import re
 
 import pytest
-from fake_run import write_json
+from fake_run import write_json, write_run
 
 from benchmarks.errors import UserError
 from benchmarks.preflight import names_in
+from benchmarks.results import read_run
 from benchmarks.suite import ROOT, load_suite
 from benchmarks.tricks import LEFT_OUT, PAGE, catalogue, format_page, main, read_trick
 
@@ -41,7 +42,7 @@ def test_the_suite_holds_every_trick_of_classification_alone():
 
 
 def test_what_was_not_measured_is_said():
-    page = format_page(catalogue(), None, None)
+    page = format_page(catalogue(), None, [])
     assert page.count("not measured") == 2 * len(names_in(ROOT / "cls_train/configs/tricks"))
     speeds = {
         "ratios": {"mixup": 0.87},
@@ -51,7 +52,21 @@ def test_what_was_not_measured_is_said():
         "device": {"name": "CPU"},
         "precision": {"dtype": "bfloat16"},
     }
-    assert "| × 0.87 | not measured |" in format_page(catalogue(), speeds, None)
+    assert "| × 0.87 | not measured |" in format_page(catalogue(), speeds, [])
+
+
+def test_of_a_row_in_several_runs_the_last_counts(tmp_path):
+    # The fake cells' three seeds lie at -0.6, 0.1 and 0.5 from these means.
+    first = {name: {"cls": {"top1": 50.0}, "det": None, "seg": None} for name in ("plain", "mixup")}
+    later = {"mixup": {"cls": {"top1": 60.0}, "det": None, "seg": None}}
+    runs = [
+        read_run(write_run(tmp_path / str(number), means=means))
+        for number, means in enumerate((first, later))
+    ]
+    page = format_page(catalogue(), None, runs)
+    assert "the plain recipe itself: 50.0 ± " in page
+    assert "| not measured | 60.0 ± " in page
+    assert "seeds 0, 1, 2" in page
 
 
 def test_a_trick_without_a_source_is_refused(tmp_path, capsys):

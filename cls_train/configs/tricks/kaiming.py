@@ -1,4 +1,4 @@
-"""Kaiming's initialisation, N(0, 2 / d_out), in place of Xavier's (He et al., 1502.01852; torchvision's ResNet).
+"""Kaiming's initialisation of convolutions, N(0, 2 / d_out), in place of Xavier's, as in torchvision's ResNet.
 
 Source: 1502.01852
 Library: torch `normal_`, fans counted by us
