@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from benchmarks.results import Result, Run
+from benchmarks.results import Result, Run, metric_values
 
 # A protocol also says how the backbone was held in training. The control has to train what
 # pretrained rows freeze, so rows may differ in it; the protocol line then says which row had what.
-# Tricks, averaged weights among them, are what rows are about.
-TRAINING_KEYS = ("backbone", "weights", "tricks")
+# Tricks, averaged weights and the batch among them, are what rows are about.
+TRAINING_KEYS = ("backbone", "weights", "tricks", "batch")
 
 
 def find_warnings(run: Run) -> tuple[str, ...]:
@@ -27,6 +27,7 @@ def find_warnings(run: Run) -> tuple[str, ...]:
     """
     return (
         *_transfer_warnings(run),
+        *_teacher_warnings(run),
         *_mixture_warnings(run.results, run.intended),
         *_image_warnings(run.results),
     )
@@ -58,6 +59,20 @@ def _transfer_warnings(run: Run) -> Iterator[str]:
             yield f"{row} · seed {seed}: detection and segmentation loaded different checkpoints."
 
 
+def _teacher_warnings(run: Run) -> Iterator[str]:
+    """Find teachers that know less than those whom they taught."""
+    for row in run.rows:
+        if row.teacher is None:
+            continue
+        teacher = list(metric_values(run.of(row.teacher, "cls"), "top1").values())
+        pupils = metric_values(run.of(row.name, "cls"), "top1").values()
+        if teacher and pupils and teacher[0] < (mean := sum(pupils) / len(pupils)):
+            yield (
+                f"{row.name} ({mean:.1f} top-1) was distilled from {row.teacher}, which is worse ({teacher[0]:.1f}): "
+                "this does not show what distillation does. Train the teacher longer, or name another."
+            )
+
+
 def _mixture_warnings(results: Iterable[Result], intended: Mapping[str, str]) -> Iterator[str]:
     """Find protocols, image counts, devices and code versions that differ within one column.
 
@@ -73,6 +88,8 @@ def _mixture_warnings(results: Iterable[Result], intended: Mapping[str, str]) ->
                     f"The {stage} column mixes protocols, so its numbers are not comparable: "
                     f"{key} {' | '.join(values)}."
                 )
+        if len({r.data.fingerprint for r in own if r.data.fingerprint}) > 1:
+            yield f"The {stage} column mixes data sets."
         if len({(r.data.test_images_used, r.data.test_images_total) for r in own}) > 1:
             yield f"The {stage} column mixes test sets of different sizes."
         if len({(r.data.train_images_used, r.data.train_images_total) for r in own}) > 1:

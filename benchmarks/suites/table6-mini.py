@@ -8,18 +8,19 @@ title = "Table 6, mini: training refinements"
 description = (
     "Small networks of the three families; the teacher is a ResNet-26-D of twice the width."
 )
+# By the efficient recipe so deep a network stays at chance here: 155 steps, at rates of up to 0.4.
 teachers = [
     dict(
         name="ResNet-26-D",
         backbone="resnet26_d-w32",
-        recipe="efficient",
-        tricks=["cosine", "label_smoothing"],
+        recipe="standard",
+        tricks=["lars", "warmup", "cosine", "label_smoothing"],
     ),
     dict(
         name="ResNet-26-D-mixup",
         backbone="resnet26_d-w32",
-        recipe="efficient",
-        tricks=["cosine", "label_smoothing", "mixup"],
+        recipe="standard",
+        tricks=["lars", "warmup", "cosine", "label_smoothing", "mixup"],
     ),
 ]
 rows = [

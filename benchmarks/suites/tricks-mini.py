@@ -8,12 +8,13 @@ base = "table2-mini"
 title = "Each trick alone, mini"
 description = "A small ResNet on generated images of 64 pixels: the plain recipe, and the plain recipe with one trick."
 columns = ["top1", "top5", "epoch_minutes"]
+# By the efficient recipe so deep a network stays at chance here: 155 steps, at rates of up to 0.4.
 teachers = [
     dict(
         name="teacher",
         backbone="resnet26_d-w32",
-        recipe="efficient",
-        tricks=["cosine", "label_smoothing"],
+        recipe="standard",
+        tricks=["lars", "warmup", "cosine", "label_smoothing"],
     ),
 ]
 rows = [

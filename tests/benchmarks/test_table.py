@@ -274,3 +274,30 @@ def test_terminal_never_cuts_text_off(run_dir: Path, width: int) -> None:
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
     assert "tricks" in text
+
+
+def test_a_teacher_that_knows_less_than_its_pupil_is_told(tmp_path: Path):
+    means: Any = {
+        name: {"cls": {"top1": top1, "top5": 90.0}, "det": None, "seg": None}
+        for name, top1 in (("plain", 50.0), ("taught", 60.0), ("big", 55.0))
+    }
+    folder = write_run(tmp_path / "mini", means=means)
+
+    def teach(plan: dict[str, Any]) -> None:
+        plan["teachers"] = [row for row in plan["rows"] if row["name"] == "big"]
+        plan["rows"] = [row for row in plan["rows"] if row["name"] != "big"]
+        plan["rows"][1]["teacher"] = "big"
+
+    edit_json(folder / "plan.json", teach)
+    # Of a teacher there is the first seed alone, 0.6 below the mean.
+    (warning,) = build_table(read_run(folder)).warnings
+    assert warning.startswith("taught (60.0 top-1) was distilled from big, which is worse (54.4):")
+
+
+def test_data_that_differ_and_batches_that_differ(tmp_path: Path):
+    folder = write_run(tmp_path / "mini")
+    path = cell_dir(folder, "tricks", "cls", 0) / "result.json"
+    edit_json(path, lambda result: result["protocol"].update(batch="128 images a step"))
+    assert build_table(read_run(folder)).warnings == ()
+    edit_json(path, lambda result: result["data"].update(fingerprint="ab" * 32))
+    assert build_table(read_run(folder)).warnings == ("The cls column mixes data sets.",)
