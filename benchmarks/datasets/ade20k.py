@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.datasets.decoding import DECODE_ERRORS, Progress, inspect, map_threaded
+from benchmarks.datasets.decoding import DECODE_ERRORS, Progress, count_mends, inspect, map_threaded
 from benchmarks.datasets.layout import named_classes, require_folder, wrong_layout
 from benchmarks.datasets.report import Problem, Severity, VerifyReport
 from benchmarks.errors import UserError
@@ -25,7 +25,7 @@ _LABEL_MODES = ("L", "P", "1")
 class _Findings:
     """What checking one image gave."""
 
-    is_rgb: bool = True
+    mends: tuple[str, ...] = ()
     labels: set[int] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
 
@@ -125,7 +125,8 @@ def check(root: Path, decode: bool = True, progress: Progress | None = None) -> 
     """Checks every image and its label map; see `verify`."""
     found_splits = split_names(root)
     names = class_names(root)
-    counts = {"images": 0, "objects": 0, "classes": len(names), "converted_to_rgb": 0}
+    counts = {"images": 0, "objects": 0, "classes": len(names)}
+    mends: list[tuple[str, ...]] = []
     problems: list[Problem] = []
     for split in found_splits:
         images = sorted((root / "images" / split).glob("*.jpg"))
@@ -135,10 +136,10 @@ def check(root: Path, decode: bool = True, progress: Progress | None = None) -> 
         check_pair = partial(_check_pair, label_folder=folder, classes=len(names), decode=decode)
         for findings in map_threaded(check_pair, images, progress):
             counts["objects"] += len(findings.labels - {0})
-            counts["converted_to_rgb"] += not findings.is_rgb
+            mends.append(findings.mends)
             problems += findings.problems
         problems += _labels_alone(folder, images)
-    return VerifyReport("ade20k", root, counts, tuple(problems))
+    return VerifyReport("ade20k", root, counts | count_mends(mends), tuple(problems))
 
 
 def _labels_alone(folder: Path, images: Sequence[Path]) -> list[Problem]:
@@ -156,7 +157,7 @@ def _check_pair(image: Path, label_folder: Path, classes: int, decode: bool) -> 
     if picture.fault:
         findings.add(image, picture.fault)
     else:
-        findings.is_rgb = picture.mode == "RGB"
+        findings.mends = picture.mends
     path = label_folder / f"{image.stem}.png"
     if not path.is_file():
         findings.add(path, f"{image.name} has no label map; add it or remove the image")

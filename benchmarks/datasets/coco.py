@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.datasets.decoding import Progress, inspect, map_threaded
+from benchmarks.datasets.decoding import Progress, count_mends, inspect, map_threaded
 from benchmarks.datasets.layout import require_folder, wrong_layout
 from benchmarks.datasets.report import Problem, Severity, VerifyReport
 from benchmarks.datasets.shares import divide
@@ -160,15 +160,15 @@ def check(root: Path, decode: bool = True, progress: Progress | None = None) -> 
     checked = map_threaded(
         partial(_check_picture, categories=categories, decode=decode), pictures, progress
     )
-    converted = 0
-    for is_rgb, found in checked:
-        converted += not is_rgb
+    mends = []
+    for mended, found in checked:
+        mends.append(mended)
         problems += found
     counts = {
         "images": len(pictures),
         "objects": sum(len(picture.annotations) for picture in pictures),
         "classes": len(class_names(root)),
-        "converted_to_rgb": converted,
+        **count_mends(mends),
     }
     return VerifyReport("coco", root, counts, tuple(problems))
 
@@ -204,8 +204,8 @@ def _pictures(
 
 def _check_picture(
     picture: _Picture, categories: Mapping[str, Mapping[Any, str]], decode: bool
-) -> tuple[bool, list[Problem]]:
-    """Returns whether the image is RGB, and what is wrong with it and its annotations."""
+) -> tuple[tuple[str, ...], list[Problem]]:
+    """Returns what it takes to load the image, and what is wrong with it and its annotations."""
     problems = []
     seen = inspect(picture.path, decode)
     if seen.fault:
@@ -225,7 +225,7 @@ def _check_picture(
             Problem(picture.json_file, f"annotation {annotation.get('id')}: {message}", severity)
             for message, severity in _annotation_problems(annotation, picture.told_size, known)
         ]
-    return seen.fault != "" or seen.mode == "RGB", problems
+    return seen.mends, problems
 
 
 def _annotation_problems(

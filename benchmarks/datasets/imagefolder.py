@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from benchmarks.datasets.decoding import Progress, inspect, map_threaded
+from benchmarks.datasets.decoding import Progress, count_mends, inspect, map_threaded
 from benchmarks.datasets.layout import IMAGE_SUFFIXES, require_folder, wrong_layout
 from benchmarks.datasets.report import Problem, VerifyReport
 
@@ -94,9 +94,7 @@ def check(root: Path, decode: bool = True, progress: Progress | None = None) -> 
         for path, picture in zip(images, pictures, strict=True)
         if picture.fault
     ]
-    counts["converted_to_rgb"] = sum(
-        picture.mode != "RGB" and not picture.fault for picture in pictures
-    )
+    counts |= count_mends(picture.mends for picture in pictures)
     return VerifyReport("imagefolder", root, counts, tuple(problems))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from benchmarks.datasets.decoding import Picture, Progress, inspect, map_threaded
+from benchmarks.datasets.decoding import Picture, Progress, count_mends, inspect, map_threaded
 from benchmarks.datasets.layout import (
     IMAGE_SUFFIXES,
     named_classes,
@@ -55,7 +55,7 @@ class _Findings:
     """What checking one image gave."""
 
     objects: int = 0
-    is_rgb: bool = True
+    mends: tuple[str, ...] = ()
     problems: list[Problem] = field(default_factory=list)
 
     def add(self, path: Path, message: str, severity: Severity = "error") -> None:
@@ -231,13 +231,15 @@ def check(root: Path, decode: bool = True, progress: Progress | None = None) -> 
     """Checks every listed image and its annotation; see `verify`."""
     found = entries(root)
     names = class_names(root)
-    checked = map_threaded(partial(_check_entry, names=names, decode=decode), found, progress)
-    counts = {"images": len(found), "objects": 0, "classes": len(names), "converted_to_rgb": 0}
-    problems: list[Problem] = []
-    for findings in checked:
-        counts["objects"] += findings.objects
-        counts["converted_to_rgb"] += not findings.is_rgb
-        problems += findings.problems
+    check_one = partial(_check_entry, names=names, decode=decode)
+    checked = list(map_threaded(check_one, found, progress))
+    counts = {
+        "images": len(found),
+        "objects": sum(findings.objects for findings in checked),
+        "classes": len(names),
+        **count_mends(findings.mends for findings in checked),
+    }
+    problems = [problem for findings in checked for problem in findings.problems]
     return VerifyReport("voc", root, counts, tuple(problems))
 
 
@@ -247,7 +249,7 @@ def _check_entry(entry: Entry, names: tuple[str, ...], decode: bool) -> _Finding
     if picture.fault:
         findings.add(entry.image, picture.fault + _other_suffix(entry))
     else:
-        findings.is_rgb = picture.mode == "RGB"
+        findings.mends = picture.mends
     try:
         document = ET.parse(entry.annotation).getroot()
     except FileNotFoundError:

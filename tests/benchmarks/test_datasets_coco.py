@@ -47,6 +47,8 @@ def test_a_sound_set(root: Path):
         "objects": 4,
         "classes": 2,
         "converted_to_rgb": 0,
+        "turned_upright": 0,
+        "of_another_format": 0,
         "test_images_trained_on": 0,
     }
     assert class_names("coco", root) == ("ape", "zebra")

@@ -187,6 +187,25 @@ def test_other_modes_are_counted(cls: Path):
     report.raise_for_errors()
 
 
+def test_what_loading_mends_is_counted(voc: Path):
+    tree = voc / "VOC2007"
+    with Image.open(tree / "JPEGImages" / "000001.jpg") as picture:
+        width, height = picture.size
+        # A camera that lay on its side: stored across, shown upright.
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        across = picture.convert("RGB").rotate(90, expand=True)
+        across.save(tree / "JPEGImages" / "000001.jpg", exif=exif)
+    assert across.size == (height, width) != (width, height)
+    with Image.open(tree / "JPEGImages" / "000002.jpg") as picture:
+        picture.convert("L").save(tree / "JPEGImages" / "000002.jpg", format="PNG")
+    report = verify("voc", voc)
+    # The annotation tells the size as shown.
+    assert report.errors == ()
+    counted = ("turned_upright", "converted_to_rgb", "of_another_format")
+    assert [report.counts[name] for name in counted] == [1, 1, 1]
+
+
 def test_without_decoding_only_headers_are_read(cls: Path):
     truncate(cls / "train" / "striped_square" / "000007.jpg")
     assert verify("imagefolder", cls, decode=False).problems == ()
