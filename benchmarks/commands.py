@@ -18,7 +18,7 @@ from benchmarks.datasets.layout import KINDS, Kind
 from benchmarks.datasets.verify import verify
 from benchmarks.errors import UserError
 from benchmarks.machine import choose_slots
-from benchmarks.plan import CACHED, RESUME, RUN, WAITS, Plan, make_plan
+from benchmarks.plan import ADOPT, CACHED, RESUME, RUN, WAITS, Plan, make_plan
 from benchmarks.progress import format_seconds, make_display
 from benchmarks.run import COMPLETED, FAILED, SKIPPED, CommandBuilder, Interrupted, Outcome, Runner
 from benchmarks.run import stage_command as default_command
@@ -31,7 +31,13 @@ from benchmarks.timings import Timings, total_seconds
 SETUP_SECONDS_VARIABLE = "TRICKBENCH_SETUP_SECONDS"
 MOST_TOLD = 5
 
-_STATES = {CACHED: "cached", RUN: "will run", RESUME: "will resume", WAITS: "waits"}
+_STATES = {
+    CACHED: "cached",
+    ADOPT: "taken over",
+    RUN: "will run",
+    RESUME: "will resume",
+    WAITS: "waits",
+}
 
 
 def run(
@@ -129,7 +135,7 @@ def show_plan(
 
 def _known_gpu_hours(plan: Plan) -> str:
     """What the classifiers that are left are known to take at full length; empty where nothing is."""
-    left = [c for c in plan.cells if c.key.stage == "cls" and c.state != CACHED]
+    left = [c for c in plan.cells if c.key.stage == "cls" and c.state not in (CACHED, ADOPT)]
     hours = [cell.row.gpu_hours for cell in left if cell.row.gpu_hours is not None]
     if not hours or plan.selection.budget == "smoke":
         return ""
@@ -269,9 +275,10 @@ def _used_datasets(suite: Suite) -> dict[str, Dataset]:
 
 def _announce(console: Console, plan: Plan, slots: str) -> None:
     states = Counter(cell.state for cell in plan.cells)
+    taken = f", {states[ADOPT]} in other runs" if states[ADOPT] else ""
     console.print(
         f"Suite {plan.suite.name}, budget {plan.selection.budget}: {len(plan.cells)} cells, "
-        f"{states[CACHED]} done before; {slots}. Folder: {plan.run_dir}",
+        f"{states[CACHED]} done before{taken}; {slots}. Folder: {plan.run_dir}",
         soft_wrap=True,
     )
     for name, why in plan.unavailable.items():

@@ -10,12 +10,13 @@ from typing import Any
 from benchmarks import identity
 from benchmarks.errors import UserError
 from benchmarks.preflight import DataState, available_tricks
-from benchmarks.run_folder import CellKey, read_json, write_json
+from benchmarks.run_folder import CellKey, finished_cells, read_json, write_json
 from benchmarks.selection import Selection, missing_tricks
 from benchmarks.suite import Row, Stage, Suite
 
 # What is to be done with a cell.
 CACHED = "cached"
+ADOPT = "adopt"
 RUN = "run"
 RESUME = "resume"
 WAITS = "waits"
@@ -37,7 +38,7 @@ class Cell:
         needs: The classification cell that makes `checkpoint` or `teacher`.
         components: What decides its numbers; None while that is not known.
         identity: Hash of `components`.
-        state: CACHED, RUN, RESUME or WAITS.
+        state: CACHED, ADOPT, RUN, RESUME or WAITS.
         reason: Why it has that state, in words.
     """
 
@@ -76,6 +77,7 @@ class Plan:
         unavailable: By row, why this version cannot run it.
         parameters: By backbone spec, its number of parameters.
         cells: All cells, each after the one that it needs.
+        finished: By identity, the work dirs of completed cells of this and all other runs in the same folder.
     """
 
     suite: Suite
@@ -85,6 +87,7 @@ class Plan:
     unavailable: Mapping[str, str]
     parameters: Mapping[str, int]
     cells: list[Cell] = field(default_factory=list)
+    finished: dict[str, Path] = field(default_factory=dict)
 
     def find(self, key: CellKey) -> Cell:
         """Returns the cell of that name."""
@@ -109,6 +112,9 @@ class Plan:
             cell.state, cell.reason = RUN, cell.data.problem
             return
         cell.state, cell.reason = inspect_cell(self.folder(cell), cell.identity, cell.components)
+        twin = self.finished.get(cell.identity)
+        if cell.state == RUN and twin not in (None, self.folder(cell)) and twin.is_dir():
+            cell.state, cell.reason = ADOPT, f"done in {self._shown(twin)}"
 
     def _components(self, cell: Cell) -> dict[str, Any]:
         row, stage = cell.row, cell.stage
@@ -228,6 +234,7 @@ def make_plan(
         if (missing := missing_tricks(row, tricks))
     }
     plan = Plan(suite, selection, root, run_dir, unavailable, parameters or {})
+    plan.finished = finished_cells(run_dir.parent)
     plan.cells = list(_lay_out(plan, data))
     if not plan.cells:
         reasons = [f"{name}: {why}" for name, why in unavailable.items()] or ["no cell is left"]

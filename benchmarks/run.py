@@ -17,10 +17,17 @@ from typing import Any
 
 from benchmarks.identity import STAGE_FOLDERS
 from benchmarks.machine import Slots
-from benchmarks.plan import CACHED, RESUME, Cell, Plan
+from benchmarks.plan import ADOPT, CACHED, RESUME, Cell, Plan
 from benchmarks.progress import Display, format_seconds
 from benchmarks.reference import curves
-from benchmarks.run_folder import CellKey, read_json, set_aside, write_failure, write_json
+from benchmarks.run_folder import (
+    CellKey,
+    read_json,
+    set_aside,
+    take_over,
+    write_failure,
+    write_json,
+)
 from benchmarks.stage_process import StageProcess, terminate
 from benchmarks.timings import Timings
 
@@ -156,9 +163,14 @@ class Runner:
         if len(self._running) >= self._slots.jobs:
             return False
         self._plan.decide(cell)
+        if any(cell.identity == running.identity for running, _, _ in self._running.values()):
+            # An equal cell of another row; what it finds is this one's too.
+            return False
         if cell.state == CACHED:
             self._plan.write()
             self._end_cached(cell)
+        elif cell.state == ADOPT:
+            self._adopt(cell)
         elif cell.data.problem is not None:
             self._settle(cell, FAILED, cell.data.problem)
         else:
@@ -169,6 +181,16 @@ class Runner:
         """Ends a cell that was never started. An earlier result stays: it may count again later."""
         write_failure(self._plan.folder(cell), None, message)
         self._end(cell, status, message)
+
+    def _adopt(self, cell: Cell) -> None:
+        """Ends a cell with what an equal one has found before."""
+        plan, source = self._plan, self._plan.finished[str(cell.identity)]
+        set_aside(plan.run_dir, cell.key)
+        take_over(source, plan.folder(cell))
+        taken = cell.reason
+        plan.decide(cell)
+        plan.write()
+        self._end(cell, CACHED, f"{taken}, taken over")
 
     def _start(self, cell: Cell) -> None:
         plan, folder = self._plan, self._plan.folder(cell)
@@ -241,6 +263,7 @@ class Runner:
             # The result is written last, so that it counts whatever happened on the way out.
             late = f" (exit status {status} after its result)" if status else ""
             cell.state = CACHED
+            self._plan.finished[str(cell.identity)] = folder
             self._timings.record(cell, self._plan.selection.budget, result, process.seconds)
             self._end(cell, COMPLETED, "", f"done in {took}{_headline(result)}{late}")
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -98,6 +99,46 @@ def set_aside(run_dir: Path, key: CellKey) -> Path | None:
     target.parent.mkdir(parents=True, exist_ok=True)
     os.replace(folder, target)
     return target
+
+
+def finished_cells(runs: Path) -> dict[str, Path]:
+    """Returns the work dirs of completed cells by identity, of all run folders in `runs`."""
+    found: dict[str, Path] = {}
+    for plan in sorted(runs.glob("*/plan.json")):
+        for path in sorted(plan.parent.glob("cells/*/*/seed-*/result.json")):
+            result = read_json(path) or {}
+            if result.get("status") == "completed" and result.get("identity"):
+                found.setdefault(str(result["identity"]), path.parent)
+    return found
+
+
+def take_over(source: Path, folder: Path) -> None:
+    """Makes the work dir of a finished cell that of an equal one too, all or nothing.
+
+    Files are linked where the disk can, else copied; checkpoints of a training that has ended stay behind.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        shutil.copytree(
+            source,
+            temporary,
+            copy_function=_link_or_copy,
+            ignore=shutil.ignore_patterns("*.pth", "last_checkpoint", "job.json", "[0-9]*_[0-9]*"),
+            dirs_exist_ok=True,
+        )
+        os.chmod(temporary, 0o755)  # mkdtemp makes folders that only their owner may read
+        os.replace(temporary, folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def write_failure(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.plan import CACHED, Plan
+from benchmarks.plan import ADOPT, CACHED, Plan
 from benchmarks.plan import Cell as PlannedCell
 from benchmarks.run_folder import CellKey, read_json, write_json
 
@@ -73,7 +73,7 @@ def total_seconds(plan: Plan, costs: Sequence[Cost | None], jobs: int) -> float 
     """
     left: dict[CellKey, float] = {}
     for cell, cost in zip(plan.cells, costs, strict=True):
-        if cell.state == CACHED:
+        if cell.state in (CACHED, ADOPT):
             continue
         if cost is None:
             return None
