@@ -5,7 +5,7 @@ A suite is a Python file that holds data only. One of the user's own needs two l
     base = "mini"
     add_rows = [dict(name="mine", backbone="resnet18_d", like="tricks")]
 
-Relative paths in a built-in suite are counted from the repository, in a user's suite from the
+`stages = dict(seg=None)` leaves out what the base has. Relative paths in a built-in suite are counted from the repository, in a user's suite from the
 folder of its file.
 """
 
@@ -197,7 +197,9 @@ def _read(path: Path, heirs: tuple[Path, ...]) -> tuple[dict[str, Any], list[str
         problems += base_problems
         for key in ("stages", "datasets"):
             if isinstance(values.get(key), dict):
-                values[key] = {**inherited.get(key, {}), **values[key]}
+                merged = {**inherited.get(key, {}), **values[key]}
+                # None takes out what the base has.
+                values[key] = {name: entry for name, entry in merged.items() if entry is not None}
         values = {**inherited, **values}
     if not isinstance(added, list | tuple):
         problems.append("add_rows is not a list of rows")

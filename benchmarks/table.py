@@ -244,6 +244,9 @@ def _build_cell(run: Run, row: Row, column: MetricColumn) -> TableCell:
     if values:
         status = "incomplete" if states else "completed"
         return TableCell(status, aggregate(list(values.values()), len(cells)), states)
+    if not states:
+        # Another protocol's number, such as that of a second test which this row does not make.
+        return TableCell("absent", None, {})
     status = next(state for state in ("failed", "stale", "missing") if state in states)
     return TableCell(status, None, states if len(states) > 1 else {status: len(cells)})
 

@@ -89,6 +89,12 @@ def test_a_suite_may_inherit_from_a_file_and_replace_parts(tmp_path):
     assert [row.name for row in suite.rows] == ["a"]
 
 
+def test_a_suite_may_leave_out_a_stage_of_its_base(tmp_path):
+    suite = load_suite(write(tmp_path, 'base = "mini"\nstages = dict(seg=None)'))
+    assert list(suite.stages) == ["cls", "det"]
+    assert suite.rows == load_suite("mini").rows
+
+
 def test_inheritance_in_a_circle_is_told(tmp_path):
     write(tmp_path, 'base = "mine.py"', "other.py")
     assert "in a circle" in mistake(tmp_path, 'base = "other.py"')

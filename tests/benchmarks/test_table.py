@@ -276,6 +276,26 @@ def test_terminal_never_cuts_text_off(run_dir: Path, width: int) -> None:
     assert "tricks" in text
 
 
+def test_a_number_of_another_protocol_is_absent(tmp_path: Path):
+    folder = write_run(tmp_path / "mini")
+    edit_json(folder / "plan.json", lambda plan: plan["columns"].append("miou_ms"))
+    for row in ("standard", "tricks"):
+        for seed in OFFSETS:
+            edit_json(
+                cell_dir(folder, row, "seg", seed) / "result.json",
+                lambda result: result["metrics"].append(
+                    {"name": "miou_ms", "value": 40.0, "unit": "%", "higher_is_better": True}
+                ),
+            )
+    table = build_table(read_run(folder))
+    shown = {row.row.name: row.cells["miou_ms"].status for row in table.rows}
+    assert (shown["standard"], shown["tricks"], shown["scratch"]) == (
+        "completed",
+        "completed",
+        "absent",
+    )
+
+
 def test_a_teacher_that_knows_less_than_its_pupil_is_told(tmp_path: Path):
     means: Any = {
         name: {"cls": {"top1": top1, "top5": 90.0}, "det": None, "seg": None}
