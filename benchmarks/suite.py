@@ -5,8 +5,8 @@ A suite is a Python file that holds data only. One of the user's own needs two l
     base = "mini"
     add_rows = [dict(name="mine", backbone="resnet18_d", like="tricks")]
 
-`stages = dict(seg=None)` leaves out what the base has. Relative paths in a built-in suite are counted from the repository, in a user's suite from the
-folder of its file.
+`stages = dict(seg=None)` leaves out what the base has. Relative paths in a built-in suite are
+counted from the repository, in a user's suite from the folder of its file.
 """
 
 from __future__ import annotations
