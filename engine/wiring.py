@@ -13,6 +13,8 @@ from engine.distributed import launched, world_size
 from engine.options import Options
 from engine.precision import Precision
 
+OFFSET_RATE = 0.1
+
 
 def wire(
     config: Config, stage: str, options: Options, precision: Precision, budget: Budget
@@ -27,6 +29,8 @@ def wire(
         config.train_cfg.type = "ResumableIterTrainLoop"
     _wire_loaders(config, options.seed, budget, by_epoch)
     config.optim_wrapper.update(precision.optim_wrapper())
+    if "-dcnv2" in config.model.backbone.get("spec", ""):
+        _slow_offsets(config.optim_wrapper)
     config.model.backbone.channels_last = True
     if options.checkpoint is not None:
         config.model.backbone.checkpoint = str(options.checkpoint)
@@ -95,6 +99,18 @@ def _wire_hooks(config: Config, stage: str, options: Options, by_epoch: bool) ->
     if options.checkpoint is not None:
         config.custom_hooks.append(
             ConfigDict(type="ReceiptHook", checkpoint=str(options.checkpoint))
+        )
+
+
+def _slow_offsets(optim_wrapper: ConfigDict) -> None:
+    """Train what predicts offsets and masks at a tenth of the rate (Deformable ConvNets v2, 1811.11168, §3.2)."""
+    rules = optim_wrapper.setdefault("paramwise_cfg", ConfigDict())
+    keys = rules.setdefault("custom_keys", ConfigDict())
+    keys[".conv_offset."] = ConfigDict(lr_mult=OFFSET_RATE)
+    if rules.get("flat_decay_mult") is not None:
+        # A custom key would switch the rule for one-dimensional parameters off.
+        keys[".conv_offset.bias"] = ConfigDict(
+            lr_mult=OFFSET_RATE, decay_mult=rules.flat_decay_mult
         )
 
 

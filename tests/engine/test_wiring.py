@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
 
+import backbones
 from engine.budget import Budget
 from engine.options import Options
 from engine.precision import Precision
@@ -142,3 +144,34 @@ def test_a_torn_checkpoint_is_passed_over(tmp_path, damage):
     assert latest_checkpoint(tmp_path).name == "iter_4.pth"
     (tmp_path / "iter_4.pth").unlink()
     assert latest_checkpoint(tmp_path) is None
+
+
+@pytest.mark.parametrize("flat_decay_mult", [None, 0.0])
+@pytest.mark.parametrize("suffix", ["", "-dcn", "-dcnv2"])
+def test_offsets_of_the_second_version_train_at_a_tenth_of_the_rate(flat_decay_mult, suffix):
+    spec = f"resnet10_d-w8{suffix}"
+    rules = {} if flat_decay_mult is None else dict(flat_decay_mult=flat_decay_mult)
+    config = Config(
+        dict(
+            model=dict(type="M", backbone=dict(type="TransferBackbone", spec=spec)),
+            train_dataloader=dict(batch_size=8, num_workers=0, dataset=dict(type="D")),
+            val_dataloader=dict(batch_size=4, num_workers=0, dataset=dict(type="V")),
+            optim_wrapper=dict(
+                optimizer=dict(type="SGD", lr=0.5, weight_decay=0.25), paramwise_cfg=rules
+            ),
+            train_cfg=dict(val_interval=1, max_epochs=2),
+        )
+    )
+    options = Options("c", Path("w"), Path("d"))
+    wire(config, "cls", options, Precision("float32", "cpu", "test"), Budget())
+    network = torch.nn.ModuleDict(dict(backbone=backbones.create(spec)))
+    groups = build_optim_wrapper(network, config.optim_wrapper).optimizer.param_groups
+    found = {p: (g["lr"], g["weight_decay"]) for g in groups for p in g["params"]}
+    offsets = 0
+    for name, parameter in network.named_parameters():
+        slow = suffix == "-dcnv2" and ".conv_offset." in name
+        flat = flat_decay_mult is not None and parameter.ndim == 1
+        expected = (0.05 if slow else 0.5, 0.0 if flat else 0.25)
+        assert found[parameter] == pytest.approx(expected), name
+        offsets += slow
+    assert (offsets > 0) == (suffix == "-dcnv2")
