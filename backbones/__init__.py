@@ -11,7 +11,7 @@ from backbones.checkpoint import (
 )
 from backbones.checkpoint_file import CheckpointError, CheckpointMetadata
 from backbones.complexity import count_parameters, multiply_adds
-from backbones.errors import UserError, did_you_mean, unknown
+from backbones.errors import OutputStrideError, UserError, did_you_mean, unknown
 from backbones.initialisation import initialise, zero_gamma
 from backbones.zoo import create, names
 
@@ -21,6 +21,7 @@ __all__ = [
     "CheckpointMetadata",
     "Feature",
     "LoadReceipt",
+    "OutputStrideError",
     "UserError",
     "count_parameters",
     "create",

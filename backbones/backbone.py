@@ -35,11 +35,14 @@ class Backbone(nn.Module, ABC):
         feature_info: One :class:`Feature` per map that ``forward`` returns, in its order.
         aligned: Whether cell i of a map lies around pixel i · stride of the image, as necks and
             heads assume. False for a network without padding, which only classifies.
+        own_initialisation: Whether the network's weights start as its library has it, not by a scheme
+            of :func:`backbones.initialise`.
     """
 
-    input_size: ClassVar[int] = 224
+    input_size: int = 224
     feature_info: list[Feature]
     aligned: bool = True
+    own_initialisation: ClassVar[bool] = False
 
     @abstractmethod
     def forward(self, x: Tensor, maps: int | None = None) -> list[Tensor]:
@@ -80,6 +83,8 @@ class Backbone(nn.Module, ABC):
         Raises:
             UserError: If there are not so many stages.
         """
+        if stages == -1:
+            return []
         by_depth = self.stages()
         deepest = len(by_depth) - 1
         if not -1 <= stages <= deepest:

@@ -16,6 +16,10 @@ class UserError(Exception):
     """
 
 
+class OutputStrideError(UserError):
+    """A network cannot be built at the output stride that was asked for; it can at 32."""
+
+
 def did_you_mean(got: str, candidates: Iterable[str]) -> str:
     """Suggest the candidates that look like what was typed.
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 
+from backbones import foreign
 from backbones.backbone import OUTPUT_STRIDES, Backbone
 from backbones.deformable import Deformation
 from backbones.errors import UserError, unknown
@@ -244,12 +245,14 @@ def create(spec: str, *, in_channels: int = 3, output_stride: int = 32) -> Backb
     Raises:
         UserError: If the spec is unknown, or one of the numbers is out of range.
     """
-    config = parse(spec)
     if in_channels < 1:
         raise UserError(f"in_channels is {in_channels}; expected at least 1")
     if output_stride not in OUTPUT_STRIDES:
         allowed = ", ".join(map(str, OUTPUT_STRIDES))
         raise UserError(f"output stride {output_stride} is not built; expected one of {allowed}")
+    if foreign.is_foreign(spec):
+        return foreign.create(spec, in_channels=in_channels, output_stride=output_stride)
+    config = parse(spec)
     build = _NETWORKS[type(config)]
     network = build(config, in_channels=in_channels, output_stride=output_stride)
     initialise(network)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import importlib.util
 import json
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -17,6 +18,8 @@ from typing import Any
 
 from benchmarks.errors import UserError
 
+# Their networks are pinned by the version of the package.
+FOREIGN_LIBRARIES = ("timm", "torchvision")
 SHARED_CODE = ("backbones", "engine")
 STAGE_FOLDERS = {"cls": "cls_train", "det": "det", "seg": "seg"}
 RECIPES = Path("cls_train/configs/recipes")
@@ -167,6 +170,28 @@ def package_versions() -> Mapping[str, str]:
 def stage_code(stage: str, root: Path) -> dict[str, str]:
     """Returns the digests of the code that a stage runs, by folder."""
     return {name: code_digest(root / name) for name in (*SHARED_CODE, STAGE_FOLDERS[stage])}
+
+
+def own_code(spec: str) -> dict[str, str]:
+    """Returns the digest of the user's code behind a spec such as `package.module:Class`; empty for all others.
+
+    It covers the whole top-level package, since a class may use any of it.
+    """
+    path, colon, _ = spec.partition(":")
+    top = path.partition(".")[0]
+    if not colon or top in FOREIGN_LIBRARIES:
+        return {}
+    try:
+        found = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        found = None
+    if found is None or found.origin in (None, "built-in", "frozen"):
+        folders = list(found.submodule_search_locations or ()) if found else []
+        return {top: code_digest(Path(folders[0]))} if folders else {}
+    origin = Path(str(found.origin))
+    return {
+        top: code_digest(origin.parent) if origin.name == "__init__.py" else source_digest(origin)
+    }
 
 
 def explain(earlier: Mapping[str, Any], planned: Mapping[str, Any]) -> str:

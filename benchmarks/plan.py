@@ -136,7 +136,8 @@ class Plan:
             "dataset": cell.data.fingerprint,
             "checkpoint": digest(cell.checkpoint),
             "teacher": digest(cell.teacher),
-            "code": identity.stage_code(cell.key.stage, self.root),
+            "code": identity.stage_code(cell.key.stage, self.root)
+            | identity.own_code(row.backbone),
             "packages": dict(identity.package_versions()),
         }
 

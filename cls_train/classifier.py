@@ -58,7 +58,8 @@ class ImageClassifier(BaseModel):
         self.mixing = nn.ModuleList(MODELS.build(config) for config in mixing)
         self.distillation = None if distillation is None else MODELS.build(distillation)
         self.penalties = nn.ModuleList(MODELS.build(config) for config in penalties)
-        backbones.initialise(self.backbone.net, initialisation)
+        if not self.backbone.net.own_initialisation:
+            backbones.initialise(self.backbone.net, initialisation)
         backbones.initialise(self.head, initialisation)
         if zero_gamma:
             backbones.zero_gamma(self.backbone.net)

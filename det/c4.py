@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from mmdet.models.detectors import FasterRCNN
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from backbones import UserError
 from engine.adapter import TransferBackbone
 
 
@@ -23,6 +25,26 @@ class LastStage(nn.Module):
     def __init__(self, backbone: TransferBackbone) -> None:
         super().__init__()
         self._stage = (backbone.net.stages()[-1],)
+        self._require_chain(backbone)
+
+    def _require_chain(self, backbone: TransferBackbone) -> None:
+        """Raise unless the stage's modules, one after the other, make the last map from the one before."""
+        net = backbone.net
+        was_training = net.training
+        net.eval()
+        try:
+            with torch.no_grad():
+                *_, before, last = net(torch.rand(1, 3, 64, 64))
+                fits = torch.allclose(self(before), last, rtol=1e-4, atol=1e-5)
+        except (RuntimeError, TypeError, NotImplementedError, ValueError):
+            fits = False
+        finally:
+            net.train(was_training)
+        if not fits:
+            raise UserError(
+                f"the last stage of {backbone.spec} cannot stand alone, as the C4 detector's RoI head needs it to; "
+                "take the detector with FPN (voc0712 or mini)"
+            )
 
     def forward(self, features: Tensor) -> Tensor:
         """RoI features `(R, C, 14, 14)` to `(R, C', 7, 7)`."""

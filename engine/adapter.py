@@ -45,6 +45,7 @@ class TransferBackbone(nn.Module):
         channels_last: bool = False,
     ) -> None:
         super().__init__()
+        self.spec = spec
         self.net = backbones.create(spec, output_stride=output_stride)
         info = self.net.feature_info
         wrong = [i for i in out_indices if not 0 <= i < len(info)]

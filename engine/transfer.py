@@ -8,7 +8,8 @@ import torch
 from mmengine.config import Config, ConfigDict
 
 import backbones
-from backbones import Feature, UserError
+from backbones import Feature, OutputStrideError, UserError
+from backbones.backbone import OUTPUT_STRIDES
 from backbones.errors import unknown
 from engine.distributed import launched, world_size
 from engine.stage import Job
@@ -66,7 +67,20 @@ def wire_backbone(job: Job, config: Config) -> list[Feature]:
     if policy == "synchronised" and launched() and torch.cuda.is_available():
         config.sync_bn = "torch"
     indices = tuple(backbone.get("out_indices", (0, 1, 2, 3)))
-    return features(job.spec, backbone.get("output_stride", 32), indices)
+    asked = backbone.get("output_stride", 32)
+    for stride in [asked, *(stride for stride in reversed(OUTPUT_STRIDES) if stride > asked)]:
+        try:
+            found = features(job.spec, stride, indices)
+        except OutputStrideError as error:
+            # What the user asks for in so many words is not changed behind his back.
+            if "model.backbone.output_stride" in job.options.overrides:
+                raise
+            print(f"note: {error}; the next coarser one is tried", flush=True)
+            continue
+        if stride != asked:
+            backbone.output_stride = stride
+        return found
+    raise AssertionError("every backbone can be built at output stride 32")
 
 
 def normalisation(job: Job) -> dict[str, Any]:

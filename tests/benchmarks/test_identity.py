@@ -115,3 +115,23 @@ def test_a_config_that_cannot_be_followed_is_told(tmp_path, text, part):
     (root / "seg/configs/mini.py").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=part):
         identity.config_chain(root / "seg/configs/mini.py", root)
+
+
+def test_the_user_s_own_network_is_part_of_the_identity(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "one_file_net.py").write_text("WIDTH = 8\n", encoding="utf-8")
+    package = tmp_path / "net_package"
+    package.mkdir()
+    (package / "__init__.py").write_text("", encoding="utf-8")
+    (package / "layers.py").write_text("DEPTH = 2\n", encoding="utf-8")
+    specs = ("one_file_net:Net", "net_package.nets:Net")
+    before = [identity.own_code(spec) for spec in specs]
+    assert [list(entry) for entry in before] == [["one_file_net"], ["net_package"]]
+    (tmp_path / "one_file_net.py").write_text("WIDTH = 16\n", encoding="utf-8")
+    (package / "layers.py").write_text("DEPTH = 3\n", encoding="utf-8")
+    identity.source_digest.cache_clear()
+    identity.code_digest.cache_clear()
+    after = [identity.own_code(spec) for spec in specs]
+    assert all(one != other for one, other in zip(before, after, strict=True))
+    for spec in ("resnet50_d", "timm:resnet18", "torchvision:resnet18", "no_such_module:Net"):
+        assert identity.own_code(spec) == {}

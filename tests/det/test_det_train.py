@@ -253,3 +253,11 @@ def test_no_backbone(refused):
     assert refused() == (
         "no backbone was named; give --backbone SPEC (see python -m backbones) or --checkpoint FILE"
     )
+
+
+def test_a_network_of_another_library_trains(tiny_voc, tmp_path, run_det):
+    work = tmp_path / "work"
+    assert run_det(tiny_voc.root.parent, work, "--backbone", "timm:mobilenetv3_small_050") == 0
+    result = json.loads((work / "result.json").read_text())
+    assert result["backbone"] == "timm:mobilenetv3_small_050"
+    assert result["protocol"]["backbone"].endswith("no frozen stages")

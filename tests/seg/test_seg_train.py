@@ -251,3 +251,15 @@ def test_no_backbone(refused):
     assert refused() == (
         "no backbone was named; give --backbone SPEC (see python -m backbones) or --checkpoint FILE"
     )
+
+
+@pytest.mark.parametrize(
+    ("spec", "stride"), [("timm:mobilenetv3_small_050", 8), ("timm:densenet121", 16)]
+)
+def test_a_network_of_another_library_trains(tiny_ade, tmp_path, run_seg, capsys, spec, stride):
+    work = tmp_path / "work"
+    assert run_seg(tiny_ade.root, work, "--backbone", spec) == 0
+    result = json.loads((work / "result.json").read_text())
+    # What cannot keep to the config's stride of 8 is built at the next coarser one, and says so.
+    assert result["protocol"]["backbone"].startswith(f"output stride {stride},")
+    assert ("cannot be built at output stride 8" in capsys.readouterr().out) == (stride > 8)

@@ -1,0 +1,93 @@
+"""A network of the user's own, by the path of its class."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from backbones.backbone import Backbone, Feature
+from backbones.errors import UserError, unknown
+from backbones.foreign import torchvision_models
+from backbones.foreign.dilation import dilate
+from backbones.foreign.wrapper import STRIDES, ForeignBackbone, measure, require_strides, run_probe
+
+
+def build(spec: str, in_channels: int, output_stride: int) -> Backbone:
+    """Build `package.module:Class`; see `backbones.foreign.build.create`.
+
+    The class, or function, is called without arguments; one that takes ``output_stride`` is given it where it is not
+    32, and any other is dilated by `dilate`. What it makes may be a `Backbone`; a network whose ``forward`` returns a
+    list, tuple or dictionary of maps, of which the last four are taken, at the strides 4, 8, 16 and 32; or a classifier
+    that torch.fx can trace.
+    """
+    make = _find(spec)
+    options = (
+        {} if output_stride == 32 or not _takes_stride(make) else {"output_stride": output_stride}
+    )
+    try:
+        network = make(**options)
+    except TypeError as error:
+        raise UserError(
+            f"{spec} cannot be built by a call with {options or 'no arguments'} ({error}); give each argument a "
+            "default"
+        ) from None
+    if not isinstance(network, nn.Module):
+        raise UserError(f"{spec} makes a {type(network).__name__}; expected a torch.nn.Module")
+    if isinstance(network, Backbone):
+        return network
+    if in_channels != 3:
+        raise UserError(f"{spec} takes images of 3 channels, not of {in_channels}")
+    dilated = bool(options)
+    if isinstance(run_probe(spec, network, network), Tensor):
+        return torchvision_models.wrap(spec, network, output_stride, dilated=dilated)
+    return _wrap(spec, network, output_stride, dilated=dilated)
+
+
+def _takes_stride(make: Any) -> bool:
+    try:
+        return "output_stride" in inspect.signature(make).parameters
+    except (TypeError, ValueError):
+        return False
+
+
+def _find(spec: str) -> Any:
+    path, _, name = spec.partition(":")
+    try:
+        module = importlib.import_module(path)
+    except ImportError as error:
+        raise UserError(
+            f"backbone {spec!r}: there is no library {path!r} of backbones, nor can such a module be imported "
+            f"({error}); write timm:NAME or torchvision:NAME, or for a class of your own package.module:Class, with "
+            "its folder in PYTHONPATH"
+        ) from None
+    if not hasattr(module, name):
+        raise unknown(f"name in {path}", name, [n for n in dir(module) if not n.startswith("_")])
+    return getattr(module, name)
+
+
+def _wrap(spec: str, network: nn.Module, output_stride: int, *, dilated: bool) -> ForeignBackbone:
+    """Take the last four maps, which at output stride 32 must be at the strides that are needed."""
+    if output_stride != 32 and not dilated:
+        dilate(spec, network, output_stride)
+    everything = measure(spec, _maps, network, -1)
+    chosen = everything[-len(STRIDES) :]
+    require_strides(spec, [stride for _, stride in chosen], output_stride)
+    features = [
+        Feature(f"map{number}", channels, stride)
+        for number, (channels, stride) in enumerate(chosen, start=1)
+    ]
+    return ForeignBackbone(spec, network, _last_maps, features)
+
+
+def _maps(network: nn.Module, x: Tensor, _count: int) -> Sequence[Tensor]:
+    found = network(x)
+    return list(found.values()) if isinstance(found, dict) else list(found)
+
+
+def _last_maps(network: nn.Module, x: Tensor, maps: int) -> Sequence[Tensor]:
+    found = _maps(network, x, maps)
+    return found[len(found) - len(STRIDES) :][:maps]

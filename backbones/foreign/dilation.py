@@ -1,0 +1,124 @@
+"""Any convolutional network at a smaller output stride: strides given up for dilation, found by one image.
+
+The à-trous way of https://arxiv.org/abs/1606.00915, without knowing the network: a layer whose input had stride r in
+the network as it was, and has the output stride o < r now, sees every (r / o)-th cell; a layer that would go beyond o
+keeps to it. On the common grid all maps are equal to those of the network as it was, but for what looks at the whole
+map, such as the gates of squeeze-and-excitation.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from backbones.errors import OutputStrideError
+from backbones.foreign.wrapper import PROBE, run_probe
+
+_LAYERS = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
+
+
+def dilate(
+    spec: str,
+    network: nn.Module,
+    output_stride: int,
+    call: Callable[[Tensor], Any] | None = None,
+) -> None:
+    """Change the layers of a network in place so that none of its maps is coarser than the output stride.
+
+    Args:
+        spec: What the user asked for.
+        network: The network, at output stride 32.
+        output_stride: 16 or 8.
+        call: Computes the maps; the network itself when not given.
+
+    Raises:
+        OutputStrideError: A layer that would have to dilate cannot.
+    """
+    strides: dict[str, tuple[int, int]] = {}
+    hooks = [
+        module.register_forward_hook(functools.partial(_note, strides, name))
+        for name, module in network.named_modules()
+        if name and not any(True for _ in module.children())
+    ]
+    try:
+        run_probe(spec, call or network, network)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    for name, (before, after) in strides.items():
+        layer: Any = network.get_submodule(name)
+        if isinstance(layer, _LAYERS):
+            _change(spec, name, layer, before, after, output_stride)
+        elif after > output_stride and after != before:
+            raise OutputStrideError(
+                f"{spec} cannot be built at output stride {output_stride}: its layer {name} ({type(layer).__name__}) "
+                "strides, and is no convolution or pool that could dilate instead"
+            )
+
+
+def _note(
+    strides: dict[str, tuple[int, int]], name: str, _module: nn.Module, inputs: Any, output: Any
+) -> None:
+    """Keep the strides of a layer's input and output, where both are maps of the image."""
+    if not (inputs and isinstance(inputs[0], Tensor) and isinstance(output, Tensor)):
+        return
+    found = [_stride(inputs[0]), _stride(output)]
+    if found[0] is not None and found[1] is not None:
+        strides[name] = (found[0], found[1])
+
+
+def _stride(values: Tensor) -> int | None:
+    if values.ndim != 4 or min(values.shape[-2:]) < 2:
+        return None
+    ratios = {size / side for size, side in zip(PROBE, values.shape[-2:], strict=True)}
+    ratio = ratios.pop()
+    return int(ratio) if not ratios and ratio == int(ratio) else None
+
+
+def _change(spec: str, name: str, layer: Any, before: int, after: int, output_stride: int) -> None:
+    factor = max(1, before // output_stride)
+    stride = min(after, output_stride) // min(before, output_stride)
+    if factor == 1 and stride == after // before:
+        return
+    kernel, padding, dilation = (
+        _pair(value) for value in (layer.kernel_size, layer.padding, getattr(layer, "dilation", 1))
+    )
+    centred = all(2 * p == d * (k - 1) for k, p, d in zip(kernel, padding, dilation, strict=True))
+    # Patches side by side, as ConvNeXt and VGG merge them; at stride 1 they need cells beyond the last.
+    patches = padding == (0, 0) and kernel == _pair(layer.stride) and dilation == (1, 1)
+    dilates = factor == 1 or hasattr(layer, "dilation")
+    if type(layer) not in _LAYERS or not (centred or patches) or not dilates:
+        raise OutputStrideError(
+            f"{spec} cannot be built at output stride {output_stride}: its layer {name} ({type(layer).__name__}, "
+            f"kernel {kernel[0]}×{kernel[1]}, padding {layer.padding}) cannot dilate without shifting the map"
+        )
+    layer.stride = (stride, stride)
+    layer.padding = tuple(factor * p for p in padding)
+    if hasattr(layer, "dilation"):
+        layer.dilation = tuple(factor * d for d in dilation)
+    if patches and stride < kernel[0]:
+        missing = [factor * (int(k) - 1) - (stride - 1) for k in kernel]
+        fill = -math.inf if type(layer) is nn.MaxPool2d else 0.0
+        layer.register_forward_pre_hook(functools.partial(_pad_after, missing, fill))
+
+
+def _pad_after(
+    missing: list[int], fill: float, _layer: nn.Module, inputs: tuple[Tensor, ...]
+) -> Any:
+    """Add cells below and right of a layer's input, so that its output has as many cells."""
+    return (functional.pad(inputs[0], (0, missing[1], 0, missing[0]), value=fill), *inputs[1:])
+
+
+def _pair(value: Any) -> tuple[float, float]:
+    if isinstance(value, str):
+        # torch's "same", centred where the kernel is odd, refuses strides; its "valid" is 0.
+        return (math.nan, math.nan) if value == "same" else (0, 0)
+    return tuple(value) if isinstance(value, tuple) else (value, value)
+
+
+__all__ = ["dilate"]

@@ -1,0 +1,231 @@
+"""What makes a network of another library a backbone: its maps found, named, measured and cut to size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from backbones.backbone import Backbone, Feature
+from backbones.errors import OutputStrideError, UserError
+
+# The maps that pyramids and heads are built on; what a network has before them is its stem.
+STRIDES = (4, 8, 16, 32)
+# Neither square nor small, so that swapped sides and maps without cells are seen.
+PROBE = (128, 192)
+
+# (trunk, images, n) → the first n maps. It is given the trunk, for a copy of the backbone has its own.
+Run = Callable[[nn.Module, Tensor, int], Sequence[Tensor]]
+
+
+class ForeignBackbone(Backbone):
+    """A network of another library.
+
+    Images are padded with zeros, right and below, to a multiple of the coarsest stride, and maps are cut to
+    ⌈H / stride⌉ × ⌈W / stride⌉: libraries differ in how they round sizes that do not divide.
+
+    Args:
+        spec: What the user asked for.
+        trunk: The network, without a classifier.
+        run: Computes the first n maps of a batch, each of shape (N, C, H, W), from `trunk`, the batch and n.
+        features: What the maps are.
+        ends: By map, the name of the module in `trunk` that it leaves; empty where that is not known.
+        input_size: Height and width of the images that the network is published with.
+    """
+
+    own_initialisation = True
+
+    def __init__(
+        self,
+        spec: str,
+        trunk: nn.Module,
+        run: Run,
+        features: Sequence[Feature],
+        *,
+        ends: Sequence[str] = (),
+        input_size: int = 224,
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        self.trunk = trunk
+        self.feature_info = list(features)
+        self.input_size = input_size
+        self._run = run
+        self._ends = tuple(ends)
+
+    def forward(self, x: Tensor, maps: int | None = None) -> list[Tensor]:
+        """Compute the feature maps of a batch; see `Backbone`."""
+        wanted = self.feature_info[:maps]
+        height, width = x.shape[-2:]
+        step = max(feature.stride for feature in self.feature_info)
+        padded = functional.pad(x, (0, -width % step, 0, -height % step))
+        found = self._run(self.trunk, padded, len(wanted))
+        return [
+            values[..., : math.ceil(height / f.stride), : math.ceil(width / f.stride)]
+            for f, values in zip(wanted, found, strict=True)
+        ]
+
+    def stages(self) -> list[list[nn.Module]]:
+        """Parameters by depth, as the library registers them; see `Backbone`.
+
+        Raises:
+            UserError: It is not known which module a map leaves.
+        """
+        if not self._ends:
+            raise UserError(
+                f"{self.spec} does not tell which of its parameters belong to which map, so that no stage of it can be "
+                "frozen; set model.backbone.frozen_stages=-1"
+            )
+        groups: list[list[nn.Module]] = [[] for _ in range(len(self._ends) + 1)]
+        _distribute(self.trunk, "", _depths(self.trunk, self._ends), groups)
+        return groups
+
+
+def _depths(trunk: nn.Module, ends: Sequence[str]) -> dict[str, int]:
+    """The depth of each module: 0 before the one that the first map leaves, else by where the next map leaves.
+
+    Libraries register modules in the order in which they compute; what comes after the last map belongs to it.
+    """
+    names = [name for name, _ in trunk.named_modules()]
+    first = names.index(ends[0])
+    last = [
+        max(i for i, name in enumerate(names) if f"{name}.".startswith(f"{end}.")) for end in ends
+    ]
+    deepest = len(ends)
+    return {
+        name: 0
+        if index < first
+        else next((depth for depth, end in enumerate(last, start=1) if index <= end), deepest)
+        for index, name in enumerate(names)
+    }
+
+
+def _distribute(
+    module: nn.Module, name: str, depths: dict[str, int], groups: list[list[nn.Module]]
+) -> None:
+    """Put modules that hold tensors of one depth alone into its group, outermost first."""
+    inside = {
+        depths[".".join(filter(None, (name, part)))]
+        for part, inner in module.named_modules()
+        if any(True for _ in _own_tensors(inner))
+    }
+    if not inside:
+        return
+    if len(inside) == 1 and name:
+        groups[inside.pop()].append(module)
+        return
+    for part, child in module.named_children():
+        _distribute(child, f"{name}.{part}" if name else part, depths, groups)
+    for part, tensor in _own_tensors(module):
+        # A parameter of the network itself, such as a position embedding, has no module of its own.
+        holder = nn.Module()
+        if isinstance(tensor, nn.Parameter):
+            holder.register_parameter(part, tensor)
+        else:
+            holder.register_buffer(part, tensor)
+        groups[depths[name]].append(holder)
+
+
+def _own_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from module.named_parameters(recurse=False)
+    yield from module.named_buffers(recurse=False)
+
+
+def run_probe(
+    spec: str,
+    call: Callable[[Tensor], Any],
+    network: nn.Module,
+    *,
+    in_channels: int = 3,
+) -> Any:
+    """What a network makes of one black image that is not square, in evaluation mode.
+
+    Raises:
+        UserError: It fails on it.
+    """
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.no_grad():
+            return call(torch.zeros(1, in_channels, *PROBE))
+    except (RuntimeError, ValueError, AssertionError, TypeError, IndexError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"{spec} cannot compute on an image of {PROBE[0]}×{PROBE[1]} pixels ({reason}); detectors and segmentors "
+            "give images of any size, so that it cannot be their backbone"
+        ) from None
+    finally:
+        network.train(was_training)
+
+
+def measure(
+    spec: str, run: Run, trunk: nn.Module, maps: int, *, in_channels: int = 3
+) -> list[tuple[int, int]]:
+    """Channels and stride of each map that a network computes, found by one image.
+
+    Raises:
+        UserError: It fails on an image that is not square, or a result is no map of a whole stride.
+    """
+    found = run_probe(spec, lambda x: run(trunk, x, maps), trunk, in_channels=in_channels)
+    measured = []
+    for values in found:
+        if not isinstance(values, Tensor) or values.ndim != 4:
+            shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+            raise UserError(
+                f"{spec} returns {shape} as a feature; expected maps of shape (N, C, H, W)"
+            )
+        strides = [size / side for size, side in zip(PROBE, values.shape[-2:], strict=True)]
+        if strides[0] != strides[1] or strides[0] != int(strides[0]):
+            raise UserError(
+                f"{spec} returns a map of {values.shape[-2]}×{values.shape[-1]} cells for {PROBE[0]}×{PROBE[1]} "
+                "pixels; expected one of a whole stride"
+            )
+        measured.append((values.shape[1], int(strides[0])))
+    return measured
+
+
+def require_strides(spec: str, strides: Sequence[int], output_stride: int) -> None:
+    """Raise unless the maps are at the strides 4, 8, 16 and 32, or at the output stride where that is less.
+
+    Raises:
+        OutputStrideError: They would be at output stride 32.
+        UserError: They are at none.
+    """
+    wanted = [min(stride, output_stride) for stride in STRIDES]
+    if list(strides) == wanted:
+        return
+    listed = ", ".join(map(str, strides)) or "none"
+    if output_stride != STRIDES[-1] and list(strides) == list(STRIDES):
+        raise OutputStrideError(
+            f"{spec} cannot be built at output stride {output_stride}: its maps stay at {listed}"
+        )
+    raise UserError(
+        f"{spec} has maps at the strides {listed}; pyramids and heads need four, at "
+        f"{', '.join(map(str, wanted))}"
+    )
+
+
+def choose(spec: str, strides: Sequence[int]) -> list[int]:
+    """Which maps to take: of each of the strides 4, 8, 16 and 32 the last.
+
+    Raises:
+        UserError: There is not a map of each.
+    """
+    last = {stride: index for index, stride in enumerate(strides)}
+    require_strides(spec, [stride for stride in STRIDES if stride in last], STRIDES[-1])
+    return [last[stride] for stride in STRIDES]
+
+
+__all__ = [
+    "PROBE",
+    "STRIDES",
+    "ForeignBackbone",
+    "choose",
+    "measure",
+    "require_strides",
+    "run_probe",
+]

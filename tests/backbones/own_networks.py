@@ -1,0 +1,85 @@
+"""Networks as users write them, for specs such as `own_networks:Maps`."""
+
+from __future__ import annotations
+
+from torch import nn
+
+
+def _step(channels, width, stride):
+    return nn.Sequential(
+        nn.Conv2d(channels, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
+    )
+
+
+class Maps(nn.Module):
+    """Returns five maps, of strides 2 to 32."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps = nn.ModuleList(
+            _step(a, b, 2) for a, b in ((3, 4), (4, 8), (8, 12), (12, 16), (16, 20))
+        )
+
+    def forward(self, x):
+        found = []
+        for step in self.steps:
+            x = step(x)
+            found.append(x)
+        return found
+
+
+class Named(Maps):
+    """The same in a dictionary, by a class that knows its output stride."""
+
+    def __init__(self, output_stride=32):
+        super().__init__()
+        self.asked = output_stride
+        for step, stride in zip(self.steps, (2, 4, 8, 16, 32), strict=True):
+            if stride > output_stride:
+                step[0].stride = (1, 1)
+
+    def forward(self, x):
+        return {f"p{number}": values for number, values in enumerate(super().forward(x))}
+
+
+class Classifier(nn.Module):
+    """A classifier with every layer that can stride: convolutions, patches, pools; and a residual block."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(_step(3, 4, 2), nn.MaxPool2d(3, 2, 1))
+        self.stage1 = _step(4, 8, 1)
+        self.stage2 = nn.Sequential(nn.MaxPool2d(2), _step(8, 8, 1))
+        self.stage3 = nn.Sequential(nn.Conv2d(8, 12, 2, 2), nn.GELU(), _step(12, 12, 1))
+        self.main, self.shortcut = _step(12, 16, 2), nn.Conv2d(12, 16, 1, 2)
+        self.head = nn.Linear(16, 10)
+
+    def forward(self, x):
+        x = self.stage3(self.stage2(self.stage1(self.stem(x))))
+        x = self.main(x) + self.shortcut(x)
+        return self.head(x.mean((2, 3)))
+
+
+class Averaging(Classifier):
+    """Its last stage begins with an average pool, which at output stride 8 would have to dilate."""
+
+    def __init__(self):
+        super().__init__()
+        self.main = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(12, 16, 1))
+
+
+class Flat(nn.Module):
+    """Returns vectors."""
+
+    def forward(self, x):
+        return [x.mean((2, 3))]
+
+
+def number():
+    """No network."""
+    return 7
+
+
+def wants(size):
+    """Cannot be called without arguments."""
+    return size
