@@ -1,4 +1,4 @@
-"""``python -m backbones``: list the backbones, or describe one."""
+"""``python -m backbones``: list the backbones, describe one, or bring weights for one."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
 from backbones.backbone import Backbone
+from backbones.checkpoint_file import listed
 from backbones.complexity import count_parameters, multiply_adds
 from backbones.errors import UserError
+from backbones.importing import NORMALISATIONS, import_weights, normalisation_of
 from backbones.zoo import SUFFIXES, create, names
 
 # Costs of different networks compare at one size only.
@@ -29,7 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        if options.command == "describe":
+        if options.command == "import":
+            print(_import(options))
+        elif options.command == "describe":
             print(_describe(options.spec, options.output_stride, as_json=options.json))
         else:
             print(_table())
@@ -50,7 +55,40 @@ def _parser() -> argparse.ArgumentParser:
     describe.add_argument("spec", help="a name with suffixes, as in resnet10_d-w32")
     describe.add_argument("--output-stride", type=int, default=32, help="32 (default), 16 or 8")
     describe.add_argument("--json", action="store_true", help="print JSON for other programs")
+    importing = commands.add_parser(
+        "import", help="turn a file of public weights into a hand-off checkpoint"
+    )
+    importing.add_argument("spec", help="the backbone that the weights are of")
+    importing.add_argument("file", type=Path, help="a .safetensors, .pth or .pt file")
+    importing.add_argument("--out", type=Path, required=True, help="the hand-off to write")
+    importing.add_argument(
+        "--normalisation",
+        required=True,
+        help=f"what the weights were trained with: {', '.join(NORMALISATIONS)}",
+    )
+    importing.add_argument("--key", help="where in the file the tensors lie; found else")
+    importing.add_argument("--prefix", help="what stands before their names; found else")
     return parser
+
+
+def _import(options: argparse.Namespace) -> str:
+    report = import_weights(
+        options.spec,
+        options.file,
+        options.out,
+        normalisation_of(options.normalisation),
+        key=options.key,
+        prefix=options.prefix,
+    )
+    place = f"key {report.key!r}, prefix {report.prefix!r}"
+    lines = [
+        f"{options.out}: {report.taken} tensors of {options.spec} from {options.file} ({place})",
+        f"sha256 {report.sha256}",
+        *(f"note: {note}" for note in report.notes),
+    ]
+    if report.left:
+        lines.append(f"left aside: {len(report.left)} ({listed(report.left)})")
+    return "\n".join(lines)
 
 
 def _suffix_help() -> str:

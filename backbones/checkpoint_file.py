@@ -146,9 +146,9 @@ def read_file(path: Path) -> CheckpointContent:
     data = _read_bytes(path)
     if _is_pickle(data):
         raise CheckpointError(
-            f"{path} is a pickle, as torch.save writes; opening a pickle can run code, so it is "
-            "refused: if you trust it, load it once with torch.load(…, weights_only=True) into "
-            "backbones.create(SPEC) and write that with backbones.export_checkpoint"
+            f"{path} is a pickle, as torch.save writes, and no hand-off checkpoint; make one of it "
+            f"by `python -m backbones import SPEC {path} --out backbone.safetensors "
+            "--normalisation imagenet`"
         )
     try:
         tensors = safetensors.torch.load(data)
@@ -209,8 +209,9 @@ def _metadata_entry(path: Path, data: bytes) -> dict[str, object]:
     text = header.get("__metadata__", {}).get(_METADATA_KEY)
     if text is None:
         raise CheckpointError(
-            f"{path} is a safetensors file without TrickBench's metadata; load its tensors into "
-            "backbones.create(SPEC) and write that with backbones.export_checkpoint"
+            f"{path} is a safetensors file without TrickBench's metadata; make a hand-off of it by "
+            f"`python -m backbones import SPEC {path} --out backbone.safetensors --normalisation "
+            "imagenet`"
         )
     try:
         entry = json.loads(text)

@@ -75,7 +75,8 @@ def wrap(
         Feature(end, channels, stride)
         for end, (channels, stride) in zip(ends, measured, strict=True)
     ]
-    return ForeignBackbone(spec, trunk, run, features, ends=ends)
+    left_out = set(network.state_dict()).difference(trunk.state_dict())
+    return ForeignBackbone(spec, trunk, run, features, ends=ends, left_out=left_out)
 
 
 def _run(channels_last: Sequence[bool], trunk: nn.Module, x: Tensor, maps: int) -> Sequence[Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -35,6 +35,7 @@ class ForeignBackbone(Backbone):
         features: What the maps are.
         ends: By map, the name of the module in `trunk` that it leaves; empty where that is not known.
         input_size: Height and width of the images that the network is published with.
+        left_out: Names of tensors that the library's network has and `trunk` has not, being after the last map.
     """
 
     own_initialisation = True
@@ -48,12 +49,14 @@ class ForeignBackbone(Backbone):
         *,
         ends: Sequence[str] = (),
         input_size: int = 224,
+        left_out: Iterable[str] = (),
     ) -> None:
         super().__init__()
         self.spec = spec
         self.trunk = trunk
         self.feature_info = list(features)
         self.input_size = input_size
+        self.left_out = frozenset(left_out)
         self._run = run
         self._ends = tuple(ends)
 
