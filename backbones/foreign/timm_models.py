@@ -39,7 +39,8 @@ def build(spec: str, in_channels: int, output_stride: int) -> ForeignBackbone:
         return _build_any(spec, name, in_channels)
     if _dilates_right(spec, name, output_stride):
         return _build_any(spec, name, in_channels, output_stride=output_stride)
-    _build_any(spec, name, in_channels)
+    with torch.random.fork_rng(devices=[]):
+        _build_any(spec, name, in_channels)
     try:
         return _build_any(spec, name, in_channels, dilated_to=output_stride)
     except OutputStrideError:
@@ -86,14 +87,15 @@ def _dilates_right(spec: str, name: str, output_stride: int) -> bool:
     Not all do: the patches that ConvNeXt merges are shifted by a cell where two stages dilate (timm 1.0.31). Gates of
     squeeze-and-excitation see other cells in between, which is worth less than a thousandth in a fresh network.
     """
-    try:
-        dilated = _build_any(spec, name, 3, output_stride=output_stride).eval()
-    except (UserError, NotImplementedError, AssertionError, ValueError):
-        return False
-    plain = _build_any(spec, name, 3).eval()
-    dilated.load_state_dict(plain.state_dict())
-    image = torch.rand(1, 3, *PROBE)
-    with torch.no_grad():
+    # Its own networks must not move the generator from which the one to be trained is drawn.
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        try:
+            dilated = _build_any(spec, name, 3, output_stride=output_stride).eval()
+        except (UserError, NotImplementedError, AssertionError, ValueError):
+            return False
+        plain = _build_any(spec, name, 3).eval()
+        dilated.load_state_dict(plain.state_dict())
+        image = torch.rand(1, 3, *PROBE)
         pairs = zip(dilated(image), plain(image), strict=True)
         return all(_common_grid_error(found, wanted) < _TOLERANCE for found, wanted in pairs)
 

@@ -248,3 +248,12 @@ def test_their_weights_start_as_their_library_has_it():
     assert network.own_initialisation
     for name, value in _plain(network).items():
         assert torch.equal(value, reference.state_dict()[name])
+
+
+@pytest.mark.parametrize("spec", ["timm:resnet18", "timm:convnext_atto"])
+def test_equal_seeds_give_equal_weights(spec):
+    drawn = []
+    for _ in range(2):
+        torch.manual_seed(5)
+        drawn.append(backbones.create(spec, output_stride=8).state_dict())
+    assert all(torch.equal(value, drawn[1][name]) for name, value in drawn[0].items())

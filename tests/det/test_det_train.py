@@ -36,7 +36,8 @@ def test_a_run_leaves_what_the_documentation_says(
     tiny_voc, tmp_path, run_det, checkpoint, checkpoint_metadata
 ):
     work = tmp_path / "work"
-    options = ("--checkpoint", checkpoint, "--identity", "abc123", "--seed", 3)
+    options = ("--checkpoint", checkpoint, "--identity", "abc123", "--data-fingerprint", "da7a")
+    options = (*options, "--seed", 3)
     assert run_det(tiny_voc.root.parent, work, *options) == 0
 
     result = json.loads((work / "result.json").read_text())
@@ -56,6 +57,7 @@ def test_a_run_leaves_what_the_documentation_says(
     }
     assert 0 <= metric["value"] <= 100
     assert result["data"] == {
+        "fingerprint": "da7a",
         "classes": 2,
         "train_images_total": 4,
         "train_images_used": 4,
@@ -157,8 +159,9 @@ def test_a_truncated_checkpoint(refused, checkpoint):
 def test_a_pickle(refused, tmp_path):
     path = tmp_path / "weights.pth"
     torch.save(backbones.create("resnet10_d-w8").state_dict(), path)
-    assert f"{path} is a pickle, as torch.save writes; opening a pickle can run code" in refused(
-        "--checkpoint", path
+    assert (
+        f"{path} is a pickle, as torch.save writes, and no hand-off checkpoint; make one"
+        in refused("--checkpoint", path)
     )
 
 

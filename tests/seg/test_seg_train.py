@@ -37,7 +37,8 @@ def test_a_run_leaves_what_the_documentation_says(
     tiny_ade, tmp_path, run_seg, checkpoint, checkpoint_metadata
 ):
     work = tmp_path / "work"
-    options = ("--checkpoint", checkpoint, "--identity", "abc123", "--seed", 3)
+    options = ("--checkpoint", checkpoint, "--identity", "abc123", "--data-fingerprint", "da7a")
+    options = (*options, "--seed", 3)
     assert run_seg(tiny_ade.root, work, *options) == 0
 
     result = json.loads((work / "result.json").read_text())
@@ -58,6 +59,7 @@ def test_a_run_leaves_what_the_documentation_says(
         }
         assert isinstance(metric["value"], float) and 0 <= metric["value"] <= 100
     assert result["data"] == {
+        "fingerprint": "da7a",
         "classes": 3,
         "train_images_total": 4,
         "train_images_used": 4,
@@ -142,8 +144,9 @@ def test_a_truncated_checkpoint(refused, checkpoint):
 def test_a_pickle(refused, tmp_path):
     path = tmp_path / "weights.pth"
     torch.save(backbones.create("resnet10_d-w8").state_dict(), path)
-    assert f"{path} is a pickle, as torch.save writes; opening a pickle can run code" in refused(
-        "--checkpoint", path
+    assert (
+        f"{path} is a pickle, as torch.save writes, and no hand-off checkpoint; make one"
+        in refused("--checkpoint", path)
     )
 
 
