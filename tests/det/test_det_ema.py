@@ -13,6 +13,7 @@ SETTINGS = (
     "train_cfg.max_epochs=3",
     "train_cfg.val_interval=2",
     "train_dataloader.batch_size=2",
+    "auto_scale_lr.base_batch_size=2",
     "train_dataloader.num_workers=0",
     "val_dataloader.num_workers=0",
     "image_scale=(96, 96)",

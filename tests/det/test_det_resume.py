@@ -18,7 +18,9 @@ ROOT = Path(__file__).parents[2]
 SETTINGS = (
     "train_cfg.max_epochs=4",
     "train_cfg.val_interval=2",
-    "train_dataloader.batch_size=2",
+    # Each step in two micro-batches.
+    "train_dataloader.batch_size=1",
+    "auto_scale_lr.base_batch_size=2",
     "train_dataloader.num_workers=1",
     "val_dataloader.num_workers=1",
     "image_scale=(96, 96)",
