@@ -124,7 +124,9 @@ def take_over(source: Path, folder: Path) -> None:
             source,
             temporary,
             copy_function=_link_or_copy,
-            ignore=shutil.ignore_patterns("*.pth", "last_checkpoint", "job.json", "[0-9]*_[0-9]*"),
+            ignore=shutil.ignore_patterns(
+                "*.pth", "last_checkpoint", "job.json", "20??????_??????*"
+            ),
             dirs_exist_ok=True,
         )
         os.chmod(temporary, 0o755)  # mkdtemp makes folders that only their owner may read

@@ -38,6 +38,9 @@ def build(spec: str, in_channels: int, output_stride: int) -> Backbone:
     if not isinstance(network, nn.Module):
         raise UserError(f"{spec} makes a {type(network).__name__}; expected a torch.nn.Module")
     if isinstance(network, Backbone):
+        if output_stride != 32:
+            strides = [feature.stride for feature in network.feature_info]
+            require_strides(spec, strides[-len(STRIDES) :], output_stride)
         return network
     if in_channels != 3:
         raise UserError(f"{spec} takes images of 3 channels, not of {in_channels}")

@@ -65,9 +65,9 @@ def _build_any(
         except TypeError:
             # The constructor knows no such option.
             continue
-        except RuntimeError as error:
+        except (RuntimeError, ValueError, AssertionError) as error:
             raise UserError(f"{spec} cannot be built: {error}") from None
-        if not hasattr(network, "forward_intermediates"):
+        if not (hasattr(network, "forward_intermediates") and hasattr(network, "feature_info")):
             raise UserError(f"{spec} offers no feature maps (timm's forward_intermediates)")
         try:
             return _wrap(

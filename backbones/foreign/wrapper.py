@@ -195,16 +195,16 @@ def require_strides(spec: str, strides: Sequence[int], output_stride: int) -> No
     """Raise unless the maps are at the strides 4, 8, 16 and 32, or at the output stride where that is less.
 
     Raises:
-        OutputStrideError: They would be at output stride 32.
-        UserError: They are at none.
+        OutputStrideError: They are not, and the output stride is below 32.
+        UserError: They are not at output stride 32 either.
     """
     wanted = [min(stride, output_stride) for stride in STRIDES]
     if list(strides) == wanted:
         return
     listed = ", ".join(map(str, strides)) or "none"
-    if output_stride != STRIDES[-1] and list(strides) == list(STRIDES):
+    if output_stride != STRIDES[-1]:
         raise OutputStrideError(
-            f"{spec} cannot be built at output stride {output_stride}: its maps stay at {listed}"
+            f"{spec} cannot be built at output stride {output_stride}: its maps are at {listed}"
         )
     raise UserError(
         f"{spec} has maps at the strides {listed}; pyramids and heads need four, at "

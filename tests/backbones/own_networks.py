@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
+import backbones
+
 
 def _step(channels, width, stride):
     return nn.Sequential(
@@ -83,3 +85,8 @@ def number():
 def wants(size):
     """Cannot be called without arguments."""
     return size
+
+
+def plain_backbone():
+    """A `Backbone`, at output stride 32 whatever is asked."""
+    return backbones.create("resnet10_d-w8")

@@ -127,9 +127,11 @@ def test_dilated_maps_are_the_same_on_the_common_grid(spec, output_stride):
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("timm:swin_s3_tiny_224", "its maps stay at 4, 8, 16, 32"),
+        ("timm:swin_s3_tiny_224", "its maps are at 4, 8, 16, 32"),
         ("torchvision:densenet121", "AvgPool2d"),
         ("own_networks:Averaging", "AvgPool2d"),
+        # A `Backbone` of the user's that knows no output stride must not pass for one that keeps to it.
+        ("own_networks:plain_backbone", "its maps are at 4, 8, 16, 32"),
     ],
 )
 def test_what_cannot_dilate_says_so(spec, message):
