@@ -13,10 +13,14 @@ from torch import Tensor
 from backbones.backbone import Feature
 from backbones.errors import OutputStrideError, UserError, unknown
 from backbones.foreign.dilation import dilate
-from backbones.foreign.wrapper import PROBE, ForeignBackbone, choose, measure, require_strides
+from backbones.foreign.wrapper import (
+    ForeignBackbone,
+    choose,
+    measure,
+    require_strides,
+    same_on_common_grid,
+)
 
-# A dilated form that is right differs by rounding, or by gates; one that is wrong by about as much as it is large.
-_TOLERANCE = 0.05
 # What makes a transformer take images of any size, by family; a network that knows none of them ignores the question.
 _ANY_SIZE: tuple[dict[str, Any], ...] = (
     {},
@@ -88,22 +92,12 @@ def _dilates_right(spec: str, name: str, output_stride: int) -> bool:
     squeeze-and-excitation see other cells in between, which is worth less than a thousandth in a fresh network.
     """
     # Its own networks must not move the generator from which the one to be trained is drawn.
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
+    with torch.random.fork_rng(devices=[]):
         try:
-            dilated = _build_any(spec, name, 3, output_stride=output_stride).eval()
+            dilated = _build_any(spec, name, 3, output_stride=output_stride)
         except (UserError, NotImplementedError, AssertionError, ValueError):
             return False
-        plain = _build_any(spec, name, 3).eval()
-        dilated.load_state_dict(plain.state_dict())
-        image = torch.rand(1, 3, *PROBE)
-        pairs = zip(dilated(image), plain(image), strict=True)
-        return all(_common_grid_error(found, wanted) < _TOLERANCE for found, wanted in pairs)
-
-
-def _common_grid_error(found: Tensor, wanted: Tensor) -> float:
-    step = [a // b for a, b in zip(found.shape[-2:], wanted.shape[-2:], strict=True)]
-    difference = found[..., :: step[0], :: step[1]] - wanted
-    return float(difference.norm() / wanted.norm().clamp(min=1e-12))
+        return same_on_common_grid(dilated, _build_any(spec, name, 3))
 
 
 def _wrap(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -17,6 +18,8 @@ from backbones.errors import OutputStrideError, UserError
 STRIDES = (4, 8, 16, 32)
 # Neither square nor small, so that swapped sides and maps without cells are seen.
 PROBE = (128, 192)
+# A dilated form that is right differs by rounding, or by gates; one that is wrong by about as much as it is large.
+_TOLERANCE = 0.05
 
 # (trunk, images, n) → the first n maps. It is given the trunk, for a copy of the backbone has its own.
 Run = Callable[[nn.Module, Tensor, int], Sequence[Tensor]]
@@ -150,10 +153,8 @@ def run_probe(
     Raises:
         UserError: It fails on it.
     """
-    was_training = network.training
-    network.eval()
     try:
-        with torch.no_grad():
+        with _evaluating(network), torch.no_grad():
             return call(torch.zeros(1, in_channels, *PROBE))
     except (RuntimeError, ValueError, AssertionError, TypeError, IndexError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -161,8 +162,6 @@ def run_probe(
             f"{spec} cannot compute on an image of {PROBE[0]}×{PROBE[1]} pixels ({reason}); detectors and segmentors "
             "give images of any size, so that it cannot be their backbone"
         ) from None
-    finally:
-        network.train(was_training)
 
 
 def measure(
@@ -212,6 +211,34 @@ def require_strides(spec: str, strides: Sequence[int], output_stride: int) -> No
     )
 
 
+def same_on_common_grid(dilated: Backbone, plain: Backbone) -> bool:
+    """Whether a network computes at a smaller output stride what it computes at 32, at the cells that both have.
+
+    The weights of the first are put into the second.
+    """
+    plain.load_state_dict(dilated.state_dict())
+    image = torch.rand(1, 3, *PROBE)
+    with _evaluating(dilated), _evaluating(plain), torch.no_grad():
+        pairs = zip(dilated(image), plain(image), strict=True)
+        return all(_common_grid_error(found, wanted) < _TOLERANCE for found, wanted in pairs)
+
+
+@contextlib.contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    was_training = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(was_training)
+
+
+def _common_grid_error(found: Tensor, wanted: Tensor) -> float:
+    step = [a // b for a, b in zip(found.shape[-2:], wanted.shape[-2:], strict=True)]
+    difference = found[..., :: step[0], :: step[1]] - wanted
+    return float(difference.norm() / wanted.norm().clamp(min=1e-12))
+
+
 def choose(spec: str, strides: Sequence[int]) -> list[int]:
     """Which maps to take: of each of the strides 4, 8, 16 and 32 the last.
 
@@ -231,4 +258,5 @@ __all__ = [
     "measure",
     "require_strides",
     "run_probe",
+    "same_on_common_grid",
 ]

@@ -39,6 +39,8 @@ class Named(Maps):
         for step, stride in zip(self.steps, (2, 4, 8, 16, 32), strict=True):
             if stride > output_stride:
                 step[0].stride = (1, 1)
+                taps = max(1, stride // 2 // output_stride)
+                step[0].dilation = step[0].padding = (taps, taps)
 
     def forward(self, x):
         return {f"p{number}": values for number, values in enumerate(super().forward(x))}
@@ -90,3 +92,20 @@ def wants(size):
 def plain_backbone():
     """A `Backbone`, at output stride 32 whatever is asked."""
     return backbones.create("resnet10_d-w8")
+
+
+class Shifted(Maps):
+    """Dilates by itself, and wrongly: the last stage sees the cells beside those it was trained on."""
+
+    def __init__(self, output_stride=32):
+        super().__init__()
+        if output_stride == 16:
+            convolution = self.steps[-1][0]
+            convolution.stride = (1, 1)
+            self.roll = True
+
+    def forward(self, x):
+        found = super().forward(x)
+        if getattr(self, "roll", False):
+            found[-1] = found[-1].roll(1, dims=3)
+        return found

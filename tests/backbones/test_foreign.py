@@ -139,6 +139,11 @@ def test_what_cannot_dilate_says_so(spec, message):
         backbones.create(spec, output_stride=8)
 
 
+def test_what_dilates_wrongly_is_refused():
+    with pytest.raises(OutputStrideError, match="it computes something else than at stride 32"):
+        backbones.create("own_networks:Shifted", output_stride=16)
+
+
 def test_a_class_may_know_its_output_stride():
     network = backbones.create("own_networks:Named", output_stride=8)
     assert network.trunk.asked == 8
