@@ -68,6 +68,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     importing.add_argument("--key", help="where in the file the tensors lie; found else")
     importing.add_argument("--prefix", help="what stands before their names; found else")
+    importing.add_argument(
+        "--by-order",
+        action="store_true",
+        help="match layer by layer, by order and shape: for another program's names of the same network",
+    )
+    importing.add_argument(
+        "--allow-missing",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="names that the file may lack, as in 'layer4.*'; they stay random, and every table says so",
+    )
+    importing.add_argument(
+        "--show-map", action="store_true", help="print which tensor of the file went where"
+    )
     return parser
 
 
@@ -79,6 +94,8 @@ def _import(options: argparse.Namespace) -> str:
         normalisation_of(options.normalisation),
         key=options.key,
         prefix=options.prefix,
+        in_order=options.by_order,
+        allow_missing=options.allow_missing,
     )
     place = f"key {report.key!r}, prefix {report.prefix!r}"
     lines = [
@@ -86,6 +103,13 @@ def _import(options: argparse.Namespace) -> str:
         f"sha256 {report.sha256}",
         *(f"note: {note}" for note in report.notes),
     ]
+    if options.by_order or options.show_map:
+        width = max(map(len, report.source_names.values()))
+        lines += [f"  {theirs:<{width}} -> {ours}" for ours, theirs in report.source_names.items()]
+    if report.random:
+        lines.append(
+            f"RANDOM: {len(report.random)} tensors that the file lacks ({listed(report.random)})"
+        )
     if report.left:
         lines.append(f"left aside: {len(report.left)} ({listed(report.left)})")
     return "\n".join(lines)

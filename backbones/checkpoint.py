@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -21,10 +21,13 @@ from backbones.checkpoint_file import (
     read_file,
     write_file,
 )
+from backbones.feature_probe import difference, probe
 from backbones.zoo import create
 
 # The classifier's linear layer, named as in torchvision; it may stand beside the backbone.
 _HEAD = ("fc.weight", "fc.bias")
+# Of the largest value of a map: what rounding in another order makes of it, many layers deep.
+FEATURE_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -35,11 +38,14 @@ class LoadReceipt:
         sha256: Digest of the checkpoint file, in hexadecimal.
         matched: Number of tensors of the module that equal those of the file.
         total: Number of tensors of the module, buffers included.
+        feature_error: How far the features on the fixed image are from those that the file tells, relative to the
+            largest of their map; None where they were not compared, or the file tells none.
     """
 
     sha256: str
     matched: int
     total: int
+    feature_error: float | None = None
 
 
 def export_checkpoint(
@@ -49,7 +55,7 @@ def export_checkpoint(
     *,
     head: nn.Linear | None = None,
 ) -> str:
-    """Write every parameter and buffer of a backbone to a file, at once or not at all.
+    """Write every parameter and buffer of a backbone to a file, at once or not at all, with what it computes.
 
     Args:
         module: The backbone, on any device.
@@ -65,6 +71,8 @@ def export_checkpoint(
         OSError: If the file cannot be written, as on a full disk. What stood at ``path`` stays.
     """
     tensors = dict(module.state_dict())
+    if isinstance(module, Backbone):
+        metadata = replace(metadata, features=probe(module, metadata.spec))
     if head is not None:
         tensors |= zip(_HEAD, (head.weight, head.bias), strict=True)
     return write_file(Path(path), tensors, metadata)
@@ -156,8 +164,8 @@ def load_checkpoint(
     return LoadReceipt(content.sha256, matched=len(tensors), total=len(state))
 
 
-def verify_checkpoint(module: nn.Module, path: str | os.PathLike[str]) -> LoadReceipt:
-    """Prove that a backbone holds the weights of a checkpoint, bit by bit.
+def verify_checkpoint(module: Backbone, path: str | os.PathLike[str]) -> LoadReceipt:
+    """Prove that a backbone holds the weights of a checkpoint, bit by bit, and computes the same with them.
 
     Args:
         module: The backbone, on any device, after everything around it was built.
@@ -167,7 +175,8 @@ def verify_checkpoint(module: nn.Module, path: str | os.PathLike[str]) -> LoadRe
         The receipt; ``matched`` equals ``total``.
 
     Raises:
-        CheckpointError: As :func:`load_checkpoint`, and if any value differs.
+        CheckpointError: As :func:`load_checkpoint`, and if any value differs, or a feature by more than 1e-4 of the
+            largest of its map.
     """
     path = Path(path)
     content = read_file(path)
@@ -184,7 +193,22 @@ def verify_checkpoint(module: nn.Module, path: str | os.PathLike[str]) -> LoadRe
             f"{listed(differing)}; something overwrote them after they were loaded, such as "
             "`pretrained` or `init_cfg` in a config: remove it"
         )
-    return LoadReceipt(content.sha256, matched=len(state), total=len(state))
+    error = _feature_error(path, module, content.metadata)
+    return LoadReceipt(content.sha256, len(state), len(state), error)
+
+
+def _feature_error(path: Path, module: Backbone, metadata: CheckpointMetadata) -> float | None:
+    """Compare the features with those of the network that the file was written from."""
+    if not metadata.features:
+        return None
+    error = difference(probe(module, metadata.spec), metadata.features)
+    if not error <= FEATURE_TOLERANCE:
+        raise CheckpointError(
+            f"{metadata.spec} has the weights of {path}, but computes other features with them: on a fixed image they "
+            f"differ by {error:.2g} of the largest (at most {FEATURE_TOLERANCE:g} is rounding); the library or class "
+            "that it comes from is another version than the one that wrote the file: install that, or import again"
+        )
+    return float(f"{error:.1e}")
 
 
 def _require_fit(

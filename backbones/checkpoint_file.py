@@ -23,7 +23,9 @@ from torch import Tensor
 
 from backbones.errors import UserError, did_you_mean
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+# What the first version had not; both mean that nothing is known to be otherwise.
+_SINCE_VERSION_2 = {"random": [], "features": []}
 
 _METADATA_KEY = "trickbench"
 _TENSORS_DIGEST = "tensors_sha256"
@@ -51,6 +53,9 @@ class CheckpointMetadata:
         channel_order: ``"RGB"`` or ``"BGR"``.
         seed: Seed of the training run.
         weights: ``"raw"``, or ``"ema"`` for their exponential moving average.
+        random: Names of tensors that imported weights lacked, and that hold a fresh network's numbers.
+        features: What the network computed on the fixed image of :mod:`backbones.feature_probe`, by map; empty where
+            it was not measured.
         format_version: Version of the file's layout.
 
     Raises:
@@ -66,6 +71,8 @@ class CheckpointMetadata:
     channel_order: str
     seed: int
     weights: str
+    random: tuple[str, ...] = ()
+    features: tuple[tuple[float, ...], ...] = ()
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self):
@@ -159,15 +166,17 @@ def read_file(path: Path) -> CheckpointContent:
         ) from error
     entry = _metadata_entry(path, data)
     # The version first: digests and fields of another version are not ours to judge.
-    if (version := entry.get("format_version")) != FORMAT_VERSION:
+    if (version := entry.get("format_version")) not in (1, FORMAT_VERSION):
         raise CheckpointError(
-            f"{path} has format version {version}; expected {FORMAT_VERSION}: "
+            f"{path} has format version {version}; expected 1 or {FORMAT_VERSION}: "
             "use the version of TrickBench that wrote it"
         )
     if entry.pop(_METADATA_DIGEST, None) != _metadata_digest(entry):
         raise CheckpointError(f"the metadata of {path} is damaged (wrong digest); {_DAMAGED}")
     if entry.pop(_TENSORS_DIGEST, None) != _tensors_digest(tensors):
         raise CheckpointError(f"the tensors of {path} are damaged (wrong digest); {_DAMAGED}")
+    if version == 1:
+        entry |= {**_SINCE_VERSION_2, "format_version": FORMAT_VERSION}
     return CheckpointContent(
         hashlib.sha256(data).hexdigest(), _parse_metadata(path, entry), tensors
     )
@@ -226,11 +235,15 @@ def _parse_metadata(path: Path, entry: dict[str, object]) -> CheckpointMetadata:
     wanted = {field.name for field in fields(CheckpointMetadata)}
     if wrong := sorted(wanted ^ entry.keys()):
         raise CheckpointError(f"the metadata of {path} lacks or should not have {listed(wrong)}")
-    values = {name: tuple(v) if isinstance(v, list) else v for name, v in entry.items()}
+    values = {name: _frozen(value) for name, value in entry.items()}
     try:
         return CheckpointMetadata(**values)  # pyright: ignore[reportArgumentType]
     except (UserError, TypeError) as error:
         raise CheckpointError(f"the metadata of {path} is wrong: {error}") from error
+
+
+def _frozen(value: object) -> object:
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
 def form(tensor: Tensor) -> str:

@@ -3,37 +3,28 @@
 A file may nest its tensors (``state_dict``, ``model``, ``teacher`` …) and prefix their names (``module.``,
 ``backbone.`` …). Of all places and prefixes the one that holds every tensor of the backbone, each of the right shape,
 is taken; where there are several that differ, the user chooses; where there is none, the nearest is shown with what
-lacks. Nothing is filled with random numbers.
+lacks. Nothing is filled with random numbers but what the user names, and the hand-off says so for ever.
 """
 
 from __future__ import annotations
 
 import os
-import pickle
 import re
-import warnings
-import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor
 
 from backbones.backbone import Backbone
 from backbones.checkpoint import export_checkpoint
-from backbones.checkpoint_file import CheckpointError, CheckpointMetadata, form, listed
-from backbones.errors import unknown
+from backbones.checkpoint_file import CheckpointError, CheckpointMetadata
+from backbones.errors import UserError, unknown
+from backbones.key_map import Match, Wanted, by_name, by_order, choose, prefixes
+from backbones.weight_files import places, read_weights
 from backbones.zoo import create
 
-# What classifiers have after their last map, under the names in use.
-_HEAD = re.compile(r"(fc|head|classifier|last_linear|pre_logits|fc_norm|aux|AuxLogits|head_dist)\b")
-# A counter that batch normalisation with a momentum never reads; older programs do not write it.
-_COUNTER = "num_batches_tracked"
-_DEEPEST = 3
 _TRUNK = "trunk."
 
 Normalisation = tuple[tuple[float, float, float], tuple[float, float, float], str]
@@ -53,17 +44,24 @@ class ImportReport:
         sha256: Of the hand-off that was written.
         key: Where in the file the tensors lie; empty for its top.
         prefix: What stands before their names.
-        taken: Number of tensors.
+        source_names: By the backbone's name of a tensor, the file's.
         left: Names in that place that are not the backbone's: a classifier, or what has another prefix.
+        random: Names that the file lacks and was allowed to lack.
         notes: What was changed: other number formats, counters that lack.
     """
 
     sha256: str
     key: str
     prefix: str
-    taken: int
+    source_names: dict[str, str]
     left: tuple[str, ...]
+    random: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
+
+    @property
+    def taken(self) -> int:
+        """Number of tensors."""
+        return len(self.source_names)
 
 
 def import_weights(
@@ -74,6 +72,8 @@ def import_weights(
     *,
     key: str | None = None,
     prefix: str | None = None,
+    in_order: bool = False,
+    allow_missing: Sequence[str] = (),
 ) -> ImportReport:
     """Turn a file of weights into a hand-off checkpoint of a backbone.
 
@@ -85,25 +85,23 @@ def import_weights(
             trained with.
         key: Where in the file the tensors lie, dots between levels; found when not given.
         prefix: What stands before their names; found when not given.
+        in_order: Match layer by layer, by order and shape, for a file whose names are another program's. Two layers of
+            one form that the two programs register in another order cannot be told apart.
+        allow_missing: Shell patterns of names that the file may lack. They keep the numbers of a fresh network, drawn
+            from seed 0, and are written into the hand-off.
 
     Raises:
         CheckpointError: The file is missing, damaged, unsafe, or does not hold all of the backbone in one place.
+        UserError: Options contradict each other.
     """
     path = Path(path)
     _refuse_other_strides(spec, normalisation)
-    places = dict(_places(_read(path)))
-    if key is not None:
-        if key not in places:
-            raise CheckpointError(f"{path}: {unknown('key', key, places)}")
-        places = {key: places[key]}
-    network = create(spec)
-    wanted = {name.removeprefix(_TRUNK): t for name, t in network.state_dict().items()}
-    found = [
-        _Match(place, start, tensors, wanted)
-        for place, tensors in places.items()
-        for start in ([prefix] if prefix is not None else _prefixes(tensors, wanted))
-    ]
-    match = _choose(path, spec, found, network)
+    if in_order and (prefix is not None or allow_missing):
+        raise UserError(
+            "--by-order goes by the order of all tensors in one place; leave out --prefix and --allow-missing"
+        )
+    network, wanted = _wanted(spec, tuple(allow_missing))
+    match = _find(path, wanted, key, prefix, in_order=in_order)
     notes = _load(path, network, match)
     mean, std, order = normalisation
     metadata = CheckpointMetadata(
@@ -116,10 +114,53 @@ def import_weights(
         channel_order=order,
         seed=0,
         weights="ema" if "ema" in match.key.lower() else "raw",
+        random=match.random,
     )
     sha256 = export_checkpoint(network, out, metadata)
     return ImportReport(
-        sha256, match.key, match.prefix, len(match.matched), tuple(match.left), tuple(notes)
+        sha256,
+        match.key,
+        match.prefix,
+        dict(match.source_names),
+        match.left,
+        match.random,
+        tuple(notes),
+    )
+
+
+def _wanted(spec: str, allow_missing: tuple[str, ...]) -> tuple[Backbone, Wanted]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = create(spec)
+    tensors = {name.removeprefix(_TRUNK): t for name, t in network.state_dict().items()}
+    library = tuple(getattr(network, "library_names", tensors))
+    left_out = frozenset(library).difference(tensors)
+    return network, Wanted(spec, tensors, left_out, library, allow_missing)
+
+
+def _find(
+    path: Path, wanted: Wanted, key: str | None, prefix: str | None, *, in_order: bool
+) -> Match:
+    found = dict(places(read_weights(path)))
+    if key is not None:
+        if key not in found:
+            raise CheckpointError(f"{path}: {unknown('key', key, found)}")
+        found = {key: found[key]}
+    if in_order:
+        if len(found) != 1:
+            raise CheckpointError(
+                f"{path} holds tensors in {len(found)} places ({', '.join(map(repr, found))}); name one by --key"
+            )
+        [(place, tensors)] = found.items()
+        return by_order(path, place, tensors, wanted)
+    return choose(
+        path,
+        [
+            by_name(place, start, tensors, wanted)
+            for place, tensors in found.items()
+            for start in ([prefix] if prefix is not None else prefixes(tensors, wanted))
+        ],
+        wanted,
     )
 
 
@@ -135,144 +176,13 @@ def _refuse_other_strides(spec: str, normalisation: Normalisation) -> None:
         )
 
 
-def _read(path: Path) -> Any:
-    """The content of a file, without running any code in it."""
-    if not path.is_file():
-        raise CheckpointError(f"there is no file {path}")
-    if path.suffix == ".safetensors":
-        try:
-            return safetensors.torch.load_file(path)
-        except (safetensors.SafetensorError, ValueError, KeyError) as error:
-            raise CheckpointError(f"{path} is truncated or no safetensors file ({error})") from None
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-        # torch.save stores; what is compressed was packed by something else, and may be a bomb.
-        if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-            raise CheckpointError(
-                f"{path} is a compressed archive; torch.save does not compress: unpack it and give the file in it"
-            )
-    try:
-        with warnings.catch_warnings():
-            # On protocols of pickle that it may not know; it raises where it does not.
-            warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise CheckpointError(
-            f"{path} holds more than tensors, so that opening it could run code, or is damaged ({reason}); if you "
-            "trust it, load it once yourself and save its state_dict alone with torch.save or safetensors"
-        ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
-        raise CheckpointError(f"{path} is truncated or no file of weights ({error})") from None
-
-
-def _places(content: Any, key: str = "", depth: int = 0) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Every mapping in the file that holds tensors, with its key."""
-    if not isinstance(content, Mapping):
-        return
-    tensors = {str(n): v for n, v in content.items() if isinstance(v, Tensor)}
-    if tensors:
-        yield key, tensors
-    if depth < _DEEPEST:
-        for name, value in content.items():
-            yield from _places(value, f"{key}.{name}" if key else str(name), depth + 1)
-
-
-def _prefixes(tensors: Iterable[str], wanted: Iterable[str]) -> list[str]:
-    """What may stand before the names: whatever stands before one of them."""
-    names = set(wanted)
-    found = dict.fromkeys([""])
-    for name in tensors:
-        parts = name.split(".")
-        for cut in range(1, len(parts)):
-            if ".".join(parts[cut:]) in names:
-                found[".".join(parts[:cut]) + "."] = None
-    return list(found)
-
-
-class _Match:
-    """How well one place and prefix fit."""
-
-    def __init__(
-        self, key: str, prefix: str, tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]
-    ) -> None:
-        self.key, self.prefix = key, prefix
-        own = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-        self.matched = {
-            n: own[n] for n, t in wanted.items() if n in own and own[n].shape == t.shape
-        }
-        self.missing = [n for n in wanted if n not in own and not n.endswith(_COUNTER)]
-        self.counters = [n for n in wanted if n not in own and n.endswith(_COUNTER)]
-        self.misfits = [
-            f"{n} (file {form(own[n])}, backbone {form(t)})"
-            for n, t in wanted.items()
-            if n in own and own[n].shape != t.shape
-        ]
-        self.extra = [n for n in own if n not in wanted]
-        self.left = [n for n in tensors if n.removeprefix(prefix) not in self.matched]
-
-    @property
-    def place(self) -> str:
-        """Where it is, in words."""
-        parts = [f"key {self.key!r}"] if self.key else []
-        parts += [f"prefix {self.prefix!r}"] if self.prefix else []
-        return " and ".join(parts) or "the top of the file"
-
-    def foreign(self, network: Backbone) -> list[str]:
-        """Names that neither the backbone nor its classifier has."""
-        known = getattr(network, "left_out", frozenset())
-        return [n for n in self.extra if n not in known and not _HEAD.match(n)]
-
-
-def _choose(path: Path, spec: str, found: list[_Match], network: Backbone) -> _Match:
-    complete = [m for m in found if not (m.missing or m.misfits or m.foreign(network))]
-    if not complete:
-        raise _misfit(path, spec, found, network)
-    first, *others = complete
-    for other in others:
-        if any(not torch.equal(t, other.matched[n]) for n, t in first.matched.items()):
-            choices = "; ".join(
-                f"--key {m.key or repr('')} --prefix {m.prefix or repr('')}" for m in complete
-            )
-            raise CheckpointError(
-                f"{path} holds {spec} {len(complete)} times, with different weights; choose one of: {choices}"
-            )
-    return first
-
-
-def _misfit(path: Path, spec: str, found: list[_Match], network: Backbone) -> CheckpointError:
-    if not found or not any(match.matched for match in found):
-        names = listed(name for match in found[:1] for name in match.left)
-        return CheckpointError(
-            f"{path} holds no tensor of {spec}" + (f"; it holds {names}" if names else "")
-        )
-    nearest = max(found, key=lambda match: len(match.matched) - len(match.foreign(network)))
-    problems = [
-        f"{len(names)} {kind}: {listed(names)}"
-        for kind, names in (
-            ("missing", nearest.missing),
-            ("of another shape", nearest.misfits),
-            ("that are not the backbone's", nearest.foreign(network)),
-        )
-        if names
-    ]
-    return CheckpointError(
-        f"{path} does not hold {spec}: at {nearest.place}, the nearest, {len(nearest.matched)} tensors fit; "
-        f"{'; '.join(problems)}"
-    )
-
-
-def _load(path: Path, network: Backbone, match: _Match) -> list[str]:
+def _load(path: Path, network: Backbone, match: Match) -> list[str]:
     """Put the tensors in; returns what was changed on the way."""
     notes = []
     state = network.state_dict()
     formats = set()
-    for name, tensor in match.matched.items():
-        if not torch.isfinite(tensor.float()).all():
-            raise CheckpointError(f"{path}: {match.prefix}{name} holds numbers that are not finite")
-        if name.endswith("running_var") and (tensor < 0).any():
-            raise CheckpointError(f"{path}: {match.prefix}{name} holds negative variances")
+    for name, tensor in match.tensors.items():
+        _refuse_impossible(path, match.source_names[name], name, tensor)
         ours = _TRUNK + name if _TRUNK + name in state else name
         if tensor.dtype != state[ours].dtype:
             formats.add(f"{tensor.dtype}".removeprefix("torch."))
@@ -286,6 +196,13 @@ def _load(path: Path, network: Backbone, match: _Match) -> list[str]:
     if match.counters:
         notes.append(f"{len(match.counters)} counters of batches, which the file lacks, are 0")
     return notes
+
+
+def _refuse_impossible(path: Path, source_name: str, name: str, tensor: Tensor) -> None:
+    if not torch.isfinite(tensor.float()).all():
+        raise CheckpointError(f"{path}: {source_name} holds numbers that are not finite")
+    if name.endswith("running_var") and (tensor < 0).any():
+        raise CheckpointError(f"{path}: {source_name} holds negative variances")
 
 
 def normalisation_of(name: str) -> Normalisation:

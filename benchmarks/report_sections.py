@@ -216,7 +216,7 @@ def receipts_section(run: Run) -> str:
         receipt = cell.result.checkpoint
         place = [escape(cell.row), cell.stage, str(cell.seed)]
         if receipt is None:
-            rows.append([*place, "random weights", "", ""])
+            rows.append([*place, "random weights", "", "", ""])
             continue
         whole = receipt.matched == receipt.total
         matched = f"{receipt.matched} / {receipt.total}"
@@ -226,6 +226,7 @@ def receipts_section(run: Run) -> str:
                 *place,
                 f'<code title="{escape(receipt.sha256)}">{escape(receipt.sha256[:16])}</code>',
                 matched if whole else f'<span class="failed">{matched}</span>',
+                "" if receipt.feature_error is None else f"{receipt.feature_error:.0e}",
                 f"{top1:.2f}" if isinstance(top1, int | float) else "",
             ]
         )
@@ -233,10 +234,14 @@ def receipts_section(run: Run) -> str:
         return ""
     intro = (
         '<p class="quiet">Backbone tensors of the built model that equal the checkpoint file, '
-        "compared after building. Detection and segmentation of a row and seed load the same "
+        "compared after building; and how far its features on a fixed image are from those of the network that wrote "
+        "the file, relative to the largest of a map. Detection and segmentation of a row and seed load the same "
         "file.</p>"
     )
-    titles = ("row", "stage", "seed", "checkpoint sha256", "tensors equal", "its top-1")
+    titles = (
+        *("row", "stage", "seed", "checkpoint sha256"),
+        *("tensors equal", "feature error", "its top-1"),
+    )
     return section("Transfer receipts", intro + plain_table(titles, rows, left=4))
 
 

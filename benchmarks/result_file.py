@@ -46,12 +46,16 @@ class DataUse:
 
 @dataclass(frozen=True)
 class Receipt:
-    """Proof of a transfer: the file's sha256 and the tensors of the built model that equal it."""
+    """Proof of a transfer: the file's sha256, how many tensors equal it, and how far the features are from its own.
+
+    `feature_error` is None where the file tells no features, or the result is older than their comparison.
+    """
 
     sha256: str
     matched: int
     total: int
     source: Mapping[str, Any]
+    feature_error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -291,4 +295,9 @@ def _read_receipt(document: Document) -> Receipt | None:
         matched=receipt.get("matched", int),
         total=receipt.get("total", int),
         source=receipt.get("source", dict, type(None)) or {},
+        feature_error=(
+            receipt.get("feature_error", int, float, type(None))
+            if "feature_error" in receipt.content
+            else None
+        ),
     )

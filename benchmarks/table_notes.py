@@ -9,6 +9,8 @@ from benchmarks.results import Result, Row, Run, metric_values
 STAGE_LABELS = {"cls": "classification", "det": "detection", "seg": "segmentation"}
 KNOWN_PACKAGES = ("torch", "torchvision", "timm", "mmengine", "mmcv", "mmcv-lite", "mmdet")
 
+_MOST_NAMED = 4
+
 
 def row_notes(run: Run) -> Iterable[str]:
     """Yield one sentence for each thing that a reader of the table has to know about a row."""
@@ -21,6 +23,7 @@ def row_notes(run: Run) -> Iterable[str]:
             yield f"{row.name} is unavailable: {row.unavailable}"
         if row.note:
             yield f"{row.name}: {row.note}"
+        yield from _partial_weights(run, row)
     troubles: dict[tuple[str, str, str, str], list[int]] = {}
     for cell in run.cells:
         if cell.state != "completed":
@@ -29,6 +32,21 @@ def row_notes(run: Run) -> Iterable[str]:
     for (row, stage, state, reason), seeds in troubles.items():
         listed = ("seed " if len(seeds) == 1 else "seeds ") + ", ".join(map(str, seeds))
         yield f"{row} · {stage} · {listed}: {state} ({reason})"
+
+
+def _partial_weights(run: Run, row: Row) -> Iterable[str]:
+    """Which tensors of a row's weights are a fresh network's, where an import was allowed to leave some out."""
+    for stage in ("det", "seg"):
+        for cell in run.of(row.name, stage):
+            receipt = None if cell.result is None else cell.result.checkpoint
+            names = [] if receipt is None else receipt.source.get("random")
+            if names:
+                more = ", …" if len(names) > _MOST_NAMED else ""
+                yield (
+                    f"{row.name}: {len(names)} tensors of its backbone started from random numbers, for its weights "
+                    f"lacked them and --allow-missing let them: {', '.join(names[:_MOST_NAMED])}{more}"
+                )
+                return
 
 
 def _describe_teacher(run: Run, teacher: Row) -> str:

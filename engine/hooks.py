@@ -77,6 +77,11 @@ class ReceiptHook(Hook):
         runner.message_hub.update_info(RECEIPT, asdict(receipt))
         runner.logger.info(
             f"backbone: {receipt.matched} of {receipt.total} tensors equal {self.checkpoint}"
+            + (
+                ""
+                if receipt.feature_error is None
+                else f"; features on a fixed image differ by {receipt.feature_error:.0e} at most"
+            )
         )
 
 

@@ -109,7 +109,7 @@ def _wrap(
     built_dilated = output_stride != dilated_to
     indices = list(range(len(declared)))[-4:] if built_dilated else choose(spec, declared)
     run = functools.partial(_run, indices)
-    before = set(network.state_dict())
+    library_names = tuple(network.state_dict())
     network.prune_intermediate_layers(indices, prune_norm=True, prune_head=True)
     if dilated_to != 32:
         dilate(spec, network, dilated_to, functools.partial(run, network, maps=len(indices)))
@@ -129,7 +129,7 @@ def _wrap(
         features,
         ends=ends if names.issuperset(ends) else (),
         input_size=size,
-        left_out=before.difference(network.state_dict()),
+        library_names=library_names,
     )
 
 

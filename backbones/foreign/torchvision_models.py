@@ -75,8 +75,9 @@ def wrap(
         Feature(end, channels, stride)
         for end, (channels, stride) in zip(ends, measured, strict=True)
     ]
-    left_out = set(network.state_dict()).difference(trunk.state_dict())
-    return ForeignBackbone(spec, trunk, run, features, ends=ends, left_out=left_out)
+    return ForeignBackbone(
+        spec, trunk, run, features, ends=ends, library_names=tuple(network.state_dict())
+    )
 
 
 def _run(channels_last: Sequence[bool], trunk: nn.Module, x: Tensor, maps: int) -> Sequence[Tensor]:

@@ -38,7 +38,8 @@ class ForeignBackbone(Backbone):
         features: What the maps are.
         ends: By map, the name of the module in `trunk` that it leaves; empty where that is not known.
         input_size: Height and width of the images that the network is published with.
-        left_out: Names of tensors that the library's network has and `trunk` has not, being after the last map.
+        library_names: Names of the tensors of the library's whole network, in its order; some are after the last map,
+            and `trunk` has them not.
     """
 
     own_initialisation = True
@@ -52,14 +53,14 @@ class ForeignBackbone(Backbone):
         *,
         ends: Sequence[str] = (),
         input_size: int = 224,
-        left_out: Iterable[str] = (),
+        library_names: Iterable[str] = (),
     ) -> None:
         super().__init__()
         self.spec = spec
         self.trunk = trunk
         self.feature_info = list(features)
         self.input_size = input_size
-        self.left_out = frozenset(left_out)
+        self.library_names = tuple(library_names)
         self._run = run
         self._ends = tuple(ends)
 

@@ -321,3 +321,14 @@ def test_data_that_differ_and_batches_that_differ(tmp_path: Path):
     assert build_table(read_run(folder)).warnings == ()
     edit_json(path, lambda result: result["data"].update(fingerprint="ab" * 32))
     assert build_table(read_run(folder)).warnings == ("The cls column mixes data sets.",)
+
+
+def test_weights_that_lacked_tensors_have_a_footnote(run_dir: Path) -> None:
+    lacking = [f"layer4.{number}.weight" for number in range(6)]
+    path = cell_dir(run_dir, "tricks", "det", 0) / "result.json"
+    edit_json(path, lambda result: result["checkpoint"]["source"].update(random=lacking))
+    table = build_table(read_run(run_dir))
+    (note,) = [note for note in table.notes if "started from random numbers" in note]
+    assert note.startswith("tricks: 6 tensors")
+    assert note.endswith("layer4.2.weight, layer4.3.weight, …")
+    assert note in format_markdown(table)

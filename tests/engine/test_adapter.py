@@ -1,5 +1,7 @@
 """The backbone as OpenMMLab sees it."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from mmdet.registry import MODELS as MMDET_MODELS
@@ -148,7 +150,7 @@ def test_loaded_weights_outlive_the_init_weights_of_what_contains_them(checkpoin
     for name, tensor in detector.backbone.net.state_dict().items():
         assert torch.equal(tensor, tensors[name]), name
     receipt = detector.backbone.verify(path)
-    assert receipt == detector.backbone.receipt
+    assert receipt == replace(detector.backbone.receipt, feature_error=0.0)
     assert (receipt.matched, receipt.total) == (len(tensors), len(tensors))
 
 
