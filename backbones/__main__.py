@@ -14,7 +14,13 @@ from backbones.backbone import Backbone
 from backbones.checkpoint_file import listed
 from backbones.complexity import count_parameters, multiply_adds
 from backbones.errors import UserError
-from backbones.importing import NORMALISATIONS, import_weights, normalisation_of
+from backbones.importing import (
+    NORMALISATIONS,
+    ImportReport,
+    import_published,
+    import_weights,
+    normalisation_of,
+)
 from backbones.zoo import SUFFIXES, create, names
 
 # Costs of different networks compare at one size only.
@@ -55,17 +61,19 @@ def _parser() -> argparse.ArgumentParser:
     describe.add_argument("spec", help="a name with suffixes, as in resnet10_d-w32")
     describe.add_argument("--output-stride", type=int, default=32, help="32 (default), 16 or 8")
     describe.add_argument("--json", action="store_true", help="print JSON for other programs")
-    importing = commands.add_parser(
-        "import", help="turn a file of public weights into a hand-off checkpoint"
-    )
+    importing = commands.add_parser("import", help="turn public weights into a hand-off checkpoint")
     importing.add_argument("spec", help="the backbone that the weights are of")
-    importing.add_argument("file", type=Path, help="a .safetensors, .pth or .pt file")
+    importing.add_argument(
+        "file",
+        help="a .safetensors, .pth or .pt file; or 'published': what timm or torchvision publishes for the spec, as in "
+        "timm:resnet50.a1_in1k",
+    )
     importing.add_argument("--out", type=Path, required=True, help="the hand-off to write")
     importing.add_argument(
         "--normalisation",
-        required=True,
-        help=f"what the weights were trained with: {', '.join(NORMALISATIONS)}",
+        help=f"what the weights in a file were trained with: {', '.join(NORMALISATIONS)}",
     )
+    importing.add_argument("--tag", help="of torchvision's published weights; its default else")
     importing.add_argument("--key", help="where in the file the tensors lie; found else")
     importing.add_argument("--prefix", help="what stands before their names; found else")
     importing.add_argument(
@@ -87,6 +95,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _import(options: argparse.Namespace) -> str:
+    if options.file == "published":
+        return _told(options, _import_published(options))
+    if options.normalisation is None:
+        raise UserError(
+            f"--normalisation is missing: no file says what its weights were trained with; give one of "
+            f"{', '.join(NORMALISATIONS)}"
+        )
+    if options.tag is not None:
+        raise UserError("--tag names published weights; a file has none: leave it out")
     report = import_weights(
         options.spec,
         options.file,
@@ -97,6 +114,27 @@ def _import(options: argparse.Namespace) -> str:
         in_order=options.by_order,
         allow_missing=options.allow_missing,
     )
+    return _told(options, report)
+
+
+def _import_published(options: argparse.Namespace) -> ImportReport:
+    """Published weights come with all that a file leaves open, so that there is nothing to choose."""
+    given = {
+        "--normalisation": options.normalisation,
+        "--key": options.key,
+        "--prefix": options.prefix,
+        "--by-order": options.by_order,
+        "--allow-missing": options.allow_missing,
+    }
+    for name, value in given.items():
+        if value:
+            raise UserError(
+                f"{name} is for files; published weights come with theirs: leave it out"
+            )
+    return import_published(options.spec, options.out, tag=options.tag)
+
+
+def _told(options: argparse.Namespace, report: ImportReport) -> str:
     place = f"key {report.key!r}, prefix {report.prefix!r}"
     lines = [
         f"{options.out}: {report.taken} tensors of {options.spec} from {options.file} ({place})",

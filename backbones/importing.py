@@ -13,6 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from backbones.checkpoint import export_checkpoint
 from backbones.checkpoint_file import CheckpointError, CheckpointMetadata
 from backbones.errors import UserError, unknown
 from backbones.key_map import Match, Wanted, by_name, by_order, choose, prefixes
+from backbones.published import published_weights
 from backbones.weight_files import places, read_weights
 from backbones.zoo import create
 
@@ -101,7 +103,39 @@ def import_weights(
             "--by-order goes by the order of all tensors in one place; leave out --prefix and --allow-missing"
         )
     network, wanted = _wanted(spec, tuple(allow_missing))
-    match = _find(path, wanted, key, prefix, in_order=in_order)
+    match = _find(path, read_weights(path), wanted, key, prefix, in_order=in_order)
+    return _hand_off(spec, path, network, match, normalisation, Path(out))
+
+
+def import_published(
+    spec: str, out: str | os.PathLike[str], *, tag: str | None = None
+) -> ImportReport:
+    """Turn the weights that a library publishes into a hand-off checkpoint, with the library's normalisation.
+
+    Args:
+        spec: ``"timm:NAME[.TAG]"`` or ``"torchvision:NAME"``.
+        out: The hand-off to write.
+        tag: Of torchvision's weights; its default when not given.
+
+    Raises:
+        CheckpointError: They cannot be had, or are not the backbone's.
+        UserError: There are none of that name.
+    """
+    tensors, normalisation, name = published_weights(spec, tag)
+    network, wanted = _wanted(spec, ())
+    source = Path(name)
+    match = _find(source, tensors, wanted, None, "", in_order=False)
+    return _hand_off(spec, source, network, match, normalisation, Path(out))
+
+
+def _hand_off(
+    spec: str,
+    path: Path,
+    network: Backbone,
+    match: Match,
+    normalisation: Normalisation,
+    out: Path,
+) -> ImportReport:
     notes = _load(path, network, match)
     mean, std, order = normalisation
     metadata = CheckpointMetadata(
@@ -139,9 +173,15 @@ def _wanted(spec: str, allow_missing: tuple[str, ...]) -> tuple[Backbone, Wanted
 
 
 def _find(
-    path: Path, wanted: Wanted, key: str | None, prefix: str | None, *, in_order: bool
+    path: Path,
+    content: Any,
+    wanted: Wanted,
+    key: str | None,
+    prefix: str | None,
+    *,
+    in_order: bool,
 ) -> Match:
-    found = dict(places(read_weights(path)))
+    found = dict(places(content))
     if key is not None:
         if key not in found:
             raise CheckpointError(f"{path}: {unknown('key', key, found)}")
@@ -216,4 +256,10 @@ def normalisation_of(name: str) -> Normalisation:
     return NORMALISATIONS[name]
 
 
-__all__ = ["NORMALISATIONS", "ImportReport", "import_weights", "normalisation_of"]
+__all__ = [
+    "NORMALISATIONS",
+    "ImportReport",
+    "import_published",
+    "import_weights",
+    "normalisation_of",
+]

@@ -67,6 +67,7 @@ def run(
         parameters = _check(suite, root, cache, describe)
         datasets = _used_datasets(suite)
         preflight.generate_missing(datasets.values(), console.print)
+        preflight.fetch_published(suite, root, console.print)
         with console.status("Checking the data"):
             data = {name: preflight.inspect_data(entry, cache) for name, entry in datasets.items()}
         plan = make_plan(suite, selection, data, root=root, run_dir=run_dir, parameters=parameters)

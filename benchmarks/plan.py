@@ -102,6 +102,9 @@ class Plan:
         if cell.needs is not None and self.find(cell.needs).state != CACHED:
             cell.state, cell.reason = WAITS, f"waits for its {cell.source}"
             return
+        if cell.checkpoint is not None and cell.row.published and not cell.checkpoint.is_file():
+            cell.state, cell.reason = RUN, "its published weights are fetched first"
+            return
         if cell.data.fingerprint is None and cell.data.problem is None:
             cell.state, cell.reason = RUN, "its data are generated first"
             return

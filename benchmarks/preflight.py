@@ -92,13 +92,28 @@ def check_names(suite: Suite, root: Path) -> None:
                 for trick in row.tricks_of(name)
                 if trick not in known and trick not in row.requires
             ]
-        if row.weights is not None and not row.weights.is_file():
+        if row.weights is not None and not row.published and not row.weights.is_file():
             problems.append(
                 f"row {row.name!r}: there is no checkpoint {row.weights}. Give the path of a "
-                "backbone.safetensors file."
+                "backbone.safetensors file, or 'published' for what timm or torchvision publishes."
             )
     if problems:
         raise UserError("\n".join(problems))
+
+
+def fetch_published(suite: Suite, root: Path, say: Callable[[str], None]) -> None:
+    """Makes hand-offs of published weights that rows ask for and that are not there yet.
+
+    Raises:
+        UserError: They cannot be had.
+    """
+    wanted = {row.weights: row.backbone for row in suite.rows if row.published and row.weights}
+    for path, spec in wanted.items():
+        if path.is_file():
+            continue
+        say(f"Fetching the published weights of {spec} into {path}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _ask_backbones(["import", spec, "published", "--out", str(path)], root)
 
 
 def describe_backbones(
@@ -145,13 +160,18 @@ def describe_backbones(
 
 
 def _describe(spec: str, root: Path) -> Mapping[str, Any]:
-    command = [sys.executable, "-m", "backbones", "describe", spec, "--json"]
+    return json.loads(_ask_backbones(["describe", spec, "--json"], root))
+
+
+def _ask_backbones(words: list[str], root: Path) -> str:
+    """Returns what a command of `backbones` prints; a user's mistake in it becomes ours."""
+    command = [sys.executable, "-m", "backbones", *words]
     answer = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     if answer.returncode == 2:
         raise UserError(answer.stderr.rsplit("error: ", 1)[-1].strip())
     if answer.returncode != 0:
         raise RuntimeError(f"`{' '.join(command)}` failed:\n{answer.stderr}")
-    return json.loads(answer.stdout)
+    return answer.stdout
 
 
 def generate_missing(datasets: Iterable[Dataset], say: Callable[[str], None]) -> None:

@@ -20,7 +20,14 @@ from typing import Any
 
 from benchmarks.datasets.layout import Kind
 from benchmarks.errors import UserError, unknown
-from benchmarks.suite_schema import DEFAULT_COLUMNS, SUITE_KEYS, check_suite, resolve_like
+from benchmarks.suite_schema import (
+    DEFAULT_COLUMNS,
+    PUBLISHED,
+    SUITE_KEYS,
+    check_suite,
+    resolve_like,
+    safe_name,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -42,6 +49,7 @@ class Row:
         seg_tricks: Names of files of `seg/configs/tricks/`.
         precision: In place of the command's `--precision`, where precision is what a row is about.
         weights: A hand-off checkpoint to use in place of a classifier trained here.
+        published: Whether `weights` is made of what the backbone's library publishes.
         requires: Those of `tricks` that this version may lack; without them the row is shown as not
             available instead of being an error.
         reference: Published figures, in percent, by metric name.
@@ -59,6 +67,7 @@ class Row:
     seg_tricks: tuple[str, ...] = ()
     precision: str | None = None
     weights: Path | None = None
+    published: bool = False
     requires: tuple[str, ...] = ()
     reference: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
@@ -238,6 +247,8 @@ def _make_paths_absolute(values: dict[str, Any], folder: Path) -> None:
     def absolute(entry: Any, key: str) -> Any:
         if not isinstance(entry, dict) or not isinstance(entry.get(key), str):
             return entry
+        if key == "weights" and entry[key] == PUBLISHED:
+            return entry
         return {**entry, key: str(folder / Path(entry[key]).expanduser())}
 
     if isinstance(values.get("datasets"), dict):
@@ -295,7 +306,11 @@ def _build_row(resolved: Mapping[str, Any]) -> Row:
     for key in ("det_tricks", "seg_tricks"):
         values[key] = tuple(values.get(key, ()))
     values["requires"] = tuple(name for name in values.get("requires", ()) if name in tricks)
-    if values.get("weights") is not None:
+    if values.get("weights") == PUBLISHED:
+        # One place for all suites.
+        file = f"{safe_name(values['backbone'])}.safetensors"
+        values |= dict(weights=ROOT / "data" / "weights" / file, published=True)
+    elif values.get("weights") is not None:
         values["weights"] = Path(values["weights"])
     return Row(**values)
 

@@ -38,6 +38,8 @@ COLUMNS = (*PERCENTAGES, "multiply_adds", "epoch_minutes")
 DEFAULT_COLUMNS = ("top1", "map", "pixacc", "miou")
 BUDGETS = ("full", "short", "smoke")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+# A row's `weights` that are no path: what the backbone's library publishes for it.
+PUBLISHED = "published"
 
 # A row's keys and the type of each.
 ROW_KEYS: dict[str, type | tuple[type, ...]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 from harness_world import World, make_suite
@@ -13,6 +14,7 @@ from benchmarks import machine
 from benchmarks.errors import UserError
 from benchmarks.machine import choose_slots
 from benchmarks.plan import CACHED, RESUME, RUN, WAITS
+from benchmarks.preflight import check_names, fetch_published
 from benchmarks.results import read_run
 from benchmarks.run_folder import CellKey, locked, read_json
 from benchmarks.selection import Selection
@@ -160,3 +162,35 @@ def test_the_time_that_is_left(world, tmp_path):
     assert total_seconds(plan, costs, 100) == 40.0
     plan.find(CellKey("standard", "cls", 0)).state = CACHED
     assert total_seconds(plan, costs, 1) == 90.0
+
+
+def test_published_weights_are_fetched_before_the_run(tmp_path, monkeypatch):
+    weights = tmp_path / "weights" / "timm-net.tag.safetensors"
+    row = Row("public", "timm:net.tag", weights=weights, published=True)
+    world = World(tmp_path, suite=make_suite((row,)))
+    check_names(replace(world.suite, stages={}), world.root)
+    assert states(world)["public/det"] == (RUN, "its published weights are fetched first")
+    asked = []
+
+    def run(command, **_):
+        asked.append(command[1:])
+        weights.write_text("weights", encoding="utf-8")
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    said: list[str] = []
+    for _ in range(2):
+        fetch_published(world.suite, world.root, said.append)
+    assert asked == [
+        ["-m", "backbones", "import", "timm:net.tag", "published", "--out", str(weights)]
+    ]
+    assert said == [f"Fetching the published weights of timm:net.tag into {weights}"]
+    assert states(world)["public/det"] == (RUN, "not run yet")
+
+
+def test_published_weights_that_cannot_be_had_stop_the_command(tmp_path, monkeypatch):
+    row = Row("public", "timm:net", weights=tmp_path / "w" / "x", published=True)
+    answer = subprocess.CompletedProcess([], 2, "", "error: the weights cannot be had\n")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: answer)
+    with pytest.raises(UserError, match=r"^the weights cannot be had$"):
+        fetch_published(make_suite((row,)), tmp_path, print)

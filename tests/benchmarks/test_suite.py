@@ -255,3 +255,15 @@ def test_a_suite_may_name_exactly_the_columns_that_a_table_has():
     assert {name for name, column in KNOWN_COLUMNS.items() if column.unit == "%"} == set(
         PERCENTAGES
     )
+
+
+def test_weights_may_be_published(tmp_path):
+    path = tmp_path / "own.py"
+    path.write_text(
+        "base = 'mini'\n"
+        "add_rows = [dict(name='public', backbone='timm:resnet10t.c3_in1k', weights='published')]\n",
+        encoding="utf-8",
+    )
+    row = load_suite(str(path)).rows[-1]
+    assert row.published and not row.trains_classifier
+    assert row.weights == ROOT / "data" / "weights" / "timm-resnet10t.c3_in1k.safetensors"

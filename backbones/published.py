@@ -1,0 +1,99 @@
+"""The weights that a library publishes for a network, by its own loader and from its own cache."""
+
+from __future__ import annotations
+
+import timm
+import torch
+import torchvision
+from torch import Tensor
+
+from backbones.checkpoint_file import CheckpointError
+from backbones.errors import UserError, unknown
+
+_Three = tuple[float, float, float]
+Published = tuple[dict[str, Tensor], tuple[_Three, _Three, str], str]
+
+
+def published_weights(spec: str, tag: str | None = None) -> Published:
+    """Load what timm or torchvision publishes, downloading it where its cache has it not.
+
+    timm's files come from the Hugging Face hub or GitHub by its own loader, which reads tensors alone; torchvision's
+    from its own host, checked by the hash in their name. Caches: ``HF_HOME``, ``TORCH_HOME``.
+
+    Args:
+        spec: ``"timm:NAME[.TAG]"`` or ``"torchvision:NAME"``.
+        tag: Of torchvision's weights, as in ``"IMAGENET1K_V1"``; its default when not given.
+
+    Returns:
+        The tensors of the whole classifier by name; mean, standard deviation (0 to 255) and order of channels that
+        they were trained with; and what they are called.
+
+    Raises:
+        CheckpointError: They cannot be had.
+        UserError: There are none of that name.
+    """
+    prefix, _, name = spec.partition(":")
+    if prefix == "timm":
+        if tag is not None:
+            raise UserError(
+                f"the tag of timm's weights is part of the name: write timm:{name}.{tag}"
+            )
+        return _of_timm(name)
+    if prefix == "torchvision":
+        return _of_torchvision(name, tag)
+    raise UserError(
+        f"nobody publishes weights of {spec!r} under this name; take a timm: or torchvision: network, or give a file"
+    )
+
+
+def _of_timm(name: str) -> Published:
+    architecture = name.partition(".")[0]
+    if not timm.is_model(architecture):
+        raise unknown("timm model", architecture, timm.list_models())
+    known = timm.list_pretrained(f"{architecture}.*")
+    if "." in name and name not in known:
+        raise unknown(f"timm weights of {architecture}:", name, known)
+    if not known:
+        raise UserError(f"timm publishes no weights of {architecture}; give a file")
+    with torch.random.fork_rng(devices=[]):
+        try:
+            network = timm.create_model(name, pretrained=True)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise _unreachable(f"timm:{name}", error) from None
+    config = network.pretrained_cfg
+    mean, std = (tuple(255 * value for value in config[key]) for key in ("mean", "std"))
+    if len(mean) != 3:
+        raise UserError(f"timm:{name} takes images of {len(mean)} channels; expected 3")
+    tag = config.get("tag") or "its default"
+    return network.state_dict(), (mean, std, "RGB"), f"timm {architecture}.{tag}"
+
+
+def _of_torchvision(name: str, tag: str | None) -> Published:
+    known = torchvision.models.list_models(module=torchvision.models)
+    if name not in known:
+        raise unknown("torchvision model", name, known)
+    choices = torchvision.models.get_model_weights(name)
+    tags = [entry.name for entry in choices]
+    if tag is not None and tag not in tags:
+        raise unknown(f"torchvision weights of {name}:", tag, tags)
+    chosen = choices[tag] if tag is not None else choices.DEFAULT  # pyright: ignore
+    try:
+        tensors = dict(chosen.get_state_dict(progress=True, check_hash=True))
+    except (OSError, RuntimeError) as error:
+        raise _unreachable(str(chosen), error) from None
+    transforms = chosen.transforms()
+    mean, std = (
+        tuple(255 * value for value in getattr(transforms, key)) for key in ("mean", "std")
+    )
+    return tensors, (mean, std, "RGB"), f"torchvision {chosen}"
+
+
+def _unreachable(name: str, error: Exception) -> CheckpointError:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return CheckpointError(
+        f"the weights of {name} cannot be had ({reason}); they are downloaded once and kept in the cache of their "
+        "library (HF_HOME, TORCH_HOME): run this where the network allows it, or give a file in place of 'published'"
+    )
+
+
+__all__ = ["published_weights"]
