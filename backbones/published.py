@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import timm
 import torch
 import torchvision
@@ -57,13 +60,12 @@ def _of_timm(name: str) -> Published:
         raise UserError(f"timm publishes no weights of {architecture}; give a file")
     with torch.random.fork_rng(devices=[]):
         try:
-            network = timm.create_model(name, pretrained=True)
+            # timm and torchvision declare less than they return.
+            network: Any = timm.create_model(name, pretrained=True)
         except (OSError, RuntimeError, ValueError) as error:
             raise _unreachable(f"timm:{name}", error) from None
     config = network.pretrained_cfg
-    mean, std = (tuple(255 * value for value in config[key]) for key in ("mean", "std"))
-    if len(mean) != 3:
-        raise UserError(f"timm:{name} takes images of {len(mean)} channels; expected 3")
+    mean, std = _scaled(config["mean"]), _scaled(config["std"])
     tag = config.get("tag") or "its default"
     return network.state_dict(), (mean, std, "RGB"), f"timm {architecture}.{tag}"
 
@@ -72,20 +74,24 @@ def _of_torchvision(name: str, tag: str | None) -> Published:
     known = torchvision.models.list_models(module=torchvision.models)
     if name not in known:
         raise unknown("torchvision model", name, known)
-    choices = torchvision.models.get_model_weights(name)
+    choices: Any = torchvision.models.get_model_weights(name)
     tags = [entry.name for entry in choices]
     if tag is not None and tag not in tags:
         raise unknown(f"torchvision weights of {name}:", tag, tags)
-    chosen = choices[tag] if tag is not None else choices.DEFAULT  # pyright: ignore
+    chosen = choices[tag] if tag is not None else choices.DEFAULT
     try:
         tensors = dict(chosen.get_state_dict(progress=True, check_hash=True))
     except (OSError, RuntimeError) as error:
         raise _unreachable(str(chosen), error) from None
     transforms = chosen.transforms()
-    mean, std = (
-        tuple(255 * value for value in getattr(transforms, key)) for key in ("mean", "std")
-    )
+    mean, std = _scaled(transforms.mean), _scaled(transforms.std)
     return tensors, (mean, std, "RGB"), f"torchvision {chosen}"
+
+
+def _scaled(values: Sequence[float]) -> _Three:
+    """From pixels of 0 to 1 to those of 0 to 255."""
+    red, green, blue = values
+    return 255 * red, 255 * green, 255 * blue
 
 
 def _unreachable(name: str, error: Exception) -> CheckpointError:
