@@ -13,7 +13,7 @@ from benchmarks.results import Result, Run, metric_values
 # A protocol also says how the backbone was held in training. The control has to train what
 # pretrained rows freeze, so rows may differ in it; the protocol line then says which row had what.
 # Tricks, averaged weights and the batch among them, are what rows are about.
-TRAINING_KEYS = ("backbone", "weights", "tricks", "batch")
+TRAINING_KEYS = ("backbone", "weights", "tricks", "batch", "images", "layer_decay")
 
 
 def find_warnings(run: Run) -> tuple[str, ...]:

@@ -12,12 +12,16 @@ from backbones import Feature
 from det import coco
 from det.layout import Layout, Split, read_layout
 from engine import config as configs
+from engine import transfer_protocols
 from engine.averaging import wire_average
 from engine.stage import Job
 from engine.transfer import features, normalisation, wire_backbone
 
 CONFIGS = Path(__file__).parent / "configs"
-OWN_KEYS = frozenset({"image_scale", "train_scales", "box_min_size", "batch_norm", "ema"})
+OWN_KEYS = (
+    frozenset({"image_scale", "train_scales", "box_min_size", "batch_norm", "ema"})
+    | transfer_protocols.KEYS
+)
 
 
 def assemble(job: Job) -> Config:

@@ -27,6 +27,7 @@ class TransferBackbone(nn.Module):
         output_stride: 32, 16 or 8.
         frozen_stages: -1 trains everything; 0 freezes the stem; n the first n stages too.
         norm_eval: Use the stored batch statistics in training and leave them unchanged.
+        frozen: Train nothing of the backbone; it stays in evaluation mode.
         channels_last: Compute in the NHWC memory layout, which mixed precision wants.
 
     Raises:
@@ -42,6 +43,7 @@ class TransferBackbone(nn.Module):
         output_stride: int = 32,
         frozen_stages: int = -1,
         norm_eval: bool = False,
+        frozen: bool = False,
         channels_last: bool = False,
     ) -> None:
         super().__init__()
@@ -61,7 +63,7 @@ class TransferBackbone(nn.Module):
         self.receipt: LoadReceipt | None = None
         if checkpoint is not None:
             self.receipt = backbones.load_checkpoint(self.net, Path(checkpoint), spec=spec)
-        self.frozen = self.net.freeze(frozen_stages)
+        self.frozen = [self.net.requires_grad_(False)] if frozen else self.net.freeze(frozen_stages)
         if channels_last:
             self.net.to(memory_format=torch.channels_last)
 

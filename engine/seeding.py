@@ -21,6 +21,8 @@ from mmengine.runner import IterBasedTrainLoop
 from mmengine.runner.loops import _InfiniteDataloaderIterator
 from torch.utils.data import Sampler
 
+from engine.few_shot import classes_in, stratified_subset
+
 
 def seed_everything(*key: int) -> None:
     """Seed Python's, numpy's and torch's global generators from a tuple of non-negative integers."""
@@ -45,15 +47,22 @@ class SeededDataset:
         dataset: The dataset, or its config.
         seed: The run's seed.
         limit: Use that many samples, spread evenly over the set; None uses all.
+        fraction: Use that part of the images, stratified by class and drawn with the seed, each so much more often
+            that an epoch stays as long; None uses all.
     """
 
     def __init__(
-        self, dataset: BaseDataset | dict[str, Any], seed: int, limit: int | None = None
+        self,
+        dataset: BaseDataset | dict[str, Any],
+        seed: int,
+        limit: int | None = None,
+        fraction: float | None = None,
     ) -> None:
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
         self.seed = seed
         self.total = len(self.dataset)
         self.length = self.total if limit is None else min(limit, self.total)
+        self.chosen = None if fraction is None else self._choose(fraction)
 
     @property
     def metainfo(self) -> dict[str, Any]:
@@ -73,7 +82,12 @@ class SeededDataset:
     @property
     def images_used(self) -> int:
         """Different images that an epoch draws from."""
-        return min(self.length, self.images_total)
+        different = self.images_total if self.chosen is None else len(self.chosen)
+        return min(self.length, different)
+
+    def _choose(self, fraction: float) -> list[int]:
+        labels = [classes_in(self.dataset.get_data_info(i)) for i in range(self.images_total)]
+        return stratified_subset(labels, fraction, self.seed)
 
     def full_init(self) -> None:
         """Load the annotations, as mmengine asks of a dataset before it makes a loader."""
@@ -85,7 +99,8 @@ class SeededDataset:
         return self.dataset.get_data_info(self._index(position))
 
     def _index(self, position: int) -> int:
-        return position % self.length * self.total // self.length
+        index = position % self.length * self.total // self.length
+        return index if self.chosen is None else self.chosen[index % len(self.chosen)]
 
     def __len__(self) -> int:
         return self.length

@@ -23,7 +23,7 @@ from mmengine.runner import Runner
 
 import backbones
 from backbones import CheckpointMetadata, UserError, read_metadata
-from engine import adapter, averaging, images, seeding  # noqa: F401  (they register themselves)
+from engine import adapter, averaging, images, seeding, transfer_protocols  # noqa: F401  (they register themselves)
 from engine import config as configs
 from engine.accumulation import batch_in_words
 from engine.budget import resolve as resolve_budget
@@ -288,6 +288,7 @@ def _fields(stage: Stage, job: Job, config: Config, runner: Runner) -> dict[str,
         "protocol": {
             **stage.protocol(config),
             "batch": batch_in_words(config, world_size()),
+            **transfer_protocols.in_words(config),
             **_tricks_in_words(stage, options),
         },
         "data": {

@@ -64,6 +64,9 @@ def wire_backbone(job: Job, config: Config) -> list[Feature]:
     backbone.norm_eval = policy == "frozen" and job.pretrained
     if not job.pretrained:
         backbone.frozen_stages = -1
+    if config.pop("frozen_backbone"):
+        # The control too: how far random features carry is what a frozen row is compared with.
+        backbone.update(frozen=True, norm_eval=False, frozen_stages=-1)
     if policy == "synchronised" and launched() and torch.cuda.is_available():
         config.sync_bn = "torch"
     indices = tuple(backbone.get("out_indices", (0, 1, 2, 3)))
@@ -97,6 +100,8 @@ def normalisation(job: Job) -> dict[str, Any]:
 def batch_norm_policy(config: Config) -> str:
     """The batch norm and the backbone's frozen stages in words, for the protocol."""
     backbone = config.model.backbone
+    if backbone.get("frozen"):
+        return "the whole backbone frozen, batch norm and all; heads trained"
     statistics = "frozen statistics" if backbone.get("norm_eval") else "trained"
     if config.get("sync_bn"):
         statistics = f"synchronised over {world_size()} GPUs"

@@ -12,6 +12,7 @@ from engine.budget import Budget, shorten_schedule
 from engine.distributed import launched, world_size
 from engine.options import Options
 from engine.precision import Precision
+from engine.transfer_protocols import train_fraction, wire_layer_decay
 
 OFFSET_RATE = 0.1
 
@@ -28,6 +29,7 @@ def wire(
     if not by_epoch:
         config.train_cfg.type = "ResumableIterTrainLoop"
     _wire_loaders(config, options.seed, budget, by_epoch)
+    wire_layer_decay(config)
     config.optim_wrapper.update(precision.optim_wrapper())
     if "-dcnv2" in config.model.backbone.get("spec", ""):
         _slow_offsets(config.optim_wrapper)
@@ -61,8 +63,11 @@ def _wire_loaders(config: Config, seed: int, budget: Budget, by_epoch: bool) -> 
             loader.num_workers = 0
     for loader in (train, test):
         loader.persistent_workers = loader.num_workers > 0
+    fraction = train_fraction(config)
     # `_delete_` is not needed: the whole dict is new.
     train.dataset = ConfigDict(type="SeededDataset", dataset=train.dataset, seed=seed, limit=limit)
+    if fraction is not None:
+        train.dataset.fraction = fraction
     train.sampler = ConfigDict(type="SeededSampler", seed=seed, shuffle=True, infinite=not by_epoch)
     test.dataset = ConfigDict(
         type="SeededDataset", dataset=test.dataset, seed=seed, limit=budget.test_images

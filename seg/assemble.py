@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from engine import config as configs
+from engine import transfer_protocols
 from engine.averaging import wire_average
 from engine.pictures import colour
 from engine.stage import Job
@@ -15,8 +16,11 @@ from engine.transfer import normalisation, wire_backbone
 from seg.layout import Layout, read_layout
 
 CONFIGS = Path(__file__).parent / "configs"
-OWN_KEYS = frozenset(
-    {"image_scale", "resize_range", "crop_size", "batch_norm", "ema", "multi_scale", "sliding"}
+OWN_KEYS = (
+    frozenset(
+        {"image_scale", "resize_range", "crop_size", "batch_norm", "ema", "multi_scale", "sliding"}
+    )
+    | transfer_protocols.KEYS
 )
 
 

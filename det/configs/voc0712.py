@@ -26,4 +26,9 @@ batch_norm = "frozen"
 auto_scale_lr = dict(enable=True, base_batch_size=16)
 val_evaluator = dict(_delete_=True, type="DetectionMetric", eval_mode="11points")
 ema = None
+# Protocols besides fine-tuning the whole backbone on all images: the tricks `frozen_backbone`, `few_shot_10` … and
+# `layer_decay`.
+frozen_backbone = False
+train_fraction = None
+layer_decay = None
 budgets = dict()

@@ -1,0 +1,95 @@
+"""A part of a training set that keeps the shares of the classes: few-shot transfer.
+
+Source: iterative stratification of multi-label data, Sechidis, Tsoumakas and Vlahavas, "On the Stratification of
+Multi-Label Data", ECML PKDD 2011, algorithm 1, for the two parts "chosen" and "left".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from backbones import UserError
+
+# mmseg's label of pixels that belong to no class.
+_IGNORED = 255
+
+
+def stratified_subset(
+    labels: Sequence[frozenset[Hashable]], fraction: float, seed: int
+) -> list[int]:
+    """Choose images so that each class is in about that fraction of its images, and in one at least.
+
+    The class with the fewest images left to deal out comes first, and its images, in random order, go where more of
+    the class are wanted; images without a class come last.
+
+    Args:
+        labels: The classes in each image.
+        fraction: Of the images, in (0, 1).
+        seed: Decides between equal choices.
+
+    Returns:
+        Positions in `labels`, ascending; about ``fraction * len(labels)``, more where rare classes ask for it.
+    """
+    random = np.random.default_rng([seed, len(labels)])
+    images: dict[Hashable, list[int]] = {}
+    for index in random.permutation(len(labels)).tolist():
+        for label in labels[index]:
+            images.setdefault(label, []).append(index)
+    chosen = _Part({label: max(1.0, fraction * len(found)) for label, found in images.items()})
+    chosen.room = fraction * len(labels)
+    left = _Part({label: len(found) - chosen.wanted[label] for label, found in images.items()})
+    left.room = len(labels) - chosen.room
+    undealt = set(range(len(labels)))
+    while open_labels := {
+        label: rest
+        for label, found in images.items()
+        if (rest := [index for index in found if index in undealt])
+    }:
+        rarest = min(open_labels, key=lambda label: (len(open_labels[label]), str(label)))
+        for index in open_labels[rarest]:
+            needs = [(part.wanted[rarest], part.room) for part in (chosen, left)]
+            (chosen if needs[0] > needs[1] else left).take(index, labels[index])
+            undealt.remove(index)
+    for index in random.permutation(sorted(undealt)).tolist():
+        (chosen if chosen.room > left.room else left).take(index, labels[index])
+    return sorted(chosen.indices)
+
+
+class _Part:
+    """One of the two parts: what it has, and how many images it still wants, in all and of each class."""
+
+    def __init__(self, wanted: dict[Hashable, float]) -> None:
+        self.wanted = wanted
+        self.room = 0.0
+        self.indices: list[int] = []
+
+    def take(self, index: int, labels: frozenset[Hashable]) -> None:
+        self.indices.append(index)
+        self.room -= 1
+        for label in labels:
+            self.wanted[label] -= 1
+
+
+def classes_in(info: dict[str, Any]) -> frozenset[Hashable]:
+    """The classes in an image, from mmdet's or mmseg's annotation of it or a classifier's.
+
+    Raises:
+        UserError: The annotation is of none of these kinds.
+    """
+    if "instances" in info:
+        return frozenset(
+            instance["bbox_label"] for instance in info["instances"] if not instance["ignore_flag"]
+        )
+    if "seg_map_path" in info:
+        with Image.open(info["seg_map_path"]) as image:
+            return frozenset(np.unique(np.asarray(image)).tolist()) - {_IGNORED}
+    if "label" in info:
+        return frozenset([info["label"]])
+    raise UserError("a few-shot subset needs images with boxes, label maps or classes")
+
+
+__all__ = ["classes_in", "stratified_subset"]

@@ -1,0 +1,97 @@
+"""Stratified subsets."""
+
+import math
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from backbones import UserError
+from engine.few_shot import classes_in, stratified_subset
+from engine.seeding import SeededDataset
+
+
+def _images(count, seed):
+    """Images with classes of very different frequency, some with none."""
+    random = np.random.default_rng(seed)
+    shares = (0.6, 0.2, 0.05, 0.01)
+    return [
+        frozenset(np.flatnonzero(random.random(len(shares)) < shares).tolist())
+        for _ in range(count)
+    ]
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.05, 0.1, 0.2])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_classes_keep_their_shares(fraction, seed):
+    labels = _images(2000, 7)
+    chosen = stratified_subset(labels, fraction, seed)
+    assert chosen == sorted(set(chosen))
+    assert len(chosen) == pytest.approx(2000 * fraction, abs=4)
+    for label in range(4):
+        total = sum(label in found for found in labels)
+        got = sum(label in labels[i] for i in chosen)
+        # A draw without strata would be off by the square root of what is wanted.
+        assert abs(got - max(1, fraction * total)) <= 1.5, label
+
+
+def test_seeds_draw_different_images_and_one_seed_the_same():
+    labels = _images(500, 3)
+    draws = [stratified_subset(labels, 0.1, seed) for seed in (0, 0, 1)]
+    assert draws[0] == draws[1] != draws[2]
+    assert len(set(draws[0]) & set(draws[2])) < 25
+
+
+def test_a_rare_class_is_never_left_out():
+    labels = [frozenset([0])] * 99 + [frozenset([1])]
+    assert 99 in stratified_subset(labels, 0.05, 0)
+    assert len(stratified_subset(labels, 0.05, 0)) in (5, 6)
+
+
+def test_images_without_classes_are_dealt_out_too():
+    assert len(stratified_subset([frozenset()] * 50, 0.1, 0)) == 5
+
+
+class Boxes:
+    """Ten images, repeated three times as mmengine's `RepeatDataset` does."""
+
+    times = 3
+
+    def __len__(self):
+        return 30
+
+    def get_data_info(self, index):
+        label = index % 2
+        return {"instances": [dict(bbox_label=label, ignore_flag=0)], "index": index % 10}
+
+    def __getitem__(self, index):
+        return index % 10
+
+
+def test_an_epoch_is_as_long_as_with_all_images():
+    dataset = SeededDataset(Boxes(), seed=0, fraction=0.3)
+    assert (len(dataset), dataset.images_total) == (30, 10)
+    seen = [dataset[position] for position in range(30)]
+    assert len(set(seen)) == dataset.images_used == 3
+    assert {image % 2 for image in seen} == {0, 1}
+    counts = [seen.count(image) for image in set(seen)]
+    assert counts == [10, 10, 10]
+    # Both the sampler's second epoch and mmdet's question for annotations mean the same image.
+    assert [dataset[position] for position in range(30, 60)] == seen
+    assert [dataset.get_data_info(p)["index"] for p in range(30)] == seen
+
+
+def test_classes_of_each_kind_of_annotation(tmp_path):
+    instances = [dict(bbox_label=3, ignore_flag=0), dict(bbox_label=4, ignore_flag=1)]
+    assert classes_in({"instances": instances}) == {3}
+    Image.fromarray(np.uint8([[0, 2], [255, 2]])).save(tmp_path / "m.png")
+    assert classes_in({"seg_map_path": str(tmp_path / "m.png")}) == {0, 2}
+    assert classes_in({"label": 5}) == {5}
+    with pytest.raises(UserError, match="few-shot subset needs images with boxes"):
+        classes_in({"img_path": "x"})
+
+
+def test_the_count_is_the_fraction_s():
+    for count, fraction in ((100, 0.1), (137, 0.2)):
+        found = stratified_subset([frozenset([i % 5]) for i in range(count)], fraction, 0)
+        assert abs(len(found) - math.floor(count * fraction)) <= 3
