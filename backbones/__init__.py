@@ -10,7 +10,7 @@ from backbones.checkpoint import (
     verify_checkpoint,
 )
 from backbones.checkpoint_file import CheckpointError, CheckpointMetadata
-from backbones.complexity import count_parameters, multiply_adds
+from backbones.complexity import count_parameters, multiply_adds, multiply_adds_of
 from backbones.errors import OutputStrideError, UserError, did_you_mean, unknown
 from backbones.initialisation import initialise, zero_gamma
 from backbones.zoo import create, names
@@ -31,6 +31,7 @@ __all__ = [
     "load_checkpoint",
     "load_classifier",
     "multiply_adds",
+    "multiply_adds_of",
     "names",
     "read_metadata",
     "unknown",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 
 import torch
 import torchvision  # noqa: F401  # registers torch.ops.torchvision
@@ -32,12 +33,29 @@ def multiply_adds(module: nn.Module, image_size: tuple[int, int], *, in_channels
     Returns:
         The number of multiply-adds of one forward pass.
     """
+    image = torch.empty(1, in_channels, *image_size, device="meta")
+    return multiply_adds_of(module, lambda network: network(image))
+
+
+def multiply_adds_of(module: nn.Module, run: Callable[[nn.Module], object]) -> int:
+    """Count the multiply-adds of whatever is run on a network, by the rules of `multiply_adds`.
+
+    Args:
+        module: The network; it is left as it is.
+        run: Called once with a copy on torch's device "meta", in evaluation mode; what it feeds the
+            copy has to lie there too.
+
+    Returns:
+        The number of multiply-adds of the call.
+
+    Raises:
+        RuntimeError: What is run depends on values, which there are none of on that device.
+    """
     # Evaluation mode, because batch statistics of a single cell are an error in training mode.
     shapes_only = copy.deepcopy(module).to("meta").eval()
-    image = torch.empty(1, in_channels, *image_size, device="meta")
     counter = FlopCounterMode(display=False, custom_mapping=_FORMULAS)
     with torch.no_grad(), counter:
-        shapes_only(image)
+        run(shapes_only)
     # The counter takes a multiply-add for two operations.
     return counter.get_total_flops() // 2
 

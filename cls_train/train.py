@@ -53,15 +53,10 @@ class Classification(Stage):
             **weights_in_words(config),
         }
 
-    def costs(self, runner: Runner, job: Job, images_per_second: float) -> list[Metric]:
-        """Minutes that an epoch of the whole training set takes, and the backbone's multiply-adds (paper, Table 5)."""
-        size = load_recipe(job).image_size
-        giga = backbones.multiply_adds(measured_model(runner).backbone.net, (size, size)) / 1e9
+    def costs(self, runner: Runner, images_per_second: float) -> list[Metric]:
+        """Minutes that an epoch of the whole training set takes."""
         minutes = runner.train_dataloader.dataset.images_total / images_per_second / 60
-        return [
-            Metric("epoch_minutes", minutes, "min", higher_is_better=False),
-            Metric("multiply_adds", giga, "G", higher_is_better=False),
-        ]
+        return [Metric("epoch_minutes", minutes, "min", higher_is_better=False)]
 
     def finish(self, runner: Runner, job: Job, metrics: list[Metric]) -> dict[str, Any]:
         """Export the backbone with everything that its users must know."""

@@ -9,6 +9,7 @@ from typing import Any
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from mmengine.runner import Runner
+from torch import Tensor
 
 from det import (  # noqa: F401  (they register themselves)
     c4,
@@ -73,6 +74,22 @@ class Detection(Stage):
         return [
             f"means leave out {len(absent)} class(es) without an object in the test images: {listed(absent)}"
         ]
+
+    def infer(self, model: Any, image: Tensor) -> object:
+        """Backbone, neck and region proposals, then the RoI head on as many regions as the test config lets through.
+
+        How many there really are depends on the image; pooling them takes no matrix product.
+        """
+        features = model.extract_feat(image)
+        model.rpn_head(features)
+        head = model.roi_head
+        extractor = head.bbox_roi_extractor
+        regions = image.new_empty(
+            model.test_cfg.rpn.max_per_img,
+            extractor.out_channels,
+            *extractor.roi_layers[0].output_size,
+        )
+        return head.bbox_head(head.shared_head(regions) if head.with_shared_head else regions)
 
     def finish(self, runner: Runner, job: Job, metrics: list[Metric]) -> dict[str, Any]:
         """Draw detections, and write what the averages are made of."""

@@ -86,7 +86,6 @@ def write_result(path: Path, metrics: list[Metric], fields: Mapping[str, Any]) -
         "packages": package_versions(),
         "python": platform.python_version(),
         "device": device(),
-        "peak_memory_mib": peak_memory_mib(),
     }
     write_json(path, content)
 
@@ -139,7 +138,11 @@ def _cpu_name() -> str:
 
 
 def peak_memory_mib() -> float:
-    """The GPU's peak where there is one, else this process's peak resident set, in MiB."""
+    """What this process has needed at most so far, in MiB.
+
+    On a GPU, what torch's allocator had handed out at once. Without one, the process's resident set: Python and its
+    packages, and what it loads itself, are in it; loader workers are processes of their own and are not.
+    """
     if torch.cuda.is_available():
         return round(torch.cuda.max_memory_allocated() / 2**20, 1)
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)

@@ -20,6 +20,7 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
+from torch import Tensor
 
 import backbones
 from backbones import CheckpointMetadata, UserError, read_metadata
@@ -27,11 +28,12 @@ from engine import adapter, averaging, images, seeding, transfer_protocols  # no
 from engine import config as configs
 from engine.accumulation import batch_in_words
 from engine.budget import resolve as resolve_budget
+from engine.costs import measure
 from engine.distributed import join, leave, world_size
 from engine.hooks import ELAPSED, RECEIPT, VALIDATION_HISTORY
 from engine.options import Options, parse
 from engine.precision import Precision, choose_precision
-from engine.result import Metric, write_json, write_result
+from engine.result import Metric, peak_memory_mib, write_json, write_result
 from engine.resume import point_at_checkpoint
 from engine.wiring import wire
 
@@ -85,9 +87,16 @@ class Stage(ABC):
     def protocol(self, config: Config) -> dict[str, str]:
         """How the numbers were made, for the table's header."""
 
-    def costs(self, runner: Runner, job: Job, images_per_second: float) -> list[Metric]:
-        """What the training costs, beside what it is worth. Times differ from run to run."""
+    def costs(self, runner: Runner, images_per_second: float) -> list[Metric]:
+        """What the stage's training costs beside what `engine.costs` measures in every stage."""
         return []
+
+    def infer(self, model: Any, image: Tensor) -> object:
+        """Run on an image `(1, 3, H, W)` the layers that inference runs, so that multiply-adds can be counted.
+
+        Shapes alone are computed: nothing may depend on values.
+        """
+        return model(image)
 
     def further_metrics(self, runner: Runner) -> list[Metric]:
         """Metrics that are measured once, after the last validation."""
@@ -177,10 +186,11 @@ def _run(stage: Stage, job: Job, config: Config) -> None:
     fields["wall_seconds"] = round(
         runner.message_hub.runtime_info.get(ELAPSED, time.monotonic() - started), 2
     )
-    fields["costs"] = [
-        dataclasses.asdict(cost)
-        for cost in stage.costs(runner, job, fields["train_images_per_second"])
-    ]
+    # Last, so that nothing which decides numbers comes after it.
+    measured = measure(runner, stage.infer, smoke=options.budget == "smoke")
+    costs = [*stage.costs(runner, fields["train_images_per_second"]), *measured.figures]
+    fields["costs"] = [dataclasses.asdict(cost) for cost in costs]
+    fields["inference"] = measured.inference
     write_result(options.work_dir / "result.json", metrics, fields)
     print(", ".join(f"{m.name} {m.value:.2f}{m.unit}" for m in metrics))
 
@@ -316,6 +326,7 @@ def _fields(stage: Stage, job: Job, config: Config, runner: Runner) -> dict[str,
         "train_images_per_cpu_second": round(
             config.train_dataloader.batch_size / float(np.median(cpu_seconds)), 2
         ),
+        "peak_memory_mib": peak_memory_mib(),
     }
 
 

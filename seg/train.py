@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.runner import Runner
 from mmseg.utils import register_all_modules
+from torch import Tensor
 
 from engine.averaging import measured_model, weights_in_words
 from engine.result import Metric, listed, write_json
@@ -70,6 +72,20 @@ class Segmentation(Stage):
             f"{len(absent)} class(es) are not labelled in the test images, and count 0 where they are predicted: "
             f"{listed(absent)}"
         ]
+
+    def infer(self, model: Any, image: Tensor) -> object:
+        """The segmentor without its auxiliary head, which only training needs, on every window."""
+        test = model.test_cfg
+        if test.mode == "whole":
+            return model(image)
+        # As many windows, and as large ones, as mmseg's `slide_inference` takes.
+        sides = tuple(image.shape[-2:])
+        windows = math.prod(
+            max(side - crop + step - 1, 0) // step + 1
+            for side, crop, step in zip(sides, test.crop_size, test.stride, strict=True)
+        )
+        height, width = map(min, sides, test.crop_size)
+        return [model(image[..., :height, :width]) for _ in range(windows)]
 
     def finish(self, runner: Runner, job: Job, metrics: list[Metric]) -> dict[str, Any]:
         """Draw label maps, and write what the means are made of."""
