@@ -22,8 +22,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from benchmarks.by_class import RECALLS
+from benchmarks.columns import KNOWN_COLUMNS, MetricColumn
 from benchmarks.results import Row, Run, metric_values, read_curves
-from benchmarks.table import KNOWN_COLUMNS, MetricColumn, Table, TableRow
+from benchmarks.table import Table, TableRow
 
 CONTROL, INK, MUTED, GRID, SURFACE = "#767b83", "#20242a", "#5b616a", "#dfe2e6", "#fefefe"
 # Okabe and Ito's colours, which stay apart for colour-blind readers; yellow is too faint on white.
@@ -98,7 +99,7 @@ def row_styles(rows: Sequence[Row]) -> dict[str, RowStyle]:
     return styles
 
 
-def _render(draw: Callable[[Axes], None], size: tuple[float, float], name: str) -> str:
+def render(draw: Callable[[Axes], None], size: tuple[float, float], name: str) -> str:
     """Draw one panel and return it as an inline SVG element; the same input gives the same text."""
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
         # The page's font draws the text; a sign that matplotlib's own font lacks is no fault.
@@ -167,7 +168,7 @@ def draw_curves(run: Run, stage: str, quantity: str) -> str | None:
         axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
         axes.margins(x=0.02)
 
-    return _render(draw, PANEL_INCHES, f"curves-{stage}-{quantity}")
+    return render(draw, PANEL_INCHES, f"curves-{stage}-{quantity}")
 
 
 def _mean_line(lines: Sequence[Sequence[tuple[float, float]]]) -> list[tuple[float, float]]:
@@ -208,7 +209,7 @@ def draw_precision(
         axes.grid()
         axes.set(xlim=(0, 100), ylim=(0, 102))
 
-    return _render(draw, PANEL_INCHES, f"precision-{name}")
+    return render(draw, PANEL_INCHES, f"precision-{name}")
 
 
 def draw_transfer(run: Run, table: Table, target: MetricColumn) -> str | None:
@@ -246,7 +247,7 @@ def draw_transfer(run: Run, table: Table, target: MetricColumn) -> str | None:
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(nbins=5))
 
-    return _render(draw, PANEL_INCHES, f"transfer-{target.name}")
+    return render(draw, PANEL_INCHES, f"transfer-{target.name}")
 
 
 def _draw_level(axes: Axes, row: TableRow, target: MetricColumn, style: RowStyle) -> None:
@@ -332,7 +333,7 @@ def draw_intervals(run: Run, table: Table, column: MetricColumn) -> str | None:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
 
     height = 0.75 + 0.33 * len(rows)
-    return _render(draw, (PANEL_INCHES[0], height), f"intervals-{column.name}")
+    return render(draw, (PANEL_INCHES[0], height), f"intervals-{column.name}")
 
 
 TRANSFER_TARGETS = (KNOWN_COLUMNS["map"], KNOWN_COLUMNS["miou"])

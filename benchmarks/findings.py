@@ -6,9 +6,10 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from benchmarks.columns import SCORE, MetricColumn
 from benchmarks.results import Run
 from benchmarks.statistics import Difference, difference, rank_correlation
-from benchmarks.table import MetricColumn, Table, TableRow
+from benchmarks.table import Table, TableRow
 
 MIN_ROWS_FOR_RANKS = 4  # three rows can be ordered by chance alone once in six times
 
@@ -51,8 +52,8 @@ def find_findings(run: Run, table: Table) -> tuple[Finding, ...]:
         return (Finding("note", text),)
     controls = [row for row in table.rows if not row.row.pretrain]
     pretrained = [row for row in table.rows if row.row.pretrain]
-    # Points of percent; minutes depend on what else the machine did.
-    merits = [column for column in table.columns if column.unit == "%"]
+    # Points of percent; times depend on what else the machine did.
+    merits = [column for column in table.columns if column.kind == SCORE]
     found: list[Finding] = []
     for control in controls[:1]:
         for column in merits:

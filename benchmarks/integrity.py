@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from benchmarks.results import Result, Run, metric_values
+from benchmarks.suite_schema import PERCENTAGES, STAGES
 
 # A protocol also says how the backbone was held in training. The control has to train what
 # pretrained rows freeze, so rows may differ in it; the protocol line then says which row had what.
@@ -30,6 +31,7 @@ def find_warnings(run: Run) -> tuple[str, ...]:
         *_teacher_warnings(run),
         *_mixture_warnings(run.results, run.intended),
         *_image_warnings(run.results),
+        *(cost_warnings(run) if any(n not in PERCENTAGES for n in run.columns) else ()),
     )
 
 
@@ -113,3 +115,26 @@ def _image_warnings(results: Iterable[Result]) -> Iterator[str]:
     }
     for stage, used, total in sorted(partial):
         yield f"{stage} was tested on {used} of {total} images; such a number is not the set's."
+
+
+def cost_warnings(run: Run) -> Iterator[str]:
+    """Find costs that were measured under different circumstances; each stage has its own."""
+    for stage in STAGES:
+        own = [r for row in run.rows for c in run.of(row.name, stage) if (r := c.result)]
+        sizes = _unique(r.inference["input"] for r in own if r.inference.get("input"))
+        if len(sizes) > 1:
+            yield (
+                f"Costs of {stage} were measured on inputs of different sizes ({' | '.join(sizes)}): "
+                "neither times nor multiply-adds compare."
+            )
+        devices = _unique(f"{r.device_count} × {r.device_name}" for r in own)
+        if len(devices) > 1:
+            yield (
+                f"Costs of {stage} were measured on different devices or numbers of threads "
+                f"({' | '.join(devices)}): times and memory do not compare."
+            )
+
+
+def _unique(texts: Iterable[str]) -> list[str]:
+    """Return the distinct texts in order of appearance."""
+    return list(dict.fromkeys(texts))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from benchmarks.columns import MEASURED, MetricColumn
 from benchmarks.results import Run
-from benchmarks.table import MetricColumn, Table, TableCell, build_table
+from benchmarks.table import Table, TableCell, build_table
 
 SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -11,7 +12,8 @@ SPECIAL = {
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
     ">": r"\textgreater{}", "|": r"\textbar{}",
     "±": r"$\pm$", "×": r"$\times$", "·": r"$\cdot$", "−": r"$-$", "–": "--", "—": "---",
-    "↑": r"$\uparrow$", "≥": r"$\geq$", "≤": r"$\leq$", "…": r"\ldots{}", "Δ": r"$\Delta$",
+    "↑": r"$\uparrow$", "↓": r"$\downarrow$", "†": r"$\dagger$", "≥": r"$\geq$", "≤": r"$\leq$",
+    "…": r"\ldots{}", "Δ": r"$\Delta$",
     "α": r"$\alpha$", "`": "'", "’": "'", "“": "``", "”": "''",
 }  # fmt: skip
 PAPER_BIBTEX = """@inproceedings{he2019bag,
@@ -127,7 +129,8 @@ def _headings(table: Table) -> tuple[list[str], str]:
 def _title(column: MetricColumn) -> str:
     unit = "" if column.unit == "%" else f" ({column.unit})"
     arrow = ("", r" $\uparrow$", r" $\downarrow$")[column.merit]
-    return escape_latex(column.label + unit) + arrow
+    mark = r"$^\dagger$" if column.kind == MEASURED else ""
+    return escape_latex(column.label + unit) + arrow + mark
 
 
 def _latex_cell(cell: TableCell) -> str:

@@ -14,6 +14,7 @@ from string import Template
 from benchmarks import report_sections as sections
 from benchmarks.latex import format_latex
 from benchmarks.report_classes import classes_section
+from benchmarks.report_costs import costs_section
 from benchmarks.results import Run, read_run
 from benchmarks.table import Table, build_table
 from benchmarks.table_text import format_csv, format_markdown, summarise_states
@@ -59,6 +60,7 @@ def format_html(run: Run) -> str:
         sections.table_section(run, table),
         sections.findings_section(run, table),
         sections.transfer_section(run, table),
+        costs_section(run),
         sections.failures_section(run),
         sections.curves_section(run),
         classes_section(run),

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from benchmarks.columns import MetricColumn
 from benchmarks.figures import (
     TRANSFER_TARGETS,
     draw_curves,
@@ -17,7 +18,7 @@ from benchmarks.findings import find_findings
 from benchmarks.latex import format_bibtex
 from benchmarks.pictures import Strip, read_strips
 from benchmarks.results import Cell, Run
-from benchmarks.table import MetricColumn, Table, TableRow
+from benchmarks.table import Table, TableRow
 from benchmarks.table_notes import STAGE_LABELS
 from benchmarks.table_text import headings
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import UserError
-from benchmarks.suite_schema import BUDGETS, STAGES
+from benchmarks.suite_schema import BUDGETS, STAGES, cost_column
 
 SCHEMA_VERSION = 1
 REQUIRED_METRICS = {"cls": ("top1",), "det": ("map",), "seg": ("pixacc", "miou")}
@@ -73,6 +73,7 @@ class Result:
     seed: int
     metrics: tuple[Metric, ...]
     costs: tuple[Metric, ...]
+    inference: Mapping[str, Any]
     protocol: Mapping[str, Any]
     data: DataUse
     backbone_parameters: int
@@ -184,8 +185,9 @@ def read_result(path: Path) -> Result:
         budget=document.get("budget", str),
         seed=document.get("seed", int),
         metrics=_read_metrics(document, stage),
-        # Absent from what was written before costs were counted.
-        costs=_read_figures(document, "costs") if "costs" in document.content else (),
+        costs=_read_costs(document, stage),
+        # Absent from what was written before inference was measured.
+        inference=document.get("inference", dict) if "inference" in document.content else {},
         protocol=document.get("protocol", dict),
         data=_read_data(document.child("data")),
         backbone_parameters=document.child("model").get("backbone_parameters", int),
@@ -267,6 +269,26 @@ def _read_figures(document: Document, key: str) -> tuple[Metric, ...]:
                 f"number. {RUN_AGAIN}"
             )
     return figures
+
+
+def _read_costs(document: Document, stage: str) -> tuple[Metric, ...]:
+    """Read the costs, those that have keys of their own included, under the names of the table's columns."""
+    # Absent from what was written before costs were counted.
+    found = list(_read_figures(document, "costs")) if "costs" in document.content else []
+    model = document.child("model")
+    for document_of, key, name, unit, scale in (
+        (model, "parameters", "parameters", "M", 1e-6),
+        (model, "backbone_parameters", "backbone_parameters", "M", 1e-6),
+        (document, "train_images_per_second", "train_images_per_second", "images/s", 1),
+        (document, "train_images_per_cpu_second", "train_images_per_cpu_second", "images/CPU s", 1),
+        (document, "peak_memory_mib", "peak_memory", "MiB", 1),
+    ):
+        value = document_of.get(key, float, type(None)) if key in document_of.content else None
+        if value is not None:
+            found.append(
+                Metric(name, scale * value, unit, higher_is_better=key.startswith("train"))
+            )
+    return tuple(replace(figure, name=cost_column(stage, figure.name)) for figure in found)
 
 
 def _read_data(data: Document) -> DataUse:

@@ -28,13 +28,30 @@ DATASET_KEYS = ("kind", "path", "generate", "smoke")
 SMOKE_KEYS = ("path", "generate")
 # What rows may differ in on purpose; the suite says why, and the table repeats it.
 INTENDED = ("protocol", "precision")
-# What a table can show; `benchmarks.table` says how. The last two are costs, not merits.
+# What a table can show; `benchmarks.columns` says how.
 PERCENTAGES = (
     *("top1", "top5"),
     *("map", "voc07_map", "voc10_map", "coco_ap", "coco_ap50", "coco_ap75"),
     *("pixacc", "miou", "macc", "pixacc_ms", "miou_ms", "macc_ms"),
 )
-COLUMNS = (*PERCENTAGES, "multiply_adds", "epoch_minutes")
+# Every stage has these costs.
+COSTS = (
+    *("parameters", "backbone_parameters", "multiply_adds", "backbone_multiply_adds"),
+    *("latency", "latency_iqr", "inference_images_per_second", "inference_memory"),
+    *("train_images_per_second", "train_images_per_cpu_second", "peak_memory"),
+)
+
+
+def cost_column(stage: str, cost: str) -> str:
+    """Returns the name of a stage's cost among the columns; classification's have no prefix."""
+    return cost if stage == "cls" else f"{stage}_{cost}"
+
+
+COLUMNS = (
+    *PERCENTAGES,
+    *(cost_column(stage, cost) for stage in STAGES for cost in COSTS),
+    "epoch_minutes",
+)
 DEFAULT_COLUMNS = ("top1", "map", "pixacc", "miou")
 BUDGETS = ("full", "short", "smoke")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")

@@ -6,66 +6,26 @@ lay it out. No state is ever turned into a number: a failed, missing or stale ce
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from benchmarks.columns import (
+    COUNT,
+    KNOWN_COLUMNS,
+    MEASURED,
+    SCORE,
+    VARIES_LEGEND,
+    MetricColumn,
+)
 from benchmarks.errors import UserError, unknown
 from benchmarks.integrity import find_warnings
 from benchmarks.results import Row, Run, metric_values
 from benchmarks.statistics import Aggregate, aggregate
 from benchmarks.table_notes import environment_lines, protocol_lines, row_notes
 
-DECIMALS = 2  # as in Tables 8 and 9 of the paper, whose figures stand beside ours
 ABSENT = "—"
-
-
-@dataclass(frozen=True)
-class MetricColumn:
-    """One metric of the table.
-
-    Attributes:
-        name: As in `result.json`.
-        label: As shown.
-        stage: Whose results have it.
-        unit: Of its values.
-        merit: 1 where higher is better, -1 where lower is, 0 where neither: a mere property.
-    """
-
-    name: str
-    label: str
-    stage: str
-    unit: str = "%"
-    merit: int = 1
-
-    @property
-    def heading(self) -> str:
-        """The label with the direction that is better, and a unit that is not percent."""
-        unit = "" if self.unit == "%" else f" ({self.unit})"
-        return f"{self.label}{unit}{('', ' ↑', ' ↓')[self.merit]}"
-
-
-KNOWN_COLUMNS = {
-    column.name: column
-    for column in (
-        MetricColumn("top1", "top-1", "cls"),
-        MetricColumn("top5", "top-5", "cls"),
-        MetricColumn("map", "mAP", "det"),
-        MetricColumn("voc07_map", "mAP, 11 points", "det"),
-        MetricColumn("voc10_map", "mAP, area", "det"),
-        MetricColumn("coco_ap", "COCO AP", "det"),
-        MetricColumn("coco_ap50", "COCO AP50", "det"),
-        MetricColumn("coco_ap75", "COCO AP75", "det"),
-        MetricColumn("pixacc", "PixAcc", "seg"),
-        MetricColumn("miou", "mIoU", "seg"),
-        MetricColumn("macc", "mAcc", "seg"),
-        MetricColumn("pixacc_ms", "PixAcc, ms+flip", "seg"),
-        MetricColumn("miou_ms", "mIoU, ms+flip", "seg"),
-        MetricColumn("macc_ms", "mAcc, ms+flip", "seg"),
-        MetricColumn("multiply_adds", "multiply-adds", "cls", "G", merit=0),
-        MetricColumn("epoch_minutes", "epoch", "cls", "min", merit=-1),
-    )
-}
 
 
 @dataclass(frozen=True)
@@ -78,18 +38,22 @@ class TableCell:
         aggregate: The numbers; None for every status but the first two.
         states: How many seeds are in each state that is not `completed`.
         best: Whether the shown mean is the best of its column and all its seeds are in it.
+        decimals: Shown behind the point; None for three significant digits.
+        exact: Whether the number is counted, so that it needs no interval where all seeds agree.
     """
 
     status: str
     aggregate: Aggregate | None
     states: Mapping[str, int]
     best: bool = False
+    decimals: int | None = 2
+    exact: bool = False
 
     @property
     def mean(self) -> str:
         """The mean as shown, or the word for why there is none."""
         if self.aggregate is not None:
-            return f"{self.aggregate.mean:.{DECIMALS}f}"
+            return self._shown(self.aggregate.mean)
         if self.status == "absent":
             return ABSENT
         if len(self.states) > 1:
@@ -101,7 +65,15 @@ class TableCell:
         """Half the width of the interval as shown; empty with one seed or no number."""
         if self.aggregate is None or self.aggregate.half_width is None:
             return ""
-        return f"{self.aggregate.half_width:.{DECIMALS}f}"
+        if self.exact and len(set(self.aggregate.values)) == 1:
+            return ""
+        return self._shown(self.aggregate.half_width)
+
+    def _shown(self, value: float) -> str:
+        decimals = self.decimals
+        if decimals is None:
+            decimals = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 2
+        return f"{value:.{decimals}f}"
 
     @property
     def shortfall(self) -> str:
@@ -138,12 +110,12 @@ class TableRow:
     @property
     def parameters_text(self) -> str:
         """Backbone parameters in millions."""
-        return ABSENT if self.parameters is None else f"{self.parameters / 1e6:.{DECIMALS}f}"
+        return ABSENT if self.parameters is None else f"{self.parameters / 1e6:.2f}"
 
     def reference_text(self, metric: str) -> str:
         """The published figure of a metric."""
         value = self.row.reference.get(metric)
-        return ABSENT if value is None else f"{value:.{DECIMALS}f}"
+        return ABSENT if value is None else f"{value:.2f}"
 
 
 @dataclass(frozen=True)
@@ -203,7 +175,7 @@ def build_table(run: Run) -> Table:
     rows = [
         TableRow(
             row=row,
-            cells={column.name: _build_cell(run, row, column) for column in columns},
+            cells={column.name: build_cell(run, row, column) for column in columns},
             parameters=_parameters(run, row),
             mark=mark,
         )
@@ -234,7 +206,7 @@ def _column(run: Run, name: str) -> MetricColumn:
     return KNOWN_COLUMNS[name]
 
 
-def _build_cell(run: Run, row: Row, column: MetricColumn) -> TableCell:
+def build_cell(run: Run, row: Row, column: MetricColumn) -> TableCell:
     """Summarise one row × metric over its seeds."""
     cells = run.of(row.name, column.stage)
     if not cells:
@@ -243,7 +215,13 @@ def _build_cell(run: Run, row: Row, column: MetricColumn) -> TableCell:
     states = dict(sorted(Counter(c.state for c in cells if c.state != "completed").items()))
     if values:
         status = "incomplete" if states else "completed"
-        return TableCell(status, aggregate(list(values.values()), len(cells)), states)
+        return TableCell(
+            status,
+            aggregate(list(values.values()), len(cells)),
+            states,
+            decimals=column.decimals,
+            exact=column.kind == COUNT,
+        )
     if not states:
         # Another protocol's number, such as that of a second test which this row does not make.
         return TableCell("absent", None, {})
@@ -255,11 +233,12 @@ def _mark_best(rows: list[TableRow], columns: Iterable[MetricColumn]) -> tuple[T
     """Mark the best mean of each column, as shown; one row alone is best of nothing.
 
     Where a row that lacks seeds leads, none is marked: neither it nor the next is known to be best.
+    No cost is marked: the smallest network is always the cheapest, and times differ from run to run.
     """
     for column in columns:
         shown = [row.cells[column.name] for row in rows]
         means = [float(cell.mean) for cell in shown if cell.aggregate is not None]
-        if len(means) < 2 or column.merit == 0:
+        if len(means) < 2 or column.kind != SCORE:
             continue
         best = max(means) if column.merit > 0 else min(means)
         rows = [
@@ -279,7 +258,7 @@ def _parameters(run: Run, row: Row) -> int | None:
     return row.parameters
 
 
-def _legend(run: Run, columns: Iterable[MetricColumn]) -> str:
+def _legend(run: Run, columns: Sequence[MetricColumn]) -> str:
     """Say what a cell's two numbers are, or why there is only one."""
     if len(run.seeds) == 1:
         spread = (
@@ -294,10 +273,11 @@ def _legend(run: Run, columns: Iterable[MetricColumn]) -> str:
         )
     best = "" if run.budget == "smoke" else "; best mean in bold"
     absent = f" {ABSENT}: the row has no such number by design."
-    whole = all(column.unit == "%" for column in columns)
+    whole = all(column.kind == SCORE for column in columns)
     units = (
         "All metrics in percent, higher is better"
         if whole
         else "Metrics in percent where no unit is given"
     )
-    return f"{spread} {units}{best}.{absent}"
+    varies = f" {VARIES_LEGEND}" if any(column.kind == MEASURED for column in columns) else ""
+    return f"{spread} {units}{best}.{absent}{varies}"

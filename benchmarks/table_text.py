@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from benchmarks.columns import KNOWN_COLUMNS, MEASURED, MetricColumn
 from benchmarks.results import Row, Run, metric_values
 from benchmarks.statistics import aggregate
 from benchmarks.table import (
-    MetricColumn,
     Table,
     TableCell,
     TableRow,
@@ -25,7 +25,7 @@ from benchmarks.table_notes import describe_code, describe_protocol
 
 CSV_FIELDS: tuple[str, ...] = (
     "suite", "row", "backbone", "recipe", "tricks", "pretrain", "stage", "metric", "unit",
-    "higher_is_better", "status", "mean", "std", "ci95_half_width", "n", "planned", "seeds",
+    "higher_is_better", "varies", "status", "mean", "std", "ci95_half_width", "n", "planned", "seeds",
     "values", "reference", "budget", "protocol", "test_images_used", "test_images_total",
     "backbone_parameters", "checkpoint_sha256", "code", "device", "precision",
 )  # fmt: skip
@@ -95,7 +95,8 @@ def format_csv(run: Run) -> str:
     """Write the run as CSV for further work: one line a row × metric, numbers unrounded.
 
     `seeds` and `values` are lists joined by semicolons, in the same order. Where there is no number
-    the field is empty and `status` says why. Metrics outside the table (as top-5) are there too.
+    the field is empty and `status` says why. Metrics outside the table (as top-5) and all costs are there too;
+    `varies` is true of what differs from run to run.
 
     Args:
         run: A run folder as read.
@@ -116,18 +117,21 @@ def format_csv(run: Run) -> str:
 
 
 def _all_columns(run: Run, table: Table) -> list[MetricColumn]:
-    """The table's metrics, then those that only results have."""
-    known = [column.name for column in table.columns]
-    extra = {
-        metric.name: result.stage
-        for result in run.results
-        for metric in result.metrics
-        if metric.name not in known
-    }
-    return [
-        *table.columns,
-        *(MetricColumn(name, name, stage) for name, stage in sorted(extra.items())),
-    ]
+    """The table's metrics, then metrics, then costs that only results have."""
+    found = list(table.columns)
+    for figures in ("metrics", "costs"):
+        names = [column.name for column in found]
+        extra = {
+            figure.name: result.stage
+            for result in run.results
+            for figure in getattr(result, figures)
+            if figure.name not in names
+        }
+        found += [
+            KNOWN_COLUMNS.get(name, MetricColumn(name, name, stage))
+            for name, stage in sorted(extra.items())
+        ]
+    return found
 
 
 def _csv_line(
@@ -149,8 +153,11 @@ def _csv_line(
         "pretrain": str(row.pretrain).lower(),
         "stage": column.stage,
         "metric": column.name,
-        "unit": metrics[0].unit if metrics else "%",
-        "higher_is_better": str(metrics[0].higher_is_better if metrics else True).lower(),
+        "unit": metrics[0].unit if metrics else column.unit,
+        "higher_is_better": str(
+            metrics[0].higher_is_better if metrics else column.merit > 0
+        ).lower(),
+        "varies": str(column.kind == MEASURED).lower(),
         "status": status,
         "n": len(values),
         "planned": len(cells),

@@ -30,6 +30,11 @@ MEANS: Means = {
     },
 }
 OFFSETS = {0: -0.6, 1: 0.1, 2: 0.5}  # of each seed from the row's mean; they sum to zero
+COUNTS = {"scratch": 1.0, "standard": 1.0, "tricks": 1.25}  # multiply-adds of the backbone
+INFERENCE = {
+    "input": "64x64", "precision": "float32", "threads": 1,
+    "runs": 50, "batch": 8, "batch_runs": 9, "notes": [],
+}  # fmt: skip
 PROTOCOLS = {
     "cls": {"metric": "top-1 accuracy", "test": "single crop", "crop": 64},
     "det": {"metric": "VOC07 11-point AP50, strict", "test": "single-scale"},
@@ -150,7 +155,8 @@ def make_result(
             {"name": name, "value": mean + offset, "unit": "%", "higher_is_better": True}
             for name, mean in (means[row][stage] or {}).items()
         ],
-        "costs": [],
+        "costs": make_costs(row, stage, seed),
+        "inference": dict(INFERENCE),
         "protocol": PROTOCOLS[stage],
         "data": {
             "fingerprint": hashlib.sha256(stage.encode()).hexdigest(),
@@ -174,6 +180,22 @@ def make_result(
         "peak_memory_mib": 1310.0,
         "artifacts": {"curves": "curves.json", "examples": [], "backbone": None},
     }
+
+
+def make_costs(row: str, stage: str, seed: int) -> list[dict[str, Any]]:
+    """Costs as measured without a GPU; `standard` is slower than `tricks`, which computes more."""
+    slower = {"scratch": 0.0, "standard": 4.0, "tricks": 2.0}.get(row, 6.0)
+    figures = {
+        "multiply_adds": (COUNTS.get(row, 1.5) * (1 + STAGES.index(stage)), "G", False),
+        "backbone_multiply_adds": (COUNTS.get(row, 1.5), "G", False),
+        "latency": (20.0 + slower + OFFSETS.get(seed, 0.0), "ms", False),
+        "latency_iqr": (0.5, "ms", False),
+        "inference_images_per_second": (60.0 - slower, "images/s", True),
+    }
+    return [
+        {"name": name, "value": value, "unit": unit, "higher_is_better": higher}
+        for name, (value, unit, higher) in figures.items()
+    ]
 
 
 def make_curves(result: dict[str, Any]) -> dict[str, list[dict[str, float]]]:

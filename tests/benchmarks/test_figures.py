@@ -9,9 +9,10 @@ from xml.etree import ElementTree
 import pytest
 from fake_run import MEANS, cell_dir, fail_cell, write_run
 
+from benchmarks.columns import KNOWN_COLUMNS
 from benchmarks.figures import draw_curves, draw_intervals, draw_transfer, row_styles
 from benchmarks.results import Run, read_run
-from benchmarks.table import KNOWN_COLUMNS, build_table
+from benchmarks.table import build_table
 
 MAP = KNOWN_COLUMNS["map"]
 

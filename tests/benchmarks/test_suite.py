@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from harness_world import make_root, make_suite
 
+from benchmarks.columns import KNOWN_COLUMNS
 from benchmarks.errors import UserError
 from benchmarks.preflight import available_tricks, check_names
 from benchmarks.selection import Selection, parse_override, select
 from benchmarks.suite import ROOT, Row, load_suite, suite_names
 from benchmarks.suite_schema import COLUMNS, PERCENTAGES
-from benchmarks.table import KNOWN_COLUMNS
 
 TRICKS = ("cosine", "label_smoothing", "mixup")
 SOUND = """

@@ -204,7 +204,8 @@ def test_a_checkpoint_in_the_control_is_doubtful(run_dir: Path) -> None:
 def test_csv_gives_back_the_numbers(tmp_path: Path) -> None:
     run_dir = write_run(tmp_path, references=REFERENCES)
     lines = csv_rows(run_dir)
-    assert len(lines) == len(MEANS) * 5  # the table's four metrics, and top-5
+    # The table's four metrics, top-5, and each stage's five costs and five that have keys of their own.
+    assert len(lines) == len(MEANS) * (5 + 3 * (5 + 5))
     line = lines["tricks", "map"]
     values = [float(value) for value in line["values"].split(";")]
     assert values == [46.9 + offset for offset in OFFSETS.values()]
