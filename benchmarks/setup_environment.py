@@ -107,6 +107,15 @@ def read_requirements(pyproject: Path, test: bool = False) -> list[str]:
     return requirements + _string_array(text, "test") if test else requirements
 
 
+def extras(pyproject: Path) -> dict[str, list[str]]:
+    """Returns the requirements of each optional extra that `pyproject.toml` names."""
+    text = pyproject.read_text(encoding="utf-8")
+    _, _, section = text.partition("[project.optional-dependencies]")
+    section = re.split(r"^\[", section, maxsplit=1, flags=re.MULTILINE)[0]
+    names = re.findall(r"^([A-Za-z0-9._-]+)\s*=\s*\[", section, re.MULTILINE)
+    return {name: _string_array(section, name) for name in names}
+
+
 def unmet(requirements: list[str]) -> list[str]:
     """Returns those requirements, with what was found, that the running Python does not meet."""
     problems = []
