@@ -25,14 +25,10 @@ DOMINATED_ALPHA = 0.4
 LABEL_SIZE = 8
 RADIUS = 4.0  # of a point, in pixels of the figure
 Place = tuple[int, int, Literal["left", "center", "right"], Literal["bottom", "center", "top"]]
-# Offsets of a label from its point, in points, with its alignment; the first that is free is taken.
+# Offsets of a label from its point, in points, with its alignment; the first that is free is taken. Above comes first:
+# the front arrives from below and leaves to the right.
 _PLACES: tuple[Place, ...] = (
-    (
-        5,
-        5,
-        "left",
-        "bottom",
-    ),  # the front goes right and down from its points, so that above them is room
+    (5, 5, "left", "bottom"),
     (-5, 5, "right", "bottom"),
     (7, 0, "left", "center"),
     (-7, 0, "right", "center"),
