@@ -150,7 +150,13 @@ def _hand_off(
         weights="ema" if "ema" in match.key.lower() else "raw",
         random=match.random,
     )
-    sha256 = export_checkpoint(network, out, metadata)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        sha256 = export_checkpoint(network, out, metadata)
+    except OSError as error:
+        raise UserError(
+            f"{out} cannot be written ({error.strerror}); name another file with --out"
+        ) from None
     return ImportReport(
         sha256,
         match.key,

@@ -267,3 +267,12 @@ def test_the_command(state, tmp_path, capsys):
     assert "left aside: 2 (fc.weight, fc.bias)" in told
     assert main([*words, "--normalisation", "nets"]) == 2
     assert "unknown normalisation" in capsys.readouterr().err
+
+
+def test_the_hand_off_s_folder_is_made_or_the_reason_told(state, tmp_path, capsys):
+    torch.save(state, tmp_path / "w.pth")
+    words = ["import", SPEC, str(tmp_path / "w.pth"), "--normalisation", "imagenet", "--out"]
+    assert main([*words, str(tmp_path / "a" / "b" / "o.safetensors")]) == 0
+    assert (tmp_path / "a" / "b" / "o.safetensors").is_file()
+    assert main([*words, str(tmp_path / "w.pth" / "o.safetensors")]) == 2
+    assert "cannot be written (" in capsys.readouterr().err
