@@ -6,6 +6,7 @@ from backbones.checkpoint import (
     export_checkpoint,
     load_checkpoint,
     load_classifier,
+    load_head,
     read_metadata,
     verify_checkpoint,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "initialise",
     "load_checkpoint",
     "load_classifier",
+    "load_head",
     "multiply_adds",
     "multiply_adds_of",
     "names",

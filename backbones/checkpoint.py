@@ -104,10 +104,31 @@ def load_classifier(
     network = create(content.metadata.spec)
     _require_fit(path, content, network.state_dict(), spec=None)
     network.load_state_dict(_backbone_tensors(content), strict=True)
+    return network, _head(content), content.metadata
+
+
+def load_head(path: str | os.PathLike[str]) -> nn.Linear | None:
+    """Build the linear layer of a checkpoint's classifier, without its backbone.
+
+    Args:
+        path: The checkpoint.
+
+    Returns:
+        The layer on the backbone's last features, averaged over their cells, on the CPU; None where the
+        file holds a backbone alone.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged or not a checkpoint of this package.
+    """
+    content = read_file(Path(path))
+    return _head(content) if _has_head(content) else None
+
+
+def _head(content: CheckpointContent) -> nn.Linear:
     weight, bias = (content.tensors[name] for name in _HEAD)
     head = nn.Linear(weight.shape[1], weight.shape[0])
     head.load_state_dict({"weight": weight, "bias": bias})
-    return network, head, content.metadata
+    return head
 
 
 def _has_head(content: CheckpointContent) -> bool:

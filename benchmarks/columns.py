@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from benchmarks.suite_schema import STAGES, cost_column
+from benchmarks.suite_schema import SCORES, STAGES, cost_column
 
-SCORE, COUNT, MEASURED = "score", "count", "measured"
+SCORE, PROMISE, COUNT, MEASURED = "score", "promise", "count", "measured"
+DECIMALS = 2
 VARIES = "†"
 VARIES_LEGEND = (
     f"{VARIES}: measured, so it differs from run to run and from machine to machine; only ratios within one run on "
@@ -23,8 +24,9 @@ class MetricColumn:
         label: As shown.
         stage: Whose results have it.
         unit: Of its values.
-        merit: 1 where higher is better, -1 where lower is.
-        kind: `score`; `count` (exact, the same in every run); or `measured` (a time or memory, never the same twice).
+        merit: 1 where higher is better, -1 where lower is, 0 where neither.
+        kind: `score`; `promise` (of a score, before the training); `count` (exact, the same in every run); `measured`
+            (a time or memory, never the same twice).
         decimals: Shown behind the point; None for three significant digits, since counts span orders of magnitude.
     """
 
@@ -34,7 +36,9 @@ class MetricColumn:
     unit: str = "%"
     merit: int = 1
     kind: str = SCORE
-    decimals: int | None = 2  # as in Tables 8 and 9 of the paper, whose figures stand beside ours
+    decimals: int | None = (
+        DECIMALS  # as in Tables 8 and 9 of the paper, whose figures stand beside ours
+    )
 
     @property
     def heading(self) -> str:
@@ -69,6 +73,15 @@ def _cost_columns(stage: str) -> tuple[MetricColumn, ...]:
 
 
 COST_COLUMNS = {stage: _cost_columns(stage) for stage in STAGES}
+SCORE_LABELS = {"logme": "LogME", "hscore": "H-score", "leep": "LEEP"}
+SCORE_DECIMALS = 3  # LogME of two good backbones differs by hundredths of a nat
+PROMISE_COLUMNS = tuple(
+    MetricColumn(
+        f"{stage}_{name}", f"{label}, {stage}", stage, SCORES[name], 0, PROMISE, SCORE_DECIMALS
+    )
+    for stage in ("det", "seg")
+    for name, label in SCORE_LABELS.items()
+)
 EPOCH_MINUTES = MetricColumn("epoch_minutes", "epoch", "cls", "min", -1, MEASURED)
 KNOWN_COLUMNS = {
     column.name: column
@@ -89,5 +102,6 @@ KNOWN_COLUMNS = {
         MetricColumn("macc_ms", "mAcc, ms+flip", "seg"),
         *(column for stage in STAGES for column in COST_COLUMNS[stage]),
         EPOCH_MINUTES,
+        *PROMISE_COLUMNS,
     )
 }

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 
 from benchmarks.columns import SCORE, MetricColumn
 from benchmarks.results import Run
-from benchmarks.statistics import Difference, difference, rank_correlation
+from benchmarks.statistics import MIN_ROWS_FOR_RANKS, Difference, difference, rank_correlation
 from benchmarks.table import Table, TableRow
-
-MIN_ROWS_FOR_RANKS = 4  # three rows can be ordered by chance alone once in six times
 
 
 @dataclass(frozen=True)

@@ -135,7 +135,7 @@ def _title(column: MetricColumn) -> str:
 
 def _latex_cell(cell: TableCell) -> str:
     """Lay out one cell; the mean of the best is bold."""
-    mean = escape_latex(cell.mean)
+    mean = escape_latex(cell.mean.replace("-", "−") if cell.aggregate else cell.mean)
     parts = [rf"\textbf{{{mean}}}" if cell.best else mean]
     if cell.interval:
         parts.append(rf"{{\scriptsize$\pm${cell.interval}}}")

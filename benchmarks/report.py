@@ -15,6 +15,7 @@ from benchmarks import report_sections as sections
 from benchmarks.latex import format_latex
 from benchmarks.report_classes import classes_section
 from benchmarks.report_costs import costs_section
+from benchmarks.report_transferability import transferability_section
 from benchmarks.results import Run, read_run
 from benchmarks.table import Table, build_table
 from benchmarks.table_text import format_csv, format_markdown, summarise_states
@@ -61,6 +62,7 @@ def format_html(run: Run) -> str:
         sections.findings_section(run, table),
         sections.transfer_section(run, table),
         costs_section(run),
+        transferability_section(run),
         sections.failures_section(run),
         sections.curves_section(run),
         classes_section(run),

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import UserError
-from benchmarks.suite_schema import BUDGETS, STAGES, cost_column
+from benchmarks.suite_schema import BUDGETS, SCORES, STAGES, cost_column
 
 SCHEMA_VERSION = 1
 REQUIRED_METRICS = {"cls": ("top1",), "det": ("map",), "seg": ("pixacc", "miou")}
@@ -59,6 +59,15 @@ class Receipt:
 
 
 @dataclass(frozen=True)
+class Score:
+    """What a backbone's features promised before a det or seg training, by one measure."""
+
+    name: str
+    value: float
+    samples: int
+
+
+@dataclass(frozen=True)
 class Result:
     """The content of one `result.json`; see `docs/architecture.md` for the meaning of each key."""
 
@@ -78,6 +87,7 @@ class Result:
     data: DataUse
     backbone_parameters: int
     checkpoint: Receipt | None
+    transferability: tuple[Score, ...]
     git_sha: str | None
     dirty: bool | None
     packages: Mapping[str, str]
@@ -93,9 +103,17 @@ class Result:
     peak_memory_mib: float | None
     artifacts: Mapping[str, Any]
 
+    @property
+    def scores(self) -> tuple[Metric, ...]:
+        """The scores of transferability under the names that columns have, as in `det_logme`."""
+        return tuple(
+            Metric(f"{self.stage}_{score.name}", score.value, SCORES[score.name], True)
+            for score in self.transferability
+        )
+
     def metric(self, name: str) -> Metric | None:
-        """Return the metric or cost of that name, or None."""
-        found = (metric for metric in (*self.metrics, *self.costs) if metric.name == name)
+        """Return the metric, cost or score of that name, or None."""
+        found = (m for m in (*self.metrics, *self.costs, *self.scores) if m.name == name)
         return next(found, None)
 
 
@@ -192,6 +210,8 @@ def read_result(path: Path) -> Result:
         data=_read_data(document.child("data")),
         backbone_parameters=document.child("model").get("backbone_parameters", int),
         checkpoint=_read_receipt(document),
+        # Absent from what was written before it was measured.
+        transferability=(_read_scores(document) if "transferability" in document.content else ()),
         git_sha=code.get("git_sha", str, type(None)),
         dirty=code.get("dirty", bool, type(None)),
         packages=document.get("packages", dict),
@@ -289,6 +309,21 @@ def _read_costs(document: Document, stage: str) -> tuple[Metric, ...]:
                 Metric(name, scale * value, unit, higher_is_better=key.startswith("train"))
             )
     return tuple(replace(figure, name=cost_column(stage, figure.name)) for figure in found)
+
+
+def _read_scores(document: Document) -> tuple[Score, ...]:
+    """Read the scores of transferability, each finite and of a known name."""
+    scores = tuple(
+        Score(entry.get("name", str), entry.get("value", float), entry.get("samples", int))
+        for entry in document.children("transferability")
+    )
+    for score in scores:
+        if score.name not in SCORES or not math.isfinite(score.value):
+            raise UserError(
+                f"{document.path}: transferability '{score.name}' is {score.value}, expected a finite number by one "
+                f"of {list(SCORES)}. {RUN_AGAIN}"
+            )
+    return scores
 
 
 def _read_data(data: Document) -> DataUse:

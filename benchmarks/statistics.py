@@ -10,6 +10,7 @@ import numpy as np
 from scipy import stats
 
 CONFIDENCE = 0.95
+MIN_ROWS_FOR_RANKS = 4  # three rows can be ordered by chance alone once in six times
 
 
 @dataclass(frozen=True)

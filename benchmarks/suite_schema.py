@@ -28,6 +28,9 @@ DATASET_KEYS = ("kind", "path", "generate", "smoke")
 SMOKE_KEYS = ("path", "generate")
 # What rows may differ in on purpose; the suite says why, and the table repeats it.
 INTENDED = ("protocol", "precision")
+# Measures of transferability before a det or seg training, and their units.
+SCORES = {"logme": "nats", "hscore": "ratio", "leep": "nats"}
+SCORE_COLUMNS = tuple(f"{stage}_{name}" for stage in ("det", "seg") for name in SCORES)
 # What a table can show; `benchmarks.columns` says how.
 PERCENTAGES = (
     *("top1", "top5"),
@@ -51,6 +54,7 @@ COLUMNS = (
     *PERCENTAGES,
     *(cost_column(stage, cost) for stage in STAGES for cost in COSTS),
     "epoch_minutes",
+    *SCORE_COLUMNS,
 )
 DEFAULT_COLUMNS = ("top1", "map", "pixacc", "miou")
 BUDGETS = ("full", "short", "smoke")
@@ -246,7 +250,7 @@ def _check_row_types(where: str, row: Mapping[str, Any]) -> list[str]:
     for metric, figure in _dict(row.get("reference")).items():
         if metric not in COLUMNS:
             problems.append(f"{where}: {unknown('reference', str(metric), COLUMNS)}")
-        elif not isinstance(figure, int | float) or figure < 0:
+        elif not isinstance(figure, int | float) or (figure < 0 and metric not in SCORE_COLUMNS):
             problems.append(f"{where}: reference {metric} is {figure!r}, which is no figure.")
         elif metric in PERCENTAGES and figure > 100:
             problems.append(f"{where}: reference {metric} is {figure!r}, which is no percentage.")

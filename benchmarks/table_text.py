@@ -119,7 +119,7 @@ def format_csv(run: Run) -> str:
 def _all_columns(run: Run, table: Table) -> list[MetricColumn]:
     """The table's metrics, then metrics, then costs that only results have."""
     found = list(table.columns)
-    for figures in ("metrics", "costs"):
+    for figures in ("metrics", "scores", "costs"):
         names = [column.name for column in found]
         extra = {
             figure.name: result.stage

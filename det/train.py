@@ -21,6 +21,7 @@ from det import (  # noqa: F401  (they register themselves)
 )
 from det.assemble import assemble
 from det.examples import write_examples
+from det.regions import object_features
 from engine.averaging import measured_model, weights_in_words
 from engine.result import Metric, listed, write_json
 from engine.stage import Job, Stage, main
@@ -43,6 +44,7 @@ class Detection(Stage):
     name = "det"
     folder = Path(__file__).parent
     scope = "mmdet"
+    regions = staticmethod(object_features)
 
     def assemble(self, job: Job) -> Config:
         """See `det.assemble`."""

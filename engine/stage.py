@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from mmengine.config import Config
@@ -35,6 +35,7 @@ from engine.options import Options, parse
 from engine.precision import Precision, choose_precision
 from engine.result import Metric, peak_memory_mib, write_json, write_result
 from engine.resume import point_at_checkpoint
+from engine.transfer_samples import TRANSFERABILITY, Regions, TransferabilityHook
 from engine.wiring import wire
 
 CURVE_POINTS = 200
@@ -69,11 +70,14 @@ class Stage(ABC):
         name: `'cls'`, `'det'` or `'seg'`.
         folder: The stage's folder, which holds `configs/`.
         scope: mmengine's default scope while the stage is built.
+        regions: Takes labelled features out of the backbone's last map, by which transferability is measured before
+            training; None where the stage is no transfer.
     """
 
     name: str
     folder: Path
     scope: str
+    regions: ClassVar[Regions | None] = None
 
     @abstractmethod
     def assemble(self, job: Job) -> Config:
@@ -174,6 +178,8 @@ def _run(stage: Stage, job: Job, config: Config) -> None:
     runner = Runner.from_cfg(config)
     _require_a_batch(runner)
     _say(job, config, runner)
+    if stage.regions is not None:
+        runner.register_hook(TransferabilityHook(stage.regions, options.checkpoint))
     runner.train()
     if not is_main_process():
         return
@@ -284,6 +290,7 @@ def _fields(stage: Stage, job: Job, config: Config, runner: Runner) -> dict[str,
     seconds, cpu_seconds = (scalars[f"train/{key}"].data[0] for key in ("time", "cpu_time"))
     batch = config.train_dataloader.batch_size * world_size()
     receipt = runner.message_hub.runtime_info.get(RECEIPT)
+    transferability = runner.message_hub.runtime_info.get(TRANSFERABILITY, {})
     if receipt is not None and job.source is not None:
         receipt = {**receipt, "source": dataclasses.asdict(job.source)}
     return {
@@ -313,13 +320,17 @@ def _fields(stage: Stage, job: Job, config: Config, runner: Runner) -> dict[str,
                 for split, dataset in (("training", train), ("test", test))
                 for note in dataset.notes
             ]
-            + [f"{stage.name} {note}" for note in stage.notes(runner)],
+            + [
+                f"{stage.name} {note}"
+                for note in (*stage.notes(runner), *transferability.get("notes", ()))
+            ],
         },
         "model": {
             "backbone_parameters": backbones.count_parameters(model.backbone),
             "parameters": backbones.count_parameters(model),
         },
         "checkpoint": receipt,
+        "transferability": transferability.get("scores", []),
         "precision": {"dtype": job.precision.dtype, "reason": job.precision.reason},
         # The median: the first iterations choose kernels and start loader workers.
         "train_images_per_second": round(batch / float(np.median(seconds)), 2),

@@ -19,6 +19,7 @@ from engine.transfer import batch_norm_policy
 from seg import labels, metric, multi_scale  # noqa: F401  (the first two register themselves)
 from seg.assemble import assemble
 from seg.examples import write_examples
+from seg.regions import cell_features
 
 METRICS = ("pixacc", "miou", "macc")
 FILE = "evaluation.json"
@@ -33,6 +34,7 @@ class Segmentation(Stage):
     name = "seg"
     folder = Path(__file__).parent
     scope = "mmseg"
+    regions = staticmethod(cell_features)
 
     def assemble(self, job: Job) -> Config:
         """See `seg.assemble`."""

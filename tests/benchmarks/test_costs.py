@@ -17,7 +17,7 @@ from benchmarks.latex import format_latex
 from benchmarks.report import format_html, write_reports
 from benchmarks.results import read_run
 from benchmarks.statistics import aggregate
-from benchmarks.suite_schema import COLUMNS, COSTS
+from benchmarks.suite_schema import COLUMNS, COSTS, PERCENTAGES, SCORE_COLUMNS
 from benchmarks.table import TableCell, build_table
 from benchmarks.table_text import format_csv, format_markdown
 
@@ -51,7 +51,11 @@ def test_every_stage_has_every_cost_as_a_column() -> None:
     for stage in STAGES:
         prefix = "" if stage == "cls" else f"{stage}_"
         assert [column.name for column in COST_COLUMNS[stage]] == [prefix + name for name in COSTS]
-    assert len(COLUMNS) == len(set(COLUMNS)) == 14 + 3 * len(COSTS) + 1
+    assert (
+        len(COLUMNS)
+        == len(set(COLUMNS))
+        == len((*PERCENTAGES, *SCORE_COLUMNS)) + 3 * len(COSTS) + 1
+    )
 
 
 def test_units_directions_and_marks(run_dir: Path) -> None:

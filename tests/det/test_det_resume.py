@@ -61,7 +61,7 @@ def _assert_same(whole, other):
     expected, found = (
         json.loads((folder / "result.json").read_text()) for folder in (whole, other)
     )
-    for key in ("metrics", "checkpoint", "data", "model", "protocol"):
+    for key in ("metrics", "checkpoint", "transferability", "data", "model", "protocol"):
         assert found[key] == expected[key], key
     assert (other / "curves.json").read_text() == (whole / "curves.json").read_text()
     states = [

@@ -63,7 +63,7 @@ def test_a_run_leaves_what_the_documentation_says(
         "train_images_used": 4,
         "test_images_total": 2,
         "test_images_used": 2,
-        "notes": [],
+        "notes": ["det transferability was not measured: 8 labelled samples are fewer than 20"],
     }
     assert all(isinstance(text, str) for text in result["protocol"].values())
 
@@ -108,6 +108,7 @@ def test_random_weights_have_no_receipt_and_what_was_mended_is_told(tiny_voc, tm
     assert result["data"]["notes"] == [
         "det training set: 1 of 8 boxes have no area inside the image and were dropped (first: 001.xml)",
         "det test set: 1 of 4 boxes reach out of the image and were clipped (first: 005.xml)",
+        "det transferability was not measured: 7 labelled samples are fewer than 20",
     ]
 
 

@@ -68,6 +68,9 @@ def test_a_run_leaves_what_the_documentation_says(
         "notes": [],
     }
     assert all(isinstance(text, str) for text in result["protocol"].values())
+    (logme, h_score) = result["transferability"]
+    assert (logme.keys(), h_score["name"]) == ({"name", "value", "samples"}, "hscore")
+    assert logme["samples"] == h_score["samples"] >= 20
 
     with safe_open(checkpoint, "pt") as file:
         count = len(file.keys())

@@ -1,0 +1,29 @@
+"""The labelled regions of an image by which a backbone's features are judged before training: its objects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision.ops import roi_align
+
+
+def object_features(last_map: Tensor, sample: Any, stride: int) -> tuple[Tensor, Tensor]:
+    """The mean of the last map over each object's box, by RoIAlign to one cell.
+
+    Args:
+        last_map: (C, h, w).
+        sample: mmdet's, from the test pipeline: boxes are in pixels of the file, `scale_factor` leads to those of
+            the network. Difficult objects, crowds and boxes too small to be trained on are not among them.
+        stride: Pixels per cell of the map.
+
+    Returns:
+        Features (m, C) and class indices (m,) of the m objects.
+    """
+    truth = sample.gt_instances
+    boxes = truth.bboxes.to(last_map) * torch.tensor([*sample.scale_factor] * 2).to(last_map)
+    pooled = roi_align(
+        last_map[None], [boxes], output_size=1, spatial_scale=1 / stride, aligned=True
+    )
+    return pooled.flatten(1), truth.labels
