@@ -1,4 +1,4 @@
-"""What the three stages share of OpenMMLab.
+"""What the stages share of OpenMMLab.
 
 Importing this package puts the stand-in for mmcv's compiled ops in place, so that `mmcv.ops`, mmdet and
 mmseg import afterwards whether or not a compiled mmcv is installed.

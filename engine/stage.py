@@ -6,10 +6,7 @@ The three stages differ in what a `Stage` says of them; everything else is here,
 from __future__ import annotations
 
 import dataclasses
-import errno
-import sys
 import time
-import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +25,7 @@ from engine import adapter, averaging, images, seeding, transfer_protocols  # no
 from engine import config as configs
 from engine.accumulation import batch_in_words
 from engine.budget import resolve as resolve_budget
+from engine.command import exit_status, make_work_dir, user_error
 from engine.costs import measure
 from engine.distributed import join, leave, world_size
 from engine.hooks import ELAPSED, RECEIPT, VALIDATION_HISTORY
@@ -35,6 +33,7 @@ from engine.options import Options, parse
 from engine.precision import Precision, choose_precision
 from engine.result import Metric, peak_memory_mib, write_json, write_result
 from engine.resume import point_at_checkpoint
+from engine.seeding import SeededDataset
 from engine.transfer_samples import TRANSFERABILITY, Regions, TransferabilityHook
 from engine.wiring import wire
 
@@ -117,42 +116,12 @@ class Stage(ABC):
 
 def main(stage: Stage, arguments: Sequence[str] | None = None) -> int:
     """The command line of a stage; returns the exit status."""
-    try:
-        options = parse(
-            f"python -m {stage.folder.name}.train", arguments, classification=stage.name == "cls"
-        )
-        run(stage, options)
-    except KeyboardInterrupt:
-        print("interrupted; run the same command with --resume to go on", file=sys.stderr)
-        return 130
-    except Exception as error:
-        sentence = user_error(error)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            sentence = _full_disk(error)
-        if sentence is None:
-            traceback.print_exc()
-            return 1
-        print(f"error: {sentence}", file=sys.stderr)
-        return 2
-    return 0
 
+    def parse_and_run() -> None:
+        prog = f"python -m {stage.folder.name}.train"
+        run(stage, parse(prog, arguments, classification=stage.name == "cls"))
 
-def _full_disk(error: OSError) -> str:
-    return (
-        f"the disk is full ({error}); free some space and run the same command with --resume, "
-        "which goes on from the last checkpoint"
-    )
-
-
-def user_error(error: BaseException) -> str | None:
-    """The sentence of a user's mistake, also where a loader worker has wrapped it, else None."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, UserError):
-            # A worker's exception arrives as the same type with its traceback in the text.
-            return str(cause).rsplit("UserError: ", 1)[-1].strip()
-        cause = cause.__cause__
-    return None
+    return exit_status(parse_and_run)
 
 
 def run(stage: Stage, options: Options) -> None:
@@ -161,7 +130,7 @@ def run(stage: Stage, options: Options) -> None:
     Raises:
         UserError: For everything that the user can mend.
     """
-    job = _resolve(options)
+    job = resolve_job(options)
     config = prepare(stage, job)
     join()
     try:
@@ -172,7 +141,7 @@ def run(stage: Stage, options: Options) -> None:
 
 def _run(stage: Stage, job: Job, config: Config) -> None:
     options = job.options
-    _make_work_dir(options.work_dir)
+    make_work_dir(options.work_dir)
     point_at_checkpoint(config, options.work_dir, resume=options.resume, identity=options.identity)
     started = time.monotonic()
     runner = Runner.from_cfg(config)
@@ -201,7 +170,13 @@ def _run(stage: Stage, job: Job, config: Config) -> None:
     print(", ".join(f"{m.name} {m.value:.2f}{m.unit}" for m in metrics))
 
 
-def _resolve(options: Options) -> Job:
+def resolve_job(options: Options) -> Job:
+    """Read the checkpoint's own words and choose the precision.
+
+    Raises:
+        UserError: Neither a backbone nor a checkpoint is named, the checkpoint is none, or the device lacks the
+            precision.
+    """
     source = read_metadata(options.checkpoint) if options.checkpoint is not None else None
     spec = options.backbone or (source.spec if source else None)
     if spec is None:
@@ -219,15 +194,6 @@ def prepare(stage: Stage, job: Job) -> Config:
     wire(config, stage.name, job.options, job.precision, budget)
     configs.check_arguments(config, stage.scope)
     return config
-
-
-def _make_work_dir(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError, PermissionError) as error:
-        raise UserError(
-            f"the work dir {folder} cannot be made ({error.strerror}); name another with --work-dir"
-        ) from error
 
 
 def _require_a_batch(runner: Runner) -> None:
@@ -291,45 +257,20 @@ def _fields(stage: Stage, job: Job, config: Config, runner: Runner) -> dict[str,
     batch = config.train_dataloader.batch_size * world_size()
     receipt = runner.message_hub.runtime_info.get(RECEIPT)
     transferability = runner.message_hub.runtime_info.get(TRANSFERABILITY, {})
-    if receipt is not None and job.source is not None:
-        receipt = {**receipt, "source": dataclasses.asdict(job.source)}
+    notes = [*stage.notes(runner), *transferability.get("notes", ())]
     return {
-        "stage": stage.name,
-        "identity": options.identity,
-        "config": options.config,
-        "backbone": job.spec,
+        **common_fields(job, stage.name, train, test, receipt, notes),
         "recipe": options.recipe or ("standard" if stage.name == "cls" else None),
-        "tricks": list(options.tricks),
-        "budget": options.budget,
-        "seed": options.seed,
         "protocol": {
             **stage.protocol(config),
             "batch": batch_in_words(config, world_size()),
             **transfer_protocols.in_words(config),
             **_tricks_in_words(stage, options),
         },
-        "data": {
-            "fingerprint": options.data_fingerprint,
-            "classes": len(train.metainfo["classes"]),
-            "train_images_total": train.images_total,
-            "train_images_used": train.images_used,
-            "test_images_total": test.images_total,
-            "test_images_used": test.images_used,
-            "notes": [
-                f"{stage.name} {split} set: {note}"
-                for split, dataset in (("training", train), ("test", test))
-                for note in dataset.notes
-            ]
-            + [
-                f"{stage.name} {note}"
-                for note in (*stage.notes(runner), *transferability.get("notes", ()))
-            ],
-        },
         "model": {
             "backbone_parameters": backbones.count_parameters(model.backbone),
             "parameters": backbones.count_parameters(model),
         },
-        "checkpoint": receipt,
         "transferability": transferability.get("scores", []),
         "precision": {"dtype": job.precision.dtype, "reason": job.precision.reason},
         # The median: the first iterations choose kernels and start loader workers.
@@ -341,6 +282,53 @@ def _fields(stage: Stage, job: Job, config: Config, runner: Runner) -> dict[str,
     }
 
 
+def common_fields(
+    job: Job,
+    stage: str,
+    train: SeededDataset,
+    test: SeededDataset,
+    receipt: dict[str, Any] | None,
+    notes: Sequence[str],
+) -> dict[str, Any]:
+    """The fields of a result that say what was asked for, on which data, from which weights.
+
+    Args:
+        job: The job.
+        stage: The stage's name.
+        train: The training set.
+        test: The test set.
+        receipt: Proof that the checkpoint's weights are in the model; None where they are random.
+        notes: What the stage found in the data, beside what loading them has mended.
+    """
+    options = job.options
+    if receipt is not None and job.source is not None:
+        receipt = {**receipt, "source": dataclasses.asdict(job.source)}
+    return {
+        "stage": stage,
+        "identity": options.identity,
+        "config": options.config,
+        "backbone": job.spec,
+        "tricks": list(options.tricks),
+        "budget": options.budget,
+        "seed": options.seed,
+        "data": {
+            "fingerprint": options.data_fingerprint,
+            "classes": len(train.metainfo["classes"]),
+            "train_images_total": train.images_total,
+            "train_images_used": train.images_used,
+            "test_images_total": test.images_total,
+            "test_images_used": test.images_used,
+            "notes": [
+                f"{stage} {split} set: {note}"
+                for split, dataset in (("training", train), ("test", test))
+                for note in dataset.notes
+            ]
+            + [f"{stage} {note}" for note in notes],
+        },
+        "checkpoint": receipt,
+    }
+
+
 def _tricks_in_words(stage: Stage, options: Options) -> dict[str, str]:
     """The protocol's entry on a dense stage's own tricks; a classifier's are what its row is about."""
     if stage.name == "cls" or not options.tricks:
@@ -348,4 +336,13 @@ def _tricks_in_words(stage: Stage, options: Options) -> dict[str, str]:
     return {"tricks": ", ".join(options.tricks)}
 
 
-__all__ = ["Job", "Stage", "main", "prepare", "run", "user_error"]
+__all__ = [
+    "Job",
+    "Stage",
+    "common_fields",
+    "main",
+    "prepare",
+    "resolve_job",
+    "run",
+    "user_error",
+]

@@ -21,7 +21,7 @@ from benchmarks.selection import Selection, select
 from benchmarks.suite import load_suite, suite_names
 from cls_train.train import Classification
 from engine.options import parse
-from engine.stage import _resolve, main, prepare
+from engine.stage import main, prepare, resolve_job
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLES = [name for name in suite_names() if name.startswith("table")]
@@ -71,7 +71,7 @@ def test_every_row_runs(name, done):
             words += [] if name == "table2" else ["--set", "image_size=96"]
             network = (cell.row.backbone, cell.row.teacher is None)
             if network in networks and cell.row not in plan.suite.teachers:
-                prepare(Classification(), _resolve(parse("test", words, classification=True)))
+                prepare(Classification(), resolve_job(parse("test", words, classification=True)))
                 continue
             networks.add(network)
         work_dir = plan.folder(cell)

@@ -20,7 +20,7 @@ from backbones import CheckpointMetadata, UserError
 from cls_train.train import Classification
 from det.train import Detection
 from engine.options import Options
-from engine.stage import _resolve, prepare
+from engine.stage import prepare, resolve_job
 from seg.train import Segmentation
 
 ROOT = Path(__file__).parents[2]
@@ -120,7 +120,7 @@ def resolve(data, teacher, tmp_path, monkeypatch):
             precision="fp32",
             overrides=overrides,
         )
-        config = prepare(stage, _resolve(options))
+        config = prepare(stage, resolve_job(options))
         lines = list(
             _flat(
                 config.to_dict(),

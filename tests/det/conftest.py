@@ -134,7 +134,7 @@ def assemble_det(tiny_voc, tmp_path):
 
     from det.train import Detection
     from engine.options import Options
-    from engine.stage import _resolve, prepare
+    from engine.stage import prepare, resolve_job
 
     def assemble(*tricks, config="mini", spec=SPEC, **overrides):
         options = Options(
@@ -146,7 +146,7 @@ def assemble_det(tiny_voc, tmp_path):
             tricks=tricks,
             overrides=overrides,
         )
-        config = prepare(Detection(), _resolve(options))
+        config = prepare(Detection(), resolve_job(options))
         with DefaultScope.overwrite_default_scope("mmdet"):
             return config, MODELS.build(config.model)
 

@@ -12,7 +12,7 @@ from backbones import UserError, read_metadata
 from det.train import Detection
 from engine.options import Options
 from engine.precision import choose_precision
-from engine.stage import Job, _resolve, prepare
+from engine.stage import Job, prepare, resolve_job
 from engine.transfer import batch_norm_policy, wire_backbone
 
 # Stage widths of the basic block (expansion 1) and of the bottleneck (4).
@@ -37,7 +37,7 @@ def assembled(tiny_voc, tmp_path):
             precision="fp32",
             overrides=overrides,
         )
-        return prepare(Detection(), _resolve(options))
+        return prepare(Detection(), resolve_job(options))
 
     return assemble
 

@@ -10,7 +10,7 @@ from mmengine.registry import DATASETS, DefaultScope
 from det.layout import read_layout
 from det.train import Detection
 from engine.options import Options
-from engine.stage import _resolve, prepare
+from engine.stage import prepare, resolve_job
 
 ARCHIVE = Path(__file__).parents[3] / "shared" / "data" / "bccd.tar"
 pytestmark = pytest.mark.skipif(not ARCHIVE.is_file(), reason=f"{ARCHIVE} is not there")
@@ -45,7 +45,7 @@ def test_the_layout(bccd):
 
 def test_the_two_boxes_without_area_are_dropped_and_told(bccd, tmp_path):
     options = Options(config="mini", data=bccd, work_dir=tmp_path, backbone="resnet10_b-w8")
-    config = prepare(Detection(), _resolve(options))
+    config = prepare(Detection(), resolve_job(options))
     with DefaultScope.overwrite_default_scope("mmdet"):
         train = DATASETS.build(config.train_dataloader.dataset)
         test = DATASETS.build(config.val_dataloader.dataset)

@@ -9,7 +9,7 @@ from torch import nn
 
 import backbones
 from engine.options import Options
-from engine.stage import _resolve, prepare
+from engine.stage import prepare, resolve_job
 from seg.train import Segmentation
 
 # Widths of the last and last but one stage of the basic block (expansion 1) and of the bottleneck (4).
@@ -30,7 +30,7 @@ def assembled(tiny_ade, tmp_path):
             precision="fp32",
             overrides=overrides,
         )
-        return prepare(Segmentation(), _resolve(options))
+        return prepare(Segmentation(), resolve_job(options))
 
     return assemble
 

@@ -11,7 +11,7 @@ from mmseg.structures import SegDataSample
 from torch import nn
 
 from engine.options import Options
-from engine.stage import _resolve, prepare
+from engine.stage import prepare, resolve_job
 from seg.multi_scale import StreamedTTA, pipeline
 from seg.train import Segmentation
 
@@ -88,7 +88,7 @@ def _assemble(root, tmp_path, *tricks, **overrides):
         tricks=tricks,
         overrides=overrides,
     )
-    config = prepare(Segmentation(), _resolve(options))
+    config = prepare(Segmentation(), resolve_job(options))
     with DefaultScope.overwrite_default_scope("mmseg"):
         return config, MODELS.build(config.model).eval()
 

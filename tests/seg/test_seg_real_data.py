@@ -9,7 +9,7 @@ from mmengine.registry import DATASETS, DefaultScope
 from PIL import Image
 
 from engine.options import Options
-from engine.stage import _resolve, prepare
+from engine.stage import prepare, resolve_job
 from seg.layout import read_layout
 from seg.train import Segmentation
 
@@ -27,7 +27,7 @@ def _extracted(name, folder):
 
 def _test_set(root, work):
     options = Options(config="mini", data=root, work_dir=work, backbone="resnet10_b-w8")
-    config = prepare(Segmentation(), _resolve(options))
+    config = prepare(Segmentation(), resolve_job(options))
     with DefaultScope.overwrite_default_scope("mmseg"):
         return DATASETS.build(config.val_dataloader.dataset)
 
