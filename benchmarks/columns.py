@@ -88,6 +88,8 @@ KNOWN_COLUMNS = {
     for column in (
         MetricColumn("top1", "top-1", "cls"),
         MetricColumn("top5", "top-5", "cls"),
+        MetricColumn("linear_top1", "linear probe", "probe"),
+        MetricColumn("knn_top1", "k-NN", "probe"),
         MetricColumn("map", "mAP", "det"),
         MetricColumn("voc07_map", "mAP, 11 points", "det"),
         MetricColumn("voc10_map", "mAP, area", "det"),

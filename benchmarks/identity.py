@@ -21,10 +21,18 @@ from benchmarks.errors import UserError
 # Their networks are pinned by the version of the package.
 FOREIGN_LIBRARIES = ("timm", "torchvision")
 SHARED_CODE = ("backbones", "engine")
-STAGE_FOLDERS = {"cls": "cls_train", "det": "det", "seg": "seg"}
+STAGE_FOLDERS = {"cls": "cls_train", "probe": "cls_train", "det": "det", "seg": "seg"}
+STAGE_CONFIGS = {
+    "cls": Path("cls_train/configs"),
+    "probe": Path("cls_train/configs/probe"),
+    "det": Path("det/configs"),
+    "seg": Path("seg/configs"),
+}
 RECIPES = Path("cls_train/configs/recipes")
-# Folders of a package that its stage does not run: configs are digested by chain instead.
-NOT_CODE = ("configs", "figures")
+# Folders of a package that its stage does not run: configs are digested by chain instead, and a change to the probe
+# shall not train classifiers anew.
+PROBE = "probe"
+NOT_CODE = ("configs", "figures", PROBE)
 
 # Packages whose version can change a number.
 PACKAGES = (
@@ -61,7 +69,7 @@ def identity_of(components: Mapping[str, Any]) -> str:
 
 def tricks_folder(stage: str) -> Path:
     """Returns where the tricks of a stage lie, relative to the repository."""
-    return Path(STAGE_FOLDERS[stage], "configs", "tricks")
+    return STAGE_CONFIGS[stage] / "tricks"
 
 
 def recipe_components(
@@ -169,7 +177,10 @@ def package_versions() -> Mapping[str, str]:
 
 def stage_code(stage: str, root: Path) -> dict[str, str]:
     """Returns the digests of the code that a stage runs, by folder."""
-    return {name: code_digest(root / name) for name in (*SHARED_CODE, STAGE_FOLDERS[stage])}
+    folders = [*SHARED_CODE, STAGE_FOLDERS[stage]]
+    if stage == PROBE:
+        folders.append(f"{STAGE_FOLDERS[stage]}/{PROBE}")
+    return {name: code_digest(root / name) for name in folders}
 
 
 def own_code(spec: str) -> dict[str, str]:

@@ -58,7 +58,7 @@ def _transfer_warnings(run: Run) -> Iterator[str]:
         digests.setdefault((cell.row, cell.seed), set()).add(receipt.sha256)
     for (row, seed), found in digests.items():
         if len(found) > 1:
-            yield f"{row} · seed {seed}: detection and segmentation loaded different checkpoints."
+            yield f"{row} · seed {seed}: its stages loaded different checkpoints."
 
 
 def _teacher_warnings(run: Run) -> Iterator[str]:
@@ -81,7 +81,7 @@ def _mixture_warnings(results: Iterable[Result], intended: Mapping[str, str]) ->
     What a suite says to differ on purpose, and why, is a note below the table instead.
     """
     results = list(results)
-    for stage in ("cls", "det", "seg"):
+    for stage in STAGES:
         own = [result for result in results if result.stage == stage]
         for key in dict.fromkeys(key for result in own for key in result.protocol):
             values = list(dict.fromkeys(str(result.protocol.get(key)) for result in own))

@@ -13,6 +13,7 @@ from benchmarks.preflight import DataState, available_tricks
 from benchmarks.run_folder import CellKey, finished_cells, read_json, write_json
 from benchmarks.selection import Selection, missing_tricks
 from benchmarks.suite import Row, Stage, Suite
+from benchmarks.suite_schema import STAGES
 
 # What is to be done with a cell.
 CACHED = "cached"
@@ -259,7 +260,7 @@ def _lay_out(plan: Plan, data: Mapping[str, DataState]) -> Iterator[Cell]:
     for row in teachers:
         key, stage = _teacher_key(suite, row.name), suite.stages["cls"]
         yield Cell(key, row, stage, data[stage.data], None, None, None)
-    for name in [stage for stage in ("cls", "det", "seg") if stage in suite.stages]:
+    for name in [stage for stage in STAGES if stage in suite.stages]:
         stage = suite.stages[name]
         for seed in suite.seeds:
             for row in suite.rows:

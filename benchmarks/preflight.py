@@ -22,7 +22,7 @@ from benchmarks.datasets.verify import verify
 from benchmarks.errors import UserError, unknown
 from benchmarks.identity import (
     RECIPES,
-    STAGE_FOLDERS,
+    STAGE_CONFIGS,
     code_digest,
     package_versions,
     tricks_folder,
@@ -72,7 +72,7 @@ def check_names(suite: Suite, root: Path) -> None:
     problems = []
     for name, stage in suite.stages.items():
         if not (root / stage.config).is_file():
-            folder = Path(STAGE_FOLDERS[name], "configs")
+            folder = STAGE_CONFIGS[name]
             known = [(folder / f"{entry}.py").as_posix() for entry in names_in(root / folder)]
             problems.append(f"stage {name!r}: {unknown('config', stage.config, known)}")
         known = available_tricks(root, name)
@@ -85,7 +85,7 @@ def check_names(suite: Suite, root: Path) -> None:
     for row in (*suite.teachers, *suite.rows):
         if row.recipe is not None and row.recipe not in recipes:
             problems.append(f"row {row.name!r}: {unknown('recipe', row.recipe, recipes)}")
-        for name in STAGE_FOLDERS:
+        for name in STAGE_CONFIGS:
             known = available_tricks(root, name)
             problems += [
                 f"row {row.name!r}: {unknown('trick', trick, known)}"

@@ -209,7 +209,7 @@ def _strip(run: Run, stage: str, strip: Strip) -> str:
 
 
 def receipts_section(run: Run) -> str:
-    """Proof that the dense stages started from the classifier's weights."""
+    """Proof that the later stages started from the classifier's weights."""
     rows = []
     for cell in run.cells:
         if cell.stage == "cls" or cell.result is None:
@@ -236,7 +236,7 @@ def receipts_section(run: Run) -> str:
     intro = (
         '<p class="quiet">Backbone tensors of the built model that equal the checkpoint file, '
         "compared after building; and how far its features on a fixed image are from those of the network that wrote "
-        "the file, relative to the largest of a map. Detection and segmentation of a row and seed load the same "
+        "the file, relative to the largest of a map. All stages of a row and seed load the same "
         "file.</p>"
     )
     titles = (

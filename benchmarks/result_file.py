@@ -17,7 +17,12 @@ from benchmarks.errors import UserError
 from benchmarks.suite_schema import BUDGETS, SCORES, STAGES, cost_column
 
 SCHEMA_VERSION = 1
-REQUIRED_METRICS = {"cls": ("top1",), "det": ("map",), "seg": ("pixacc", "miou")}
+REQUIRED_METRICS = {
+    "cls": ("top1",),
+    "probe": ("linear_top1", "knn_top1"),
+    "det": ("map",),
+    "seg": ("pixacc", "miou"),
+}
 RUN_AGAIN = "Delete it and start `python -m benchmarks run` again: only this cell is made anew."
 
 

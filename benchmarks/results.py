@@ -40,7 +40,7 @@ __all__ = [
     "read_run",
 ]
 
-MAIN_METRIC = {"cls": "top1", "det": "map", "seg": "miou"}
+MAIN_METRIC = {"cls": "top1", "probe": "linear_top1", "det": "map", "seg": "miou"}
 PLAN_VERSION = 2
 REPLACED = "`python -m benchmarks run` replaces it"
 PLAN_AGAIN = "Start `python -m benchmarks run` again: it plans anew and keeps finished cells."
@@ -68,7 +68,7 @@ class Cell:
 
     Attributes:
         row: Name of the row.
-        stage: `cls`, `det` or `seg`.
+        stage: `cls`, `probe`, `det` or `seg`.
         seed: Random seed.
         folder: The cell's work dir.
         state: `completed`, `failed`, `stale` (a result of another plan lies there) or `missing`.

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.identity import STAGE_FOLDERS
 from benchmarks.machine import Slots
 from benchmarks.plan import ADOPT, CACHED, RESUME, Cell, Plan
 from benchmarks.progress import Display, format_seconds
@@ -36,6 +35,13 @@ FAILED = "failed"
 SKIPPED = "skipped"
 
 _POLL_SECONDS = 0.05
+
+MODULES = {
+    "cls": "cls_train.train",
+    "probe": "cls_train.probe",
+    "det": "det.train",
+    "seg": "seg.train",
+}
 
 CommandBuilder = Callable[[Plan, Cell], list[str]]
 
@@ -62,7 +68,7 @@ class Interrupted(BaseException):
 def stage_command(plan: Plan, cell: Cell) -> list[str]:
     """Returns the command line of a cell, without `--resume`."""
     row, key = cell.row, cell.key
-    command = [sys.executable, "-m", f"{STAGE_FOLDERS[key.stage]}.train", cell.stage.config]
+    command = [sys.executable, "-m", MODULES[key.stage], cell.stage.config]
     command += ["--backbone", row.backbone, "--data", str(cell.data.root)]
     command += ["--work-dir", str(plan.folder(cell)), "--seed", str(key.seed)]
     if key.stage == "cls":

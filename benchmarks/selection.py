@@ -166,6 +166,10 @@ def _replace_data(
         kind = kind_of(folder, datasets[stage.data].kind)
         datasets[f"--{name}-data"] = Dataset(kind, folder.absolute())
         changed[name] = replace(stage, data=f"--{name}-data")
+        probe = stages.get("probe")
+        # Where the suite probes on the classifier's images, so it does on the user's.
+        if name == "cls" and probe is not None and probe.data == stage.data:
+            changed["probe"] = replace(changed["probe"], data="--cls-data")
     return changed
 
 

@@ -80,7 +80,8 @@ class Row:
 
     def tricks_of(self, stage: str) -> tuple[str, ...]:
         """Returns the tricks that the row switches on in a stage."""
-        return {"cls": self.tricks, "det": self.det_tricks, "seg": self.seg_tricks}[stage]
+        own = {"cls": self.tricks, "det": self.det_tricks, "seg": self.seg_tricks}
+        return own.get(stage, ())
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ SUITE_KEYS = (
     "columns",
     "intended",
 )
-STAGES = ("cls", "det", "seg")
+# In the order of the plan: the classifiers first, since all others start from them.
+STAGES = ("cls", "probe", "det", "seg")
 STAGE_KEYS = ("config", "data", "set", "tricks")
 DATASET_KEYS = ("kind", "path", "generate", "smoke")
 SMOKE_KEYS = ("path", "generate")
@@ -33,7 +34,7 @@ SCORES = {"logme": "nats", "hscore": "ratio", "leep": "nats"}
 SCORE_COLUMNS = tuple(f"{stage}_{name}" for stage in ("det", "seg") for name in SCORES)
 # What a table can show; `benchmarks.columns` says how.
 PERCENTAGES = (
-    *("top1", "top5"),
+    *("top1", "top5", "linear_top1", "knn_top1"),
     *("map", "voc07_map", "voc10_map", "coco_ap", "coco_ap50", "coco_ap75"),
     *("pixacc", "miou", "macc", "pixacc_ms", "miou_ms", "macc_ms"),
 )

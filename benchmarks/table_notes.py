@@ -6,7 +6,12 @@ from collections.abc import Iterable, Mapping
 
 from benchmarks.results import Result, Row, Run, metric_values
 
-STAGE_LABELS = {"cls": "classification", "det": "detection", "seg": "segmentation"}
+STAGE_LABELS = {
+    "cls": "classification",
+    "probe": "probe",
+    "det": "detection",
+    "seg": "segmentation",
+}
 KNOWN_PACKAGES = ("torch", "torchvision", "timm", "mmengine", "mmcv", "mmcv-lite", "mmdet")
 
 _MOST_NAMED = 4

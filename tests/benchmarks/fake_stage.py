@@ -51,7 +51,12 @@ def main():
 
 
 def make_result(stage, words):
-    metrics = {"cls": ["top1", "top5"], "det": ["map"], "seg": ["pixacc", "miou"]}[stage]
+    metrics = {
+        "cls": ["top1", "top5"],
+        "probe": ["linear_top1", "knn_top1"],
+        "det": ["map"],
+        "seg": ["pixacc", "miou"],
+    }[stage]
     return {
         "schema_version": 1,
         "status": "completed",

@@ -54,7 +54,7 @@ def test_every_stage_has_every_cost_as_a_column() -> None:
     assert (
         len(COLUMNS)
         == len(set(COLUMNS))
-        == len((*PERCENTAGES, *SCORE_COLUMNS)) + 3 * len(COSTS) + 1
+        == len((*PERCENTAGES, *SCORE_COLUMNS)) + 4 * len(COSTS) + 1
     )
 
 

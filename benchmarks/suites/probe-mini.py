@@ -1,0 +1,16 @@
+"""The embedded suite with the backbones probed where they stand: a linear probe and k-NN on frozen features.
+
+Command: bash benchmarks/run_all.sh probe-mini
+The probe alone: bash benchmarks/run_all.sh probe-mini --stages cls probe
+On photographs of your own, with folders {train,val}/<class>/:
+    bash benchmarks/run_all.sh probe-mini --stages cls probe --cls-data DIR
+"""
+
+base = "mini"
+title = "Probed features, mini"
+description = (
+    "What the frozen features classify, beside what they bring to detection and segmentation, and "
+    "what LogME promised."
+)
+stages = dict(probe=dict(config="cls_train/configs/probe/mini.py", data="cls"))
+columns = ["top1", "linear_top1", "knn_top1", "map", "miou", "det_logme", "seg_logme"]
