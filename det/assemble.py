@@ -12,14 +12,14 @@ from backbones import Feature
 from det import coco
 from det.layout import Layout, Split, read_layout
 from engine import config as configs
-from engine import transfer_protocols
+from engine import holdout, transfer_protocols
 from engine.averaging import wire_average
 from engine.stage import Job
 from engine.transfer import features, normalisation, wire_backbone
 
 CONFIGS = Path(__file__).parent / "configs"
 OWN_KEYS = (
-    frozenset({"image_scale", "train_scales", "box_min_size", "batch_norm", "ema"})
+    frozenset({"image_scale", "train_scales", "box_min_size", "batch_norm", "ema", "holdout"})
     | transfer_protocols.KEYS
 )
 
@@ -88,10 +88,34 @@ def _wire_data(config: Config, layout: Layout) -> None:
         union = union.dataset
     template = union.datasets[0]
     template.filter_cfg.bbox_min_size = min_size
-    union.datasets = [_dataset(template, s, layout.classes, sizes) for s in layout.train]
-    config.val_dataloader.dataset = _dataset(
-        config.val_dataloader.dataset, layout.test, layout.classes, sizes
+    tested = config.val_dataloader.dataset
+    if not holdout.asked_for(config):
+        union.datasets = [_dataset(template, s, layout.classes, sizes) for s in layout.train]
+        config.val_dataloader.dataset = _dataset(tested, layout.test, layout.classes, sizes)
+        return
+    sides = _sides(layout.train)
+    union.datasets, held_out = (
+        [
+            ConfigDict(_dataset(made_like, split, layout.classes, sizes), held_out=side)
+            for split in sides[side]
+        ]
+        for made_like, side in ((template, False), (tested, True))
     )
+    config.val_dataloader.dataset = ConfigDict(type="ConcatDataset", datasets=held_out)
+
+
+def _sides(splits: tuple[Split | coco.Split, ...]) -> dict[bool, list[Split | coco.Split]]:
+    """The splits that have images to train on (False), and those that have images held out (True)."""
+    names = [split.names() for split in splits]
+    holdout.check([name for part in names for name in part], "the set")
+    return {
+        side: [
+            split
+            for split, part in zip(splits, names, strict=True)
+            if side in map(holdout.is_held_out, part)
+        ]
+        for side in (False, True)
+    }
 
 
 def _dataset(

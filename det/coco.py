@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from backbones import UserError
-from det.shares import Share
+from det.shares import Share, of_share
 
 _SPLITS = {"train": "train", "val": "val", "valid": "val", "test": "test"}
 _FOLDER_FILE = "_annotations.coco.json"
@@ -34,6 +34,10 @@ class Split:
     folder: Path
     json_file: Path
     share: Share | None = None
+
+    def names(self) -> list[str]:
+        """The images' names without folder and suffix, in the file's order."""
+        return of_share(map(name_of, read_json(self.json_file)["images"]), self.share)
 
     def dataset(self) -> dict[str, Any]:
         """What a config says of the split."""
@@ -125,6 +129,11 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def name_of(image: dict[str, Any]) -> str:
+    """The name by which an image of such a file is divided and held out: without folder and suffix."""
+    return Path(image["file_name"]).stem
+
+
 def read_classes(splits: Iterable[Split]) -> tuple[str, ...]:
     """Category names by ascending id; a name that only a later file has comes after those of the first.
 
@@ -137,4 +146,4 @@ def read_classes(splits: Iterable[Split]) -> tuple[str, ...]:
     return tuple(names)
 
 
-__all__ = ["Split", "find_splits", "read_classes", "read_json"]
+__all__ = ["Split", "find_splits", "name_of", "read_classes", "read_json"]

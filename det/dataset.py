@@ -13,6 +13,7 @@ from backbones import UserError
 from det import coco, shares
 from det.layout import Split, parse_xml
 from det.shares import Share
+from engine.holdout import is_held_out
 
 
 @DATASETS.register_module()
@@ -24,11 +25,15 @@ class DetectionDataset(XMLDataset):
 
     Args:
         share: Where no list is named (`ann_file=''`), the share of the folder's images; see `det.shares`.
+        held_out: The side of these training images that is loaded, see `engine.holdout`; None for all images.
         arguments: Those of mmdet's dataset.
     """
 
-    def __init__(self, *, share: Share | None = None, **arguments: Any) -> None:
+    def __init__(
+        self, *, share: Share | None = None, held_out: bool | None = None, **arguments: Any
+    ) -> None:
         self.share = share
+        self.held_out = held_out
         self.dropped: list[str] = []
         self.clipped: list[str] = []
         self.unlisted: list[str] = []
@@ -48,7 +53,8 @@ class DetectionDataset(XMLDataset):
             for files, what in told
             if files
         ]
-        return [*mended, *shares.note(self.share)]
+        # Held-out images are not those that the division of a set without splits tests on.
+        return [*mended, *(shares.note(self.share) if self.held_out is None else [])]
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """The listed images; unlike mmdet's reading, blank lines and stray blanks name none."""
@@ -64,6 +70,7 @@ class DetectionDataset(XMLDataset):
                 }
             )
             for name in split.names()
+            if self.held_out in (None, is_held_out(name))
         ]
 
     def parse_data_info(self, img_info: dict[str, Any]) -> dict[str, Any]:
@@ -166,7 +173,8 @@ class CocoDetectionDataset(DetectionDataset):
         return [
             self.parse_data_info({**image, "annotations": objects[image["id"]]})
             for image in content["images"]
-            if self.share in (None, shares.share_of(Path(image["file_name"]).stem))
+            if self.share in (None, shares.share_of(coco.name_of(image)))
+            and self.held_out in (None, is_held_out(coco.name_of(image)))
         ]
 
     def parse_data_info(self, img_info: dict[str, Any]) -> dict[str, Any]:

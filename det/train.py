@@ -22,6 +22,7 @@ from det import (  # noqa: F401  (they register themselves)
 from det.assemble import assemble
 from det.examples import write_examples
 from det.regions import object_features
+from engine import holdout
 from engine.averaging import measured_model, weights_in_words
 from engine.result import Metric, listed, write_json
 from engine.stage import Job, Stage, main
@@ -56,13 +57,17 @@ class Detection(Stage):
 
     def protocol(self, config: Config) -> dict[str, str]:
         """The metric, the image scale and what was trained."""
-        steps = config.val_dataloader.dataset.dataset.pipeline
+        tested = config.val_dataloader.dataset.dataset
+        # Of held-out images there is a part for each split that is trained on.
+        tested = tested.datasets[0] if "datasets" in tested else tested
+        steps = tested.pipeline
         scale = next(step["scale"] for step in steps if step["type"] == "Resize")
         return {
             "metric": f"{metric.MODES[config.val_evaluator.eval_mode]} at IoU 0.5, "
             "difficult objects ignored",
             "detector": DETECTORS[config.model.type],
-            "test": f"single-scale {scale[0]}x{scale[1]}, no flip",
+            "test": f"single-scale {scale[0]}x{scale[1]}, no flip"
+            + holdout.in_words(tested.get("held_out")),
             "backbone": batch_norm_policy(config),
             "checkpoint": "last",
             **weights_in_words(config),

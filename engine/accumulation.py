@@ -38,8 +38,8 @@ def wire_accumulation(config: Config, processes: int) -> None:
     ]
 
 
-def batch_in_words(config: Config, processes: int) -> str:
-    """Images of a step, how they come together, and what that does to the learning rate."""
+def batch_in_words(config: Config, processes: int, lr_factor: float = 1.0) -> str:
+    """Images of a step, how they come together, and the learning rate, with `--lr-factor` where it is not 1."""
     size = config.train_dataloader.batch_size
     parts = [f"{processes} processes"] if processes > 1 else []
     for hook in config.get("custom_hooks") or []:
@@ -50,8 +50,10 @@ def batch_in_words(config: Config, processes: int) -> str:
     made_of = f" ({' x '.join([*parts, str(size)])})" if parts else ""
     rule = config.auto_scale_lr
     ratio = total / rule["base_batch_size"] if rule.get("enable") else 1
-    rate = "the config's" if ratio == 1 else f"{ratio:g} of the config's"
-    return f"{total} images a step{made_of}, learning rate {rate}"
+    times = f"{ratio * lr_factor:g}"
+    rate = "the config's" if times == "1" else f"{times} of the config's"
+    asked = "" if lr_factor == 1 else f" (--lr-factor {lr_factor:g})"
+    return f"{total} images a step{made_of}, learning rate {rate}{asked}"
 
 
 @HOOKS.register_module()

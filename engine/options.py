@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ class Options:
     recipe: str | None = None
     tricks: tuple[str, ...] = ()
     seed: int = 0
+    lr_factor: float = 1.0
     budget: str = "full"
     precision: str = "auto"
     resume: bool = False
@@ -73,6 +75,7 @@ def parse(prog: str, arguments: Sequence[str] | None, *, classification: bool) -
         add("--checkpoint", type=Path, metavar="FILE", help="backbone.safetensors; random without")
     add("--trick", action="append", default=[], metavar="NAME", help="may be repeated; in order")
     add("--seed", type=int, default=0)
+    add("--lr-factor", type=_factor, default=1.0, metavar="F", help="times the config's lr")
     add("--budget", choices=BUDGETS, default="full")
     add("--precision", choices=CHOICES, default="auto")
     add("--resume", action="store_true", help="go on from the last checkpoint in the work dir")
@@ -85,6 +88,19 @@ def parse(prog: str, arguments: Sequence[str] | None, *, classification: bool) -
     values["tricks"] = tuple(values.pop("trick"))
     values["overrides"] = dict(_override(text) for text in values.pop("set"))
     return Options(**values)
+
+
+def _factor(text: str) -> float:
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = math.nan
+    if not 0 < factor < math.inf:
+        raise UserError(
+            f"--lr-factor {text} was given; it must be a finite number above 0, such as 0.3: what the config's "
+            "learning rate is multiplied by"
+        )
+    return factor
 
 
 def _override(text: str) -> tuple[str, Any]:

@@ -211,7 +211,7 @@ def _say(job: Job, config: Config, runner: Runner) -> None:
     weights = f"from {job.options.checkpoint}" if job.pretrained else "random"
     print(f"backbone:  {job.spec}, weights {weights}")
     print(f"precision: {job.precision}; evaluation in float32")
-    print(f"batch:     {batch_in_words(config, world_size())}")
+    print(f"batch:     {batch_in_words(config, world_size(), job.options.lr_factor)}")
     print(f"workers:   {config.train_dataloader.num_workers} loader process(es)", flush=True)
 
 
@@ -261,9 +261,10 @@ def _fields(stage: Stage, job: Job, config: Config, runner: Runner) -> dict[str,
     return {
         **common_fields(job, stage.name, train, test, receipt, notes),
         "recipe": options.recipe or ("standard" if stage.name == "cls" else None),
+        "lr_factor": options.lr_factor,
         "protocol": {
             **stage.protocol(config),
-            "batch": batch_in_words(config, world_size()),
+            "batch": batch_in_words(config, world_size(), options.lr_factor),
             **transfer_protocols.in_words(config),
             **_tricks_in_words(stage, options),
         },

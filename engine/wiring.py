@@ -10,6 +10,7 @@ from mmengine.config import Config, ConfigDict
 from engine.accumulation import wire_accumulation
 from engine.budget import Budget, shorten_schedule
 from engine.distributed import launched, world_size
+from engine.learning_rate import scale_rates
 from engine.options import Options
 from engine.precision import Precision
 from engine.transfer_protocols import train_fraction, wire_layer_decay
@@ -25,6 +26,7 @@ def wire(
     config.auto_scale_lr = dict(config.get("auto_scale_lr") or {"base_batch_size": 1, "enable": 0})
     if budget.batch_size is None:
         wire_accumulation(config, world_size())
+    scale_rates(config, options.lr_factor)
     by_epoch = "max_epochs" in config.train_cfg
     if not by_epoch:
         config.train_cfg.type = "ResumableIterTrainLoop"

@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from engine import config as configs
-from engine import transfer_protocols
+from engine import holdout, transfer_protocols
 from engine.averaging import wire_average
 from engine.pictures import colour
 from engine.stage import Job
@@ -18,7 +18,10 @@ from seg.layout import Layout, read_layout
 CONFIGS = Path(__file__).parent / "configs"
 OWN_KEYS = (
     frozenset(
-        {"image_scale", "resize_range", "crop_size", "batch_norm", "ema", "multi_scale", "sliding"}
+        {
+            *("image_scale", "resize_range", "crop_size", "batch_norm", "ema", "holdout"),
+            *("multi_scale", "sliding"),
+        }
     )
     | transfer_protocols.KEYS
 )
@@ -63,16 +66,20 @@ def _wire_data(config: Config, layout: Layout) -> None:
     if sliding is not None:
         step = tuple(round(side * sliding["step"]) for side in crop)
         config.model.test_cfg = dict(mode="slide", crop_size=crop, stride=step)
-    splits = (
-        (config.train_dataloader, "training", layout.train_suffix),
-        (config.val_dataloader, "validation", layout.test_suffix),
-    )
-    for loader, split, suffix in splits:
+    tested: tuple[str, str, bool | None] = ("validation", layout.test_suffix, None)
+    trained: tuple[str, str, bool | None] = ("training", layout.train_suffix, None)
+    if holdout.asked_for(config):
+        tested, trained = (*trained[:2], True), (*trained[:2], False)
+    for loader, (split, suffix, held_out) in (
+        (config.train_dataloader, trained),
+        (config.val_dataloader, tested),
+    ):
         pipeline = [
             _transform(step, sizes, len(layout.classes)) for step in loader.dataset.pipeline
         ]
         loader.dataset = ConfigDict(
-            type="BaseSegDataset",
+            type="SegmentationDataset",
+            held_out=held_out,
             data_root=str(layout.root),
             data_prefix=dict(img_path=f"images/{split}", seg_map_path=f"annotations/{split}"),
             img_suffix=suffix,

@@ -12,11 +12,12 @@ from mmengine.runner import Runner
 from mmseg.utils import register_all_modules
 from torch import Tensor
 
+from engine import holdout
 from engine.averaging import measured_model, weights_in_words
 from engine.result import Metric, listed, write_json
 from engine.stage import Job, Stage, main
 from engine.transfer import batch_norm_policy
-from seg import labels, metric, multi_scale  # noqa: F401  (the first two register themselves)
+from seg import dataset, labels, metric, multi_scale  # noqa: F401  (all but the last register themselves)
 from seg.assemble import assemble
 from seg.examples import write_examples
 from seg.regions import cell_features
@@ -46,11 +47,13 @@ class Segmentation(Stage):
 
     def protocol(self, config: Config) -> dict[str, str]:
         """The metric, the image scale, the stride and what was trained."""
-        steps = config.val_dataloader.dataset.dataset.pipeline
+        tested = config.val_dataloader.dataset.dataset
+        steps = tested.pipeline
         scale = next(step["scale"] for step in steps if step["type"] == "Resize")
         return {
             "metric": "PixAcc and mIoU over labelled pixels; a class neither labelled nor predicted is left out",
-            "test": f"single-scale {scale[0]}x{scale[1]}, {_window(config)}, no flip{_scales(config)}",
+            "test": f"single-scale {scale[0]}x{scale[1]}, {_window(config)}, no flip{_scales(config)}"
+            + holdout.in_words(tested.held_out),
             "backbone": f"output stride {config.model.backbone.output_stride}, "
             + batch_norm_policy(config),
             "checkpoint": "last",

@@ -30,6 +30,7 @@ batch_norm = "frozen"
 auto_scale_lr = dict(enable=True, base_batch_size=16)
 val_evaluator = dict(_delete_=True, type="DetectionMetric", eval_mode="11points")
 ema = None
+holdout = False
 # Protocols besides fine-tuning the whole backbone on all images: the tricks `frozen_backbone`, `few_shot_10` … and
 # `layer_decay`.
 frozen_backbone = False

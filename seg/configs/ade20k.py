@@ -29,6 +29,7 @@ batch_norm = "synchronised"
 # lr belongs to a batch of 16, which fewer devices make up from micro-batches (engine/accumulation.py).
 auto_scale_lr = dict(enable=True, base_batch_size=16)
 ema = None
+holdout = False
 # Protocols besides fine-tuning the whole backbone on all images: the tricks `frozen_backbone`, `few_shot_10` … and
 # `layer_decay`.
 frozen_backbone = False

@@ -43,11 +43,12 @@ CONFIGS = {
     rotation step_cosine step_every trivial_augment warmup zero_gamma
     """,
     "det/tricks": """
-    ciou clip_grad_norm clip_grad_value diou ema focal_head focal_rpn giou iou iou_aware
-    objectness
+    ciou clip_grad_norm clip_grad_value diou ema few_shot_1 few_shot_10 few_shot_20 few_shot_5
+    focal_head focal_rpn frozen_backbone giou holdout iou iou_aware layer_decay objectness
     """,
     "seg/tricks": """
-    clip_grad_norm clip_grad_value ema multi_scale_flip sliding
+    clip_grad_norm clip_grad_value ema few_shot_1 few_shot_10 few_shot_20 few_shot_5
+    frozen_backbone holdout layer_decay multi_scale_flip sliding
     """,
 }
 FILES = sorted(
@@ -80,8 +81,9 @@ def data(tmp_path_factory):
     for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
         (voc / folder).mkdir(parents=True)
     (voc / "classes.txt").write_text("cat\ndog\n")
-    for split in ("trainval", "test"):
-        (voc / "ImageSets" / "Main" / f"{split}.txt").write_text("0\n")
+    # Of the training images, the trick holdout takes the first.
+    for split, names in (("trainval", "15\n0\n"), ("test", "0\n")):
+        (voc / "ImageSets" / "Main" / f"{split}.txt").write_text(names)
     for split in ("training", "validation"):
         for part, name in (("images", "0.jpg"), ("annotations", "0.png")):
             folder = root / "seg" / part / split

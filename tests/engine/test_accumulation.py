@@ -86,3 +86,24 @@ def test_the_published_batch_is_held_and_told(size, processes, enable, loaded, w
     wire_accumulation(config, processes)
     assert config.train_dataloader.batch_size == loaded
     assert batch_in_words(config, processes) == words
+
+
+@pytest.mark.parametrize(
+    ("size", "factor", "rate"),
+    [
+        (16, 3.0, "3 of the config's (--lr-factor 3)"),
+        (16, 0.3, "0.3 of the config's (--lr-factor 0.3)"),
+        # The rule on the batch and the factor multiply; where they cancel, the factor is told all the same.
+        (8, 3.0, "1.5 of the config's (--lr-factor 3)"),
+        (8, 2.0, "the config's (--lr-factor 2)"),
+        (16, 1.0, "the config's"),
+    ],
+)
+def test_a_factor_on_the_learning_rate_is_told(size, factor, rate):
+    config = Config(
+        dict(
+            train_dataloader=dict(batch_size=size),
+            auto_scale_lr=dict(enable=True, base_batch_size=16),
+        )
+    )
+    assert batch_in_words(config, 1, factor) == f"{size} images a step, learning rate {rate}"

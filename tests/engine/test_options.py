@@ -24,7 +24,7 @@ def test_the_least_that_must_be_said():
 
 def test_everything_said():
     words = "--backbone resnet50_d --recipe efficient --trick cosine --trick mixup --seed 7"
-    words += " --budget smoke --precision bf16 --resume --identity ab12"
+    words += " --budget smoke --precision bf16 --resume --identity ab12 --lr-factor 3"
     words += " --set lr=0.5 --set schedule.milestones=[1,2] --set ema=None --set name=a=b"
     assert _cls(*words.split()) == Options(
         config="mini",
@@ -34,6 +34,7 @@ def test_everything_said():
         recipe="efficient",
         tricks=("cosine", "mixup"),
         seed=7,
+        lr_factor=3.0,
         budget="smoke",
         precision="bf16",
         resume=True,
@@ -57,6 +58,11 @@ def test_everything_said():
         (["--seed", "x"], "argument --seed: invalid int value: 'x'"),
         (["--seed", "-1"], "--seed -1 was given; it must lie in 0 to 4294967295"),
         (["--seed", "4294967296"], "--seed 4294967296 was given; it must lie in"),
+        (["--lr-factor", "0"], "--lr-factor 0 was given; it must be a finite number above 0"),
+        (["--lr-factor", "-1"], "--lr-factor -1 was given"),
+        (["--lr-factor", "inf"], "--lr-factor inf was given"),
+        (["--lr-factor", "nan"], "--lr-factor nan was given"),
+        (["--lr-factor", "3x"], "--lr-factor 3x was given"),
         (["--budget", "tiny"], "argument --budget: invalid choice: 'tiny'.*full.*short.*smoke"),
         (["--precision", "fp8"], "argument --precision: invalid choice: 'fp8'.*auto"),
         (["--set", "lr"], "--set 'lr' was given; it must read KEY=VALUE, such as --set lr=0.05"),

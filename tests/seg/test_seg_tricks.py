@@ -34,7 +34,9 @@ def _result(folder):
 
 
 def test_the_tricks_are_these():
-    assert TRICKS == ["clip_grad_norm", "clip_grad_value", "ema", "multi_scale_flip", "sliding"]
+    few = [f"few_shot_{n}" for n in (1, 10, 20, 5)]
+    others = ["frozen_backbone", "holdout", "layer_decay", "multi_scale_flip", "sliding"]
+    assert ["clip_grad_norm", "clip_grad_value", "ema", *few, *others] == TRICKS
 
 
 @pytest.mark.parametrize(

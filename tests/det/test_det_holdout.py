@@ -1,0 +1,142 @@
+"""The trick `holdout` of detection: what is trained on, and what is tested on instead of the test set."""
+
+import hashlib
+import json
+import shutil
+
+import pytest
+from mmengine.registry import DATASETS, DefaultScope
+
+from backbones import UserError
+from det.train import Detection
+from engine.options import Options
+from engine.stage import _resolve, prepare
+
+
+def _held_out(name):
+    return int(hashlib.sha256(name.encode()).hexdigest()[8:16], 16) % 5 == 0
+
+
+def _is_test(name):
+    return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) % 5 == 0
+
+
+@pytest.fixture
+def sides(tmp_path):
+    """Assembles a config with the trick; returns what is trained on and tested on, and the config."""
+
+    def load(root, config="mini"):
+        options = Options(
+            config=config,
+            data=root,
+            work_dir=tmp_path / "work",
+            backbone="resnet10_d-w8",
+            precision="fp32",
+            tricks=("holdout",),
+        )
+        made = prepare(Detection(), _resolve(options))
+        with DefaultScope.overwrite_default_scope("mmdet"):
+            return *(
+                DATASETS.build(loader.dataset)
+                for loader in (made.train_dataloader, made.val_dataloader)
+            ), made
+
+    return load
+
+
+def _names(dataset):
+    return [dataset.get_data_info(i)["img_path"].rsplit("/")[-1][:-4] for i in range(len(dataset))]
+
+
+def _tree(voc_tree, root, names, splits):
+    tree = voc_tree(root)
+    for name in names:
+        tree.add(name, (64, 48), [("cat", 4, 4, 44, 40)])
+    for split, listed in splits.items():
+        tree.split(split, listed)
+    return tree
+
+
+def test_both_years_are_divided_and_the_test_set_is_not_read(tmp_path, voc_tree, sides):
+    years = [f"{n:06d}" for n in range(12)], [f"2008_{n:06d}" for n in range(12)]
+    tests = ["test1", "test2"]
+    devkit = tmp_path / "VOCdevkit"
+    first = _tree(
+        voc_tree, devkit / "VOC2007", [*years[0], *tests], {"trainval": years[0], "test": tests}
+    )
+    _tree(voc_tree, devkit / "VOC2012", years[1], {"trainval": years[1]})
+    (devkit / "classes.txt").write_text("cat\n")
+    for name in tests:
+        # Nobody may look at them.
+        (first.root / "JPEGImages" / f"{name}.jpg").unlink()
+        first.xml(name).unlink()
+    for config, times in (("mini", 1), ("voc0712", 3), ("mini_c4", 1)):
+        trained, tested, made = sides(devkit, config)
+        everything = [*years[0], *years[1]]
+        assert _names(trained) == [name for name in everything if not _held_out(name)] * times
+        assert _names(tested) == [name for name in everything if _held_out(name)]
+        assert tested.images_total == len(_names(tested)) > 2
+        told = Detection().protocol(made)["test"]
+        assert told.endswith(
+            ", no flip; on training images held out (one in 5, by the hash of the name), not on the test set"
+        )
+        # The pipeline is the test set's: nothing is mirrored, and the truth is not packed scaled.
+        steps = [type(step).__name__ for step in tested.dataset.datasets[0].pipeline.transforms]
+        assert steps == ["LoadImage", "Resize", "LoadAnnotations", "PackDetInputs"]
+        assert all(part.test_mode for part in tested.dataset.datasets)
+
+
+def test_a_year_may_lie_on_one_side_as_a_whole(tmp_path, voc_tree, sides):
+    first, second = ["000", "001", "003"], ["002", "004"]
+    assert list(map(_held_out, first + second)) == [True, False, True, False, False]
+    devkit = tmp_path / "VOCdevkit"
+    _tree(voc_tree, devkit / "VOC2007", first, {"trainval": first, "test": ["000"]})
+    _tree(voc_tree, devkit / "VOC2012", second, {"trainval": second})
+    trained, tested, _ = sides(devkit)
+    assert (_names(trained), _names(tested)) == (["001", "002", "004"], ["000", "003"])
+
+
+def test_a_set_without_splits_holds_out_of_its_training_share(tmp_path, voc_tree, sides):
+    names = [f"image{number}" for number in range(60)]
+    tree = _tree(voc_tree, tmp_path / "own", names, {})
+    shutil.rmtree(tree.root / "ImageSets")
+    trained, tested, _ = sides(tree.root)
+    share = sorted(name for name in names if not _is_test(name))
+    assert _names(trained) == [name for name in share if not _held_out(name)]
+    assert _names(tested) == [name for name in share if _held_out(name)]
+    assert len(tested) > 2
+    # What says that the test share is tested on would be wrong here.
+    assert trained.notes == tested.notes == []
+
+
+def test_coco_is_divided_by_the_name_without_folder(tmp_path, voc_tree, sides):
+    names = [f"image{number}" for number in range(20)]
+    tree = _tree(voc_tree, tmp_path / "voc", names, {})
+    root = tmp_path / "coco"
+    shutil.copytree(tree.root / "JPEGImages", root / "images" / "deep")
+    (root / "annotations").mkdir()
+    for split, listed in (("train", names[:15]), ("val", names[15:])):
+        images = [
+            {"id": i, "file_name": f"deep/{name}.jpg", "width": 64, "height": 48}
+            for i, name in enumerate(listed)
+        ]
+        boxes = [
+            {"id": i, "image_id": i, "category_id": 1, "bbox": [4, 4, 40, 36]}
+            for i in range(len(listed))
+        ]
+        content = {
+            "images": images,
+            "annotations": boxes,
+            "categories": [{"id": 1, "name": "cat"}],
+        }
+        (root / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
+    trained, tested, _ = sides(root)
+    assert _names(trained) == [name for name in names[:15] if not _held_out(name)]
+    assert _names(tested) == [name for name in names[:15] if _held_out(name)]
+    assert len(tested) > 0
+
+
+def test_too_few_images_are_told(tmp_path, voc_tree, sides):
+    tree = _tree(voc_tree, tmp_path / "few", ["001", "002"], {"trainval": ["001"], "test": ["002"]})
+    with pytest.raises(UserError, match="takes 0 of the 1 training images of the set, one in 5"):
+        sides(tree.root)

@@ -1,0 +1,93 @@
+"""The trick `holdout` of segmentation, and a run with it at a third of the learning rate."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+from mmengine.registry import DATASETS, DefaultScope
+
+from engine.options import Options
+from engine.stage import _resolve, prepare
+from seg.train import Segmentation
+
+SENTENCE = "; on training images held out (one in 5, by the hash of the name), not on the test set"
+
+
+def _held_out(name):
+    return int(hashlib.sha256(name.encode()).hexdigest()[8:16], 16) % 5 == 0
+
+
+def _sets(root, work, tricks=("holdout",)):
+    options = Options("mini", work, root, backbone="resnet10_d-w8", precision="fp32", tricks=tricks)
+    config = prepare(Segmentation(), _resolve(options))
+    with DefaultScope.overwrite_default_scope("mmseg"):
+        return *(
+            DATASETS.build(loader.dataset)
+            for loader in (config.train_dataloader, config.val_dataloader)
+        ), config
+
+
+def _names(wrapped):
+    dataset = wrapped.dataset
+    return [dataset.get_data_info(i)["img_path"].rsplit("/")[-1][:-4] for i in range(len(dataset))]
+
+
+def test_training_images_are_divided_and_the_test_set_is_not_read(tmp_path, ade_tree):
+    tree = ade_tree(tmp_path / "ade").classes("sky", "tree", "road")
+    names = [f"ADE_train_{number:08d}" for number in range(25)]
+    for name in names:
+        tree.add("training", name, np.ones((32, 32)))
+    # Of another suffix, so that a held-out image looked for with it would not be found.
+    tree.add("validation", "ADE_val_1", np.ones((32, 32)), suffix=".png")
+    trained, tested, config = _sets(tree.root, tmp_path)
+    assert _names(trained) == [name for name in names if not _held_out(name)]
+    assert _names(tested) == [name for name in names if _held_out(name)]
+    assert tested.images_total > 1
+    pipeline = [type(step).__name__ for step in tested.dataset.pipeline.transforms]
+    assert pipeline == ["LoadImage", "Resize", "LoadLabels", "PackSegInputs"]
+    assert Segmentation().protocol(config)["test"].endswith(", no flip" + SENTENCE)
+    # Each image keeps its own label map.
+    info = tested.dataset.get_data_info(0)
+    assert info["seg_map_path"].endswith(f"annotations/training/{_names(tested)[0]}.png")
+    trained, tested, config = _sets(tree.root, tmp_path, ())
+    assert (_names(trained), _names(tested)) == (names, ["ADE_val_1"])
+    assert Segmentation().protocol(config)["test"].endswith("no flip")
+
+
+def test_a_run_says_what_it_was_tested_on_and_at_which_rate(tiny_ade, tmp_path, run_seg):
+    for split in ("images", "annotations"):
+        for path in (tiny_ade.root / split / "validation").iterdir():
+            path.write_bytes(b"not an image")
+    rates = {}
+    for factor in ("1", "0.3"):
+        work = tmp_path / factor
+        options = ("--backbone", "resnet10_b-w8", "--trick", "holdout", "--lr-factor", factor)
+        assert run_seg(tiny_ade.root, work, *options) == 0
+        curves = json.loads((work / "curves.json").read_text())
+        rates[factor] = [point["lr"] for point in curves["train"]]
+    # Two of the batch of 8 that the rate 0.1 belongs to.
+    assert rates["1"][0] == pytest.approx(0.1 / 4, rel=1e-9)
+    assert rates["0.3"][0] == pytest.approx(0.3 * 0.1 / 4, rel=1e-9)
+    result = json.loads((work / "result.json").read_text())
+    assert result["lr_factor"] == 0.3
+    assert result["protocol"]["batch"] == (
+        "2 images a step, learning rate 0.075 of the config's (--lr-factor 0.3)"
+    )
+    assert result["protocol"]["test"].endswith(SENTENCE)
+    data = result["data"]
+    kept = [name for name in ("000", "001", "002", "003") if not _held_out(name)]
+    assert (data["train_images_total"], data["test_images_total"]) == (len(kept), 4 - len(kept))
+
+
+@pytest.mark.parametrize("name", ["001", "000"])
+def test_too_few_images_are_told(tmp_path, ade_tree, run_seg, capsys, name):
+    tree = ade_tree(tmp_path / "ade").classes("sky", "tree", "road")
+    tree.add("training", name, np.ones((32, 32))).add("validation", "x", np.ones((32, 32)))
+    work = tmp_path / "work"
+    options = ("--backbone", "resnet10_b-w8", "--trick", "holdout")
+    assert run_seg(tree.root, work, *options) == 2
+    assert (
+        f"the trick holdout takes {int(_held_out(name))} of the 1 training images of "
+        in capsys.readouterr().err
+    )
