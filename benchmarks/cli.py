@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import math
 import os
 import signal
 import sys
@@ -18,6 +19,7 @@ from benchmarks.suite_schema import BUDGETS, PRECISIONS, STAGES
 COMMANDS = {
     "run": "run a suite and print its table",
     "plan": "show which cells a run would start, and why",
+    "sweep": "choose each row's learning rate on held-out training images",
     "report": "write the table and report.html of a run folder again",
     "verify": "check a run against published figures: RUN_DIR; or a data set: KIND PATH",
     "data": "prepare or verify data sets",
@@ -118,11 +120,13 @@ def _build() -> tuple[_Parser, dict[str, _Parser]]:
         )
         for name, text in COMMANDS.items()
     }
-    for name in ("run", "plan"):
-        _add_suite_options(parsers[name])
-    parsers["run"].add_argument(
-        "--fail-fast", action="store_true", help="end the run at the first failed cell"
-    )
+    for name in ("run", "plan", "sweep"):
+        _add_suite_options(parsers[name], stages=name != "sweep")
+    for name in ("run", "sweep"):
+        parsers[name].add_argument(
+            "--fail-fast", action="store_true", help="end the run at the first failed cell"
+        )
+    _add_sweep_options(parsers["sweep"])
     parsers["report"].add_argument("run_dir", type=Path, metavar="RUN_DIR", help="as in runs/mini")
     parsers["verify"].add_argument(
         "subject",
@@ -158,12 +162,26 @@ def _add_prepare_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_suite_options(parser: argparse.ArgumentParser) -> None:
+def _add_sweep_options(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(stages=None)
+    parser.add_argument("--stage", required=True, metavar="STAGE", help="det or seg")
+    parser.add_argument(
+        "--factors",
+        nargs="+",
+        type=_factor,
+        default=[0.3, 1.0, 3.0],
+        metavar="F",
+        help="what the config's learning rate is multiplied by, the same for all rows (default: 0.3 1 3)",
+    )
+
+
+def _add_suite_options(parser: argparse.ArgumentParser, *, stages: bool) -> None:
     add = parser.add_argument
     add("suite", nargs="?", default="mini", help="name, or path of a suite file (default: mini)")
     add("--backbone", action="append", default=[], metavar="SPEC", help="add a row; repeatable")
     add("--rows", nargs="+", metavar="ROW", help="only these rows")
-    add("--stages", nargs="+", metavar="STAGE", help=f"only these of {', '.join(STAGES)}")
+    if stages:
+        add("--stages", nargs="+", metavar="STAGE", help=f"only these of {', '.join(STAGES)}")
     add("--seeds", nargs="+", type=_seed, metavar="N", help="in place of the suite's seeds")
     add("--budget", default="full", help=f"{', '.join(BUDGETS)} (default: full)")
     add("--precision", default="auto", help=f"{', '.join(PRECISIONS)} (default: auto)")
@@ -184,6 +202,18 @@ def _seed(text: str) -> int:
     if not text.isdigit():
         raise UserError(f"--seeds {text} was given; a seed is a whole number, 0 or more.")
     return int(text)
+
+
+def _factor(text: str) -> float:
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = math.nan
+    if not 0 < factor < math.inf:
+        raise UserError(
+            f"--factors {text} was given; a factor is a finite number above 0, such as 0.3."
+        )
+    return factor
 
 
 def _jobs(text: str) -> int | None:

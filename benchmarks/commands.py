@@ -58,9 +58,24 @@ def run(
     Returns:
         The exit status.
     """
+    suite, selection = selected(options, root)
+    return run_suite(
+        options, suite, selection, root=root, build_command=build_command, describe=describe
+    )
+
+
+def run_suite(
+    options: argparse.Namespace,
+    suite: Suite,
+    selection: Selection,
+    *,
+    root: Path,
+    build_command: CommandBuilder,
+    describe: preflight.Describe | None,
+) -> int:
+    """Does as `run` with a suite as `select` returns it, or one made of it."""
     started = time.monotonic()
     console = make_console()
-    suite, selection = _selected(options, root)
     run_dir = run_folder(options, suite, root)
     cache = root / "runs" / ".cache"
     with locked(run_dir):
@@ -100,7 +115,7 @@ def show_plan(
 ) -> int:
     """Prints what a run would do; writes nothing into the run folder."""
     console = make_console()
-    suite, selection = _selected(options, root)
+    suite, selection = selected(options, root)
     cache = root / "runs" / ".cache"
     parameters = _check(suite, root, cache, describe)
     datasets = _used_datasets(suite)
@@ -215,9 +230,17 @@ def doctor(options: argparse.Namespace) -> int:
     return examine(make_console(), ROOT)
 
 
+def sweep(options: argparse.Namespace) -> int:
+    """Tries learning rates and writes the suite that has the best of each row."""
+    from benchmarks.sweep import sweep
+
+    return sweep(options)
+
+
 ACTIONS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "run": run,
     "plan": show_plan,
+    "sweep": sweep,
     "report": report,
     "verify": verify_command,
     "data": data,
@@ -239,7 +262,7 @@ def run_folder(options: argparse.Namespace, suite: Suite, root: Path) -> Path:
     return root / "runs" / f"{suite.name}{suffix}"
 
 
-def _selected(options: argparse.Namespace, root: Path) -> tuple[Suite, Selection]:
+def selected(options: argparse.Namespace, root: Path) -> tuple[Suite, Selection]:
     """Returns the part of the suite that the command asks for."""
     overrides: dict[str, dict[str, object]] = {}
     for text in options.set:

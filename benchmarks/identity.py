@@ -223,6 +223,8 @@ def _differences(earlier: Mapping[str, Any], planned: Mapping[str, Any]) -> Iter
             for name in sorted({*(old or {}), *(new or {})}):
                 if (old or {}).get(name, "") != (new or {}).get(name, ""):
                     yield f"{kind}{name} differs"
+        elif key == "lr_factor":
+            yield f"the factor on the learning rate differs ({old or 1:g} → {new or 1:g})"
         elif key in ("seed", "budget", "precision", "backbone"):
             yield f"{_SENTENCES[key]} ({old} → {new})"
         else:

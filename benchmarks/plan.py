@@ -13,7 +13,7 @@ from benchmarks.preflight import DataState, available_tricks
 from benchmarks.run_folder import CellKey, finished_cells, read_json, write_json
 from benchmarks.selection import Selection, missing_tricks
 from benchmarks.suite import Row, Stage, Suite
-from benchmarks.suite_schema import STAGES
+from benchmarks.suite_schema import LR_KEYS, STAGES
 
 # What is to be done with a cell.
 CACHED = "cached"
@@ -59,6 +59,11 @@ class Cell:
     def tricks(self) -> tuple[str, ...]:
         """All tricks of the stage, in order, but for those of the recipe."""
         return (*self.stage.tricks, *self.row.tricks_of(self.key.stage))
+
+    @property
+    def lr_factor(self) -> float:
+        """What the learning rate of the stage's config is multiplied by."""
+        return self.row.lr_of(self.key.stage)
 
     @property
     def source(self) -> str:
@@ -143,6 +148,8 @@ class Plan:
             "code": identity.stage_code(cell.key.stage, self.root)
             | identity.own_code(row.backbone),
             "packages": dict(identity.package_versions()),
+            # Absent where it is 1, so that a row that says so is the row that says nothing.
+            **({} if cell.lr_factor == 1 else {"lr_factor": cell.lr_factor}),
         }
 
     def precision(self, cell: Cell) -> str:
@@ -198,6 +205,7 @@ class Plan:
             "teacher": row.teacher,
             "det_tricks": list(row.det_tricks),
             "seg_tricks": list(row.seg_tricks),
+            **{key: getattr(row, key) for key in LR_KEYS},
             "weights": None if row.weights is None else self._shown(row.weights),
             "reference": dict(row.reference),
             "note": row.note,

@@ -83,6 +83,7 @@ class Result:
     backbone: str
     recipe: str | None
     tricks: tuple[str, ...]
+    lr_factor: float
     budget: str
     seed: int
     metrics: tuple[Metric, ...]
@@ -205,6 +206,8 @@ def read_result(path: Path) -> Result:
         backbone=document.get("backbone", str),
         recipe=document.get("recipe", str, type(None)),
         tricks=tuple(document.get("tricks", list)),
+        # Absent from what was written before there was one.
+        lr_factor=document.get("lr_factor", float) if "lr_factor" in document.content else 1.0,
         budget=document.get("budget", str),
         seed=document.get("seed", int),
         metrics=_read_metrics(document, stage),

@@ -79,6 +79,8 @@ def stage_command(plan: Plan, cell: Cell) -> list[str]:
         command += ["--checkpoint", str(cell.checkpoint)]
     for trick in cell.tricks:
         command += ["--trick", trick]
+    if cell.lr_factor != 1:
+        command += ["--lr-factor", repr(cell.lr_factor)]
     command += ["--budget", plan.selection.budget, "--precision", plan.precision(cell)]
     for name, value in cell.stage.overrides.items():
         command += ["--set", f"{name}={value!r}"]
@@ -235,7 +237,7 @@ class Runner:
         """Shows how far a cell is, and a validation only where it is behind all published ones."""
         if "best" not in report:
             self._display.progressed(cell.key, report)
-        elif self._plan.selection.budget == "full":
+        elif self._plan.selection.budget == "full" and cell.lr_factor == 1:
             sentence = curves.validation_warning(cell.row.backbone, cell.row.tricks, report)
             if sentence is not None:
                 self._display.warned(cell.key, sentence)

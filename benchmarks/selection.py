@@ -133,7 +133,7 @@ def _row_for_backbone(spec: str, rows: Sequence[Row], tricks: Sequence[str]) -> 
             'recipe="standard")].'
         )
     model = pretrained[-1]
-    note = f"added with --backbone; recipe and tricks as in {model.name}"
+    note = f"added with --backbone; recipe, tricks and learning rates as in {model.name}"
     return replace(
         model, name=safe_name(spec), backbone=spec, reference={}, note=note, gpu_hours=None
     )

@@ -22,6 +22,7 @@ from benchmarks.datasets.layout import Kind
 from benchmarks.errors import UserError, unknown
 from benchmarks.suite_schema import (
     DEFAULT_COLUMNS,
+    LR_KEYS,
     PUBLISHED,
     SUITE_KEYS,
     check_suite,
@@ -47,6 +48,9 @@ class Row:
         teacher: Name of the suite's teacher that the classifier is distilled from.
         det_tricks: Names of files of `det/configs/tricks/`.
         seg_tricks: Names of files of `seg/configs/tricks/`.
+        cls_lr: What the learning rate of the classification stage's config is multiplied by.
+        det_lr: The same of detection.
+        seg_lr: The same of segmentation.
         precision: In place of the command's `--precision`, where precision is what a row is about.
         weights: A hand-off checkpoint to use in place of a classifier trained here.
         published: Whether `weights` is made of what the backbone's library publishes.
@@ -65,6 +69,9 @@ class Row:
     teacher: str | None = None
     det_tricks: tuple[str, ...] = ()
     seg_tricks: tuple[str, ...] = ()
+    cls_lr: float = 1.0
+    det_lr: float = 1.0
+    seg_lr: float = 1.0
     precision: str | None = None
     weights: Path | None = None
     published: bool = False
@@ -82,6 +89,10 @@ class Row:
         """Returns the tricks that the row switches on in a stage."""
         own = {"cls": self.tricks, "det": self.det_tricks, "seg": self.seg_tricks}
         return own.get(stage, ())
+
+    def lr_of(self, stage: str) -> float:
+        """Returns the row's factor on the learning rate of a stage's config."""
+        return {"cls": self.cls_lr, "det": self.det_lr, "seg": self.seg_lr}[stage]
 
 
 @dataclass(frozen=True)
@@ -306,6 +317,9 @@ def _build_row(resolved: Mapping[str, Any]) -> Row:
     values["tricks"] = tricks
     for key in ("det_tricks", "seg_tricks"):
         values[key] = tuple(values.get(key, ()))
+    for key in LR_KEYS:
+        # 3 and 3.0 are one factor, and so one identity.
+        values[key] = float(values.get(key) or 1)
     values["requires"] = tuple(name for name in values.get("requires", ()) if name in tricks)
     if values.get("weights") == PUBLISHED:
         # One place for all suites.

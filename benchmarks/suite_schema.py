@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -63,6 +64,9 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 # A row's `weights` that are no path: what the backbone's library publishes for it.
 PUBLISHED = "published"
 
+# A row's factor on the learning rate of each stage's config.
+LR_KEYS = tuple(f"{stage}_lr" for stage in STAGES)
+
 # A row's keys and the type of each.
 ROW_KEYS: dict[str, type | tuple[type, ...]] = {
     "name": str,
@@ -73,6 +77,7 @@ ROW_KEYS: dict[str, type | tuple[type, ...]] = {
     "teacher": str,
     "det_tricks": (list, tuple),
     "seg_tricks": (list, tuple),
+    **{key: (int, float) for key in LR_KEYS},
     "precision": str,
     "weights": str,
     "requires": (list, tuple),
@@ -255,6 +260,13 @@ def _check_row_types(where: str, row: Mapping[str, Any]) -> list[str]:
             problems.append(f"{where}: reference {metric} is {figure!r}, which is no figure.")
         elif metric in PERCENTAGES and figure > 100:
             problems.append(f"{where}: reference {metric} is {figure!r}, which is no percentage.")
+    for key in LR_KEYS:
+        factor = row.get(key)
+        if isinstance(factor, int | float) and (factor is True or not 0 < factor < math.inf):
+            problems.append(
+                f"{where}: {key} is {factor!r}; it must be a finite number above 0, which the learning rate of the "
+                "stage's config is multiplied by."
+            )
     if row.get("precision") is not None and row["precision"] not in PRECISIONS:
         problems.append(f"{where}: {unknown('precision', str(row['precision']), PRECISIONS)}")
     for key in ("tricks", "det_tricks", "seg_tricks"):
@@ -278,15 +290,15 @@ def resolve_like(
     values = {key: value for key, value in row.items() if key != "like"}
     model = earlier.get(str(row.get("like")), {})
     pretrained_elsewhere = row.get("weights") or row.get("pretrain") is False
-    copied: tuple[str, ...] = ("det_tricks", "seg_tricks", "precision")
+    copied: tuple[str, ...] = ("det_tricks", "seg_tricks", "det_lr", "seg_lr", "precision")
     if not pretrained_elsewhere:
-        copied += ("pretrain", "recipe", "tricks", "requires", "teacher")
+        copied += ("pretrain", "recipe", "tricks", "requires", "teacher", "cls_lr")
     return {**{key: model[key] for key in copied if key in model}, **values}
 
 
 def _check_pretraining(where: str, row: Mapping[str, Any], stages: Any) -> list[str]:
     """Checks that exactly one of scratch, own pretraining and foreign weights is asked for."""
-    trained = [key for key in ("recipe", "tricks", "teacher") if row.get(key)]
+    trained = [key for key in ("recipe", "tricks", "teacher", "cls_lr") if row.get(key)]
     if row.get("pretrain", True) is False:
         extra = [*trained, *(["weights"] if row.get("weights") else [])]
         if extra:
@@ -294,7 +306,7 @@ def _check_pretraining(where: str, row: Mapping[str, Any], stages: Any) -> list[
         return []
     if row.get("weights"):
         if trained:
-            return [f"{where}: give either weights or a recipe with tricks, not both."]
+            return [f"{where}: give either weights or {' and '.join(trained)}, not both."]
         return []
     if row.get("recipe") is None:
         return [f"{where}: give a recipe, weights, or pretrain=False for random weights."]

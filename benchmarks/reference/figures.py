@@ -2,7 +2,8 @@
 
 `figures.csv` holds figures of single stages with the runs behind them; those of the paper's tables stand in the suites.
 A figure belongs to a cell where config, backbone, recipe, tricks, metric and the number of test images are the same,
-nothing was overridden, and the stage has no tricks of its own; any other pair is not compared.
+nothing was overridden, the learning rate is the config's, and the stage has no tricks of its own; any other pair is
+not compared.
 """
 
 from __future__ import annotations
@@ -136,7 +137,9 @@ def _compare_row(run: Run, row: Row) -> Iterator[Comparison]:
     for stage, settings in run.stages.items():
         cells = run.of(row.name, stage)
         results = [cell.result for cell in cells if cell.result is not None]
-        if not results or settings.get("overrides") or _has_tricks_of_its_own(stage, results):
+        changed = any(result.lr_factor != 1 for result in results)
+        changed = changed or _has_tricks_of_its_own(stage, results)
+        if not results or settings.get("overrides") or changed:
             continue
         used = {result.data.test_images_used for result in results}
         for figure in (*published(), *_of_the_paper(row, str(settings["config"]))):
@@ -182,7 +185,7 @@ def curve_warnings(run: Run) -> list[str]:
     if run.budget != "full":
         return []
     for cell in run.cells:
-        if cell.stage != "cls" or cell.result is None:
+        if cell.stage != "cls" or cell.result is None or cell.result.lr_factor != 1:
             continue
         points = read_curves(cell.result).metric
         row, data = rows[cell.row], cell.result.data

@@ -43,6 +43,9 @@ def main():
         teacher = Path(option(words, "--teacher"))
         note(journal, f"taught {name} by {teacher.parent.parent.parent.name}")
     result = make_result(stage, words)
+    if behaviour.startswith("score="):
+        for metric in result["metrics"]:
+            metric["value"] = float(behaviour.removeprefix("score="))
     if behaviour != "no-result":
         (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
     note(journal, f"end {name}")
@@ -66,6 +69,7 @@ def make_result(stage, words):
         "backbone": option(words, "--backbone"),
         "recipe": option(words, "--recipe"),
         "tricks": [],
+        "lr_factor": float(option(words, "--lr-factor") or 1),
         "budget": option(words, "--budget"),
         "seed": int(option(words, "--seed")),
         "metrics": [

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from harness_world import World, forget_digests, make_root
+from harness_world import ROWS, World, forget_digests, make_root, make_suite
 
 from benchmarks import identity
 from benchmarks.errors import UserError
@@ -64,6 +66,20 @@ def test_two_cells_never_share_an_identity(world):
     found = list(identities(world).values())
     assert None not in found
     assert len(set(found)) == len(found)
+
+
+def test_a_factor_on_the_learning_rate_matters_to_its_stage_alone(tmp_path):
+    before = identities(World(tmp_path))
+    rows = tuple(replace(row, seg_lr=0.3) if row.name == "scratch" else row for row in ROWS)
+    after = identities(World(tmp_path, suite=make_suite(rows)))
+    assert {name for name in before if before[name] != after[name]} == {"scratch/seg"}
+    # What says 1 is what says nothing: no such component.
+    plan = World(tmp_path, suite=make_suite(tuple(replace(row, det_lr=1.0) for row in ROWS))).plan()
+    cell = plan.find(CellKey("scratch", "det", 0))
+    assert cell.identity == before["scratch/det"]
+    assert "lr_factor" not in (cell.components or {})
+    text = identity.explain(cell.components or {}, {**(cell.components or {}), "lr_factor": 0.3})
+    assert text == "the factor on the learning rate differs (1 → 0.3)"
 
 
 def test_a_difference_is_told_in_words(world):

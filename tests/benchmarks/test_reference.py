@@ -1,10 +1,11 @@
 """Published figures and curves, and what is said of a run that leaves them."""
 
 import statistics
+from dataclasses import replace
 
 import pytest
 from fake_run import edit_json, write_run
-from harness_world import World
+from harness_world import ROWS, World, make_suite
 from scipy import stats
 
 from benchmarks.cli import main
@@ -129,6 +130,13 @@ def test_a_run_is_compared_with_the_figure_of_its_protocol_only(tmp_path):
             lambda result: result["data"].update(test_images_used=4),
         )
     assert compare(read_run(run)) == []
+    run = _mini(tmp_path / "d", 12.0)
+    for seed in (0, 1, 2):
+        edit_json(
+            run / f"cells/standard/cls/seed-{seed}/result.json",
+            lambda result: result.update(lr_factor=3),
+        )
+    assert compare(read_run(run)) == []
 
 
 @pytest.mark.parametrize(
@@ -189,6 +197,9 @@ def test_a_finished_classifier_s_curve_is_read(tmp_path):
     assert found.startswith(
         "tricks · cls · seed 0: top-1 is at best 1.2 after epoch 6, where gluoncv-"
     )
+    # The published curves are of the published rate.
+    edit_json(cell / "result.json", lambda result: result.update(lr_factor=0.3))
+    assert curve_warnings(read_run(run)) == []
 
 
 def test_a_running_classifier_is_warned_of_by_the_harness(tmp_path, monkeypatch):
@@ -197,6 +208,10 @@ def test_a_running_classifier_is_warned_of_by_the_harness(tmp_path, monkeypatch)
     world.run()
     (told,) = [line for line in world.display.lines if "warning" in line]
     assert told.startswith("standard · cls · seed 0: warning: top-1 is at best 3.0 after epoch 6")
+    slower = tuple(replace(row, cls_lr=0.3) for row in ROWS)
+    world = World(tmp_path / "2", make_suite(slower), behaviour={"standard/cls": "slow-learner"})
+    world.run()
+    assert not [line for line in world.display.lines if "warning" in line]
 
 
 def test_the_command_tells_and_its_status_says_it_too(tmp_path, capsys):

@@ -47,6 +47,20 @@ def test_every_built_in_suite_loads_and_names_what_exists():
         check_names(load_suite(name), ROOT)
 
 
+def test_a_row_may_have_learning_rates_of_its_own(tmp_path):
+    text = (
+        'rows = [dict(name="a", backbone="x", recipe="y", det_lr=3, cls_lr=0.5), '
+        'dict(name="b", backbone="z", like="a"), dict(name="c", backbone="x", pretrain=False, like="a")]'
+    )
+    one, like, scratch = load_suite(write(tmp_path, SOUND + text)).rows
+    assert [one.lr_of(stage) for stage in ("cls", "det", "seg")] == [0.5, 3.0, 1.0]
+    # Whole numbers and others are one factor, and so one identity.
+    assert isinstance(one.det_lr, float)
+    assert (like.cls_lr, like.det_lr) == (0.5, 3.0)
+    # It trains no classifier.
+    assert (scratch.cls_lr, scratch.det_lr) == (1.0, 3.0)
+
+
 def test_the_full_suite_holds_the_paper_and_its_teachers():
     suite = load_suite("voc_ade20k")
     assert len(suite.rows) == 7
@@ -126,6 +140,17 @@ def test_all_mistakes_are_told_at_once(tmp_path):
         ('dict(name="b", backbone="x", recipe="y", requires=["m"])', "not among its tricks"),
         ('dict(name="b", backbone="x", recipe="y", reference=dict(mpa=1))', "Did you mean 'map'?"),
         ('dict(name="b", backbone="x", recipe="y", reference=dict(map=444))', "no percentage"),
+        ('dict(name="b", backbone="x", recipe="y", det_lr=0)', "det_lr is 0; it must be a finite"),
+        ('dict(name="b", backbone="x", recipe="y", seg_lr=-1.5)', "seg_lr is -1.5; it must be"),
+        ('dict(name="b", backbone="x", recipe="y", cls_lr=True)', "cls_lr is True; it must be"),
+        ('dict(name="b", backbone="x", recipe="y", det_lr=1e999)', "det_lr is inf; it must be"),
+        (
+            'dict(name="b", backbone="x", recipe="y", det_lr="3")',
+            "det_lr is '3'; it must be a number",
+        ),
+        ('dict(name="b", backbone="x", recipe="y", det_rl=3)', "Did you mean 'det_lr'?"),
+        ('dict(name="b", backbone="x", pretrain=False, cls_lr=3)', "and cls_lr contradict"),
+        ('dict(name="b", backbone="x", weights="w", cls_lr=3)', "give either weights or cls_lr"),
         ('"b"', "row 2 is not a dict"),
     ],
 )
