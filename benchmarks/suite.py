@@ -91,8 +91,8 @@ class Row:
         return own.get(stage, ())
 
     def lr_of(self, stage: str) -> float:
-        """Returns the row's factor on the learning rate of a stage's config."""
-        return {"cls": self.cls_lr, "det": self.det_lr, "seg": self.seg_lr}[stage]
+        """Returns the row's factor on the learning rate of a stage's config; 1 where nothing is trained by steps."""
+        return {"cls": self.cls_lr, "det": self.det_lr, "seg": self.seg_lr}.get(stage, 1.0)
 
 
 @dataclass(frozen=True)
