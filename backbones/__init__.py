@@ -14,6 +14,7 @@ from backbones.checkpoint_file import CheckpointError, CheckpointMetadata
 from backbones.complexity import count_parameters, multiply_adds, multiply_adds_of
 from backbones.errors import OutputStrideError, UserError, did_you_mean, unknown
 from backbones.initialisation import initialise, zero_gamma
+from backbones.pyramid import SimpleFeaturePyramid, dense_features
 from backbones.zoo import create, names
 
 __all__ = [
@@ -23,9 +24,11 @@ __all__ = [
     "Feature",
     "LoadReceipt",
     "OutputStrideError",
+    "SimpleFeaturePyramid",
     "UserError",
     "count_parameters",
     "create",
+    "dense_features",
     "did_you_mean",
     "export_checkpoint",
     "initialise",

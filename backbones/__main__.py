@@ -21,6 +21,7 @@ from backbones.importing import (
     import_weights,
     normalisation_of,
 )
+from backbones.pyramid import dense_features
 from backbones.zoo import SUFFIXES, create, names
 
 # Costs of different networks compare at one size only.
@@ -183,6 +184,7 @@ def _describe(spec: str, output_stride: int, *, as_json: bool) -> str:
                 "multiply_adds": costs[size],
                 "multiply_adds_at_224": costs[_COMMON_INPUT_SIZE],
                 "features": [feature._asdict() for feature in info],
+                "dense_features": [f._asdict() for f in dense_features(network, output_stride)],
             },
             indent=2,
         )
@@ -195,6 +197,10 @@ def _describe(spec: str, output_stride: int, *, as_json: bool) -> str:
         f"{'feature':<{width}} {'channels':>8} {'stride':>7}",
     ]
     lines += [f"{f.name:<{width}} {f.channels:>8} {f.stride:>7}" for f in info]
+    if network.plain:
+        lines += ["in detectors and segmentors, by a simple feature pyramid that is part of them:"]
+        levels = dense_features(network, output_stride)
+        lines += [f"{f.name:<{width}} {f.channels:>8} {f.stride:>7}" for f in levels]
     return "\n".join(lines)
 
 

@@ -44,6 +44,11 @@ class Backbone(nn.Module, ABC):
     aligned: bool = True
     own_initialisation: ClassVar[bool] = False
 
+    @property
+    def plain(self) -> bool:
+        """Whether it has one map only, as a plain vision transformer; its stride is the same at every output stride."""
+        return len(self.feature_info) == 1
+
     @abstractmethod
     def forward(self, x: Tensor, maps: int | None = None) -> list[Tensor]:
         """Compute the feature maps of a batch.
@@ -63,8 +68,8 @@ class Backbone(nn.Module, ABC):
         """List the modules that hold parameters, by depth.
 
         Returns:
-            One list for the stem (index 0), then one per feature map. Together they hold every
-            parameter and every buffer exactly once.
+            One list for the stem (index 0), then one per feature map, or per block of a plain
+            transformer. Together they hold every parameter and every buffer exactly once.
         """
 
     def freeze(self, stages: int) -> list[nn.Module]:

@@ -10,7 +10,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 import backbones
-from backbones import LoadReceipt, UserError
+from backbones import LoadReceipt, SimpleFeaturePyramid, UserError, dense_features
 
 
 @MODELS.register_module()
@@ -23,7 +23,9 @@ class TransferBackbone(nn.Module):
     Args:
         spec: What `backbones.create` takes, such as `'resnet50_d'`.
         checkpoint: A file written by `backbones.export_checkpoint`; None starts from random weights.
-        out_indices: Which stages' features `forward` returns, 0 being the first.
+        out_indices: Which of the four maps at the strides 4, 8, 16 and 32 `forward` returns, 0 being the first. A plain
+            transformer, which has one map, gets them from a `SimpleFeaturePyramid` beside the network. None returns the
+            network's own maps, as a classifier wants them.
         output_stride: 32, 16 or 8.
         frozen_stages: -1 trains everything; 0 freezes the stem; n the first n stages too.
         norm_eval: Use the stored batch statistics in training and leave them unchanged.
@@ -31,7 +33,7 @@ class TransferBackbone(nn.Module):
         channels_last: Compute in the NHWC memory layout, which mixed precision wants.
 
     Raises:
-        UserError: A stage in `out_indices` or `frozen_stages` does not exist.
+        UserError: A map in `out_indices` or a stage in `frozen_stages` does not exist.
         CheckpointError: The file is not this backbone's, is damaged or is incomplete.
     """
 
@@ -39,7 +41,7 @@ class TransferBackbone(nn.Module):
         self,
         spec: str,
         checkpoint: str | None = None,
-        out_indices: Sequence[int] = (0, 1, 2, 3),
+        out_indices: Sequence[int] | None = None,
         output_stride: int = 32,
         frozen_stages: int = -1,
         norm_eval: bool = False,
@@ -49,15 +51,19 @@ class TransferBackbone(nn.Module):
         super().__init__()
         self.spec = spec
         self.net = backbones.create(spec, output_stride=output_stride)
-        info = self.net.feature_info
-        wrong = [i for i in out_indices if not 0 <= i < len(info)]
+        dense = out_indices is not None
+        info = dense_features(self.net, output_stride) if dense else self.net.feature_info
+        self.out_indices = tuple(out_indices if dense else range(len(info)))
+        wrong = [i for i in self.out_indices if not 0 <= i < len(info)]
         if wrong:
             raise UserError(
-                f"out_indices {list(out_indices)} asks for stage {wrong[0]} of {spec}, which has stages 0 to "
+                f"out_indices {list(self.out_indices)} asks for stage {wrong[0]} of {spec}, which has stages 0 to "
                 f"{len(info) - 1}"
             )
-        self.feature_info = [info[i] for i in out_indices]
-        self.out_indices = tuple(out_indices)
+        self.feature_info = [info[i] for i in self.out_indices]
+        self.pyramid = None
+        if dense and self.net.plain:
+            self.pyramid = SimpleFeaturePyramid(self.net.feature_info[0], self.feature_info)
         self.norm_eval = norm_eval
         self.channels_last = channels_last
         self.receipt: LoadReceipt | None = None
@@ -65,12 +71,14 @@ class TransferBackbone(nn.Module):
             self.receipt = backbones.load_checkpoint(self.net, Path(checkpoint), spec=spec)
         self.frozen = [self.net.requires_grad_(False)] if frozen else self.net.freeze(frozen_stages)
         if channels_last:
-            self.net.to(memory_format=torch.channels_last)
+            self.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Features `(N, C_i, H / stride_i, W / stride_i)` of images `(N, 3, H, W)`, one per out index."""
         if self.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
+        if self.pyramid is not None:
+            return tuple(self.pyramid(*self.net(x), x.shape[-2:]))
         features = self.net(x, 1 + max(self.out_indices))
         return tuple(features[i] for i in self.out_indices)
 

@@ -269,7 +269,7 @@ def _fields(stage: Stage, job: Job, config: Config, runner: Runner) -> dict[str,
             **_tricks_in_words(stage, options),
         },
         "model": {
-            "backbone_parameters": backbones.count_parameters(model.backbone),
+            "backbone_parameters": backbones.count_parameters(model.backbone.net),
             "parameters": backbones.count_parameters(model),
         },
         "transferability": transferability.get("scores", []),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -22,19 +23,25 @@ DEFAULT_NORMALISATION = ConfigDict(
 
 
 def features(spec: str, output_stride: int, out_indices: tuple[int, ...]) -> list[Feature]:
-    """The declared features of a backbone, without making its weights.
+    """The declared features of a backbone for detectors and segmentors, without making its weights.
 
     Raises:
         UserError: Its maps are shifted against the image.
     """
-    with torch.device("meta"):
-        network = backbones.create(spec, output_stride=output_stride)
-    if not network.aligned:
+    aligned, found = _declared(spec, output_stride)
+    if not aligned:
         raise UserError(
             f"the maps of {spec} are shifted against the image, because it has no padding: boxes and label maps "
             f"would be off by pixels; take {spec.replace('-valid', '')}, trained as such"
         )
-    return [network.feature_info[i] for i in out_indices]
+    return [found[i] for i in out_indices]
+
+
+@functools.cache
+def _declared(spec: str, output_stride: int) -> tuple[bool, tuple[Feature, ...]]:
+    with torch.device("meta"):
+        network = backbones.create(spec, output_stride=output_stride)
+    return network.aligned, tuple(backbones.dense_features(network, output_stride))
 
 
 def wire_backbone(job: Job, config: Config) -> list[Feature]:
@@ -69,7 +76,7 @@ def wire_backbone(job: Job, config: Config) -> list[Feature]:
         backbone.update(frozen=True, norm_eval=False, frozen_stages=-1)
     if policy == "synchronised" and launched() and torch.cuda.is_available():
         config.sync_bn = "torch"
-    indices = tuple(backbone.get("out_indices", (0, 1, 2, 3)))
+    indices = tuple(backbone.setdefault("out_indices", (0, 1, 2, 3)))
     asked = backbone.get("output_stride", 32)
     for stride in [asked, *(stride for stride in reversed(OUTPUT_STRIDES) if stride > asked)]:
         try:

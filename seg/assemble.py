@@ -44,12 +44,22 @@ def assemble(job: Job) -> Config:
 
 def _wire_model(config: Config, job: Job, num_classes: int) -> None:
     model = config.model
+    heads = [head for head in (model.decode_head, model.get("auxiliary_head")) if head is not None]
+    _ask_for_what_is_read(model.backbone, heads)
     found = wire_backbone(job, config)
-    for head in (model.decode_head, model.get("auxiliary_head")):
-        if head is not None:
-            head.in_channels = found[head.in_index].channels
-            head.num_classes = num_classes
+    for head in heads:
+        head.in_channels = found[head.in_index].channels
+        head.num_classes = num_classes
     model.data_preprocessor.update(normalisation(job))
+
+
+def _ask_for_what_is_read(backbone: ConfigDict, heads: list[ConfigDict]) -> None:
+    """Leave only the maps that a head reads: a pyramid's others would learn nothing, and stop several processes."""
+    indices = backbone.get("out_indices", (0, 1, 2, 3))
+    read = [indices[head.in_index] for head in heads]
+    backbone.out_indices = tuple(sorted(set(read)))
+    for head, index in zip(heads, read, strict=True):
+        head.in_index = backbone.out_indices.index(index)
 
 
 def _wire_data(config: Config, layout: Layout) -> None:

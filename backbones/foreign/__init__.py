@@ -1,5 +1,5 @@
 """Networks of other libraries, by a prefixed spec: `timm:NAME[.tag]`, `torchvision:NAME`, `package.module:Class`."""
 
-from backbones.foreign.build import create, is_foreign
+from backbones.foreign.build import create, dilated_form, is_foreign
 
-__all__ = ["create", "is_foreign"]
+__all__ = ["create", "dilated_form", "is_foreign"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 import torch
 
 from backbones.backbone import Backbone
@@ -9,10 +12,7 @@ from backbones.errors import OutputStrideError, UserError
 from backbones.foreign import class_path, timm_models, torchvision_models
 from backbones.foreign.wrapper import same_on_common_grid
 
-_LIBRARIES = {
-    "timm": timm_models.build,
-    "torchvision": torchvision_models.build,
-}
+_LIBRARIES = {"timm": timm_models, "torchvision": torchvision_models}
 
 
 def is_foreign(spec: str) -> bool:
@@ -27,7 +27,7 @@ def create(spec: str, *, in_channels: int = 3, output_stride: int = 32) -> Backb
         spec: ``"timm:NAME"``, with a tag of pretrained weights or without; ``"torchvision:NAME"``; or
             ``"package.module:Class"``, a class or function that is called without arguments.
         in_channels: Channels of the input images.
-        output_stride: Input pixels per cell of the last feature map: 32, 16 or 8.
+        output_stride: Input pixels per cell of the last feature map: 32, 16 or 8. A plain network is the same at each.
 
     Returns:
         The network in training mode; its parameters keep their library's names after ``trunk.``.
@@ -39,18 +39,65 @@ def create(spec: str, *, in_channels: int = 3, output_stride: int = 32) -> Backb
     prefix, _, name = spec.partition(":")
     if not name:
         raise UserError(f"backbone {spec!r} names nothing after the colon; write {prefix}:NAME")
-    build = _LIBRARIES.get(prefix, class_path.build)
     # Some constructors compute with numbers, which a network of shapes alone has not.
     with torch.device("cpu"):
-        network = build(spec, in_channels, output_stride)
         if output_stride == 32:
-            return network
-        # What is only compared with must not move the generator from which weights are drawn next.
-        with torch.random.fork_rng(devices=[]):
-            same = in_channels != 3 or same_on_common_grid(network, build(spec, 3, 32))
-    if not same:
-        raise OutputStrideError(
-            f"{spec} cannot be built at output stride {output_stride}: dilated it computes something else than at "
-            "stride 32 at the cells that both have"
-        )
-    return network
+            return _library(spec).build(spec, in_channels)
+        form = dilated_form(spec, output_stride)
+        if form is None:
+            return _library(spec).build(spec, in_channels)
+        return _library(spec).build(spec, in_channels, output_stride, form)
+
+
+def dilated_form(spec: str, output_stride: int) -> str | None:
+    """In which form a network keeps to an output stride.
+
+    Args:
+        spec: As for `create`.
+        output_stride: 16 or 8.
+
+    Returns:
+        ``"native"``, by its library; ``"layers"``, by `backbones.foreign.dilation`; None for a plain network, which is
+        the same at every output stride.
+
+    Raises:
+        UserError: As `create` does.
+        OutputStrideError: In none.
+    """
+    found = _find_form(spec, output_stride)
+    if isinstance(found, OutputStrideError):
+        raise found
+    return found
+
+
+@functools.cache
+def _find_form(spec: str, output_stride: int) -> str | OutputStrideError | None:
+    """The first of the library's forms that computes at the output stride what the network computes at 32.
+
+    Not all do: where two stages dilate, timm's ConvNeXt shifts the patches that it merges by a cell (timm 1.0.31).
+    """
+    library = _library(spec)
+    problem = None
+    # From a seed of its own, so that the answer is always the same, and the caller's draws are not disturbed.
+    with torch.device("cpu"), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        whole = library.build(spec, 3)
+        if whole.plain:
+            return None
+        for form in library.forms(spec):
+            try:
+                dilated = library.build(spec, 3, output_stride, form)
+            except OutputStrideError as error:
+                problem = error
+                continue
+            if same_on_common_grid(dilated, whole):
+                return form
+            problem = OutputStrideError(
+                f"{spec} cannot be built at output stride {output_stride}: dilated it computes something else than at "
+                "stride 32 at the cells that both have"
+            )
+    return problem
+
+
+def _library(spec: str) -> Any:
+    return _LIBRARIES.get(spec.partition(":")[0], class_path)

@@ -16,18 +16,21 @@ from backbones.foreign.dilation import dilate
 from backbones.foreign.wrapper import STRIDES, ForeignBackbone, measure, require_strides, run_probe
 
 
-def build(spec: str, in_channels: int, output_stride: int) -> Backbone:
+def forms(spec: str) -> tuple[str, ...]:
+    """How a network may keep to an output stride below 32: as its class knows to, else layer by layer."""
+    return ("native",) if _takes_stride(_find(spec)) else ("layers",)
+
+
+def build(spec: str, in_channels: int, output_stride: int = 32, form: str = "native") -> Backbone:
     """Build `package.module:Class`; see `backbones.foreign.build.create`.
 
     The class, or function, is called without arguments; one that takes ``output_stride`` is given it where it is not
     32, and any other is dilated by `dilate`. What it makes may be a `Backbone`; a network whose ``forward`` returns a
-    list, tuple or dictionary of maps, of which the last four are taken, at the strides 4, 8, 16 and 32; or a classifier
-    that torch.fx can trace.
+    list, tuple or dictionary of maps, of which the last four are taken, at the strides 4, 8, 16 and 32, or the only
+    one, of any stride; or a classifier that torch.fx can trace.
     """
     make = _find(spec)
-    options = (
-        {} if output_stride == 32 or not _takes_stride(make) else {"output_stride": output_stride}
-    )
+    options = {} if output_stride == 32 or form == "layers" else {"output_stride": output_stride}
     try:
         network = make(**options)
     except TypeError as error:
@@ -38,7 +41,7 @@ def build(spec: str, in_channels: int, output_stride: int) -> Backbone:
     if not isinstance(network, nn.Module):
         raise UserError(f"{spec} makes a {type(network).__name__}; expected a torch.nn.Module")
     if isinstance(network, Backbone):
-        if output_stride != 32:
+        if output_stride != 32 and not network.plain:
             strides = [feature.stride for feature in network.feature_info]
             require_strides(spec, strides[-len(STRIDES) :], output_stride)
         return network
@@ -73,10 +76,13 @@ def _find(spec: str) -> Any:
 
 
 def _wrap(spec: str, network: nn.Module, output_stride: int, *, dilated: bool) -> ForeignBackbone:
-    """Take the last four maps, which at output stride 32 must be at the strides that are needed."""
+    """Take the last four maps, which at output stride 32 must be at the strides that are needed, or the only one."""
+    everything = measure(spec, _maps, network, -1)
+    if len(everything) == 1:
+        return ForeignBackbone(spec, network, _last_maps, [Feature("map1", *everything[0])])
     if output_stride != 32 and not dilated:
         dilate(spec, network, output_stride)
-    everything = measure(spec, _maps, network, -1)
+        everything = measure(spec, _maps, network, -1)
     chosen = everything[-len(STRIDES) :]
     require_strides(spec, [stride for _, stride in chosen], output_stride)
     features = [
@@ -92,5 +98,4 @@ def _maps(network: nn.Module, x: Tensor, _count: int) -> Sequence[Tensor]:
 
 
 def _last_maps(network: nn.Module, x: Tensor, maps: int) -> Sequence[Tensor]:
-    found = _maps(network, x, maps)
-    return found[len(found) - len(STRIDES) :][:maps]
+    return _maps(network, x, maps)[-len(STRIDES) :][:maps]

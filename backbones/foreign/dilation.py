@@ -118,7 +118,7 @@ def _pair(value: Any) -> tuple[float, float]:
     if isinstance(value, str):
         # torch's "same", centred where the kernel is odd, refuses strides; its "valid" is 0.
         return (math.nan, math.nan) if value == "same" else (0, 0)
-    return tuple(value) if isinstance(value, tuple) else (value, value)
+    return tuple(value) if isinstance(value, (tuple, list)) else (value, value)
 
 
 __all__ = ["dilate"]

@@ -15,10 +15,10 @@ from backbones.errors import OutputStrideError, UserError, unknown
 from backbones.foreign.dilation import dilate
 from backbones.foreign.wrapper import (
     ForeignBackbone,
+    Run,
     choose,
     measure,
     require_strides,
-    same_on_common_grid,
 )
 
 # What makes a transformer take images of any size, by family; a network that knows none of them ignores the question.
@@ -29,11 +29,25 @@ _ANY_SIZE: tuple[dict[str, Any], ...] = (
 )
 
 
-def build(spec: str, in_channels: int, output_stride: int) -> ForeignBackbone:
+def forms(_spec: str) -> tuple[str, ...]:
+    """How a network may keep to an output stride below 32, the preferred way first."""
+    return ("native", "layers")
+
+
+def build(
+    spec: str, in_channels: int, output_stride: int = 32, form: str = "native"
+) -> ForeignBackbone:
     """Build `timm:NAME`; see `backbones.foreign.build.create`.
 
-    Below output stride 32 timm's own dilated form is taken where it computes the same on the common grid, else the
-    network is dilated by `dilate`.
+    Args:
+        spec: What the user asked for.
+        in_channels: Channels of the images.
+        output_stride: 32, 16 or 8.
+        form: Below 32, timm's own dilated form (``"native"``) or that of `dilate` (``"layers"``).
+
+    Raises:
+        UserError: There is no such network, or it cannot be a backbone.
+        OutputStrideError: It has no such form.
     """
     name = spec.partition(":")[2]
     architecture = name.partition(".")[0]
@@ -41,19 +55,19 @@ def build(spec: str, in_channels: int, output_stride: int) -> ForeignBackbone:
         raise unknown("timm model", architecture, timm.list_models())
     if output_stride == 32:
         return _build_any(spec, name, in_channels)
-    if _dilates_right(spec, name, output_stride):
-        return _build_any(spec, name, in_channels, output_stride=output_stride)
-    with torch.random.fork_rng(devices=[]):
-        _build_any(spec, name, in_channels)
+    option = "output_stride" if form == "native" else "dilated_to"
     try:
-        return _build_any(spec, name, in_channels, dilated_to=output_stride)
+        return _build_any(spec, name, in_channels, **{option: output_stride})
     except OutputStrideError:
         raise
-    except UserError as error:
-        # What it can compute at stride 32 it cannot dilated.
+    except (UserError, NotImplementedError) as error:
         raise OutputStrideError(
             f"{spec} cannot be built at output stride {output_stride}: {error}"
         ) from None
+
+
+# By name and options, which of the ways works: others would be built in vain.
+_WAYS: dict[tuple[Any, ...], int] = {}
 
 
 def _build_any(
@@ -61,7 +75,13 @@ def _build_any(
 ) -> ForeignBackbone:
     """Build a network that takes images of any size, by the first of the ways that works."""
     problem: UserError | None = None
-    for any_size in _ANY_SIZE:
+    known = (name, in_channels, dilated_to, *options.items())
+    state = torch.get_rng_state()
+    for way, any_size in enumerate(_ANY_SIZE):
+        if _WAYS.get(known, way) != way:
+            continue
+        # One that was built in vain must not change the weights that are drawn.
+        torch.set_rng_state(state)
         try:
             network = timm.create_model(
                 name, pretrained=False, in_chans=in_channels, num_classes=0, **any_size, **options
@@ -74,30 +94,17 @@ def _build_any(
         if not (hasattr(network, "forward_intermediates") and hasattr(network, "feature_info")):
             raise UserError(f"{spec} offers no feature maps (timm's forward_intermediates)")
         try:
-            return _wrap(
+            wrapped = _wrap(
                 spec, network, in_channels, options.get("output_stride", dilated_to), dilated_to
             )
         except OutputStrideError:
             raise
         except UserError as error:
             problem = problem or error
-    raise problem or UserError(f"{spec} cannot be built with in_chans and num_classes")
-
-
-@functools.cache
-def _dilates_right(spec: str, name: str, output_stride: int) -> bool:
-    """Whether timm's dilated form computes on the common grid what the network computes at stride 32.
-
-    Not all do: the patches that ConvNeXt merges are shifted by a cell where two stages dilate (timm 1.0.31). Gates of
-    squeeze-and-excitation see other cells in between, which is worth less than a thousandth in a fresh network.
-    """
-    # Its own networks must not move the generator from which the one to be trained is drawn.
-    with torch.random.fork_rng(devices=[]):
-        try:
-            dilated = _build_any(spec, name, 3, output_stride=output_stride)
-        except (UserError, NotImplementedError, AssertionError, ValueError):
-            return False
-        return same_on_common_grid(dilated, _build_any(spec, name, 3))
+        else:
+            _WAYS[known] = way
+            return wrapped
+    raise problem or UserError(f"{spec} cannot be built with {', '.join(options) or 'in_chans'}")
 
 
 def _wrap(
@@ -105,6 +112,8 @@ def _wrap(
 ) -> ForeignBackbone:
     infos = list(network.feature_info)
     declared = [int(info["reduction"]) for info in infos]
+    if len(set(declared)) == 1:
+        return _wrap_plain(spec, network, in_channels)
     # Built dilated, several maps have the same stride, and the order decides.
     built_dilated = output_stride != dilated_to
     indices = list(range(len(declared)))[-4:] if built_dilated else choose(spec, declared)
@@ -119,21 +128,50 @@ def _wrap(
         Feature(str(infos[index]["module"]), channels, stride)
         for index, (channels, stride) in zip(indices, measured, strict=True)
     ]
-    size = network.pretrained_cfg.get("input_size", (3, 224, 224))[-1]
+    return _finish(spec, network, run, features, [f.name for f in features], library_names)
+
+
+def _wrap_plain(spec: str, network: Any, in_channels: int) -> ForeignBackbone:
+    """Take the map after the last block and the final norm, where the library has that before it pools."""
+    infos = list(network.feature_info)
+    stride = int(infos[-1]["reduction"])
+    run = functools.partial(_run, [len(infos) - 1], norm=True)
+    library_names = tuple(network.state_dict())
+    network.prune_intermediate_layers([len(infos) - 1], prune_norm=False, prune_head=True)
+    size = (8 * stride, 12 * stride)
+    (measured,) = measure(spec, run, network, 1, in_channels=in_channels, size=size)
+    blocks = [str(info["module"]) for info in infos]
+    return _finish(spec, network, run, [Feature(blocks[-1], *measured)], blocks, library_names)
+
+
+def _finish(
+    spec: str,
+    network: Any,
+    run: Run,
+    features: list[Feature],
+    ends: list[str],
+    library_names: tuple[str, ...],
+) -> ForeignBackbone:
     names = {name for name, _ in network.named_modules()}
-    ends = [feature.name for feature in features]
     return ForeignBackbone(
         spec,
         network,
         run,
         features,
         ends=ends if names.issuperset(ends) else (),
-        input_size=size,
+        input_size=network.pretrained_cfg.get("input_size", (3, 224, 224))[-1],
         library_names=library_names,
     )
 
 
-def _run(indices: list[int], network: Any, x: Tensor, maps: int = 4) -> Sequence[Tensor]:
+def _run(
+    indices: list[int], network: Any, x: Tensor, maps: int = 4, *, norm: bool = False
+) -> Sequence[Tensor]:
     return network.forward_intermediates(
-        x, indices=indices[:maps], stop_early=True, output_fmt="NCHW", intermediates_only=True
+        x,
+        indices=indices[:maps],
+        norm=norm,
+        stop_early=True,
+        output_fmt="NCHW",
+        intermediates_only=True,
     )

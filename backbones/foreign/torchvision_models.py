@@ -24,7 +24,14 @@ from backbones.foreign.wrapper import (
 )
 
 
-def build(spec: str, in_channels: int, output_stride: int) -> ForeignBackbone:
+def forms(_spec: str) -> tuple[str, ...]:
+    """How a network may keep to an output stride below 32."""
+    return ("layers",)
+
+
+def build(
+    spec: str, in_channels: int, output_stride: int = 32, _form: str = "layers"
+) -> ForeignBackbone:
     """Build `torchvision:NAME`; see `backbones.foreign.build.create`."""
     name = spec.partition(":")[2]
     known = torchvision.models.list_models(module=torchvision.models)

@@ -12,6 +12,7 @@ import torchvision
 
 import backbones
 from backbones import CheckpointMetadata, OutputStrideError, UserError
+from backbones.foreign import build
 from backbones.foreign.wrapper import ForeignBackbone
 
 
@@ -139,6 +140,23 @@ def test_what_cannot_dilate_says_so(spec, message):
         backbones.create(spec, output_stride=8)
 
 
+def test_a_class_may_return_one_map():
+    for output_stride in (32, 8):
+        network = backbones.create("own_networks:Patches", output_stride=output_stride)
+        assert network.plain
+        assert [(f.channels, f.stride) for f in network.feature_info] == [(8, 16)]
+        assert network(torch.rand(1, 3, 75, 100))[0].shape == (1, 8, 5, 7)
+
+
+def test_whether_it_dilates_is_no_matter_of_the_seed():
+    # The shortcut of ResNet-D differs a little at output stride 8.
+    for seed in range(3):
+        build._find_form.cache_clear()
+        torch.manual_seed(seed)
+        assert build.dilated_form("timm:resnet10t", 8) == "native"
+        assert torch.initial_seed() == seed
+
+
 def test_what_dilates_wrongly_is_refused():
     with pytest.raises(OutputStrideError, match="it computes something else than at stride 32"):
         backbones.create("own_networks:Shifted", output_stride=16)
@@ -232,7 +250,8 @@ def test_the_hand_off_takes_them(tmp_path):
         ("timm:resnet1B", "unknown timm model 'resnet1B'; did you mean 'resnet1"),
         ("torchvision:resnet5", "unknown torchvision model 'resnet5'; did you mean 'resnet50'"),
         ("timm:", "names nothing after the colon; write timm:NAME"),
-        ("timm:vit_tiny_patch16_224", "has maps at the strides 16; pyramids and heads need four"),
+        ("timm:visformer_tiny", "has maps at the strides 8, 16, 32; pyramids and heads need four"),
+        ("timm:mixer_s32_224", "cannot compute on an image of 256×384"),
         ("timm:levit_128s", "cannot compute on an image of 128×192|has maps at the strides"),
         ("nolibrary:Net", "there is no library 'nolibrary' of backbones"),
         ("own_networks:Map", "unknown name in own_networks 'Map'; did you mean 'Maps'"),
@@ -257,7 +276,9 @@ def test_their_weights_start_as_their_library_has_it():
         assert torch.equal(value, reference.state_dict()[name])
 
 
-@pytest.mark.parametrize("spec", ["timm:resnet18", "timm:convnext_atto"])
+@pytest.mark.parametrize(
+    "spec", ["timm:resnet18", "timm:convnext_atto", "timm:vit_tiny_patch16_224"]
+)
 def test_equal_seeds_give_equal_weights(spec):
     drawn = []
     for _ in range(2):

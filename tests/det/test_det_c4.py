@@ -8,6 +8,7 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
 import backbones
+from backbones import UserError
 
 
 @pytest.mark.parametrize(
@@ -28,6 +29,11 @@ def test_every_family_gives_its_last_stage(assemble_det, spec):
         assert torch.equal(model.roi_head.shared_head(fourth), fifth)
         pooled = torch.randn(5, info[2].channels, 14, 14)
         assert model.roi_head.shared_head(pooled).shape == (5, info[3].channels, 7, 7)
+
+
+def test_a_plain_transformer_is_refused(assemble_det):
+    with pytest.raises(UserError, match=r"cannot stand alone, .*; take the detector with FPN"):
+        assemble_det(config="mini_c4", spec="timm:vit_tiny_patch16_224")
 
 
 def test_no_weight_has_two_names(assemble_det):

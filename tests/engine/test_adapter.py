@@ -179,6 +179,38 @@ def test_verify_sees_one_changed_element(checkpoint, name):
         adapter.verify(checkpoint[0])
 
 
+PLAIN = "timm:vit_tiny_patch16_224"
+
+
+def test_a_plain_transformer_has_one_map_for_classifiers_and_four_for_the_others():
+    images = torch.randn(1, 3, 75, 100)
+    classifying = TransferBackbone(PLAIN)
+    assert [(f.channels, f.stride) for f in classifying.feature_info] == [(192, 16)]
+    assert [tuple(f.shape) for f in classifying(images)] == [(1, 192, 5, 7)]
+    assert classifying.pyramid is None
+    dense = TransferBackbone(PLAIN, out_indices=(0, 1, 2, 3), channels_last=True)
+    assert dense.feature_info == features(PLAIN, 32, (0, 1, 2, 3))
+    declared = [(f.channels, -(-75 // f.stride), -(-100 // f.stride)) for f in dense.feature_info]
+    assert declared == [(48, 19, 25), (96, 10, 13), (192, 5, 7), (192, 3, 4)]
+    with torch.autocast("cpu", torch.bfloat16):
+        assert [tuple(f.shape[1:]) for f in dense(images)] == declared
+
+
+def test_a_pyramid_is_neither_handed_off_nor_frozen(tmp_path):
+    metadata = CheckpointMetadata(
+        PLAIN, "standard", (), 1.0, (1.0,) * 3, (1.0,) * 3, "RGB", 0, "raw"
+    )
+    classifier = TransferBackbone(PLAIN)
+    path = str(tmp_path / "backbone.safetensors")
+    backbones.export_checkpoint(classifier.net, path, metadata)
+    dense = TransferBackbone(PLAIN, path, out_indices=(0, 1, 2, 3), frozen_stages=12)
+    assert dense.verify(path) == dense.receipt
+    assert dense.receipt.matched == dense.receipt.total == len(classifier.net.state_dict())
+    learning = {name.split(".")[0] for name, p in dense.named_parameters() if p.requires_grad}
+    assert learning == {"pyramid"}
+    assert {name.split(".")[0] for name in dense.state_dict()} == {"net", "pyramid"}
+
+
 def test_maps_that_are_shifted_against_the_image_are_refused():
     with pytest.raises(UserError, match=r"take inception_v3-x0\.25, trained as such"):
         features("inception_v3-valid-x0.25", 32, (0, 1, 2, 3))

@@ -70,6 +70,15 @@ def test_the_heads_follow_the_stage_that_they_look_at(assembled, tmp_path):
     assert assembled(own, "resnet50_d").model.auxiliary_head.in_channels == 512
 
 
+@pytest.mark.parametrize(("auxiliary", "asked"), [(1, (1, 3)), (3, (3,)), (-2, (2, 3))])
+def test_the_backbone_is_asked_for_the_maps_that_are_read(assembled, tmp_path, auxiliary, asked):
+    own = own_config(tmp_path, f"model = dict(auxiliary_head=dict(in_index={auxiliary}))")
+    model = assembled(own, "resnet10_d-w8").model
+    assert model.backbone.out_indices == asked
+    assert asked[model.decode_head.in_index] == 3
+    assert asked[model.auxiliary_head.in_index] == auxiliary % 4
+
+
 @pytest.mark.parametrize("name", ["mini", "ade20k"])
 @pytest.mark.parametrize("pretrained", [False, True])
 def test_nothing_but_the_checkpoint_fills_the_segmentor(assembled, checkpoint, name, pretrained):
