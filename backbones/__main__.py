@@ -1,4 +1,4 @@
-"""``python -m backbones``: list the backbones, describe one, or bring weights for one."""
+"""``python -m backbones``: list the backbones, describe or check some, or bring weights for one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from backbones import check
 from backbones.backbone import Backbone
 from backbones.checkpoint_file import listed
 from backbones.complexity import count_parameters, multiply_adds
@@ -43,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(_import(options))
         elif options.command == "describe":
             print(_describe(options.spec, options.output_stride, as_json=options.json))
+        elif options.command == "check":
+            return _check(options.specs)
         else:
             print(_table())
     except UserError as error:
@@ -62,6 +65,10 @@ def _parser() -> argparse.ArgumentParser:
     describe.add_argument("spec", help="a name with suffixes, as in resnet10_d-w32")
     describe.add_argument("--output-stride", type=int, default=32, help="32 (default), 16 or 8")
     describe.add_argument("--json", action="store_true", help="print JSON for other programs")
+    checking = commands.add_parser(
+        "check", help="try whether networks can be backbones, and at which output strides"
+    )
+    checking.add_argument("specs", nargs="+", metavar="spec", help="as in timm:convnext_atto")
     importing = commands.add_parser("import", help="turn public weights into a hand-off checkpoint")
     importing.add_argument("spec", help="the backbone that the weights are of")
     importing.add_argument(
@@ -152,6 +159,17 @@ def _told(options: argparse.Namespace, report: ImportReport) -> str:
     if report.left:
         lines.append(f"left aside: {len(report.left)} ({listed(report.left)})")
     return "\n".join(lines)
+
+
+def _check(specs: Sequence[str]) -> int:
+    """Print a table of which networks can be backbones; 2 where one cannot."""
+    print(check.HEADER, flush=True)
+    worked = []
+    for spec in specs:
+        line, works = check.row(spec)
+        print(line, flush=True)
+        worked.append(works)
+    return 0 if all(worked) else 2
 
 
 def _suffix_help() -> str:

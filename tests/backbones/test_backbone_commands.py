@@ -50,3 +50,14 @@ def test_users_mistake_ends_with_2_and_one_sentence(capsys):
     captured = capsys.readouterr()
     assert captured.err.startswith("error: unknown backbone 'resnet51'; did you mean 'resnet50'")
     assert captured.out == ""
+
+
+def test_check_tells_what_works_and_what_does_not(capsys):
+    specs = ["resnet10_d-w8", "timm:mobilenetv3_small_050", "timm:xcit_nano_12_p16_224"]
+    assert main(["check", *specs]) == 0
+    rows = capsys.readouterr().out.splitlines()[2:]
+    assert rows[0] == "| `resnet10_d-w8` | 0.1 M | 8, 16, 32, 64 | native | native |  |"
+    assert rows[1].endswith("| 8, 16, 24, 288 | dilated | dilated |  |")
+    assert rows[2].endswith("| 128 | pyramid | pyramid |  |")
+    assert main(["check", "timm:levit_128s"]) == 2
+    assert "| no: has maps at the strides 16, 32 |" in capsys.readouterr().out

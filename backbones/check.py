@@ -1,0 +1,99 @@
+"""Whether networks can be backbones, and at which output strides: one row of a table for each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import nn
+
+from backbones import foreign
+from backbones.backbone import OUTPUT_STRIDES, Backbone
+from backbones.complexity import count_parameters
+from backbones.errors import OutputStrideError, UserError
+from backbones.zoo import create
+
+# Neither square nor a multiple of any stride.
+_IMAGE = (75, 100)
+_FORMS = {"native": "native", "layers": "dilated", None: "pyramid"}
+HEADER = (
+    "| network | parameters | channels | stride 16 | stride 8 | notes |\n|---|---|---|---|---|---|"
+)
+
+
+def row(spec: str) -> tuple[str, bool]:
+    """Build a network and try it.
+
+    Args:
+        spec: What `create` takes.
+
+    Returns:
+        A row of the table under `HEADER`, and whether the network can be a backbone. An output stride is ``native``
+        where the network's library knows it, ``dilated`` where its layers are, and ``pyramid`` where the network has
+        one map at any.
+    """
+    try:
+        network = create(spec)
+        notes = list(_defects(network))
+    except UserError as error:
+        return f"| `{spec}` | | | | | no: {_short(spec, error)} |", False
+    forms = []
+    for stride in OUTPUT_STRIDES[1:]:
+        try:
+            forms.append(_form(spec, stride))
+        except OutputStrideError as error:
+            forms.append("no")
+            notes.append(_short(spec, error))
+    try:
+        network.stages()
+    except UserError:
+        notes.append("no stage of it can be frozen")
+    channels = ", ".join(str(f.channels) for f in network.feature_info)
+    cells = (
+        f"`{spec}`",
+        f"{count_parameters(network) / 1e6:.1f} M",
+        channels,
+        *forms,
+        "; ".join(dict.fromkeys(notes)),
+    )
+    return f"| {' | '.join(cells)} |", True
+
+
+def _form(spec: str, output_stride: int) -> str:
+    if foreign.is_foreign(spec):
+        return _FORMS[foreign.dilated_form(spec, output_stride)]
+    create(spec, output_stride=output_stride)
+    return "native"
+
+
+def _defects(network: Backbone) -> Iterator[str]:
+    """Where the maps are not as declared, and parameters that nothing trains."""
+    maps = network(torch.rand(2, 3, *_IMAGE))
+    declared = [
+        (2, f.channels, *(math.ceil(side / f.stride) for side in _IMAGE))
+        for f in network.feature_info
+    ]
+    if [tuple(values.shape) for values in maps] != declared:
+        yield f"defect: its maps are {[tuple(values.shape) for values in maps]}, declared {declared}"
+    last = _without_gradient(network, maps[-1:])
+    every = _without_gradient(network, maps)
+    if every:
+        yield f"defect: {len(every)} parameters learn nothing, such as {every[0]}"
+    elif last:
+        yield f"{len(last)} parameters do not reach the last map: one process only"
+
+
+def _without_gradient(network: nn.Module, maps: Sequence[torch.Tensor]) -> list[str]:
+    names, parameters = zip(*network.named_parameters(), strict=True)
+    loss = torch.stack([values.square().mean() for values in maps]).sum()
+    found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+    return [name for name, gradient in zip(names, found, strict=True) if gradient is None]
+
+
+def _short(spec: str, error: UserError) -> str:
+    """The error's reason, without what it is about and what it asks for."""
+    text = str(error)
+    if isinstance(error, OutputStrideError):
+        text = text.partition(": ")[2]
+    return text.replace(f"{spec} ", "").partition("; ")[0].replace("|", "\\|")
