@@ -65,7 +65,7 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 PUBLISHED = "published"
 
 # A row's factor on the learning rate of each stage's config.
-LR_KEYS = tuple(f"{stage}_lr" for stage in STAGES)
+LR_KEYS = tuple(f"{stage}_lr" for stage in STAGES if stage != "probe")
 
 # A row's keys and the type of each.
 ROW_KEYS: dict[str, type | tuple[type, ...]] = {

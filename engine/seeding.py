@@ -86,7 +86,7 @@ class SeededDataset:
     @property
     def notes(self) -> list[str]:
         """What the datasets inside had to mend while loading, in sentences."""
-        return [note for dataset in _leaves(self.dataset) for note in getattr(dataset, "notes", [])]
+        return [note for dataset in leaves(self.dataset) for note in getattr(dataset, "notes", [])]
 
     @property
     def images_total(self) -> int:
@@ -125,14 +125,14 @@ class SeededDataset:
         return self.dataset[self._index(position)]
 
 
-def _leaves(dataset: Any) -> Iterator[Any]:
+def leaves(dataset: Any) -> Iterator[Any]:
     """The datasets inside mmengine's wrappers."""
     inner = getattr(dataset, "datasets", None) or [getattr(dataset, "dataset", None)]
     if inner == [None]:
         yield dataset
         return
     for part in inner:
-        yield from _leaves(part)
+        yield from leaves(part)
 
 
 @DATA_SAMPLERS.register_module()

@@ -28,7 +28,7 @@ def features(spec: str, output_stride: int, out_indices: tuple[int, ...]) -> lis
     Raises:
         UserError: Its maps are shifted against the image.
     """
-    aligned, found = _declared(spec, output_stride)
+    aligned, _, found = _declared(spec, output_stride)
     if not aligned:
         raise UserError(
             f"the maps of {spec} are shifted against the image, because it has no padding: boxes and label maps "
@@ -38,10 +38,16 @@ def features(spec: str, output_stride: int, out_indices: tuple[int, ...]) -> lis
 
 
 @functools.cache
-def _declared(spec: str, output_stride: int) -> tuple[bool, tuple[Feature, ...]]:
+def _declared(spec: str, output_stride: int) -> tuple[bool, bool, tuple[Feature, ...]]:
+    """Whether its maps are aligned with the image, whether it tells its stages, and its maps."""
     with torch.device("meta"):
         network = backbones.create(spec, output_stride=output_stride)
-    return network.aligned, tuple(backbones.dense_features(network, output_stride))
+    try:
+        network.stages()
+        staged = True
+    except UserError:
+        staged = False
+    return network.aligned, staged, tuple(backbones.dense_features(network, output_stride))
 
 
 def wire_backbone(job: Job, config: Config) -> list[Feature]:
@@ -71,7 +77,7 @@ def wire_backbone(job: Job, config: Config) -> list[Feature]:
     backbone.norm_eval = policy == "frozen" and job.pretrained
     if not job.pretrained:
         backbone.frozen_stages = -1
-    if config.pop("frozen_backbone"):
+    if config.pop("frozen_backbone", False):
         # The control too: how far random features carry is what a frozen row is compared with.
         backbone.update(frozen=True, norm_eval=False, frozen_stages=-1)
     if policy == "synchronised" and launched() and torch.cuda.is_available():
@@ -89,8 +95,23 @@ def wire_backbone(job: Job, config: Config) -> list[Feature]:
             continue
         if stride != asked:
             backbone.output_stride = stride
+        _require_stages(job, backbone, stride)
         return found
     raise AssertionError("every backbone can be built at output stride 32")
+
+
+def _require_stages(job: Job, backbone: ConfigDict, output_stride: int) -> None:
+    """Train a network whole that does not tell its stages, where a config freezes the first ones and nobody asked."""
+    first = backbone.get("frozen_stages", -1)
+    asked_for = "model.backbone.frozen_stages" in job.options.overrides
+    if first < 0 or asked_for or _declared(job.spec, output_stride)[1]:
+        return
+    print(
+        f"note: {job.spec} does not tell which of its parameters belong to which map, so that the config's "
+        f"frozen_stages={first} cannot be kept; all of it is trained",
+        flush=True,
+    )
+    backbone.frozen_stages = -1
 
 
 def normalisation(job: Job) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from mmengine.hooks import Hook
 from torch import Tensor, nn
 
 import backbones
-from engine.seeding import generators_kept
+from engine.seeding import generators_kept, leaves
 from engine.transferability import measure
 
 MOST_IMAGES = 256
@@ -76,8 +76,10 @@ class TransferabilityHook(Hook):
         images = spaced(train.images_total, most)
         per_image = -(-MOST_SAMPLES // len(images))
         features, labels = [], []
+        # All datasets of a split have one pipeline.
+        prepare = next(leaves(test.dataset)).pipeline
         for index in images:
-            batch = pseudo_collate([test.dataset.pipeline(train.dataset.get_data_info(index))])
+            batch = pseudo_collate([prepare(train.dataset.get_data_info(index))])
             data = model.data_preprocessor(batch, training=False)
             shown = data["inputs"].contiguous(memory_format=torch.channels_last)
             last = model.backbone.net(shown)[-1][0]

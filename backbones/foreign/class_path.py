@@ -89,7 +89,31 @@ def _wrap(spec: str, network: nn.Module, output_stride: int, *, dilated: bool) -
         Feature(f"map{number}", channels, stride)
         for number, (channels, stride) in enumerate(chosen, start=1)
     ]
-    return ForeignBackbone(spec, network, _last_maps, features)
+    return ForeignBackbone(spec, network, _last_maps, features, ends=_find_ends(spec, network))
+
+
+def _find_ends(spec: str, network: nn.Module) -> Sequence[str]:
+    """The outermost module whose very output each of the last four maps is; empty where one is made otherwise."""
+    outputs: list[tuple[str, Any]] = []
+    hooks = [
+        module.register_forward_hook(
+            lambda _m, _i, output, name=name: outputs.append((name, output))
+        )
+        for name, module in network.named_modules()
+        if name
+    ]
+    try:
+        found = run_probe(spec, lambda x: _maps(network, x, -1), network)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    ends = []
+    for values in found[-len(STRIDES) :]:
+        names = [name for name, output in outputs if output is values]
+        if not names:
+            return ()
+        ends.append(min(names, key=lambda name: name.count(".")))
+    return ends
 
 
 def _maps(network: nn.Module, x: Tensor, _count: int) -> Sequence[Tensor]:

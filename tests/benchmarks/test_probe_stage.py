@@ -93,7 +93,10 @@ def test_the_table_the_csv_and_the_report_show_it(world: World):
     assert cells == {"scratch": "50.00", "standard": "50.00", "tricks": "50.00"}
     assert ("probe", "any; 2 of 2 test images") in table.protocol
     assert (
-        sum(",probe,knn_top1,%,true,completed," in line for line in format_csv(run).splitlines())
+        sum(
+            ",probe,knn_top1,%,true,false,completed," in line
+            for line in format_csv(run).splitlines()
+        )
         == 3
     )
     page = format_html(run)

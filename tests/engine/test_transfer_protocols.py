@@ -1,5 +1,7 @@
 """Frozen backbones, layer-wise decay and few images, as configs and as optimisers."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -7,8 +9,11 @@ from mmengine.optim import build_optim_wrapper
 from torch import nn
 
 import backbones
-from backbones import UserError
+from backbones import CheckpointMetadata, UserError
 from engine.adapter import TransferBackbone
+from engine.options import Options
+from engine.stage import Job
+from engine.transfer import wire_backbone
 from engine.transfer_protocols import in_words, train_fraction, wire_layer_decay
 
 SPEC = "resnet10_b-w8"
@@ -118,3 +123,17 @@ def test_the_protocol_says_it():
     assert told["layer_decay"].startswith("learning rate times 0.7 for each stage")
     plain = _config(train_dataloader=dict(dataset=dict()))
     assert in_words(plain) == {}
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "left"), [({}, -1), ({"model.backbone.frozen_stages": 0}, 0)]
+)
+def test_a_default_that_cannot_be_kept_is_told(monkeypatch, capsys, tmp_path, asked_for, left):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "backbones"))
+    options = Options(config="mini", data=tmp_path, work_dir=tmp_path, overrides=asked_for)
+    source = CheckpointMetadata("x", "r", (), None, (1.0,) * 3, (1.0,) * 3, "RGB", 0, "raw")
+    job = Job(options, "own_networks:Scaled", source, None)
+    config = Config(dict(batch_norm="frozen", model=dict(backbone=dict(frozen_stages=0))))
+    wire_backbone(job, config)
+    assert config.model.backbone.frozen_stages == left
+    assert ("frozen_stages=0 cannot be kept" in capsys.readouterr().out) == (left == -1)
