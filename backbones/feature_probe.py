@@ -18,6 +18,8 @@ from backbones.zoo import create
 
 # Small, not square, and a multiple of the coarsest stride.
 _HEIGHT, _WIDTH = 64, 96
+# A network without padding is left with no cell of that; Inception-V3 takes 75 pixels.
+_UNPADDED_FACTOR = 2
 _VALUES_PER_MAP = 16
 # Enough to see an error of a ten-thousandth.
 _DIGITS = 6
@@ -48,20 +50,21 @@ def probe(network: Backbone, spec: str) -> Probed:
         else:
             plain.load_state_dict(network.state_dict())
         plain = plain.to(memory_format=torch.contiguous_format).eval()
+        image = _image(1 if plain.aligned else _UNPADDED_FACTOR)
         try:
             # In float64 all digits that are kept are the same on every machine.
-            maps = plain.double()(_image().double())
+            maps = plain.double()(image.double())
         except RuntimeError:
             # Networks that ask for float32 somewhere inside.
-            maps = plain.float()(_image())
+            maps = plain.float()(image)
         found = tuple(_values(values) for values in maps)
     return found if all(map(math.isfinite, itertools.chain(*found))) else ()
 
 
-def _image() -> Tensor:
+def _image(factor: int = 1) -> Tensor:
     """A smooth picture of many frequencies, made without a random generator; (1, 3, H, W), about standardised."""
-    y = torch.arange(_HEIGHT, dtype=torch.float32).view(1, _HEIGHT, 1)
-    x = torch.arange(_WIDTH, dtype=torch.float32).view(1, 1, _WIDTH)
+    y = torch.arange(factor * _HEIGHT, dtype=torch.float32).view(1, -1, 1)
+    x = torch.arange(factor * _WIDTH, dtype=torch.float32).view(1, 1, -1)
     channel = torch.arange(1, 4, dtype=torch.float32).view(3, 1, 1)
     chirp = torch.sin(0.011 * channel * x * x / 4 + 0.3 * y) + torch.cos(
         0.017 * y * y / 3 - 0.2 * x

@@ -45,6 +45,15 @@ def test_the_values_are_those_of_the_maps(network):
         assert values[-1] == pytest.approx(float(flat.abs().max()), rel=1e-4)
 
 
+def test_a_network_without_padding_is_handed_off_too(tmp_path):
+    spec = "inception_v3-valid-x0.1"
+    network, path = backbones.create(spec), tmp_path / "backbone.safetensors"
+    backbones.export_checkpoint(network, path, replace(METADATA, spec=spec))
+    assert [len(values) for values in backbones.read_metadata(path).features] == [17] * 4
+    receipt = backbones.load_checkpoint(backbones.create(spec), path)
+    assert receipt.matched == receipt.total
+
+
 def test_nothing_is_changed_by_it(network):
     state = {n: t.clone() for n, t in network.state_dict().items()}
     random = torch.get_rng_state()
