@@ -1,4 +1,4 @@
-"""``python -m backbones``: list the backbones, describe or check some, or bring weights for one."""
+"""``python -m backbones``: list, describe or check backbones, bring weights for one, or take them elsewhere."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from backbones.backbone import Backbone
 from backbones.checkpoint_file import listed
 from backbones.complexity import count_parameters, multiply_adds
 from backbones.errors import UserError
+from backbones.export import LIBRARIES, ExportReport, export_weights
 from backbones.importing import (
     NORMALISATIONS,
     ImportReport,
@@ -42,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "import":
             print(_import(options))
+        elif options.command == "export":
+            print(_exported(options, export_weights(options.handoff, options.to, options.out)))
         elif options.command == "describe":
             print(_describe(options.spec, options.output_stride, as_json=options.json))
         elif options.command == "check":
@@ -98,6 +101,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     importing.add_argument(
         "--show-map", action="store_true", help="print which tensor of the file went where"
+    )
+    exporting = commands.add_parser(
+        "export", help="write a hand-off's weights under the names of another program"
+    )
+    exporting.add_argument("handoff", type=Path, help="a backbone.safetensors")
+    exporting.add_argument("--to", required=True, choices=LIBRARIES, help="the program")
+    exporting.add_argument(
+        "--out", type=Path, required=True, help="the file to write: .safetensors, .pth or .pt"
     )
     return parser
 
@@ -170,6 +181,29 @@ def _check(specs: Sequence[str]) -> int:
         print(line, flush=True)
         worked.append(works)
     return 0 if all(worked) else 2
+
+
+def _exported(options: argparse.Namespace, report: ExportReport) -> str:
+    told = report.metadata
+    classifier = f", the classifier as {report.head}" if report.head else ""
+    compared = f"not compared: {options.to} is not imported here; its names are those of its source"
+    if report.errors:
+        worst = max(report.errors.values())
+        compared = (
+            f"compared: read back and loaded, it has {', '.join(report.errors)} on two random images that differ from "
+            f"ours by at most {worst:.2g} of the largest value"
+        )
+    unit = ", ".join(f"{value / 255:.4g}" for value in told.mean)
+    spread = ", ".join(f"{value / 255:.4g}" for value in told.std)
+    lines = [
+        f"{options.out}: {report.tensors} tensors of {report.spec} as {options.to} names them{classifier}",
+        f"built by: {report.call}",
+        compared,
+        f"normalisation: {told.channel_order}, mean {told.mean}, std {told.std} for pixels from 0 to 255",
+        f"               mean ({unit}), std ({spread}) for pixels from 0 to 1",
+        *(f"note: {note}" for note in report.notes),
+    ]
+    return "\n".join(lines)
 
 
 def _suffix_help() -> str:

@@ -25,7 +25,7 @@ from backbones.feature_probe import difference, probe
 from backbones.zoo import create
 
 # The classifier's linear layer, named as in torchvision; it may stand beside the backbone.
-_HEAD = ("fc.weight", "fc.bias")
+HEAD = ("fc.weight", "fc.bias")
 # Of the largest value of a map: what rounding in another order makes of it, many layers deep.
 FEATURE_TOLERANCE = 1e-4
 
@@ -74,7 +74,7 @@ def export_checkpoint(
     if isinstance(module, Backbone):
         metadata = replace(metadata, features=probe(module, metadata.spec))
     if head is not None:
-        tensors |= zip(_HEAD, (head.weight, head.bias), strict=True)
+        tensors |= zip(HEAD, (head.weight, head.bias), strict=True)
     return write_file(Path(path), tensors, metadata)
 
 
@@ -96,14 +96,14 @@ def load_classifier(
     """
     path = Path(path)
     content = read_file(path)
-    if not _has_head(content):
+    if not has_head(content):
         raise CheckpointError(
             f"the checkpoint {path} ({content.metadata.spec}) holds a backbone without its "
             "classifier; pass the backbone.safetensors of a classification stage"
         )
     network = create(content.metadata.spec)
     _require_fit(path, content, network.state_dict(), spec=None)
-    network.load_state_dict(_backbone_tensors(content), strict=True)
+    network.load_state_dict(backbone_tensors(content), strict=True)
     return network, _head(content), content.metadata
 
 
@@ -121,23 +121,24 @@ def load_head(path: str | os.PathLike[str]) -> nn.Linear | None:
         CheckpointError: If the file is missing, damaged or not a checkpoint of this package.
     """
     content = read_file(Path(path))
-    return _head(content) if _has_head(content) else None
+    return _head(content) if has_head(content) else None
 
 
 def _head(content: CheckpointContent) -> nn.Linear:
-    weight, bias = (content.tensors[name] for name in _HEAD)
+    weight, bias = (content.tensors[name] for name in HEAD)
     head = nn.Linear(weight.shape[1], weight.shape[0])
     head.load_state_dict({"weight": weight, "bias": bias})
     return head
 
 
-def _has_head(content: CheckpointContent) -> bool:
-    return all(name in content.tensors for name in _HEAD)
+def has_head(content: CheckpointContent) -> bool:
+    """Tell whether a file holds the classifier's linear layer, weight and bias."""
+    return all(name in content.tensors for name in HEAD)
 
 
-def _backbone_tensors(content: CheckpointContent) -> dict[str, Tensor]:
+def backbone_tensors(content: CheckpointContent) -> dict[str, Tensor]:
     """The tensors but for the head's; half a head is no head, and so left over."""
-    head = _HEAD if _has_head(content) else ()
+    head = HEAD if has_head(content) else ()
     return {name: tensor for name, tensor in content.tensors.items() if name not in head}
 
 
@@ -180,7 +181,7 @@ def load_checkpoint(
     content = read_file(path)
     state = module.state_dict()
     _require_fit(path, content, state, spec)
-    tensors = _backbone_tensors(content)
+    tensors = backbone_tensors(content)
     module.load_state_dict(tensors, strict=True)
     return LoadReceipt(content.sha256, matched=len(tensors), total=len(state))
 
@@ -237,7 +238,7 @@ def _require_fit(
 ) -> None:
     """Raise unless names, shapes and types of the file are exactly those of the module."""
     missing = [name for name in state if name not in content.tensors]
-    unexpected = sorted(name for name in _backbone_tensors(content) if name not in state)
+    unexpected = sorted(name for name in backbone_tensors(content) if name not in state)
     misfits = [
         f"{name} (file {form(content.tensors[name])}, backbone {form(tensor)})"
         for name, tensor in state.items()

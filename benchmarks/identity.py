@@ -32,7 +32,7 @@ RECIPES = Path("cls_train/configs/recipes")
 # Folders of a package that its stage does not run: configs are digested by chain instead, and a change to the probe
 # shall not train classifiers anew.
 PROBE = "probe"
-NOT_CODE = ("configs", "figures", PROBE)
+NOT_CODE = ("configs", "export", "figures", PROBE)
 
 # Packages whose version can change a number.
 PACKAGES = (

@@ -29,6 +29,7 @@ def world(tmp_path) -> World:
         ("cls_train/configs/imagenet.py", "lr = 5\n"),
         ("cls_train/figures/beta.py", "COLOUR = 'red'\n"),
         ("cls_train/probe/linear.py", "TOLERANCE = 1\n"),
+        ("engine/export/command.py", "IMAGES = 9\n"),
         ("det/configs/mini.py", "lr = 5\n"),
         ("det/train.py", "EPOCHS = 9\n"),
         ("cls_train/configs/tricks/mixup.py", "mixup = 1\n"),
