@@ -56,6 +56,8 @@ def test_requirements_are_read_as_a_toml_parser_would(root):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     wanted = project["dependencies"] + project["optional-dependencies"]["test"]
     assert setup.read_requirements(ROOT / "pyproject.toml", test=True) == wanted
+    # The tests run what the extra is for.
+    assert set(project["optional-dependencies"]["export"]) <= set(wanted)
 
 
 @pytest.mark.parametrize(

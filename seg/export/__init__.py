@@ -1,0 +1,1 @@
+"""A trained segmentor as an ONNX file; see `python -m seg.export --help`."""

@@ -1,0 +1,80 @@
+"""`python -m seg.export WORK_DIR --out FILE`: images to logits and label maps of the same size."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import torch
+from mmseg.models.segmentors import EncoderDecoder
+from torch import Tensor, nn
+
+import seg.train  # noqa: F401  (registers what a config names)
+from engine.export.command import Export, main
+from engine.export.finished import Finished
+from engine.export.onnx_file import Arrays, Difference, Network, relative
+from seg.export.graph import SegmentorGraph
+
+
+class SegmentorExport(Export):
+    """The segmentor of a segmentation cell."""
+
+    stage = "seg"
+    package = "seg"
+    scope = "mmseg"
+    # The graph is of one window; the auxiliary head only trains.
+    changes = dict(test_cfg=dict(mode="whole"))  # noqa: RUF012
+
+    def network(self, finished: Finished, model: nn.Module) -> Network:
+        """Logits and labels, for images of any number and size where the backbone takes them."""
+        assert isinstance(model, EncoderDecoder)
+        graph = SegmentorGraph(model)
+
+        def reference(images: Tensor) -> Arrays:
+            bgr = list(images.flip(1))
+            inputs = model.data_preprocessor({"inputs": bgr})["inputs"]
+            found = model.predict(inputs)
+            logits = torch.stack([sample.seg_logits.data for sample in found])
+            labels = torch.cat([sample.pred_sem_seg.data for sample in found])
+            return logits.numpy(), labels.numpy()
+
+        return Network(
+            graph,
+            ("logits", "labels"),
+            reference,
+            compare,
+            dynamic=(("batch", "height", "width"), ("batch",), ()),
+            metadata={
+                "outputs": {
+                    "logits": "N×K×H×W, before the softmax, at the size of the image",
+                    "labels": "N×H×W, the class of the largest logit",
+                },
+                "window": finished.config.model.test_cfg.to_dict(),
+                **graph.normalise.metadata(),
+            },
+        )
+
+    def notes(self, finished: Finished) -> list[str]:
+        """That the file knows nothing of windows."""
+        test = finished.config.model.test_cfg
+        if test.mode == "whole":
+            return []
+        return [
+            f"the cell was evaluated in sliding windows of {test.crop_size} every {test.stride} pixels (height, width) "
+            "whose logits were averaged; the file computes one window: slide it yourself"
+        ]
+
+
+def compare(expected: Arrays, found: Arrays) -> list[Difference]:
+    """Logits by value; labels by how much less than the largest the expected logit of the found class is.
+
+    Classes of equal logits are equally right.
+    """
+    chosen = np.take_along_axis(expected[0], found[1][:, None], axis=1)
+    shortfall = float((expected[0].max(axis=1, keepdims=True) - chosen).max())
+    scale = max(1.0, float(np.abs(expected[0]).max()))
+    return [relative("logits", expected[0], found[0]), Difference("labels", shortfall / scale)]
+
+
+if __name__ == "__main__":
+    sys.exit(main(SegmentorExport()))
