@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from backbones import UserError
 from engine.resume import _resume_types, latest_checkpoint
 
+_PACKAGES = {"cls": "cls_train", "det": "det", "seg": "seg"}
+
 
 @dataclass(frozen=True)
 class Finished:
@@ -86,10 +88,9 @@ def _result(work_dir: Path, stage: str) -> dict[str, Any]:
     except ValueError:
         raise UserError(f"{path} is damaged; run the cell again") from None
     if result["stage"] != stage:
-        package = {"cls": "cls_train"}.get(result["stage"], result["stage"])
-        raise UserError(
-            f"{work_dir} is a cell of the stage {result['stage']}, not {stage}; use python -m {package}.export"
-        )
+        package = _PACKAGES.get(result["stage"])
+        hint = f"use python -m {package}.export" if package else "that stage trains no network"
+        raise UserError(f"{work_dir} is a cell of the stage {result['stage']}, not {stage}; {hint}")
     return result
 
 
