@@ -19,7 +19,7 @@ from PIL import Image
 
 from det.train import Detection
 from engine.options import Options
-from engine.stage import _resolve, prepare
+from engine.stage import prepare, resolve_job
 from seg.train import Segmentation
 
 FOUR_MAPS = """
@@ -79,7 +79,7 @@ def build(data, tmp_path):
             overrides=overrides,
         )
         torch.manual_seed(0)
-        config = prepare(STAGES[stage], _resolve(options))
+        config = prepare(STAGES[stage], resolve_job(options))
         with DefaultScope.overwrite_default_scope(STAGES[stage].scope):
             model = MODELS.build(config.model)
             return model.train(), build_optim_wrapper(model, config.optim_wrapper)

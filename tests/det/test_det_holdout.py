@@ -10,7 +10,7 @@ from mmengine.registry import DATASETS, DefaultScope
 from backbones import UserError
 from det.train import Detection
 from engine.options import Options
-from engine.stage import _resolve, prepare
+from engine.stage import prepare, resolve_job
 
 
 def _held_out(name):
@@ -34,7 +34,7 @@ def sides(tmp_path):
             precision="fp32",
             tricks=("holdout",),
         )
-        made = prepare(Detection(), _resolve(options))
+        made = prepare(Detection(), resolve_job(options))
         with DefaultScope.overwrite_default_scope("mmdet"):
             return *(
                 DATASETS.build(loader.dataset)

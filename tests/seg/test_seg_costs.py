@@ -7,7 +7,7 @@ from torch import nn
 
 import backbones
 from engine.options import Options
-from engine.stage import _resolve, prepare
+from engine.stage import prepare, resolve_job
 from seg.train import Segmentation
 
 SIZE = (150, 100)
@@ -19,7 +19,7 @@ def test_every_window_counts_and_the_auxiliary_head_does_not(tiny_ade, tmp_path,
         config="mini", data=tiny_ade.root, work_dir=tmp_path, backbone="resnet10_d-w8",
         precision="fp32", tricks=tricks,
     )  # fmt: skip
-    config = prepare(Segmentation(), _resolve(options))
+    config = prepare(Segmentation(), resolve_job(options))
     with DefaultScope.overwrite_default_scope("mmseg"):
         model = MODELS.build(config.model).eval()
     total = calls = 0

@@ -8,7 +8,7 @@ import pytest
 from mmengine.registry import DATASETS, DefaultScope
 
 from engine.options import Options
-from engine.stage import _resolve, prepare
+from engine.stage import prepare, resolve_job
 from seg.train import Segmentation
 
 SENTENCE = "; on training images held out (one in 5, by the hash of the name), not on the test set"
@@ -20,7 +20,7 @@ def _held_out(name):
 
 def _sets(root, work, tricks=("holdout",)):
     options = Options("mini", work, root, backbone="resnet10_d-w8", precision="fp32", tricks=tricks)
-    config = prepare(Segmentation(), _resolve(options))
+    config = prepare(Segmentation(), resolve_job(options))
     with DefaultScope.overwrite_default_scope("mmseg"):
         return *(
             DATASETS.build(loader.dataset)
