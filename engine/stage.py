@@ -303,7 +303,9 @@ def common_fields(
     """
     options = job.options
     if receipt is not None and job.source is not None:
-        receipt = {**receipt, "source": dataclasses.asdict(job.source)}
+        source = dataclasses.asdict(job.source)
+        del source["features"]
+        receipt = {**receipt, "source": source}
     return {
         "stage": stage,
         "identity": options.identity,

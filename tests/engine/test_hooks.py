@@ -69,7 +69,7 @@ def test_the_receipt_is_kept_where_checkpoints_carry_it(request):
     runner = _runner(request, model=SimpleNamespace(module=_Model()), logger=logger)
     ReceiptHook("f").before_train(runner)
     kept = runner.message_hub.state_dict()["runtime_info"][RECEIPT]
-    assert kept == {"sha256": "abf", "matched": 2, "total": 2}
+    assert kept == {"sha256": "abf", "matched": 2, "total": 2, "feature_error": None}
     assert said == ["backbone: 2 of 2 tensors equal f"]
 
 

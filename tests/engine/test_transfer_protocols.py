@@ -1,5 +1,6 @@
 """Frozen backbones, layer-wise decay and few images, as configs and as optimisers."""
 
+import runpy
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from engine.transfer import wire_backbone
 from engine.transfer_protocols import in_words, train_fraction, wire_layer_decay
 
 SPEC = "resnet10_b-w8"
+ROOT = Path(__file__).parents[2]
 
 
 class Detector(nn.Module):
@@ -137,3 +139,20 @@ def test_a_default_that_cannot_be_kept_is_told(monkeypatch, capsys, tmp_path, as
     wire_backbone(job, config)
     assert config.model.backbone.frozen_stages == left
     assert ("frozen_stages=0 cannot be kept" in capsys.readouterr().out) == (left == -1)
+
+
+@pytest.mark.parametrize("stage", ["det", "seg"])
+@pytest.mark.parametrize(
+    ("trick", "keys"),
+    [
+        ("few_shot_1", {"train_fraction": 0.01}),
+        ("few_shot_5", {"train_fraction": 0.05}),
+        ("few_shot_10", {"train_fraction": 0.1}),
+        ("few_shot_20", {"train_fraction": 0.2}),
+        ("frozen_backbone", {"frozen_backbone": True}),
+        ("layer_decay", {"layer_decay": 0.7}),
+    ],
+)
+def test_each_protocol_is_one_word(stage, trick, keys):
+    found = runpy.run_path(str(ROOT / stage / "configs" / "tricks" / f"{trick}.py"))
+    assert {name: value for name, value in found.items() if not name.startswith("__")} == keys
