@@ -14,7 +14,7 @@ from benchmarks.errors import UserError
 from benchmarks.preflight import available_tricks, check_names
 from benchmarks.selection import Selection, parse_override, select
 from benchmarks.suite import ROOT, Row, load_suite, suite_names
-from benchmarks.suite_schema import COLUMNS, PERCENTAGES
+from benchmarks.suite_schema import COLUMNS, PERCENTAGES, STAGES
 
 TRICKS = ("cosine", "label_smoothing", "mixup")
 SOUND = """
@@ -53,7 +53,7 @@ def test_a_row_may_have_learning_rates_of_its_own(tmp_path):
         'dict(name="b", backbone="z", like="a"), dict(name="c", backbone="x", pretrain=False, like="a")]'
     )
     one, like, scratch = load_suite(write(tmp_path, SOUND + text)).rows
-    assert [one.lr_of(stage) for stage in ("cls", "det", "seg")] == [0.5, 3.0, 1.0]
+    assert [one.lr_of(stage) for stage in STAGES] == [0.5, 1.0, 3.0, 1.0]
     # Whole numbers and others are one factor, and so one identity.
     assert isinstance(one.det_lr, float)
     assert (like.cls_lr, like.det_lr) == (0.5, 3.0)
@@ -149,6 +149,7 @@ def test_all_mistakes_are_told_at_once(tmp_path):
             "det_lr is '3'; it must be a number",
         ),
         ('dict(name="b", backbone="x", recipe="y", det_rl=3)', "Did you mean 'det_lr'?"),
+        ('dict(name="b", backbone="x", recipe="y", probe_lr=3)', "unknown key 'probe_lr'"),
         ('dict(name="b", backbone="x", pretrain=False, cls_lr=3)', "and cls_lr contradict"),
         ('dict(name="b", backbone="x", weights="w", cls_lr=3)', "give either weights or cls_lr"),
         ('"b"', "row 2 is not a dict"),
