@@ -29,14 +29,14 @@ fi
 # own, and the loader workers that tests fork from them hang now and then.
 log="$(mktemp)"
 trap 'rm -f "$log"; kill "${second:-}" 2>/dev/null || true' EXIT
-"$python" -m pytest -q -rs -p no:cacheprovider tests/det tests/test_*.py >"$log" 2>&1 &
+"$python" -m pytest -q -rs -p no:cacheprovider tests/det tests/seg tests/test_*.py >"$log" 2>&1 &
 second=$!
 first=0
-printf '\n== Tests (pytest): all but det and whole chains ==\n'
-"$python" -m pytest -q -rs tests --ignore tests/det --ignore-glob "tests/test_*.py" || first=$?
+printf '\n== Tests (pytest): all but det, seg and whole chains ==\n'
+"$python" -m pytest -q -rs tests --ignore tests/det --ignore tests/seg --ignore-glob "tests/test_*.py" || first=$?
 status=0
 wait "$second" || status=$?
 second=""
-printf '\n== Tests (pytest): det, whole chains ==\n'
+printf '\n== Tests (pytest): det, seg, whole chains ==\n'
 cat "$log"
 [ "$first" -eq 0 ] && [ "$status" -eq 0 ] || { printf '\nerror: some tests failed\n' >&2; exit 1; }
