@@ -88,6 +88,8 @@ def test_a_full_disk_stops_every_suite(
 
 def test_stages_that_cannot_be_asked_are_a_fault(tmp_path: Path) -> None:
     (tmp_path / "engine").mkdir()
+    # A package, which goes before one of this name elsewhere in the path.
+    (tmp_path / "engine" / "__init__.py").touch()
     (tmp_path / "engine" / "doctor.py").write_text("raise RuntimeError('no kernel')\n")
     (finding,) = doctor._stages(tmp_path)
     assert finding == ("stages", "`python -m engine.doctor` failed: RuntimeError: no kernel", MEND)

@@ -204,7 +204,7 @@ def test_a_pyramid_is_neither_handed_off_nor_frozen(tmp_path):
     path = str(tmp_path / "backbone.safetensors")
     backbones.export_checkpoint(classifier.net, path, metadata)
     dense = TransferBackbone(PLAIN, path, out_indices=(0, 1, 2, 3), frozen_stages=12)
-    assert dense.verify(path) == dense.receipt
+    assert dense.verify(path) == replace(dense.receipt, feature_error=0.0)
     assert dense.receipt.matched == dense.receipt.total == len(classifier.net.state_dict())
     learning = {name.split(".")[0] for name, p in dense.named_parameters() if p.requires_grad}
     assert learning == {"pyramid"}
