@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m backbones",
-        description="List the backbones with their size and cost, or describe one.",
+        description="List, describe or check backbones, bring weights for one, or take them elsewhere.",
         epilog=_suffix_help(),
     )
     commands = parser.add_subparsers(dest="command")

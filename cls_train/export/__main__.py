@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +44,8 @@ class ClassifierExport(Export):
     stage = "cls"
     package = "cls_train"
     scope = "mmengine"
-    changes = dict(distillation=None)  # noqa: RUF012  (the teacher is no part of the classifier)
+    # The teacher is no part of the classifier.
+    changes: ClassVar[dict[str, Any]] = dict(distillation=None)
 
     def network(self, finished: Finished, model: nn.Module) -> Network:
         """Logits, for images of any number and size where the backbone takes them."""

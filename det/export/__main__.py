@@ -25,7 +25,6 @@ class DetectorExport(Export):
     stage = "det"
     package = "det"
     scope = "mmdet"
-    changes = {}  # noqa: RUF012
 
     def network(self, finished: Finished, model: nn.Module) -> Network:
         """Detections after NMS, for one image of any size where the backbone takes it."""

@@ -8,7 +8,7 @@ import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from mmengine.dataset import Compose
@@ -39,7 +39,7 @@ class Export(ABC):
     stage: str
     package: str
     scope: str
-    changes: dict[str, Any]
+    changes: ClassVar[dict[str, Any]] = {}
 
     @abstractmethod
     def network(self, finished: Finished, model: nn.Module) -> Network:

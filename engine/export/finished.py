@@ -143,14 +143,14 @@ def parse_config(text: str, path: Path) -> Config:
     """
     try:
         body = ast.parse(text).body
-        return Config({_name(statement): _value(statement.value) for statement in body})  # type: ignore[attr-defined]
+        return Config(dict(map(_assignment, body)))
     except (SyntaxError, ValueError, AttributeError) as error:
         raise UserError(f"the config in {path} is not plain data ({error})") from None
 
 
-def _name(statement: ast.stmt) -> str:
+def _assignment(statement: ast.stmt) -> tuple[str, Any]:
     if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
-        return statement.targets[0].id
+        return statement.targets[0].id, _value(statement.value)
     raise ValueError(f"line {statement.lineno} is no assignment")
 
 

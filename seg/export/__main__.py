@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ class SegmentorExport(Export):
     package = "seg"
     scope = "mmseg"
     # The graph is of one window; the auxiliary head only trains.
-    changes = dict(test_cfg=dict(mode="whole"))  # noqa: RUF012
+    changes: ClassVar[dict[str, Any]] = dict(test_cfg=dict(mode="whole"))
 
     def network(self, finished: Finished, model: nn.Module) -> Network:
         """Logits and labels, for images of any number and size where the backbone takes them."""
