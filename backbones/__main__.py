@@ -12,6 +12,7 @@ import torch
 
 from backbones import check
 from backbones.backbone import Backbone
+from backbones.batch_statistics import Normalisation
 from backbones.checkpoint_file import listed
 from backbones.complexity import count_parameters, multiply_adds
 from backbones.errors import UserError
@@ -22,6 +23,7 @@ from backbones.importing import (
     import_published,
     import_weights,
     normalisation_of,
+    own_normalisation,
 )
 from backbones.pyramid import dense_features
 from backbones.zoo import SUFFIXES, create, names
@@ -84,6 +86,17 @@ def _parser() -> argparse.ArgumentParser:
         "--normalisation",
         help=f"what the weights in a file were trained with: {', '.join(NORMALISATIONS)}",
     )
+    for name, what in (("--mean", "mean"), ("--std", "standard deviation")):
+        importing.add_argument(
+            name,
+            nargs=3,
+            type=float,
+            metavar=("C1", "C2", "C3"),
+            help=f"in place of --normalisation: the {what} of each channel, for pixels from 0 to 255",
+        )
+    importing.add_argument(
+        "--channel-order", choices=("RGB", "BGR"), help="with --mean and --std; default: RGB"
+    )
     importing.add_argument("--tag", help="of torchvision's published weights; its default else")
     importing.add_argument("--key", help="where in the file the tensors lie; found else")
     importing.add_argument("--prefix", help="what stands before their names; found else")
@@ -116,18 +129,14 @@ def _parser() -> argparse.ArgumentParser:
 def _import(options: argparse.Namespace) -> str:
     if options.file == "published":
         return _told(options, _import_published(options))
-    if options.normalisation is None:
-        raise UserError(
-            f"--normalisation is missing: no file says what its weights were trained with; give one of "
-            f"{', '.join(NORMALISATIONS)}"
-        )
+    normalisation = _normalisation(options)
     if options.tag is not None:
         raise UserError("--tag names published weights; a file has none: leave it out")
     report = import_weights(
         options.spec,
         options.file,
         options.out,
-        normalisation_of(options.normalisation),
+        normalisation,
         key=options.key,
         prefix=options.prefix,
         in_order=options.by_order,
@@ -136,10 +145,31 @@ def _import(options: argparse.Namespace) -> str:
     return _told(options, report)
 
 
+def _normalisation(options: argparse.Namespace) -> Normalisation:
+    """What the options name, by its name or by its numbers."""
+    numbers = options.mean, options.std
+    if options.normalisation is not None:
+        if any((*numbers, options.channel_order)):
+            raise UserError(
+                "--normalisation names mean, standard deviation and order of channels: leave out --mean, --std and "
+                "--channel-order, or it"
+            )
+        return normalisation_of(options.normalisation)
+    if None in numbers:
+        raise UserError(
+            f"--normalisation is missing: no file says what its weights were trained with; give one of "
+            f"{', '.join(NORMALISATIONS)}, or both --mean and --std"
+        )
+    return own_normalisation(*numbers, options.channel_order or "RGB")
+
+
 def _import_published(options: argparse.Namespace) -> ImportReport:
     """Published weights come with all that a file leaves open, so that there is nothing to choose."""
     given = {
         "--normalisation": options.normalisation,
+        "--mean": options.mean,
+        "--std": options.std,
+        "--channel-order": options.channel_order,
         "--key": options.key,
         "--prefix": options.prefix,
         "--by-order": options.by_order,

@@ -8,6 +8,7 @@ lacks. Nothing is filled with random numbers but what the user names, and the ha
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -19,6 +20,13 @@ import torch
 from torch import Tensor
 
 from backbones.backbone import Backbone
+from backbones.batch_statistics import (
+    LEAST_AGREEMENT,
+    Normalisation,
+    agreements,
+    objection,
+    spread_factors,
+)
 from backbones.checkpoint import export_checkpoint
 from backbones.checkpoint_file import CheckpointError, CheckpointMetadata
 from backbones.errors import UserError, unknown
@@ -28,8 +36,9 @@ from backbones.weight_files import places, read_weights
 from backbones.zoo import create
 
 _TRUNK = "trunk."
+# What a normalisation is called that is given in numbers.
+_OWN = "of these numbers"
 
-Normalisation = tuple[tuple[float, float, float], tuple[float, float, float], str]
 NORMALISATIONS: dict[str, Normalisation] = {
     # On the scale 0 to 255: (mean, standard deviation, order of channels).
     "imagenet": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), "RGB"),
@@ -49,7 +58,7 @@ class ImportReport:
         source_names: By the backbone's name of a tensor, the file's.
         left: Names in that place that are not the backbone's: a classifier, or what has another prefix.
         random: Names that the file lacks and was allowed to lack.
-        notes: What was changed: other number formats, counters that lack.
+        notes: What was changed (other number formats, counters that lack), and what is doubtful.
     """
 
     sha256: str
@@ -93,7 +102,8 @@ def import_weights(
             from seed 0, and are written into the hand-off.
 
     Raises:
-        CheckpointError: The file is missing, damaged, unsafe, or does not hold all of the backbone in one place.
+        CheckpointError: The file is missing, damaged, unsafe, or does not hold all of the backbone in one place; or its
+            batch statistics rule the normalisation out.
         UserError: Options contradict each other.
     """
     path = Path(path)
@@ -104,7 +114,8 @@ def import_weights(
         )
     network, wanted = _wanted(spec, tuple(allow_missing))
     match = _find(path, read_weights(path), wanted, key, prefix, in_order=in_order)
-    return _hand_off(spec, path, network, match, normalisation, Path(out))
+    notes = _load(path, network, match) + _doubts(path, network, normalisation)
+    return _hand_off(spec, network, match, normalisation, Path(out), notes)
 
 
 def import_published(
@@ -125,18 +136,18 @@ def import_published(
     network, wanted = _wanted(spec, ())
     source = Path(name)
     match = _find(source, tensors, wanted, None, "", in_order=False)
-    return _hand_off(spec, source, network, match, normalisation, Path(out))
+    notes = _load(source, network, match)
+    return _hand_off(spec, network, match, normalisation, Path(out), notes)
 
 
 def _hand_off(
     spec: str,
-    path: Path,
     network: Backbone,
     match: Match,
     normalisation: Normalisation,
     out: Path,
+    notes: list[str],
 ) -> ImportReport:
-    notes = _load(path, network, match)
     mean, std, order = normalisation
     metadata = CheckpointMetadata(
         spec=spec,
@@ -251,6 +262,30 @@ def _refuse_impossible(path: Path, source_name: str, name: str, tensor: Tensor) 
         raise CheckpointError(f"{path}: {source_name} holds negative variances")
 
 
+def _doubts(path: Path, network: Backbone, normalisation: Normalisation) -> list[str]:
+    """What the batch statistics say against the weights and against the normalisation."""
+    variances = [t for name, t in network.state_dict().items() if name.endswith("running_var")]
+    if variances and all(bool((t == 1).all()) for t in variances):
+        return ["all batch statistics are those of a fresh network: was it trained?"]
+    named = next((n for n, known in NORMALISATIONS.items() if known == normalisation), _OWN)
+    doubt, sure = objection(
+        spread_factors(network, {**NORMALISATIONS, named: normalisation}), named
+    )
+    if sure:
+        raise CheckpointError(f"{path}: {doubt}; name that")
+    doubts = [f"{doubt}; is it the right one?"] if doubt else []
+    found = agreements(network, normalisation)
+    odd = {name: value for name, value in found.items() if value < LEAST_AGREEMENT}
+    if odd:
+        first = next(iter(odd))
+        doubts.append(
+            f"the batch statistics of {len(odd)} of {len(found)} layers, first of {first.removeprefix(_TRUNK)} "
+            f"(correlation {odd[first]:.2f}), are not like those of their inputs on images like photographs: a tensor "
+            "before it may be transposed or another layer's, or the network was trained on other images"
+        )
+    return doubts
+
+
 def normalisation_of(name: str) -> Normalisation:
     """A normalisation by its name.
 
@@ -262,10 +297,42 @@ def normalisation_of(name: str) -> Normalisation:
     return NORMALISATIONS[name]
 
 
+def own_normalisation(
+    mean: Sequence[float], std: Sequence[float], channel_order: str = "RGB"
+) -> Normalisation:
+    """A normalisation from its numbers.
+
+    Args:
+        mean: Of the three channels, in their order, on the scale 0 to 255.
+        std: Their standard deviations, above 0, on the same scale.
+        channel_order: ``"RGB"`` or ``"BGR"``.
+
+    Raises:
+        UserError: They are no such numbers, or look like those for pixels from 0 to 1.
+    """
+    if len(mean) != 3 or len(std) != 3 or not all(map(math.isfinite, [*mean, *std])):
+        raise UserError(
+            f"mean {tuple(mean)} and std {tuple(std)} were given; each is three finite numbers"
+        )
+    if min(std) <= 0:
+        raise UserError(f"std {tuple(std)} was given; standard deviations are above 0")
+    if max(std) < 1:
+        raise UserError(
+            f"mean {tuple(mean)} and std {tuple(std)} were given; these look like numbers for pixels from 0 to 1: "
+            "multiply both by 255"
+        )
+    if channel_order not in ("RGB", "BGR"):
+        raise unknown("order of channels", channel_order, ("RGB", "BGR"))
+    first, second, third = (float(value) for value in mean)
+    one, two, three = (float(value) for value in std)
+    return (first, second, third), (one, two, three), channel_order
+
+
 __all__ = [
     "NORMALISATIONS",
     "ImportReport",
     "import_published",
     "import_weights",
     "normalisation_of",
+    "own_normalisation",
 ]

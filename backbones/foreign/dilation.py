@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -20,6 +21,7 @@ from backbones.errors import OutputStrideError
 from backbones.foreign.wrapper import PROBE, run_probe
 
 _LAYERS = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
+_SAME: Any = Conv2dSame
 
 
 def dilate(
@@ -52,7 +54,9 @@ def dilate(
             hook.remove()
     for name, (before, after) in strides.items():
         layer: Any = network.get_submodule(name)
-        if isinstance(layer, _LAYERS):
+        if type(layer) is _SAME:
+            network.set_submodule(name, _change_same(layer, before, after, output_stride))
+        elif isinstance(layer, _LAYERS):
             _change(spec, name, layer, before, after, output_stride)
         elif after > output_stride and after != before:
             raise OutputStrideError(
@@ -105,6 +109,55 @@ def _change(spec: str, name: str, layer: Any, before: int, after: int, output_st
         missing = [factor * (int(k) - 1) - (stride - 1) for k in kernel]
         fill = -math.inf if type(layer) is nn.MaxPool2d else 0.0
         layer.register_forward_pre_hook(functools.partial(_pad_after, missing, fill))
+
+
+def _change_same(layer: nn.Conv2d, before: int, after: int, output_stride: int) -> nn.Conv2d:
+    """The same convolution at other strides; its padding, which goes by the size of its input, becomes a hook's.
+
+    TensorFlow pads so that an input of n cells gives ⌈n / stride⌉, the odd cell at the end, and the first window begins
+    elsewhere at stride 2 than at stride 1. In the new form it begins where it began.
+    """
+    factor = max(1, before // output_stride)
+    stride = min(after, output_stride) // min(before, output_stride)
+    if factor == 1 and stride == after // before:
+        return layer
+    size, dilation = layer.kernel_size, layer.dilation
+    plain = nn.Conv2d(
+        layer.in_channels,
+        layer.out_channels,
+        (size[0], size[1]),
+        stride=stride,
+        dilation=(factor * dilation[0], factor * dilation[1]),
+        groups=layer.groups,
+        bias=layer.bias is not None,
+        device="meta",
+    )
+    plain.weight, plain.bias = layer.weight, layer.bias
+    reach = [d * (k - 1) for k, d in zip(size, dilation, strict=True)]
+    plain.register_forward_pre_hook(
+        functools.partial(_pad_same, reach, after // before, factor, stride)
+    )
+    return plain
+
+
+def _pad_same(
+    reach: list[int],
+    old_stride: int,
+    factor: int,
+    stride: int,
+    _layer: nn.Module,
+    inputs: tuple[Tensor, ...],
+) -> Any:
+    """Pad as the layer did on every `factor`-th cell, at its old stride, and for ⌈n / stride⌉ cells of output."""
+    padding: list[int] = []
+    for side, taps in zip(inputs[0].shape[-2:], reach, strict=True):
+        old_side = -(-side // factor)
+        missing = (-(-old_side // old_stride) - 1) * old_stride + taps + 1 - old_side
+        before = factor * (max(missing, 0) // 2)
+        total = (-(-side // stride) - 1) * stride + factor * taps + 1 - side
+        # torch takes the last dimension first.
+        padding = [before, total - before, *padding]
+    return (functional.pad(inputs[0], padding), *inputs[1:])
 
 
 def _pad_after(

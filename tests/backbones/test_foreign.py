@@ -10,10 +10,13 @@ import pytest
 import timm
 import torch
 import torchvision
+from timm.layers import Conv2dSame
+from torch import nn
 
 import backbones
 from backbones import CheckpointMetadata, OutputStrideError, UserError
 from backbones.foreign import build
+from backbones.foreign.dilation import dilate
 from backbones.foreign.wrapper import ForeignBackbone
 
 
@@ -101,6 +104,9 @@ def test_images_of_any_size_give_whole_maps(spec):
         # timm's own dilated form is right at 16 and wrong at 8.
         ("timm:convnext_atto", 16),
         ("timm:convnext_atto", 8),
+        # Its padding goes by the size of the input and the stride.
+        ("timm:tf_efficientnet_lite0", 16),
+        ("timm:tf_efficientnet_lite0", 8),
         # It has none.
         ("timm:mobilenetv4_conv_small_050", 8),
         ("torchvision:mobilenet_v2", 16),
@@ -124,6 +130,21 @@ def test_dilated_maps_are_the_same_on_the_common_grid(spec, output_stride):
             torch.testing.assert_close(
                 found[..., ::step, ::step], wanted, rtol=1e-4, atol=1e-4 * float(wanted.abs().max())
             )
+
+
+@pytest.mark.parametrize("size", [(64, 96), (61, 47), (58, 33)])
+def test_padding_that_goes_by_the_size_begins_where_it_began(size):
+    layers = [Conv2dSame(3, 4, 3, stride=2), Conv2dSame(4, 5, 5, stride=2)]
+    layers += [Conv2dSame(5, 6, 3, stride=2, dilation=2, bias=False), nn.Conv2d(6, 7, 3, padding=1)]
+    plain = nn.Sequential(*layers)
+    dilated = copy.deepcopy(plain)
+    dilate("four", dilated, 4)
+    assert dilated.state_dict().keys() == plain.state_dict().keys()
+    image = torch.rand(1, 3, *size)
+    with torch.no_grad():
+        wanted, found = plain(image), dilated(image)
+    assert found.shape[-2:] == (math.ceil(size[0] / 4), math.ceil(size[1] / 4))
+    torch.testing.assert_close(found[..., ::2, ::2], wanted)
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def test_safetensors_too(state, imported):
 def test_half_precision_is_converted_and_told(state, imported):
     half = {n: t.half() if t.is_floating_point() else t for n, t in state.items()}
     report, loaded = imported(half)
-    assert report.notes == ("converted from float16",)
+    assert report.notes[0] == "converted from float16"
     assert _same(loaded, {n: t.float() if t.is_floating_point() else t for n, t in half.items()})
 
 

@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_run import MEANS, OFFSETS, cell_dir, edit_json, fail_cell, remove_result, write_run
+from fake_run import (
+    MEANS,
+    OFFSETS,
+    cell_dir,
+    edit_json,
+    fail_cell,
+    remove_result,
+    write_json,
+    write_run,
+)
 
 from benchmarks.latex import escape_latex, format_bibtex, format_latex
 from benchmarks.results import read_run
@@ -313,6 +322,26 @@ def test_a_teacher_that_knows_less_than_its_pupil_is_told(tmp_path: Path):
     # Of a teacher there is the first seed alone, 0.6 below the mean.
     (warning,) = build_table(read_run(folder)).warnings
     assert warning.startswith("taught (60.0 top-1) was distilled from big, which is worse (54.4):")
+
+
+def test_a_training_that_diverged_is_told(tmp_path: Path):
+    folder = write_run(tmp_path / "mini")
+    curves = cell_dir(folder, "tricks", "det", 1) / "curves.json"
+
+    def told(*losses: float) -> tuple[str, ...]:
+        points = [{"epoch": n / 10, "loss": loss} for n, loss in enumerate(losses)]
+        write_json(curves, {"train": points, "val": []})
+        return build_table(read_run(folder)).warnings
+
+    # A spike of one point in a tenth of two is no divergence, a plateau of two is.
+    fine = [2.0] * 20
+    assert told(*fine) == told(*fine[:10], 5.9, *fine[11:]) == ()
+    (warning,) = told(*fine[:10], 9.0, 11.0, *fine[12:])
+    assert warning.startswith(
+        "tricks · det · seed 1: the training loss rose to 5.0 times its start"
+    )
+    assert "sweep SUITE --stage det" in warning
+    assert told(*fine[:3], 99.0) == ()
 
 
 def test_data_that_differ_and_batches_that_differ(tmp_path: Path):
