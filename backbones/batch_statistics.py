@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from backbones.backbone import Backbone
 
 Normalisation = tuple[tuple[float, float, float], tuple[float, float, float], str]
-# Of 16 networks, from ImageNet, CIFAR-10 and a generated world, the right normalisation was off by a factor of at most
+# Of 15 networks, from ImageNet, CIFAR-10 and a generated world, the right normalisation was off by a factor of at most
 # 1.4 and the next one by 1.65 and more.
 RIGHT, CLEARER, IMPOSSIBLE = 1.5, 1.5, 7.0
-# Of 10 of these no layer agreed less than 0.51; docs/backbones.md says what wrong ones gave.
+# Of 10 such networks no layer agreed less than 0.51; docs/backbones.md says what wrong ones gave.
 LEAST_AGREEMENT = 0.4
 # The correlation of fewer channels is chance.
 _LEAST_CHANNELS = 16

@@ -67,21 +67,27 @@ def _transfer_warnings(run: Run) -> Iterator[str]:
 
 def _divergence_warnings(run: Run) -> Iterator[str]:
     """Find trainings whose loss rose far above its start, though they ended and have a score."""
+    if run.budget == "smoke":
+        return
+    rises: dict[tuple[str, str], dict[int, float]] = {}
     for cell in run.cells:
-        if cell.result is None or run.budget == "smoke":
-            continue
-        losses = [loss for _, loss in read_curves(cell.result).loss]
-        if (rise := _rise(losses)) <= DIVERGED:
-            continue
+        if cell.result is not None:
+            losses = [loss for _, loss in read_curves(cell.result).loss]
+            if (rise := _rise(losses)) > DIVERGED:
+                rises.setdefault((cell.row, cell.stage), {})[cell.seed] = rise
+    for (row, stage), found in rises.items():
+        seeds = ", ".join(map(str, found))
+        factors = ", ".join(f"{rise:.1f}" for rise in found.values())
         remedy = (
             "Lower its rate by `cls_lr` in the row."
-            if cell.stage == "cls"
-            else f"Try the same rates for every row: python -m benchmarks sweep SUITE --stage {cell.stage} --factors "
+            if stage == "cls"
+            else f"Try the same rates for every row: python -m benchmarks sweep SUITE --stage {stage} --factors "
             "0.1 0.3 1."
         )
         yield (
-            f"{cell.row} · {cell.stage} · seed {cell.seed}: the training loss rose to {rise:.1f} times its start. The "
-            f"learning rate is too high for this row, and its score says little of its backbone. {remedy}"
+            f"{row} · {stage} · seed{'s' * (len(found) > 1)} {seeds}: the training loss rose to {factors} times its "
+            "start. The learning rate is too high for this row, and its score says little of its backbone. "
+            f"{remedy}"
         )
 
 
