@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from benchmarks.columns import SCORE, MetricColumn
+from benchmarks.integrity import diverged
 from benchmarks.results import Run
 from benchmarks.statistics import MIN_ROWS_FOR_RANKS, Difference, difference, rank_correlation
 from benchmarks.table import Table, TableRow
@@ -60,6 +61,14 @@ def find_findings(run: Run, table: Table) -> tuple[Finding, ...]:
         for column in merits:
             found += _against(pretrained[1:], pretrained[0], column)
     found += _rank_findings(pretrained, merits)
+    found += [
+        Finding(
+            "note",
+            f"{row} · {stage} diverged: its differences show that the learning rate is too high for it, and nothing of "
+            "its backbone.",
+        )
+        for row, stage in diverged(run)
+    ]
     if any(finding.kind != "note" for finding in found):
         text = (
             "Differences are in percentage points, each with its 95% interval (Welch). “More than "

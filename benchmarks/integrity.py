@@ -65,17 +65,24 @@ def _transfer_warnings(run: Run) -> Iterator[str]:
             yield f"{row} · seed {seed}: its stages loaded different checkpoints."
 
 
-def _divergence_warnings(run: Run) -> Iterator[str]:
-    """Find trainings whose loss rose far above its start, though they ended and have a score."""
-    if run.budget == "smoke":
-        return
+def diverged(run: Run) -> dict[tuple[str, str], dict[int, float]]:
+    """Find trainings whose loss rose far above its start, though they ended and have a score.
+
+    Returns:
+        By row and stage, and by seed: how many times its start the loss rose to. Nothing of a smoke run.
+    """
     rises: dict[tuple[str, str], dict[int, float]] = {}
     for cell in run.cells:
-        if cell.result is not None:
+        if cell.result is not None and run.budget != "smoke":
             losses = [loss for _, loss in read_curves(cell.result).loss]
             if (rise := _rise(losses)) > DIVERGED:
                 rises.setdefault((cell.row, cell.stage), {})[cell.seed] = rise
-    for (row, stage), found in rises.items():
+    return rises
+
+
+def _divergence_warnings(run: Run) -> Iterator[str]:
+    """Say of diverged trainings what their scores are worth, and what to do."""
+    for (row, stage), found in diverged(run).items():
         seeds = ", ".join(map(str, found))
         factors = ", ".join(f"{rise:.1f}" for rise in found.values())
         remedy = (

@@ -21,6 +21,7 @@ from fake_run import (
     write_run,
 )
 
+from benchmarks.findings import find_findings
 from benchmarks.latex import escape_latex, format_bibtex, format_latex
 from benchmarks.results import read_run
 from benchmarks.table import build_table
@@ -341,6 +342,9 @@ def test_a_training_that_diverged_is_told(tmp_path: Path):
         "tricks · det · seed 1: the training loss rose to 5.0 times its start"
     )
     assert "sweep SUITE --stage det" in warning
+    run = read_run(folder)
+    notes = [finding.text for finding in find_findings(run, build_table(run))]
+    assert any(text.startswith("tricks · det diverged") for text in notes)
     assert told(*fine[:3], 99.0) == ()
 
 
