@@ -261,7 +261,7 @@ def _make_paths_absolute(values: dict[str, Any], folder: Path) -> None:
             return entry
         if key == "weights" and entry[key] == PUBLISHED:
             return entry
-        return {**entry, key: str(folder / Path(entry[key]).expanduser())}
+        return {**entry, key: str((folder / Path(entry[key]).expanduser()).resolve())}
 
     if isinstance(values.get("datasets"), dict):
         datasets = {name: absolute(entry, "path") for name, entry in values["datasets"].items()}
