@@ -1,79 +1,16 @@
 import re
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from small_world import SMALL, an_object, only, truncate, write_annotation
 
 from benchmarks.datasets.fingerprint import fingerprint
-from benchmarks.datasets.miniworld import PRESETS, generate
 from benchmarks.datasets.names import VOC_NAMES
-from benchmarks.datasets.report import Problem, VerifyReport
 from benchmarks.datasets.verify import class_names, verify
 from benchmarks.errors import UserError, unknown
-
-SMALL = replace(
-    PRESETS["mini-smoke"],
-    cls_train_images=20,
-    cls_val_images=10,
-    cls_size=32,
-    det_trainval_images=4,
-    det_trainval_images_2012=2,
-    det_test_images=2,
-    det_size=(100, 80),
-    seg_train_images=3,
-    seg_val_images=2,
-    seg_size=(64, 48),
-)
-
-
-@pytest.fixture(scope="session")
-def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return generate(SMALL, tmp_path_factory.mktemp("pristine") / "world", processes=1)
-
-
-@pytest.fixture
-def cls(pristine: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(pristine / "cls", tmp_path / "cls"))
-
-
-@pytest.fixture
-def voc(pristine: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(pristine / "VOCdevkit", tmp_path / "VOCdevkit"))
-
-
-@pytest.fixture
-def ade(pristine: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(pristine / "ADEChallengeData2016", tmp_path / "ade"))
-
-
-def truncate(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def only(report: VerifyReport) -> Problem:
-    (problem,) = report.problems
-    return problem
-
-
-def write_annotation(path: Path, *objects: str, size: tuple[int, int] = (100, 80)) -> None:
-    width, height = size
-    path.write_text(
-        f"<annotation><size><width>{width}</width><height>{height}</height></size>"
-        + "".join(objects)
-        + "</annotation>"
-    )
-
-
-def an_object(box: tuple[float, float, float, float], name: str = "striped_ellipse") -> str:
-    corners = zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True)
-    inner = "".join(f"<{corner}>{value}</{corner}>" for corner, value in corners)
-    return f"<object><name>{name}</name><bndbox>{inner}</bndbox></object>"
-
-
-# Folders
 
 
 @pytest.mark.parametrize("kind", ["imagefolder", "voc", "ade20k"])
@@ -370,73 +307,6 @@ def test_classes_file(ade: Path):
     path.write_text("\n")
     with pytest.raises(UserError, match="names no class"):
         class_names("ade20k", ade)
-
-
-# Fingerprints and caches
-
-
-def test_fingerprint_follows_content_and_not_place(
-    voc: Path, pristine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    first = fingerprint("voc", pristine / "VOCdevkit")
-    assert fingerprint("voc", voc) == first
-    monkeypatch.chdir(voc)
-    assert fingerprint("voc", Path(".")) == first
-    (voc / "VOC2007" / ".DS_Store").write_text("not data")
-    assert fingerprint("voc", voc) == first
-    path = voc / "VOC2007" / "Annotations" / "000001.xml"
-    path.write_text(path.read_text().replace("<difficult>0", "<difficult>1"))
-    changed = fingerprint("voc", voc)
-    assert changed != first
-    path.rename(path.with_name("renamed.xml"))
-    assert fingerprint("voc", voc) not in (first, changed)
-
-
-def test_large_sets_are_fingerprinted_by_name_and_size(
-    cls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr("benchmarks.datasets.fingerprint.CONTENT_LIMIT_BYTES", 10)
-    cache = tmp_path / "cache"
-    first = fingerprint("imagefolder", cls, cache_dir=cache)
-    assert verify("imagefolder", cls, cache_dir=cache).problems == ()
-    path = cls / "train" / "striped_square" / "000007.jpg"
-    path.write_bytes(b"x" * path.stat().st_size)
-    assert fingerprint("imagefolder", cls, cache_dir=cache) == first
-    # The report is not taken from the cache, since the file's time has changed.
-    assert "does not decode" in only(verify("imagefolder", cls, cache_dir=cache)).message
-    path.write_bytes(b"x")
-    assert fingerprint("imagefolder", cls, cache_dir=cache) != first
-
-
-def test_cache_is_used_and_follows_changes(
-    voc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    cache = tmp_path / "cache"
-    write_annotation(voc / "VOC2007" / "Annotations" / "000001.xml", an_object((1, 1, 1, 1)))
-    first = verify("voc", voc, cache_dir=cache)
-    names = class_names("voc", voc, cache_dir=cache)
-    mark = fingerprint("voc", voc, cache_dir=cache)
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "read_bytes", lambda _: pytest.fail("the content was read again"))
-        patch.setattr(Image, "open", lambda _: pytest.fail("an image was read again"))
-        assert verify("voc", voc, cache_dir=cache) == first
-        assert class_names("voc", voc, cache_dir=cache) == names
-        assert fingerprint("voc", voc, cache_dir=cache) == mark
-    moved = Path(shutil.move(voc, tmp_path / "elsewhere"))
-    again = verify("voc", moved, cache_dir=cache)
-    assert only(again).path == moved / "VOC2007" / "Annotations" / "000001.xml"
-    truncate(moved / "VOC2007" / "JPEGImages" / "000001.jpg")
-    assert len(verify("voc", moved, cache_dir=cache).problems) == 2
-    assert not list(moved.rglob("*.json"))
-    for path in cache.iterdir():
-        path.write_text("{")
-    assert len(verify("voc", moved, cache_dir=cache).problems) == 2
-
-
-def test_cache_that_cannot_be_written(cls: Path, tmp_path: Path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"can't write .*file/fingerprint-.*make the folder"):
-        fingerprint("imagefolder", cls, cache_dir=tmp_path / "file")
 
 
 def test_progress_is_told(cls: Path):

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -57,9 +56,7 @@ def test_finished_cells_are_skipped(tmp_path):
     world = World(tmp_path)
     world.run()
     world.journal.unlink()
-    started = time.monotonic()
     outcomes = world.run()
-    assert time.monotonic() - started < 2
     assert {outcome.status for outcome in outcomes.values()} == {CACHED}
     assert world.journal_lines() == []
 
