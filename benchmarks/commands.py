@@ -127,12 +127,16 @@ def show_plan(
     costs = timings.estimate(plan.cells, selection.budget)
     table = Table("cell", "state", "why", "time", "memory", box=None, pad_edge=False)
     for cell, cost in zip(plan.cells, costs, strict=True):
+        time_and_memory = ("unknown", "unknown")
+        if cell.twin is not None:
+            time_and_memory = ("", "")
+        elif cost is not None:
+            time_and_memory = (format_seconds(cost.seconds), f"{cost.memory_mib / 1024:.1f} GiB")
         table.add_row(
             escape(str(cell.key)),
             "cannot run" if cell.data.problem else _STATES[cell.state],
             escape(cell.reason.splitlines()[0]),
-            "unknown" if cost is None else format_seconds(cost.seconds),
-            "unknown" if cost is None else f"{cost.memory_mib / 1024:.1f} GiB",
+            *time_and_memory,
         )
     _announce(console, plan, f"{slots.jobs} at a time ({slots.reason})")
     console.print(table)

@@ -41,6 +41,7 @@ class Cell:
         identity: Hash of `components`.
         state: CACHED, ADOPT, RUN, RESUME or WAITS.
         reason: Why it has that state, in words.
+        twin: An earlier cell of the plan that is to be run and has the same identity: the two are run once.
     """
 
     key: CellKey
@@ -54,6 +55,7 @@ class Cell:
     identity: str | None = None
     state: str = RUN
     reason: str = ""
+    twin: CellKey | None = None
 
     @property
     def tricks(self) -> tuple[str, ...]:
@@ -257,6 +259,12 @@ def make_plan(
         )
     for cell in plan.cells:
         plan.decide(cell)
+    first: dict[str, Cell] = {}
+    for cell in plan.cells:
+        if cell.state == RUN and cell.identity is not None:
+            twin = first.setdefault(cell.identity, cell)
+            if twin is not cell:
+                cell.twin, cell.reason = twin.key, f"once, as {twin.key}"
     return plan
 
 

@@ -73,7 +73,7 @@ def total_seconds(plan: Plan, costs: Sequence[Cost | None], jobs: int) -> float 
     """
     left: dict[CellKey, float] = {}
     for cell, cost in zip(plan.cells, costs, strict=True):
-        if cell.state in (CACHED, ADOPT):
+        if cell.state in (CACHED, ADOPT) or cell.twin is not None:
             continue
         if cost is None:
             return None

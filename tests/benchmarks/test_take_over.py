@@ -12,7 +12,8 @@ from harness_world import ROWS, World, make_suite
 
 from benchmarks.plan import ADOPT
 from benchmarks.run import CACHED, COMPLETED
-from benchmarks.run_folder import finished_cells, read_json, take_over
+from benchmarks.run_folder import CellKey, finished_cells, read_json, take_over
+from benchmarks.timings import Cost, total_seconds
 
 
 def _second(world: World, name: str = "other") -> World:
@@ -62,6 +63,13 @@ def test_a_cell_that_differs_is_run(tmp_path):
 def test_equal_rows_are_run_once(tmp_path):
     twin = replace(ROWS[1], name="twin")
     world = World(tmp_path, suite=make_suite((ROWS[1], twin)))
+    plan = world.plan()
+    one, other = (plan.find(CellKey(name, "cls", 0)) for name in ("standard", "twin"))
+    assert (one.twin, other.twin) == (None, one.key)
+    assert other.reason == "once, as standard · cls · seed 0"
+    # The detectors and segmentors of both wait for classifiers, whose sameness is not known before.
+    costs = [Cost(seconds, 1.0) for seconds in (10, 99, 1, 2, 3, 4)]
+    assert total_seconds(plan, costs, 1) == 10 + 1 + 2 + 3 + 4
     outcomes = world.run()
     assert len(outcomes) == 6
     assert len(world.journal_lines("start")) == 3
