@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
+import threading
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,9 @@ from backbones import UserError
 TOLERANCE = 1e-3
 INPUT = "images"
 AXES = {"batch": 0, "height": 2, "width": 3}
+# Sizes that vary make formulas of formulas of padding that goes by the size, as TensorFlow's; torch would simplify them
+# for hours.
+MOST_SECONDS = 240.0
 
 Arrays = tuple[np.ndarray, ...]
 
@@ -146,13 +152,40 @@ class _ExportError(Exception):
     """torch cannot turn the network into a graph."""
 
 
+class _TooLongError(BaseException):
+    """Passes by the exporter, which takes every Exception for a reason to try another way."""
+
+
+@contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """Raise `_TooLongError` in what runs inside after that time, where signals reach it: in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise _TooLongError
+
+    former = signal.signal(signal.SIGALRM, stop)
+    timer = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        # Whoever had set a timer before, such as pytest-timeout, has it again.
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, former)
+        signal.setitimer(signal.ITIMER_REAL, *timer)
+
+
 def _export(network: Network, example: Tensor, dynamic: Sequence[str], path: Path) -> None:
     shapes = {INPUT: {AXES[name]: name for name in dynamic}} if dynamic else None
     disabled = logging.root.manager.disable
     # What the exporter says of its own parts is nothing that a user could mend.
     logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings(), torch.no_grad():
+        # A fixed shape has no formulas, and nothing else to fall back on.
+        limit = _time_limit(MOST_SECONDS) if dynamic else nullcontext()
+        with warnings.catch_warnings(), torch.no_grad(), limit:
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
                 network.graph.eval(),
@@ -163,6 +196,8 @@ def _export(network: Network, example: Tensor, dynamic: Sequence[str], path: Pat
                 output_names=list(network.outputs),
                 verbose=False,
             )
+    except _TooLongError:
+        raise _ExportError(f"torch took more than {MOST_SECONDS:g} s") from None
     except Exception as error:  # whatever a network of the user's own makes the exporter raise
         raise _ExportError(_first_cause(error)) from error
     finally:

@@ -1,6 +1,7 @@
 """The ONNX file: kept where it agrees with torch, and no other."""
 
 import json
+import signal
 import sys
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 from backbones import UserError
+from engine.export import onnx_file
 from engine.export.onnx_file import Network, _batches, relative, session, write
 from engine.export.preprocessing import Normalise
 
@@ -107,3 +109,21 @@ def test_a_missing_package_is_told(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(UserError, match=r"onnxruntime is missing.*pip install -e '\.\[export\]'"):
         write(network(Means()), IMAGES, tmp_path / "model.onnx")
+
+
+class Endless(Means):
+    """Never done with sizes that vary, as torch is with padding that goes by them."""
+
+    def forward(self, images):
+        while not isinstance(images.shape[2], int):
+            pass
+        return super().forward(images)
+
+
+def test_an_attempt_that_takes_too_long_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_file, "MOST_SECONDS", 1.0)
+    before = signal.getsignal(signal.SIGALRM)
+    written = write(network(Endless()), IMAGES, tmp_path / "model.onnx")
+    assert written.dynamic == ()
+    assert written.notes == ("with varying batch, height, width: torch took more than 1 s",)
+    assert signal.getsignal(signal.SIGALRM) is before
