@@ -11,12 +11,21 @@ from pathlib import Path
 from backbones import UserError
 
 
-def exit_status(work: Callable[[], None]) -> int:
-    """Do a command's work, tell what went wrong on standard error, and return the exit status."""
+def exit_status(
+    work: Callable[[], None],
+    *,
+    interrupted: str = "interrupted; run the same command with --resume to go on",
+) -> int:
+    """Do a command's work, tell what went wrong on standard error, and return the exit status.
+
+    Args:
+        work: The work.
+        interrupted: What an interrupted user is told.
+    """
     try:
         work()
     except KeyboardInterrupt:
-        print("interrupted; run the same command with --resume to go on", file=sys.stderr)
+        print(interrupted, file=sys.stderr)
         return 130
     except Exception as error:
         sentence = user_error(error)

@@ -60,7 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return exit_status(
         lambda: run(
             resolve_job(parse("python -m cls_train.probe", arguments, classification=False))
-        )
+        ),
+        interrupted="interrupted; a probe keeps nothing to resume from: run it again",
     )
 
 

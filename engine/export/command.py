@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
-import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,10 +14,10 @@ from mmengine.registry import DATASETS, DefaultScope
 from torch import Tensor, nn
 
 from backbones import UserError
+from engine.command import exit_status
 from engine.export.finished import Finished, build, read
 from engine.export.onnx_file import Network, Written, write
 from engine.options import Parser
-from engine.stage import user_error
 
 IMAGES = 4
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
@@ -61,23 +59,16 @@ class Export(ABC):
 
 def main(export: Export, arguments: Sequence[str] | None = None) -> int:
     """The command line of a stage's export; returns the exit status."""
-    try:
+
+    def work() -> None:
         options = _parse(export, arguments)
-        finished, written = run(export, options)
+        try:
+            finished, written = run(export, options)
+        except OSError as error:
+            raise UserError(str(error)) from error
         print(_report(export, options, finished, written))
-    except KeyboardInterrupt:
-        print("interrupted; nothing was written", file=sys.stderr)
-        return 130
-    except Exception as error:
-        sentence = user_error(error)
-        if sentence is None and isinstance(error, OSError):
-            sentence = str(error)
-        if sentence is None:
-            traceback.print_exc()
-            return 1
-        print(f"error: {sentence}", file=sys.stderr)
-        return 2
-    return 0
+
+    return exit_status(work, interrupted="interrupted; nothing was written")
 
 
 def _parse(export: Export, arguments: Sequence[str] | None) -> argparse.Namespace:
