@@ -327,8 +327,8 @@ def _headline(result: Mapping[str, Any]) -> str:
 
 
 # How often a waiting thread of libgomp looks before it sleeps. Without a bound threads that share a core wait for each
-# other in full time slices: with two busy processes beside it a training took 12 times as long as alone, with this
-# bound 2.3 times, and alone no longer than without.
+# other in full time slices: with two busy processes beside it a small network's step took 12 times as long as alone,
+# with this bound 2.3 times, and alone no longer than without (docs/LOG.md).
 SPIN_COUNT = "20000"
 
 
