@@ -117,6 +117,21 @@ def test_a_library_that_computes_otherwise_is_refused(handoff, tmp_path, monkeyp
     assert not list(tmp_path.glob("*out*"))
 
 
+def test_a_library_that_computes_no_numbers_is_refused(handoff, tmp_path, monkeypatch):
+    _, _, path = handoff("resnet10_d-w8")
+    create = timm.create_model
+
+    def with_nan_behind_good_maps(*arguments, **options):
+        model = create(*arguments, **options)
+        model.layer3.register_forward_hook(lambda _module, _inputs, output: output * float("nan"))
+        return model
+
+    monkeypatch.setattr(timm, "create_model", with_nan_behind_good_maps)
+    with pytest.raises(UserError, match=r"computes other maps .*layer3 nan"):
+        export_weights(path, "timm", tmp_path / "out.pth")
+    assert not list(tmp_path.glob("*out*"))
+
+
 def test_the_file_says_how_images_are_normalised(handoff, tmp_path, capsys):
     _, _, path = handoff("resnet10_d-w8")
     out = tmp_path / "out.safetensors"
