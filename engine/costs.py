@@ -7,10 +7,8 @@ from run to run and are no part of what a resumed run has to give again.
 from __future__ import annotations
 
 import copy
-import random
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +20,7 @@ from torch import Tensor, nn
 import backbones
 from engine.averaging import measured_model
 from engine.result import Metric
+from engine.undisturbed import undisturbed
 
 BATCH = 8
 MOST_RUNS = 50
@@ -84,7 +83,6 @@ def measure(runner: Runner, infer: Infer, *, smoke: bool) -> Costs:
     model = measured_model(runner)
     costs = Costs()
     with undisturbed(model), torch.no_grad():
-        model.eval()
         one = _batch(runner, model, 1)
         height, width = one["inputs"].shape[-2:]
         costs.inference = {
@@ -192,19 +190,4 @@ def _batch(runner: Runner, model: Any, size: int) -> dict[str, Any]:
     return model.data_preprocessor(data, False)
 
 
-@contextmanager
-def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Give every module its mode, and every generator of random numbers its state, back at the end."""
-    modes = [(module, module.training) for module in model.modules()]
-    states = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-            yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        for module, training in modes:
-            module.training = training
-
-
-__all__ = ["BATCH", "Costs", "Timing", "measure", "time_runs", "undisturbed"]
+__all__ = ["BATCH", "Costs", "Timing", "measure", "time_runs"]

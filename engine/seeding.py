@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sized
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -35,19 +34,6 @@ def seed_everything(*key: int) -> None:
     torch.default_generator.manual_seed((state[2] << 32) | state[3])
     if torch.cuda.is_initialized() and not torch.cuda._is_in_bad_fork():
         torch.cuda.manual_seed_all((state[2] << 32) | state[3])
-
-
-@contextmanager
-def generators_kept() -> Iterator[None]:
-    """Give Python's, numpy's and torch's global generators back as they were found."""
-    python, array = random.getstate(), np.random.get_state()
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
-    try:
-        with torch.random.fork_rng(devices=devices):
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(array)
 
 
 @DATASETS.register_module()

@@ -7,8 +7,7 @@ are compared on equal ones.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,9 @@ from mmengine.hooks import Hook
 from torch import Tensor, nn
 
 import backbones
-from engine.seeding import generators_kept, leaves
+from engine.seeding import leaves
 from engine.transferability import measure
+from engine.undisturbed import undisturbed
 
 MOST_IMAGES = 256
 MOST_SAMPLES = 2000
@@ -56,7 +56,7 @@ class TransferabilityHook(Hook):
             return
         started = time.monotonic()
         model = runner.model.module if hasattr(runner.model, "module") else runner.model
-        with generators_kept(), evaluated(model.backbone.net), torch.no_grad():
+        with undisturbed(model.backbone.net), torch.no_grad():
             features, labels = self._samples(runner, model)
             head = None if self.checkpoint is None else backbones.load_head(self.checkpoint)
             scores, notes = measure(features, labels, head)
@@ -96,18 +96,6 @@ def spaced(total: int, most: int) -> list[int]:
     """At most `most` of the indices 0 … `total` − 1, evenly spaced, in order."""
     count = min(total, most)
     return [number * total // count for number in range(count)]
-
-
-@contextmanager
-def evaluated(network: nn.Module) -> Iterator[None]:
-    """Put a network into evaluation mode, and every part of it back into the mode that it was in."""
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 __all__ = ["MOST_IMAGES", "MOST_SAMPLES", "TRANSFERABILITY", "Regions", "TransferabilityHook"]

@@ -13,7 +13,7 @@ import backbones
 from backbones import CheckpointMetadata
 from engine import transfer_samples
 from engine.adapter import TransferBackbone
-from engine.transfer_samples import TRANSFERABILITY, TransferabilityHook, evaluated, spaced
+from engine.transfer_samples import TRANSFERABILITY, TransferabilityHook, spaced
 
 SPEC = "resnet10_d-w8"
 
@@ -82,15 +82,6 @@ def test_neither_generators_nor_statistics_nor_modes_nor_gradients_move(request)
     after = _state(net)
     assert all(torch.equal(after[name], before[name]) for name in before)
     assert all(parameter.grad is None for parameter in net.parameters())
-
-
-def test_the_network_is_in_evaluation_mode_meanwhile(request):
-    net = nn.Sequential(nn.BatchNorm2d(2), nn.Dropout())
-    net[1].eval()
-    with pytest.raises(ZeroDivisionError), evaluated(net):
-        assert not any(module.training for module in net.modules())
-        raise ZeroDivisionError
-    assert (net[0].training, net[1].training) == (True, False)
 
 
 @pytest.mark.parametrize(
