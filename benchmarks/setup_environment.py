@@ -28,6 +28,8 @@ STAMP = "trickbench-stamp.json"
 # Lies beside the environment while it is worked on, and so tells of a set-up that was cut short.
 UNFINISHED = Path("runs", ".cache", "setup-unfinished")
 STANDARD_ERROR = 2
+# With torch's builds for GPUs; those for the CPU alone take far less, so that too little is no reason to stop.
+DISK_GB = 8
 # A full mmcv, compiled operators included, does all that the light one does.
 STAND_INS = {"mmcv-lite": "mmcv"}
 # A torchvision built for another torch lacks its operators; only trying tells.
@@ -196,6 +198,11 @@ def install(root: Path, venv: Path, base: Path, test: bool) -> None:
             f"{base} cannot make virtual environments. On Debian and Ubuntu install python3-venv, "
             "or name another Python: PYTHON=/path/to/python3.12",
         )
+        free = shutil.disk_usage(str(root)).free / 1e9
+        if free < DISK_GB:
+            say(
+                f"warning: the packages take up to {DISK_GB} GB, and the disk of {root} has {free:.1f} GB free"
+            )
     say("Installing the packages; the first time takes some minutes and downloads about 3 GB")
     project = f"{root}[test]" if test else str(root)
     constraints = str(root / "benchmarks" / "constraints.txt")
@@ -203,7 +210,7 @@ def install(root: Path, venv: Path, base: Path, test: bool) -> None:
     _call(
         [*pip, "-c", constraints, "-e", project],
         "pip could not install the packages; its own message stands above. The network is needed "
-        "this once, and about 8 GB of disk. Run the same command again: it starts anew.",
+        f"this once, and about {DISK_GB} GB of disk. Run the same command again: it starts anew.",
     )
     if test:
         # pyright fetches its own runtime when first called; the tests must not need the network.

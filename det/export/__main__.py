@@ -90,6 +90,8 @@ def compare(expected: Arrays, found: Arrays, score_threshold: float, most: int) 
         allowed = max(_PIXELS, TOLERANCE * float((box[2:] - box[:2]).max()))
         offsets = np.abs(found[0][candidates] - box).max(axis=1, initial=0) / allowed
         offsets = np.maximum(offsets, np.abs(found[1][candidates] - score) / TOLERANCE)
+        # What is not a number is no counterpart.
+        offsets = np.nan_to_num(offsets, nan=np.inf)
         if not len(candidates) or offsets.min() > 1 / TOLERANCE:
             unmatched = max(unmatched, _beyond_cut(score, expected[1], score_threshold, most))
             continue

@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from harness_world import clean_environment
@@ -149,6 +150,17 @@ def test_an_interrupted_set_up_starts_anew(root, calls, monkeypatch):
     monkeypatch.setattr(setup, "_call", record)
     setup.set_up(root)
     assert [call[1] for call in calls] == ["venv", "pip", "venv", "pip"]
+
+
+@pytest.mark.parametrize("free", [1.5, 20.0])
+def test_a_disk_that_may_be_too_small_is_told_before_the_download(
+    root, calls, monkeypatch, capsys, free
+):
+    usage = SimpleNamespace(free=free * 1e9)
+    monkeypatch.setattr(setup.shutil, "disk_usage", lambda path: usage)
+    setup.set_up(root)
+    assert ("has 1.5 GB free" in capsys.readouterr().err) == (free < 8)
+    assert [call[1] for call in calls] == ["venv", "pip"]
 
 
 def test_a_venv_that_the_user_made_is_kept(root, calls):
