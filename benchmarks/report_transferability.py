@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from html import escape
 
 from benchmarks.columns import DECIMALS, KNOWN_COLUMNS, SCORE_DECIMALS, SCORE_LABELS
 from benchmarks.report_sections import bullets, plain_table, section, swatch
 from benchmarks.results import Run
-from benchmarks.statistics import Aggregate
+from benchmarks.statistics import MIN_ROWS_FOR_RANKS, Aggregate
 from benchmarks.suite_schema import SCORES
 from benchmarks.table import ABSENT
 from benchmarks.table_notes import STAGE_LABELS
@@ -15,6 +16,7 @@ from benchmarks.transferability import (
     TARGETS,
     RankAgreement,
     TransferabilityRow,
+    by_protocol,
     rank_agreement,
     read_scores,
 )
@@ -37,10 +39,7 @@ def transferability_section(run: Run) -> str:
         parts.append(
             f"<h3>{STAGE_LABELS[stage].capitalize()}</h3>"
             + _table(run, rows, label)
-            + bullets(
-                f"{SCORE_LABELS[name]}: {_agreement(rows, name, label)}"
-                for name in (SCORES if run.budget != "smoke" else ())
-            )
+            + bullets(() if run.budget == "smoke" else _agreements(rows, label))
         )
     intro = f'<p class="quiet">{escape(INTRODUCTION)}</p>'
     return section("Transferability", intro + "".join(parts) if parts else "")
@@ -73,7 +72,24 @@ def _number(summary: Aggregate | None, decimals: int) -> str:
     return f"{summary.mean:.{decimals}f}{short}".replace("-", "−")
 
 
-def _agreement(rows: tuple[TransferabilityRow, ...], score: str, label: str) -> str:
+def _agreements(rows: Sequence[TransferabilityRow], label: str) -> Iterator[str]:
+    """For each protocol that has enough rows, how far the order by each score is the order by the metric."""
+    groups = by_protocol(rows)
+    several = len(groups) > 1
+    if several:
+        groups = {k: rows for k, rows in groups.items() if len(rows) >= MIN_ROWS_FOR_RANKS}
+    if several and not groups:
+        yield (
+            f"No rank correlation with {label}: a score knows nothing of tricks, so that only rows of the same tricks "
+            f"are compared, and nowhere are there {MIN_ROWS_FOR_RANKS} pretrained ones."
+        )
+    for tricks, members in groups.items():
+        of = f", rows with {', '.join(tricks) or 'no tricks'}" if several else ""
+        for name in SCORES:
+            yield f"{SCORE_LABELS[name]}{of}: {_agreement(members, name, label)}"
+
+
+def _agreement(rows: Sequence[TransferabilityRow], score: str, label: str) -> str:
     """How far the order by a score is the order by the metric, in a sentence."""
     found = rank_agreement(rows, score)
     if not isinstance(found, RankAgreement):

@@ -40,6 +40,7 @@ class TransferabilityRow:
     Attributes:
         row: Its name.
         pretrained: Whether it counts in the rank correlation.
+        tricks: The stage's own, such as `frozen_backbone`: by them rows are trained differently.
         samples: How many samples the scores were taken on; several where seeds differ.
         scores: By the name of the score, over seeds; None where it was not measured.
         measured: The stage's metric; None where there is none yet.
@@ -47,6 +48,7 @@ class TransferabilityRow:
 
     row: str
     pretrained: bool
+    tricks: tuple[str, ...]
     samples: tuple[int, ...]
     scores: dict[str, Aggregate | None]
     measured: Aggregate | None
@@ -70,12 +72,24 @@ def read_scores(run: Run, stage: str) -> tuple[TransferabilityRow, ...]:
             TransferabilityRow(
                 row=row.name,
                 pretrained=row.pretrain,
+                tricks=tuple(sorted(results[0].tricks)),
                 samples=tuple(sorted(samples)),
                 scores={name: over_seeds(f"{stage}_{name}") for name in SCORES},
                 measured=over_seeds(TARGETS[stage]),
             )
         )
     return tuple(found)
+
+
+def by_protocol(
+    rows: Sequence[TransferabilityRow],
+) -> dict[tuple[str, ...], list[TransferabilityRow]]:
+    """Pretrained rows by their tricks: a score knows nothing of how a row is then trained, and can only rank equals."""
+    groups: dict[tuple[str, ...], list[TransferabilityRow]] = {}
+    for row in rows:
+        if row.pretrained:
+            groups.setdefault(row.tricks, []).append(row)
+    return groups
 
 
 def rank_agreement(rows: Sequence[TransferabilityRow], score: str) -> RankAgreement | str:

@@ -8,7 +8,7 @@ resumed from any checkpoint sees what the uninterrupted one saw.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -82,8 +82,12 @@ class SeededDataset:
     @property
     def images_used(self) -> int:
         """Different images that an epoch draws from."""
-        different = self.images_total if self.chosen is None else len(self.chosen)
-        return min(self.length, different)
+        return min(self.length, len(self.images))
+
+    @property
+    def images(self) -> Sequence[int]:
+        """Positions in the dataset of the different images that training may see: all, or the chosen part."""
+        return range(self.images_total) if self.chosen is None else self.chosen
 
     def _choose(self, fraction: float) -> list[int]:
         labels = [classes_in(self.dataset.get_data_info(i)) for i in range(self.images_total)]

@@ -1,7 +1,7 @@
 """The samples of transferability: what a dense stage's training images show, as its backbone sees it before training.
 
-Which samples are taken depends on the training set alone, not on the seed, the backbone or its weights, so that rows
-are compared on equal ones.
+Which samples are taken depends on the training images alone, not on the backbone or its weights, so that rows are
+compared on equal ones. A few-shot row is judged by its own few images, since it knows the labels of no others.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class TransferabilityHook(Hook):
         train, test = runner.train_dataloader.dataset, runner.val_loop.dataloader.dataset
         # A run that is tested on a part of its images is measured on no more.
         most = MOST_IMAGES if test.images_used == test.images_total else test.images_used
-        images = spaced(train.images_total, most)
+        images = [train.images[position] for position in spaced(len(train.images), most)]
         per_image = -(-MOST_SAMPLES // len(images))
         features, labels = [], []
         # All datasets of a split have one pipeline.

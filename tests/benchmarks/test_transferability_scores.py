@@ -116,6 +116,30 @@ def test_the_section_shows_scores_metric_and_agreement(run_dir: Path):
     assert text in format_html(read_run(run_dir))
 
 
+def _freeze(run_dir: Path, *rows: str) -> None:
+    for row in rows:
+        for seed in (0, 1):
+            edit_json(
+                cell_dir(run_dir, row, "det", seed) / "result.json",
+                lambda result: result.update(tricks=["frozen_backbone"]),
+            )
+
+
+def test_rows_are_ranked_among_those_of_the_same_protocol(run_dir: Path):
+    # The row with the lowest score alone: four are left, in which b and c change places.
+    _freeze(run_dir, "a")
+    text = transferability_section(read_run(run_dir))
+    assert "LogME, rows with no tricks: Kendall&#x27;s τ with mAP +0.67" in text
+    assert "4 pretrained rows" in text and "frozen_backbone" not in text
+
+
+def test_a_score_ranks_no_rows_of_different_protocols(run_dir: Path):
+    _freeze(run_dir, "a", "b")
+    text = transferability_section(read_run(run_dir))
+    assert text.count("No rank correlation with mAP: ") == 1
+    assert "and nowhere are there 4 pretrained ones" in text and "LogME:" not in text
+
+
 def test_three_rows_are_no_ranking(run_dir: Path):
     rows = [row for row in read_scores(read_run(run_dir), "det") if row.row in "abc"]
     assert rank_agreement(rows, "logme") == (

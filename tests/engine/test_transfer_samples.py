@@ -21,8 +21,9 @@ SPEC = "resnet10_d-w8"
 class Images:
     """A set as `SeededDataset` is one: image i is grey of its own level, and has `per_image` regions."""
 
-    def __init__(self, total, used=None):
+    def __init__(self, total, used=None, chosen=None):
         self.images_total = total
+        self.images = chosen or range(total)
         self.images_used = used or total
         self.dataset = SimpleNamespace(pipeline=self.load, get_data_info=lambda index: index)
         self.loaded = []
@@ -108,6 +109,12 @@ def test_a_run_that_is_tested_on_a_part_is_measured_on_no_more(request):
     TransferabilityHook(_regions, None).before_train(_runner(request, Images(80), tested))
     # Training images, by the test pipeline.
     assert tested.loaded == [0, 20, 40, 60]
+
+
+def test_a_few_shot_run_is_measured_on_its_own_images(request):
+    images = Images(80, chosen=[3, 9, 10, 31, 77])
+    TransferabilityHook(_regions, None).before_train(_runner(request, images))
+    assert images.loaded == [3, 9, 10, 31, 77]
 
 
 def test_a_resumed_run_keeps_what_was_measured_before(request):
