@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from backbones import check
-from backbones.backbone import Backbone
+from backbones.backbone import OUTPUT_STRIDES, Backbone
 from backbones.batch_statistics import Normalisation
 from backbones.checkpoint_file import listed
 from backbones.complexity import count_parameters, multiply_adds
@@ -263,6 +263,7 @@ def _describe(spec: str, output_stride: int, *, as_json: bool) -> str:
                 "output_stride": output_stride,
                 "parameters": parameters,
                 "input_size": size,
+                "image_multiple": network.image_multiple,
                 "multiply_adds": costs[size],
                 "multiply_adds_at_224": costs[_COMMON_INPUT_SIZE],
                 "features": [feature._asdict() for feature in info],
@@ -276,8 +277,10 @@ def _describe(spec: str, output_stride: int, *, as_json: bool) -> str:
         f"parameters            {parameters:,}",
         f"input size            {size}",
         *(f"multiply-adds at {side}  {cost:,}" for side, cost in costs.items()),
-        f"{'feature':<{width}} {'channels':>8} {'stride':>7}",
     ]
+    if network.image_multiple > OUTPUT_STRIDES[0]:
+        lines += [f"images are padded to multiples of {network.image_multiple} pixels"]
+    lines += [f"{'feature':<{width}} {'channels':>8} {'stride':>7}"]
     lines += [f"{f.name:<{width}} {f.channels:>8} {f.stride:>7}" for f in info]
     if network.plain:
         lines += ["in detectors and segmentors, by a simple feature pyramid that is part of them:"]

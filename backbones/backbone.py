@@ -33,6 +33,7 @@ class Backbone(nn.Module, ABC):
         input_size: Height and width of the images that the network is published with. It takes
             others too.
         feature_info: One :class:`Feature` per map that ``forward`` returns, in its order.
+        image_multiple: The sides of images are padded, inside, to multiples of so many pixels.
         aligned: Whether cell i of a map lies around pixel i · stride of the image, as necks and
             heads assume. False for a network without padding, which only classifies.
         own_initialisation: Whether the network's weights start as its library has it, not by a scheme
@@ -41,6 +42,7 @@ class Backbone(nn.Module, ABC):
 
     input_size: int = 224
     feature_info: list[Feature]
+    image_multiple: int = 1
     aligned: bool = True
     own_initialisation: ClassVar[bool] = False
 

@@ -36,6 +36,8 @@ def row(spec: str) -> tuple[str, bool]:
     try:
         network = create(spec)
         notes = list(_defects(network))
+        if network.image_multiple > OUTPUT_STRIDES[0]:
+            notes.append(f"images are padded to multiples of {network.image_multiple} pixels")
     except UserError as error:
         return f"| `{spec}` | | | | | no: {_short(spec, error)} |", False
     forms = []

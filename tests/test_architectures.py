@@ -28,7 +28,7 @@ repvgg_a0 hgnetv2_b0 ese_vovnet19b_dw gernet_s cs3darknet_focus_s
 mobilenetv2_035 mobilenetv3_small_050 mobilenetv4_conv_small_050 efficientnet_lite0 tf_efficientnet_b0 mnasnet_small
 ghostnet_050 ghostnetv2_100 rexnet_100 repghostnet_050 lcnet_035 tinynet_e
 convnext_atto convnextv2_atto edgenext_xx_small inception_next_atto starnet_s1 repvit_m0_9 fastvit_t8 mambaout_femto
-poolformer_s12 pvt_v2_b0 tiny_vit_5m_224 efficientvit_b0 mobilevit_xxs mobilevitv2_050
+poolformer_s12 maxvit_pico_rw_256 pvt_v2_b0 tiny_vit_5m_224 efficientvit_b0 mobilevit_xxs mobilevitv2_050
 """
 # One map each, and a pyramid; of patches of 16 pixels and of 14, with two class tokens, with rotary positions.
 PLAIN = """

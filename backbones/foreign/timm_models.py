@@ -14,6 +14,7 @@ from backbones.backbone import Feature
 from backbones.errors import OutputStrideError, UserError, unknown
 from backbones.foreign.dilation import dilate
 from backbones.foreign.wrapper import (
+    PROBE,
     ForeignBackbone,
     Run,
     choose,
@@ -22,11 +23,14 @@ from backbones.foreign.wrapper import (
 )
 
 # What makes a transformer take images of any size, by family; a network that knows none of them ignores the question.
+# Windows that are a part of the published image, as MaxViT's, take multiples of it: its images are padded.
 _ANY_SIZE: tuple[dict[str, Any], ...] = (
     {},
     dict(strict_img_size=False),
     dict(dynamic_img_size=True),
+    {},
 )
+_PADDED = len(_ANY_SIZE) - 1
 
 
 def forms(_spec: str) -> tuple[str, ...]:
@@ -94,9 +98,9 @@ def _build_any(
         if not (hasattr(network, "forward_intermediates") and hasattr(network, "feature_info")):
             raise UserError(f"{spec} offers no feature maps (timm's forward_intermediates)")
         try:
-            wrapped = _wrap(
-                spec, network, in_channels, options.get("output_stride", dilated_to), dilated_to
-            )
+            stride = options.get("output_stride", dilated_to)
+            multiple = _input_size(network) if way == _PADDED else None
+            wrapped = _wrap(spec, network, in_channels, stride, dilated_to, multiple)
         except OutputStrideError:
             raise
         except UserError as error:
@@ -107,8 +111,18 @@ def _build_any(
     raise problem or UserError(f"{spec} cannot be built with {', '.join(options) or 'in_chans'}")
 
 
+def _input_size(network: Any) -> int:
+    """Height and width of the images that timm publishes the network with."""
+    return network.pretrained_cfg.get("input_size", (3, 224, 224))[-1]
+
+
 def _wrap(
-    spec: str, network: Any, in_channels: int, output_stride: int, dilated_to: int
+    spec: str,
+    network: Any,
+    in_channels: int,
+    output_stride: int,
+    dilated_to: int,
+    image_multiple: int | None,
 ) -> ForeignBackbone:
     infos = list(network.feature_info)
     declared = [int(info["reduction"]) for info in infos]
@@ -122,13 +136,15 @@ def _wrap(
     network.prune_intermediate_layers(indices, prune_norm=True, prune_head=True)
     if dilated_to != 32:
         dilate(spec, network, dilated_to, functools.partial(run, network, maps=len(indices)))
-    measured = measure(spec, run, network, len(indices), in_channels=in_channels)
+    size = (image_multiple, 2 * image_multiple) if image_multiple else PROBE
+    measured = measure(spec, run, network, len(indices), in_channels=in_channels, size=size)
     require_strides(spec, [stride for _, stride in measured], output_stride)
     features = [
         Feature(str(infos[index]["module"]), channels, stride)
         for index, (channels, stride) in zip(indices, measured, strict=True)
     ]
-    return _finish(spec, network, run, features, [f.name for f in features], library_names)
+    ends = [feature.name for feature in features]
+    return _finish(spec, network, run, features, ends, library_names, image_multiple)
 
 
 def _wrap_plain(spec: str, network: Any, in_channels: int) -> ForeignBackbone:
@@ -151,6 +167,7 @@ def _finish(
     features: list[Feature],
     ends: list[str],
     library_names: tuple[str, ...],
+    image_multiple: int | None = None,
 ) -> ForeignBackbone:
     names = {name for name, _ in network.named_modules()}
     return ForeignBackbone(
@@ -159,7 +176,8 @@ def _finish(
         run,
         features,
         ends=ends if names.issuperset(ends) else (),
-        input_size=network.pretrained_cfg.get("input_size", (3, 224, 224))[-1],
+        input_size=_input_size(network),
+        image_multiple=image_multiple,
         library_names=library_names,
     )
 

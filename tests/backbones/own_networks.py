@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 import backbones
@@ -110,6 +111,22 @@ def wants(size):
 def plain_backbone():
     """A `Backbone`, at output stride 32 whatever is asked."""
     return backbones.create("resnet10_d-w8")
+
+
+class Silenced(Maps):
+    """Dilates by itself, and wrongly: its residual branch, which starts silent, still sees the nearest cells."""
+
+    def __init__(self, output_stride=32):
+        super().__init__()
+        self.branch = nn.Conv2d(20, 20, 3, padding=1, bias=False)
+        self.gain = nn.Parameter(torch.zeros(20, 1, 1))
+        if output_stride == 16:
+            self.steps[-1][0].stride = (1, 1)
+
+    def forward(self, x):
+        found = super().forward(x)
+        found[-1] = found[-1] + self.gain * self.branch(found[-1])
+        return found
 
 
 class Shifted(Maps):
