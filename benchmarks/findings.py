@@ -56,10 +56,10 @@ def find_findings(run: Run, table: Table) -> tuple[Finding, ...]:
     found: list[Finding] = []
     for control in controls[:1]:
         for column in merits:
-            found += _against(pretrained, control, column)
+            found += _against(run, pretrained, control, column)
     if len(pretrained) > 1:
         for column in merits:
-            found += _against(pretrained[1:], pretrained[0], column)
+            found += _against(run, pretrained[1:], pretrained[0], column)
     found += _rank_findings(pretrained, merits)
     found += [
         Finding(
@@ -79,11 +79,18 @@ def find_findings(run: Run, table: Table) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def _against(rows: list[TableRow], baseline: TableRow, column: MetricColumn) -> Iterator[Finding]:
-    """Compare rows with a baseline on one metric; rows of one verdict share a sentence."""
+def _against(
+    run: Run, rows: list[TableRow], baseline: TableRow, column: MetricColumn
+) -> Iterator[Finding]:
+    """Compare rows with a baseline on one metric; rows of one verdict share a sentence.
+
+    Rows with the baseline's own cells, as where they differ in a later stage alone, are not compared.
+    """
     base = baseline.cells[column.name]
     if base.status in ("absent", "unavailable"):
         return
+    same = _identities(run, baseline, column)
+    rows = [row for row in rows if not same or _identities(run, row, column) != same]
     name, label = baseline.row.name, column.label
     verdicts: dict[str, list[tuple[str, str]]] = {"higher": [], "lower": [], "open": []}
     lacking = []
@@ -114,6 +121,12 @@ def _against(rows: list[TableRow], baseline: TableRow, column: MetricColumn) -> 
         yield Finding("note", f"{label}: {name} has no number, so nothing is compared with it.")
     elif lacking:
         yield Finding("note", f"{label}: there is no number for {_listed(lacking)}.")
+
+
+def _identities(run: Run, row: TableRow, column: MetricColumn) -> set[str]:
+    """Of the cells that a metric of a row is from, as far as they are known."""
+    cells = run.of(row.row.name, column.stage)
+    return {cell.identity for cell in cells if cell.identity is not None}
 
 
 def _subject(members: list[tuple[str, str]], of: int) -> str:

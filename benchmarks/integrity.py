@@ -140,7 +140,10 @@ def _mixture_warnings(results: Iterable[Result], intended: Mapping[str, str]) ->
             yield f"The {stage} column mixes data sets."
         if len({(r.data.test_images_used, r.data.test_images_total) for r in own}) > 1:
             yield f"The {stage} column mixes test sets of different sizes."
-        if len({(r.data.train_images_used, r.data.train_images_total) for r in own}) > 1:
+        totals = {r.data.train_images_total for r in own}
+        used = {r.data.train_images_used for r in own}
+        # On how many of them a row is trained is a protocol, that of few-shot transfer.
+        if len(totals) > 1 or (len(used) > 1 and "protocol" not in intended):
             yield f"The {stage} column mixes training sets of different sizes."
         if len({(result.device_type, result.device_name) for result in own}) > 1:
             yield f"The {stage} column mixes devices."

@@ -81,7 +81,8 @@ def _table_row(run: Run, table: Table, row: TableRow) -> str:
     if not row.row.pretrain:
         made_of = [row.row.backbone, "no pretraining"]
     name = f"{swatch(run, row.row.name)}{escape(row.row.name)}{tag}"
-    cells = [f'<td>{name}<span class="sub">{_wrapped(made_of)}</span></td>']
+    made = "<br>".join([_wrapped(made_of), *map(escape, row.row.departures)])
+    cells = [f'<td>{name}<span class="sub">{made}</span></td>']
     cells += [_metric_cell(row, column) for column in table.columns]
     cells.append(f'<td data-label="backbone (M)">{row.parameters_text}</td>')
     return f"<tr>{''.join(cells)}</tr>"

@@ -146,6 +146,10 @@ class Document:
             )
         return value
 
+    def get_or(self, default: Any, key: str, *kinds: type) -> Any:
+        """Return the value at `key` as `get` does, or the default where a file from before it was written has none."""
+        return self.get(key, *kinds) if key in self.content else default
+
     def child(self, key: str) -> Document:
         """Return the object at `key`."""
         return self.wrap(self.get(key, dict), key)
@@ -206,14 +210,12 @@ def read_result(path: Path) -> Result:
         backbone=document.get("backbone", str),
         recipe=document.get("recipe", str, type(None)),
         tricks=tuple(document.get("tricks", list)),
-        # Absent from what was written before there was one.
-        lr_factor=document.get("lr_factor", float) if "lr_factor" in document.content else 1.0,
+        lr_factor=document.get_or(1.0, "lr_factor", float),
         budget=document.get("budget", str),
         seed=document.get("seed", int),
         metrics=_read_metrics(document, stage),
         costs=_read_costs(document, stage),
-        # Absent from what was written before inference was measured.
-        inference=document.get("inference", dict) if "inference" in document.content else {},
+        inference=document.get_or({}, "inference", dict),
         protocol=document.get("protocol", dict),
         data=_read_data(document.child("data")),
         backbone_parameters=document.child("model").get("backbone_parameters", int),
@@ -231,11 +233,8 @@ def read_result(path: Path) -> Result:
         dtype_reason=precision.get("reason", str),
         wall_seconds=document.get("wall_seconds", float),
         train_images_per_second=document.get("train_images_per_second", float, type(None)),
-        # Absent from what was written before CPU time was counted.
-        train_images_per_cpu_second=(
-            document.get("train_images_per_cpu_second", float, type(None))
-            if "train_images_per_cpu_second" in document.content
-            else None
+        train_images_per_cpu_second=document.get_or(
+            None, "train_images_per_cpu_second", float, type(None)
         ),
         peak_memory_mib=document.get("peak_memory_mib", float, type(None)),
         artifacts=document.get("artifacts", dict),
@@ -311,7 +310,7 @@ def _read_costs(document: Document, stage: str) -> tuple[Metric, ...]:
         (document, "train_images_per_cpu_second", "train_images_per_cpu_second", "images/CPU s", 1),
         (document, "peak_memory_mib", "peak_memory", "MiB", 1),
     ):
-        value = document_of.get(key, float, type(None)) if key in document_of.content else None
+        value = document_of.get_or(None, key, float, type(None))
         if value is not None:
             found.append(
                 Metric(name, scale * value, unit, higher_is_better=key.startswith("train"))
@@ -337,10 +336,7 @@ def _read_scores(document: Document) -> tuple[Score, ...]:
 def _read_data(data: Document) -> DataUse:
     """Read the counts of images."""
     return DataUse(
-        # Absent from what was written before the stages were told it.
-        fingerprint=(
-            data.get("fingerprint", str, type(None)) if "fingerprint" in data.content else None
-        ),
+        fingerprint=data.get_or(None, "fingerprint", str, type(None)),
         classes=data.get("classes", int),
         train_images_total=data.get("train_images_total", int),
         train_images_used=data.get("train_images_used", int),
@@ -360,9 +356,5 @@ def _read_receipt(document: Document) -> Receipt | None:
         matched=receipt.get("matched", int),
         total=receipt.get("total", int),
         source=receipt.get("source", dict, type(None)) or {},
-        feature_error=(
-            receipt.get("feature_error", int, float, type(None))
-            if "feature_error" in receipt.content
-            else None
-        ),
+        feature_error=receipt.get_or(None, "feature_error", int, float, type(None)),
     )

@@ -24,7 +24,7 @@ from benchmarks.result_file import (
     open_document,
     read_result,
 )
-from benchmarks.suite_schema import BUDGETS
+from benchmarks.suite_schema import BUDGETS, STAGES
 
 __all__ = [
     "Cell",
@@ -48,7 +48,11 @@ PLAN_AGAIN = "Start `python -m benchmarks run` again: it plans anew and keeps fi
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the table, as the plan describes it."""
+    """One row of the table, as the plan describes it.
+
+    Attributes:
+        departures: What single stages do otherwise than their configs, such as `det: frozen_backbone, lr × 0.3`.
+    """
 
     name: str
     backbone: str
@@ -60,6 +64,7 @@ class Row:
     unavailable: str | None
     parameters: int | None
     teacher: str | None = None
+    departures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -210,7 +215,21 @@ def _read_row(entry: Document) -> Row:
         unavailable=entry.get("unavailable", str, type(None)),
         parameters=entry.get("parameters", int, type(None)),
         teacher=entry.get("teacher", str, type(None)),
+        departures=_departures(entry),
     )
+
+
+def _departures(entry: Document) -> tuple[str, ...]:
+    """In words, the tricks and learning rates of single stages; stages that do the same share their words."""
+    stages: dict[str, list[str]] = {}
+    for stage in STAGES:
+        # A classifier's tricks are what the row is about, and named by themselves.
+        own = [] if stage == "cls" else entry.get_or([], f"{stage}_tricks", list)
+        factor = entry.get_or(1.0, f"{stage}_lr", float)
+        rate = [] if factor == 1 else [f"lr × {factor:g}"]
+        if own or rate:
+            stages.setdefault(", ".join([*own, *rate]), []).append(stage)
+    return tuple(f"{', '.join(named)}: {words}" for words, named in stages.items())
 
 
 def _read_cell(entry: Document, run_dir: Path, budget: str) -> Cell:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 import re
 from html.parser import HTMLParser
@@ -96,6 +97,41 @@ def test_the_page_is_well_formed_and_loads_nothing(tmp_path: Path) -> None:
     assert len(pictures) == len(MEANS) * 2 * MAX_PICTURES
     with Image.open(io.BytesIO(base64.b64decode(pictures[0].split(",")[1]))) as picture:
         assert picture.size == (MAX_WIDTH, 36)
+
+
+def test_a_row_tells_what_single_stages_do_otherwise(run_dir: Path) -> None:
+    def change(plan: dict) -> None:
+        _, standard, tricks = plan["rows"]
+        same = ["frozen_backbone"]
+        standard.update(det_tricks=same, seg_tricks=same, cls_lr=1.0, det_lr=1.0, seg_lr=1.0)
+        tricks.update(det_tricks=["ema"], seg_tricks=[], cls_lr=2.0, det_lr=0.3, seg_lr=1.0)
+
+    edit_json(run_dir / "plan.json", change)
+    run = read_run(run_dir)
+    assert [row.departures for row in run.rows] == [
+        (),
+        ("det, seg: frozen_backbone",),
+        ("cls: lr × 2", "det: ema, lr × 0.3"),
+    ]
+    text = format_html(run)
+    assert "standard<br>det, seg: frozen_backbone</span>" in text
+    assert "mixup<br>cls: lr × 2<br>det: ema, lr × 0.3</span>" in text
+
+
+def test_rows_with_the_same_cells_are_not_compared(run_dir: Path) -> None:
+    def share(plan: dict) -> None:
+        cells = {(cell["row"], cell["stage"], cell["seed"]): cell for cell in plan["cells"]}
+        for (row, stage, seed), cell in cells.items():
+            if (row, stage) == ("tricks", "cls"):
+                cell["identity"] = cells["standard", "cls", seed]["identity"]
+                path = run_dir / cell["path"] / "result.json"
+                edit_json(path, functools.partial(dict.update, identity=cell["identity"]))
+
+    assert any("top-1: tricks" in text for _, text in findings(run_dir))
+    edit_json(run_dir / "plan.json", share)
+    told = [text for _, text in findings(run_dir)]
+    assert not any(text.startswith("top-1:") for text in told)
+    assert any(text.startswith("mAP: tricks") for text in told)
 
 
 def test_the_page_of_a_full_mini_run_is_small(tmp_path: Path) -> None:

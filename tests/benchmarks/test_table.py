@@ -192,6 +192,17 @@ def test_what_makes_a_table_doubtful_stands_above_it(
     assert "Warning:" in format_terminal_table(run)
 
 
+@pytest.mark.parametrize("intended", [{}, {"protocol": "few-shot rows beside full ones"}])
+def test_parts_of_one_training_set_are_a_protocol(run_dir: Path, intended: dict[str, str]) -> None:
+    edit_json(run_dir / "plan.json", lambda plan: plan.update(intended=intended))
+    path = cell_dir(run_dir, "tricks", "seg", 0) / "result.json"
+    warning = "The seg column mixes training sets of different sizes."
+    edit_json(path, lambda result: result["data"].update(train_images_used=7))
+    assert (warning in build_table(read_run(run_dir)).warnings) == (not intended)
+    edit_json(path, lambda result: result["data"].update(train_images_total=8))
+    assert warning in build_table(read_run(run_dir)).warnings
+
+
 def test_rows_may_hold_their_backbones_differently(run_dir: Path) -> None:
     for row in MEANS:
         held = "trained" if row == "scratch" else "frozen"
