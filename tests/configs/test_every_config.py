@@ -45,6 +45,7 @@ CONFIGS = {
     "det/tricks": """
     ciou clip_grad_norm clip_grad_value diou ema few_shot_1 few_shot_10 few_shot_20 few_shot_5
     focal_head focal_rpn frozen_backbone giou holdout iou iou_aware layer_decay objectness
+    trained_backbone
     """,
     "seg/tricks": """
     clip_grad_norm clip_grad_value ema few_shot_1 few_shot_10 few_shot_20 few_shot_5

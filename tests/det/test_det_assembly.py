@@ -27,7 +27,7 @@ WIDTHS = {
 def assembled(tiny_voc, tmp_path):
     """Assembles a config with random weights, or with those of a checkpoint."""
 
-    def assemble(config="mini", backbone=None, checkpoint=None, **overrides):
+    def assemble(config="mini", backbone=None, checkpoint=None, tricks=(), **overrides):
         options = Options(
             config=str(config),
             data=tiny_voc.root.parent,
@@ -35,6 +35,7 @@ def assembled(tiny_voc, tmp_path):
             backbone=backbone,
             checkpoint=checkpoint,
             precision="fp32",
+            tricks=tricks,
             overrides=overrides,
         )
         return prepare(Detection(), resolve_job(options))
@@ -137,6 +138,21 @@ def test_pretrained_weights_keep_the_config_s_freezing(assembled, checkpoint):
     assert Detection().protocol(config)["backbone"] == (
         "batch norm frozen statistics, stem and 1 stage(s) frozen"
     )
+
+
+@pytest.mark.parametrize("name", ["mini", "mini_c4", "voc0712", "voc0712_c4"])
+def test_trained_backbone_trains_pretrained_weights_whole_too(assembled, checkpoint, name):
+    config = assembled(name, checkpoint=checkpoint, tricks=("trained_backbone",))
+    model = build(config).train()
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert norms and all(norm.training for norm in norms)
+    assert Detection().protocol(config)["backbone"] == "batch norm trained, no frozen stages"
+
+
+def test_a_backbone_is_not_trained_and_frozen(assembled, checkpoint):
+    with pytest.raises(UserError, match="both set frozen_backbone"):
+        assembled(checkpoint=checkpoint, tricks=("trained_backbone", "frozen_backbone"))
 
 
 def _first_pixel(config):

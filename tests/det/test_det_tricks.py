@@ -33,6 +33,7 @@ def test_the_tricks_are_these():
             "objectness",
             "ema",
             "holdout",
+            "trained_backbone",
         }
         == FILES
     )
