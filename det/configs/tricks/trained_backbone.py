@@ -1,7 +1,7 @@
 """The whole backbone trains, its stem and its batch statistics too, as the control's does.
 
-Detectors on pretrained weights keep those two frozen, which suits ImageNet; statistics of images that look otherwise may
-cost more than pretraining brings (docs/LOG.md, blood cells).
+Detectors on pretrained weights keep those two frozen. Statistics of images that look otherwise may cost more than
+pretraining brings (docs/LOG.md, blood cells).
 
 Source: He et al., 1811.08883 (normalisation that trains in the detector); the frozen one is mmdet's `norm_eval=True`
 Library: ours
