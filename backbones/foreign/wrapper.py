@@ -254,6 +254,7 @@ def _awaken(network: nn.Module) -> bool:
         parameter
         for name, parameter in network.named_parameters()
         if not name.endswith("bias")
+        and parameter.numel()
         and float(parameter.detach().abs().max()) < _SILENT
         and float(parameter.detach().max() - parameter.detach().min()) == 0
     ]
