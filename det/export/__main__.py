@@ -111,7 +111,8 @@ def compare(expected: Arrays, found: Arrays, score_threshold: float, most: int) 
 def _beyond_cut(score: float, scores: np.ndarray, threshold: float, most: int) -> float:
     """The score, or 0 where rounding may have put it on the other side of the cut."""
     cut = float(scores.min()) if len(scores) == most else threshold
-    return 0.0 if score <= cut + TOLERANCE else float(score)
+    # Of a maximum with what is not a number, nothing would be left to see.
+    return 0.0 if score <= cut + TOLERANCE else float(np.nan_to_num(score, nan=np.inf))
 
 
 if __name__ == "__main__":

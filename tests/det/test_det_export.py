@@ -161,6 +161,7 @@ BOX, FAR = (10.0, 10.0, 30.0, 50.0), (60.0, 60.0, 90.0, 90.0)
         (detections((BOX, 0.8985, 1), (FAR, 0.4, 0)), False),
         (detections((BOX, 0.9, 0), (FAR, 0.4, 0)), False),  # another class
         (detections(((float("nan"),) * 4, 0.9, 1), (FAR, 0.4, 0)), False),
+        (detections((BOX, 0.9, 1), (FAR, 0.4, 0), (BOX, float("nan"), 0)), False),
         (detections((BOX, 0.9, 1)), False),  # one too few
         (detections((BOX, 0.9, 1), (FAR, 0.4, 0), (BOX, 0.3, 0)), False),  # one too many
         (detections((BOX, 0.9, 1), (FAR, 0.4, 0), (BOX, 0.0505, 0)), True),  # at the threshold
