@@ -9,10 +9,10 @@ import ast
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 from mmengine.registry import MODELS, DefaultScope
 from PIL import Image
+from smallest_sets import write_detection, write_segmentation
 from torch import nn
 
 import backbones
@@ -78,19 +78,8 @@ def data(tmp_path_factory):
             folder = root / "cls" / split / name
             folder.mkdir(parents=True)
             Image.new("RGB", (8, 8)).save(folder / "0.png")
-    voc = root / "det"
-    for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
-        (voc / folder).mkdir(parents=True)
-    (voc / "classes.txt").write_text("cat\ndog\n")
-    # Of the training images, the trick holdout takes the first.
-    for split, names in (("trainval", "15\n0\n"), ("test", "0\n")):
-        (voc / "ImageSets" / "Main" / f"{split}.txt").write_text(names)
-    for split in ("training", "validation"):
-        for part, name in (("images", "0.jpg"), ("annotations", "0.png")):
-            folder = root / "seg" / part / split
-            folder.mkdir(parents=True)
-            Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / name)
-    (root / "seg" / "classes.txt").write_text("sky\ntree\nroad\n")
+    write_detection(root / "det")
+    write_segmentation(root / "seg")
     return root
 
 

@@ -6,7 +6,6 @@ Dilated forms are compared in tests/backbones/test_foreign.py; docs/architecture
 import functools
 import math
 
-import numpy as np
 import pytest
 import torch
 from mmdet.structures import DetDataSample
@@ -15,7 +14,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.structures import InstanceData, PixelData
 from mmseg.structures import SegDataSample
-from PIL import Image
+from smallest_sets import write_detection, write_segmentation
 
 from det.train import Detection
 from engine.options import Options
@@ -43,17 +42,8 @@ SIZE = (64, 96)
 def data(tmp_path_factory):
     """The smallest sets that the two layouts admit."""
     root = tmp_path_factory.mktemp("data")
-    for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
-        (root / "det" / folder).mkdir(parents=True)
-    (root / "det" / "classes.txt").write_text("cat\ndog\n")
-    for split in ("trainval", "test"):
-        (root / "det" / "ImageSets" / "Main" / f"{split}.txt").write_text("0\n")
-    for split in ("training", "validation"):
-        for part, name in (("images", "0.jpg"), ("annotations", "0.png")):
-            folder = root / "seg" / part / split
-            folder.mkdir(parents=True)
-            Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / name)
-    (root / "seg" / "classes.txt").write_text("sky\ntree\nroad\n")
+    write_detection(root / "det")
+    write_segmentation(root / "seg")
     return root
 
 
