@@ -12,8 +12,8 @@ from backbones.checkpoint import (
 )
 from backbones.checkpoint_file import CheckpointError, CheckpointMetadata
 from backbones.complexity import count_parameters, multiply_adds, multiply_adds_of
-from backbones.errors import OutputStrideError, UserError, did_you_mean, unknown
 from backbones.initialisation import initialise, zero_gamma
+from backbones.output_stride import OutputStrideError
 from backbones.pyramid import SimpleFeaturePyramid, dense_features
 from backbones.zoo import create, names
 
@@ -25,11 +25,9 @@ __all__ = [
     "LoadReceipt",
     "OutputStrideError",
     "SimpleFeaturePyramid",
-    "UserError",
     "count_parameters",
     "create",
     "dense_features",
-    "did_you_mean",
     "export_checkpoint",
     "initialise",
     "load_checkpoint",
@@ -39,7 +37,6 @@ __all__ = [
     "multiply_adds_of",
     "names",
     "read_metadata",
-    "unknown",
     "verify_checkpoint",
     "zero_gamma",
 ]

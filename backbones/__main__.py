@@ -13,9 +13,7 @@ import torch
 from backbones import check
 from backbones.backbone import OUTPUT_STRIDES, Backbone
 from backbones.batch_statistics import Normalisation
-from backbones.checkpoint_file import listed
 from backbones.complexity import count_parameters, multiply_adds
-from backbones.errors import UserError
 from backbones.export import LIBRARIES, ExportReport, export_weights
 from backbones.importing import (
     NORMALISATIONS,
@@ -27,6 +25,7 @@ from backbones.importing import (
 )
 from backbones.pyramid import dense_features
 from backbones.zoo import SUFFIXES, create, names
+from contract.errors import UserError, listed_names
 
 # Costs of different networks compare at one size only.
 _COMMON_INPUT_SIZE = 224
@@ -195,10 +194,10 @@ def _told(options: argparse.Namespace, report: ImportReport) -> str:
         lines += [f"  {theirs:<{width}} -> {ours}" for ours, theirs in report.source_names.items()]
     if report.random:
         lines.append(
-            f"RANDOM: {len(report.random)} tensors that the file lacks ({listed(report.random)})"
+            f"RANDOM: {len(report.random)} tensors that the file lacks ({listed_names(report.random)})"
         )
     if report.left:
-        lines.append(f"left aside: {len(report.left)} ({listed(report.left)})")
+        lines.append(f"left aside: {len(report.left)} ({listed_names(report.left)})")
     return "\n".join(lines)
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
-from backbones.errors import UserError
+from contract.errors import UserError
 
 OUTPUT_STRIDES = (32, 16, 8)
 

@@ -11,8 +11,9 @@ from torch import nn
 from backbones import foreign
 from backbones.backbone import OUTPUT_STRIDES, Backbone
 from backbones.complexity import count_parameters
-from backbones.errors import OutputStrideError, UserError
+from backbones.output_stride import OutputStrideError
 from backbones.zoo import create
+from contract.errors import UserError
 
 # Neither square nor a multiple of any stride.
 _IMAGE = (75, 100)

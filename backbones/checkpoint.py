@@ -17,12 +17,12 @@ from backbones.checkpoint_file import (
     CheckpointMetadata,
     bytes_of,
     form,
-    listed,
     read_file,
     write_file,
 )
 from backbones.feature_probe import difference, probe
 from backbones.zoo import create
+from contract.errors import listed_names
 
 # The classifier's linear layer, named as in torchvision; it may stand beside the backbone.
 HEAD = ("fc.weight", "fc.bias")
@@ -212,7 +212,7 @@ def verify_checkpoint(module: Backbone, path: str | os.PathLike[str]) -> LoadRec
     if differing:
         raise CheckpointError(
             f"{len(differing)} of {len(state)} tensors of the built backbone differ from {path}: "
-            f"{listed(differing)}; something overwrote them after they were loaded, such as "
+            f"{listed_names(differing)}; something overwrote them after they were loaded, such as "
             "`pretrained` or `init_cfg` in a config: remove it"
         )
     error = _feature_error(path, module, content.metadata)
@@ -245,7 +245,7 @@ def _require_fit(
         if name in content.tensors and form(content.tensors[name]) != form(tensor)
     ]
     problems = [
-        f"{len(names)} {kind}: {listed(names)}"
+        f"{len(names)} {kind}: {listed_names(names)}"
         for kind, names in (
             ("missing", missing),
             ("unexpected", unexpected),

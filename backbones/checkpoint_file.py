@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -21,7 +21,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from backbones.errors import UserError, did_you_mean
+from contract.errors import UserError, did_you_mean, listed_names
 
 FORMAT_VERSION = 2
 # What the first version had not; both mean that nothing is known to be otherwise.
@@ -30,7 +30,6 @@ _SINCE_VERSION_2 = {"random": [], "features": []}
 _METADATA_KEY = "trickbench"
 _TENSORS_DIGEST = "tensors_sha256"
 _METADATA_DIGEST = "metadata_sha256"
-_MOST_LISTED = 8
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 _DAMAGED = "copy it again from where it was written, or train it again"
 
@@ -208,7 +207,7 @@ def _missing(path: Path) -> str:
     suggestion = did_you_mean(path.name, siblings)
     if not suggestion:
         found = sorted(name for name in siblings if name.endswith(".safetensors"))
-        suggestion = f"checkpoints in that folder: {listed(found) or 'none'}"
+        suggestion = f"checkpoints in that folder: {listed_names(found) or 'none'}"
     return f"checkpoint {path} does not exist; {suggestion}"
 
 
@@ -234,7 +233,9 @@ def _metadata_entry(path: Path, data: bytes) -> dict[str, object]:
 def _parse_metadata(path: Path, entry: dict[str, object]) -> CheckpointMetadata:
     wanted = {field.name for field in fields(CheckpointMetadata)}
     if wrong := sorted(wanted ^ entry.keys()):
-        raise CheckpointError(f"the metadata of {path} lacks or should not have {listed(wrong)}")
+        raise CheckpointError(
+            f"the metadata of {path} lacks or should not have {listed_names(wrong)}"
+        )
     values = {name: _frozen(value) for name, value in entry.items()}
     try:
         return CheckpointMetadata(**values)  # pyright: ignore[reportArgumentType]
@@ -249,13 +250,6 @@ def _frozen(value: object) -> object:
 def form(tensor: Tensor) -> str:
     """Describe type and shape, as in ``float32[64, 3, 7, 7]``."""
     return f"{str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)}"
-
-
-def listed(names: Iterable[str]) -> str:
-    """Join names for an error message, cut where there are many."""
-    every = list(names)
-    more = len(every) - _MOST_LISTED
-    return ", ".join(every[:_MOST_LISTED]) + (f", … ({more} more)" if more > 0 else "")
 
 
 def bytes_of(tensor: Tensor) -> Tensor:

@@ -29,11 +29,11 @@ from backbones.batch_statistics import (
 )
 from backbones.checkpoint import export_checkpoint
 from backbones.checkpoint_file import CheckpointError, CheckpointMetadata
-from backbones.errors import UserError, unknown
 from backbones.key_map import Match, Wanted, by_name, by_order, choose, prefixes
 from backbones.published import published_weights
 from backbones.weight_files import places, read_weights
 from backbones.zoo import create
+from contract.errors import UserError, unknown
 
 _TRUNK = "trunk."
 # What a normalisation is called that is given in numbers.

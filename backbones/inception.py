@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from backbones.backbone import Backbone, Feature
-from backbones.errors import UserError
 from backbones.inception_rows import (
     AveragePool,
     Branch,
@@ -26,6 +25,7 @@ from backbones.inception_rows import (
     Row,
 )
 from backbones.output_stride import plan_stages
+from contract.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from backbones.deformable import OffsetConv2d
-from backbones.errors import unknown
 from backbones.resnet import ResidualBlock
+from contract.errors import unknown
 
 
 def _xavier_uniform(weight: Tensor, fan_in: int, fan_out: int) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from backbones.checkpoint_file import CheckpointError, form, listed
+from backbones.checkpoint_file import CheckpointError, form
+from contract.errors import listed_names
 
 # What classifiers have after their last map, under the names in use.
 _HEAD = re.compile(r"(fc|head|classifier|last_linear|pre_logits|fc_norm|aux|AuxLogits|head_dist)\b")
@@ -145,14 +146,14 @@ def choose(path: Path, found: list[Match], wanted: Wanted) -> Match:
     if unused:
         raise CheckpointError(
             f"--allow-missing {unused[0]!r} matches nothing that {path} lacks"
-            + (f" (it lacks {listed(first.random)})" if first.random else ": leave it out")
+            + (f" (it lacks {listed_names(first.random)})" if first.random else ": leave it out")
         )
     return first
 
 
 def _misfit(path: Path, found: list[Match], wanted: Wanted) -> CheckpointError:
     if not any(match.tensors for match in found):
-        names = listed(name for match in found[:1] for name in match.left)
+        names = listed_names(name for match in found[:1] for name in match.left)
         return CheckpointError(
             f"{path} holds no tensor of {wanted.spec}"
             + (
@@ -164,7 +165,7 @@ def _misfit(path: Path, found: list[Match], wanted: Wanted) -> CheckpointError:
         )
     nearest = max(found, key=lambda match: len(match.tensors) - len(match.foreign))
     problems = [
-        f"{len(names)} {kind}: {listed(names)}"
+        f"{len(names)} {kind}: {listed_names(names)}"
         for kind, names in (
             ("missing", nearest.missing),
             ("of another shape", nearest.misfits),

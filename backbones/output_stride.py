@@ -10,6 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from contract.errors import UserError
+
+
+class OutputStrideError(UserError):
+    """A network cannot be built at the output stride that was asked for; it can at 32."""
+
 
 class StagePlan(NamedTuple):
     """Strides and dilations of one stage.

@@ -11,7 +11,7 @@ import torchvision
 from torch import Tensor
 
 from backbones.checkpoint_file import CheckpointError
-from backbones.errors import UserError, unknown
+from contract.errors import UserError, unknown
 
 _Three = tuple[float, float, float]
 Published = tuple[dict[str, Tensor], tuple[_Three, _Three, str], str]

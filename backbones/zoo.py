@@ -10,11 +10,11 @@ from functools import partial
 from backbones import foreign
 from backbones.backbone import OUTPUT_STRIDES, Backbone
 from backbones.deformable import Deformation
-from backbones.errors import UserError, unknown
 from backbones.inception import Inception, InceptionConfig
 from backbones.initialisation import initialise
 from backbones.mobilenet import MobileNet, MobileNetConfig
 from backbones.resnet import ResNet, ResNetConfig
+from contract.errors import UserError, unknown
 
 Config = ResNetConfig | InceptionConfig | MobileNetConfig
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from benchmarks.datasets.prepare.catalogue import SETS
-from benchmarks.errors import UserError, unknown
-from benchmarks.suite_schema import BUDGETS, PRECISIONS, STAGES
+from benchmarks.suite_schema import STAGES
+from contract.errors import UserError, unknown
+from contract.settings import BUDGETS, PRECISIONS
 
 COMMANDS = {
     "run": "run a suite and print its table",

@@ -16,7 +16,6 @@ from rich.table import Table
 from benchmarks import preflight
 from benchmarks.datasets.layout import KINDS, Kind
 from benchmarks.datasets.verify import verify
-from benchmarks.errors import UserError
 from benchmarks.machine import choose_slots
 from benchmarks.plan import ADOPT, CACHED, RESUME, RUN, WAITS, Plan, make_plan
 from benchmarks.progress import format_seconds, make_display
@@ -27,6 +26,7 @@ from benchmarks.selection import Selection, parse_override, select
 from benchmarks.suite import ROOT, Dataset, Suite, load_suite
 from benchmarks.suite_schema import STAGES
 from benchmarks.timings import Timings, total_seconds
+from contract.errors import UserError
 
 SETUP_SECONDS_VARIABLE = "TRICKBENCH_SETUP_SECONDS"
 MOST_TOLD = 5

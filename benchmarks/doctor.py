@@ -15,11 +15,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.datasets.prepare.catalogue import SETS
-from benchmarks.errors import UserError
 from benchmarks.machine import choose_slots, visible_gpus
 from benchmarks.preflight import check_names
 from benchmarks.setup_environment import extras, read_requirements, unmet
 from benchmarks.suite import Dataset, Suite, load_suite, suite_names
+from contract.errors import UserError
 
 SPARE_DISK_GIB = 5
 GIB = 1024**3

@@ -12,15 +12,14 @@ import importlib.util
 import json
 from collections.abc import Iterator, Mapping
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from benchmarks.errors import UserError
+from contract.errors import UserError
 
 # Their networks are pinned by the version of the package.
 FOREIGN_LIBRARIES = ("timm", "torchvision")
-SHARED_CODE = ("backbones", "engine")
+SHARED_CODE = ("contract", "backbones", "engine")
 STAGE_FOLDERS = {"cls": "cls_train", "probe": "cls_train", "det": "det", "seg": "seg"}
 STAGE_CONFIGS = {
     "cls": Path("cls_train/configs"),
@@ -33,20 +32,6 @@ RECIPES = Path("cls_train/configs/recipes")
 # shall not train classifiers anew.
 PROBE = "probe"
 NOT_CODE = ("configs", "export", "figures", PROBE)
-
-# Packages whose version can change a number.
-PACKAGES = (
-    "torch",
-    "torchvision",
-    "timm",
-    "pytorch-optimizer",
-    "mmengine",
-    "mmcv",
-    "mmcv-lite",
-    "mmdet",
-    "mmsegmentation",
-    "numpy",
-)
 
 _SENTENCES = {
     "budget": "the budget differs",
@@ -145,34 +130,6 @@ def source_digest(path: Path) -> str:
         if isinstance(body, list) and body and _is_docstring(body[0]):
             body[:] = body[1:] or [ast.Pass()]
     return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()
-
-
-@cache
-def file_digest(path: Path, size: int, modified_ns: int) -> str:
-    """Returns the sha256 of a file, read once per process for each of its states."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def checkpoint_digest(path: Path) -> str:
-    """Returns the sha256 of a checkpoint file."""
-    status = path.stat()
-    return file_digest(path, status.st_size, status.st_mtime_ns)
-
-
-@cache
-def package_versions() -> Mapping[str, str]:
-    """Returns the installed versions of the packages that can change a number."""
-    versions = {}
-    for name in PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
 
 
 def stage_code(stage: str, root: Path) -> dict[str, str]:

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import identity
-from benchmarks.errors import UserError
 from benchmarks.preflight import DataState, available_tricks
-from benchmarks.run_folder import CellKey, finished_cells, read_json, write_json
+from benchmarks.run_folder import CellKey, finished_cells
 from benchmarks.selection import Selection, missing_tricks
 from benchmarks.suite import Row, Stage, Suite
 from benchmarks.suite_schema import LR_KEYS, STAGES
+from contract.errors import UserError
+from contract.files import file_sha256, read_json, write_json
+from contract.result import CHECKPOINT_FILE
+from contract.settings import package_versions
 
 # What is to be done with a cell.
 CACHED = "cached"
@@ -21,8 +24,6 @@ ADOPT = "adopt"
 RUN = "run"
 RESUME = "resume"
 WAITS = "waits"
-
-HAND_OFF = "backbone.safetensors"
 
 
 @dataclass
@@ -132,7 +133,7 @@ class Plan:
         recipe = row.recipe if cell.key.stage == "cls" else None
 
         def digest(path: Path | None) -> str | None:
-            return None if path is None else identity.checkpoint_digest(path)
+            return None if path is None else file_sha256(path)
 
         return {
             "stage": cell.key.stage,
@@ -149,7 +150,7 @@ class Plan:
             "teacher": digest(cell.teacher),
             "code": identity.stage_code(cell.key.stage, self.root)
             | identity.own_code(row.backbone),
-            "packages": dict(identity.package_versions()),
+            "packages": dict(package_versions()),
             # Absent where it is 1, so that a row that says so is the row that says nothing.
             **({} if cell.lr_factor == 1 else {"lr_factor": cell.lr_factor}),
         }
@@ -285,10 +286,10 @@ def _lay_out(plan: Plan, data: Mapping[str, DataState]) -> Iterator[Cell]:
                 needs, checkpoint, teacher = None, None, None
                 if name == "cls" and row.teacher is not None:
                     needs = _teacher_key(suite, row.teacher)
-                    teacher = plan.run_dir / needs.path / HAND_OFF
+                    teacher = plan.run_dir / needs.path / CHECKPOINT_FILE
                 elif name != "cls" and row.trains_classifier:
                     needs = CellKey(row.name, "cls", seed)
-                    checkpoint = plan.run_dir / needs.path / HAND_OFF
+                    checkpoint = plan.run_dir / needs.path / CHECKPOINT_FILE
                 elif name != "cls":
                     checkpoint = row.weights
                 key = CellKey(row.name, name, seed)
@@ -323,6 +324,6 @@ def inspect_cell(
         return RESUME, f"failed before: {failure.get('message')}"
     if result.get("identity") != planned_identity or result.get("status") != "completed":
         return RUN, f"will run again: {identity.explain(earlier, components)}"
-    if components["stage"] == "cls" and not (folder / HAND_OFF).is_file():
-        return RUN, f"will run again: its {HAND_OFF} is gone"
+    if components["stage"] == "cls" and not (folder / CHECKPOINT_FILE).is_file():
+        return RUN, f"will run again: its {CHECKPOINT_FILE} is gone"
     return CACHED, "done"

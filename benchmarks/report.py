@@ -5,8 +5,6 @@ All four are pure functions of the run folder: written twice, they are the same 
 
 from __future__ import annotations
 
-import os
-import tempfile
 from html import escape
 from pathlib import Path
 from string import Template
@@ -19,6 +17,7 @@ from benchmarks.report_transferability import transferability_section
 from benchmarks.results import Run, read_run
 from benchmarks.table import Table, build_table
 from benchmarks.table_text import format_csv, format_markdown, summarise_states
+from contract.files import write_text
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -43,7 +42,7 @@ def write_reports(run_dir: Path) -> Path:
         "report.html": format_html(run),
     }
     for name, text in texts.items():
-        _replace(run_dir / name, text)
+        write_text(run_dir / name, text)
     return run_dir / "report.html"
 
 
@@ -100,16 +99,3 @@ def _facts(run: Run, table: Table) -> str:
     banners += [f"<b>Check.</b> {escape(warning)}" for warning in table.warnings]
     shown = "".join(f'<p class="banner">{banner}</p>' for banner in banners)
     return f'<ul class="facts">{items}</ul>{shown}'
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old one or the new one, never a part."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
-        os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner may read
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

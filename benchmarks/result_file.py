@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.errors import UserError
-from benchmarks.suite_schema import BUDGETS, SCORES, STAGES, cost_column
+from benchmarks.suite_schema import SCORES, STAGES, cost_column
+from contract.errors import UserError
+from contract.settings import BUDGETS
 
 SCHEMA_VERSION = 1
 REQUIRED_METRICS = {

@@ -14,7 +14,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from benchmarks.errors import UserError
 from benchmarks.result_file import (
     RUN_AGAIN,
     Document,
@@ -24,7 +23,9 @@ from benchmarks.result_file import (
     open_document,
     read_result,
 )
-from benchmarks.suite_schema import BUDGETS, STAGES
+from benchmarks.suite_schema import STAGES
+from contract.errors import UserError
+from contract.settings import BUDGETS
 
 __all__ = [
     "Cell",

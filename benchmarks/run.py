@@ -20,16 +20,11 @@ from benchmarks.machine import Slots
 from benchmarks.plan import ADOPT, CACHED, RESUME, Cell, Plan
 from benchmarks.progress import Display, format_seconds
 from benchmarks.reference import curves
-from benchmarks.run_folder import (
-    CellKey,
-    read_json,
-    set_aside,
-    take_over,
-    write_failure,
-    write_json,
-)
+from benchmarks.run_folder import CellKey, set_aside, take_over, write_failure
 from benchmarks.stage_process import StageProcess, terminate
 from benchmarks.timings import Timings
+from contract import progress
+from contract.files import read_json, write_json
 
 COMPLETED = "completed"
 FAILED = "failed"
@@ -335,7 +330,7 @@ SPIN_COUNT = "20000"
 def _environment(root: Path, threads: int, gpu: str | None) -> dict[str, str]:
     variables = {
         "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", SPIN_COUNT),
-        "TRICKBENCH_PROGRESS": "1",
+        progress.VARIABLE: "1",
         "PYTHONUNBUFFERED": "1",
         "PYTHONPATH": str(root),
         "OMP_NUM_THREADS": str(threads),

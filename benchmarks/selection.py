@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.datasets.readers import kind_of
-from benchmarks.errors import UserError, unknown
 from benchmarks.suite import Dataset, Row, Stage, Suite
-from benchmarks.suite_schema import BUDGETS, PRECISIONS, STAGES, safe_name
+from benchmarks.suite_schema import STAGES, safe_name
+from contract.errors import UserError, unknown
+from contract.settings import BUDGETS, PRECISIONS
 
 
 @dataclass(frozen=True)

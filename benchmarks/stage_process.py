@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -14,7 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-PROGRESS_MARK = b"@progress "
+from contract import progress
+
 LOG_TAIL_LINES = 40
 
 _GUARD = Path(__file__).with_name("guard.py")
@@ -97,7 +97,7 @@ class StageProcess:
         stream = self._process.stdout
         assert stream is not None
         for line in stream:
-            report = _parse_progress(line)
+            report = progress.parse(line)
             if report is not None:
                 self._on_progress(report)
                 continue
@@ -145,14 +145,3 @@ def _has_ended(process: StageProcess) -> bool:
     except OSError:  # Its log could not be written; it is being ended all the same.
         process.log_error = None
         return False
-
-
-def _parse_progress(line: bytes) -> dict[str, Any] | None:
-    """Returns the report in a line of a stage's output; None where the line is none."""
-    if not line.startswith(PROGRESS_MARK):
-        return None
-    try:
-        report = json.loads(line[len(PROGRESS_MARK) :])
-    except ValueError:
-        return None
-    return report if isinstance(report, dict) else None

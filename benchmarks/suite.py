@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.datasets.layout import Kind
-from benchmarks.errors import UserError, unknown
 from benchmarks.suite_schema import (
     DEFAULT_COLUMNS,
     LR_KEYS,
@@ -29,6 +28,7 @@ from benchmarks.suite_schema import (
     resolve_like,
     safe_name,
 )
+from contract.errors import UserError, unknown
 
 ROOT = Path(__file__).resolve().parents[1]
 

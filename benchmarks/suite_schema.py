@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.datasets.layout import KINDS
-from benchmarks.errors import unknown
+from contract.errors import unknown
+from contract.settings import PRECISIONS
 
 SUITE_KEYS = (
     "base",
@@ -59,8 +60,6 @@ COLUMNS = (
     *SCORE_COLUMNS,
 )
 DEFAULT_COLUMNS = ("top1", "map", "pixacc", "miou")
-BUDGETS = ("full", "short", "smoke")
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 # A row's `weights` that are no path: what the backbone's library publishes for it.
 PUBLISHED = "published"
 

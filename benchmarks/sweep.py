@@ -21,7 +21,6 @@ from rich.table import Table
 from benchmarks import preflight
 from benchmarks.columns import DECIMALS, KNOWN_COLUMNS
 from benchmarks.commands import make_console, run_folder, run_suite, selected
-from benchmarks.errors import UserError, unknown
 from benchmarks.results import MAIN_METRIC, Run, metric_values, read_run
 from benchmarks.run import CommandBuilder
 from benchmarks.run import stage_command as default_command
@@ -29,6 +28,7 @@ from benchmarks.suite import ROOT, Row, Suite, find_suite, load_suite
 from benchmarks.suite_file import suite_text
 from benchmarks.suite_schema import is_safe_name
 from benchmarks.table_notes import STAGE_LABELS
+from contract.errors import UserError, unknown
 
 HOLDOUT = "holdout"
 # Those that have the trick.

@@ -19,11 +19,11 @@ from benchmarks.columns import (
     VARIES_LEGEND,
     MetricColumn,
 )
-from benchmarks.errors import UserError, unknown
 from benchmarks.integrity import find_warnings
 from benchmarks.results import Row, Run, metric_values
 from benchmarks.statistics import Aggregate, aggregate
 from benchmarks.table_notes import environment_lines, protocol_lines, row_notes
+from contract.errors import UserError, unknown
 
 ABSENT = "—"
 

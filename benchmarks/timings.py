@@ -9,7 +9,8 @@ from typing import Any
 
 from benchmarks.plan import ADOPT, CACHED, Plan
 from benchmarks.plan import Cell as PlannedCell
-from benchmarks.run_folder import CellKey, read_json, write_json
+from benchmarks.run_folder import CellKey
+from contract.files import read_json, write_json
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,10 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from backbones import UserError
-from backbones.errors import unknown
 from cls_train.data import class_folders
 from cls_train.distillation import distillation_config
 from cls_train.schedules import schedulers
+from contract.errors import UserError, unknown
 from engine import config as configs
 from engine.distributed import world_size
 from engine.stage import Job

@@ -11,7 +11,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 import backbones
-from backbones import UserError
+from contract.errors import UserError
 
 
 @MODELS.register_module()

@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from backbones import UserError
-from backbones.errors import unknown
 from cls_train.erasing import Cutout, Erasing
+from contract.errors import UserError, unknown
 from engine.images import read_rgb
 
 

@@ -11,8 +11,8 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 import backbones
-from backbones import UserError
 from cls_train.losses import distillation_loss
+from contract.errors import UserError
 
 
 @MODELS.register_module()

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
-from backbones import UserError
-from backbones.errors import unknown
+from contract.errors import UserError, unknown
 
 # ImageNet's mean colour (paper §2.1), which becomes 0 when the batch is normalised.
 MEAN = (123.68, 116.779, 103.939)

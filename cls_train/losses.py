@@ -9,8 +9,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional
 
-from backbones import UserError
-from backbones.errors import unknown
+from contract.errors import UserError, unknown
 
 OFF_TARGETS = ("paper", "uniform")
 

@@ -11,7 +11,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
-from backbones import UserError
+from contract.errors import UserError
 
 
 @MODELS.register_module()

@@ -9,8 +9,7 @@ from typing import Any
 from mmengine.optim import LinearLR
 from mmengine.registry import PARAM_SCHEDULERS
 
-from backbones import UserError
-from backbones.errors import unknown
+from contract.errors import UserError, unknown
 
 # Configs count in epochs; mmengine turns them into iterations, and steps after every one.
 _PER_ITERATION = dict(by_epoch=True, convert_to_iter_based=True)

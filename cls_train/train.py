@@ -22,8 +22,8 @@ from cls_train import (  # noqa: F401  (they register themselves)
     schedules,
 )
 from cls_train.assemble import assemble, load_recipe
+from contract.result import CHECKPOINT_FILE, Metric
 from engine.averaging import measured_model, weights_in_words
-from engine.result import Metric
 from engine.stage import Job, Stage, main
 
 
@@ -40,7 +40,7 @@ class Classification(Stage):
 
     def metrics(self, values: dict[str, float]) -> list[Metric]:
         """Top-1 and top-5 in percent."""
-        return [Metric("top1", values["top1"]), Metric("top5", values["top5"])]
+        return [Metric(name=name, value=values[name]) for name in ("top1", "top5")]
 
     def protocol(self, config: Config) -> dict[str, str]:
         """The test pipeline in words."""
@@ -56,7 +56,7 @@ class Classification(Stage):
     def costs(self, runner: Runner, images_per_second: float) -> list[Metric]:
         """Minutes that an epoch of the whole training set takes."""
         minutes = runner.train_dataloader.dataset.images_total / images_per_second / 60
-        return [Metric("epoch_minutes", minutes, "min", higher_is_better=False)]
+        return [Metric(name="epoch_minutes", value=minutes, unit="min", higher_is_better=False)]
 
     def finish(self, runner: Runner, job: Job, metrics: list[Metric]) -> dict[str, Any]:
         """Export the backbone with everything that its users must know."""
@@ -73,11 +73,10 @@ class Classification(Stage):
             weights="raw" if recipe.ema is None else "ema",
         )
         model = measured_model(runner)
-        name = "backbone.safetensors"
         backbones.export_checkpoint(
-            model.backbone.net, job.options.work_dir / name, metadata, head=model.head
+            model.backbone.net, job.options.work_dir / CHECKPOINT_FILE, metadata, head=model.head
         )
-        return {"backbone": name}
+        return {"backbone": CHECKPOINT_FILE}
 
 
 if __name__ == "__main__":

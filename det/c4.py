@@ -12,7 +12,7 @@ from mmdet.models.detectors import FasterRCNN
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from backbones import UserError
+from contract.errors import UserError
 from engine.adapter import TransferBackbone
 
 

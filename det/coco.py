@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from backbones import UserError
+from contract.errors import UserError
 from det.shares import Share, of_share
 
 _SPLITS = {"train": "train", "val": "val", "valid": "val", "test": "test"}

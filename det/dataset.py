@@ -9,7 +9,7 @@ from mmdet.datasets import XMLDataset
 from mmengine.registry import DATASETS
 from PIL import Image
 
-from backbones import UserError
+from contract.errors import UserError
 from det import coco, shares
 from det.layout import Split, parse_xml
 from det.shares import Share

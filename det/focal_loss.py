@@ -12,7 +12,7 @@ from mmdet.registry import MODELS
 from torch import Tensor
 from torch.nn import functional
 
-from backbones import UserError
+from contract.errors import UserError
 
 
 @MODELS.register_module()

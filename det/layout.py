@@ -10,7 +10,7 @@ from typing import Any
 
 from mmdet.datasets import VOCDataset
 
-from backbones import UserError
+from contract.errors import UserError
 from det import coco
 from det.shares import Share, of_share
 

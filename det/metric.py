@@ -9,8 +9,7 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
 
-from backbones import UserError
-from backbones.errors import unknown
+from contract.errors import UserError, unknown
 from det import average_precision, coco_precision
 from det.average_precision import ClassPrecision, Detections, Floats, Truths
 

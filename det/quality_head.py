@@ -13,7 +13,7 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from backbones import UserError
+from contract.errors import UserError
 
 
 @MODELS.register_module()

@@ -11,6 +11,9 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from torch import Tensor
 
+from contract.errors import listed_names
+from contract.files import write_json
+from contract.result import EVALUATION_FILE, Metric
 from det import (  # noqa: F401  (they register themselves)
     c4,
     dataset,
@@ -24,7 +27,6 @@ from det.examples import write_examples
 from det.regions import object_features
 from engine import holdout
 from engine.averaging import measured_model, weights_in_words
-from engine.result import Metric, listed, write_json
 from engine.stage import Job, Stage, main
 from engine.transfer import batch_norm_policy
 
@@ -32,7 +34,6 @@ EXAMPLES = 4
 METRICS = ("map", "voc07_map", "voc10_map", "coco_ap", "coco_ap50", "coco_ap75")
 
 register_all_modules(init_default_scope=False)
-FILE = "evaluation.json"
 DETECTORS = {
     "FasterRCNN": "Faster R-CNN with FPN",
     "FasterRCNNC4": "Faster R-CNN, C4 (the backbone's last stage as RoI head)",
@@ -53,7 +54,7 @@ class Detection(Stage):
 
     def metrics(self, values: dict[str, float]) -> list[Metric]:
         """All mean average precisions, in percent; `map` is the table's."""
-        return [Metric(name, 100 * float(values[f"det/{name}"])) for name in METRICS]
+        return [Metric(name=name, value=100 * float(values[f"det/{name}"])) for name in METRICS]
 
     def protocol(self, config: Config) -> dict[str, str]:
         """The metric, the image scale and what was trained."""
@@ -79,7 +80,7 @@ class Detection(Stage):
         if not absent:
             return []
         return [
-            f"means leave out {len(absent)} class(es) without an object in the test images: {listed(absent)}"
+            f"means leave out {len(absent)} class(es) without an object in the test images: {listed_names(absent)}"
         ]
 
     def infer(self, model: Any, image: Tensor) -> object:
@@ -101,12 +102,12 @@ class Detection(Stage):
     def finish(self, runner: Runner, job: Job, metrics: list[Metric]) -> dict[str, Any]:
         """Draw detections, and write what the averages are made of."""
         (evaluator,) = runner.val_loop.evaluator.metrics
-        write_json(job.options.work_dir / FILE, evaluator.details)
+        write_json(job.options.work_dir / EVALUATION_FILE, evaluator.details)
         model = measured_model(runner)
         test = runner.val_loop.dataloader.dataset
         folder = job.options.work_dir / "examples"
         names = write_examples(model, test, test.metainfo["classes"], folder, EXAMPLES)
-        return {"examples": [f"examples/{name}" for name in names], "evaluation": FILE}
+        return {"examples": [f"examples/{name}" for name in names], "evaluation": EVALUATION_FILE}
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 import backbones
-from backbones import LoadReceipt, SimpleFeaturePyramid, UserError, dense_features
+from backbones import LoadReceipt, SimpleFeaturePyramid, dense_features
+from contract.errors import UserError
 
 
 @MODELS.register_module()

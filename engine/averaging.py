@@ -14,7 +14,7 @@ from mmengine.model import ExponentialMovingAverage, is_model_wrapper
 from mmengine.registry import HOOKS, MODELS
 from torch import Tensor, nn
 
-from backbones import UserError
+from contract.errors import UserError
 
 # Above it, the newest weights would count for more than all earlier ones together; mmengine warns of that.
 LARGEST_MOMENTUM = 0.5

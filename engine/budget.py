@@ -7,7 +7,7 @@ from typing import Any
 
 from mmengine.config import ConfigDict
 
-from backbones.errors import unknown
+from contract.errors import unknown
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from backbones import UserError
+from contract.errors import UserError
 
 
 def exit_status(

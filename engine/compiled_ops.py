@@ -18,7 +18,7 @@ import torch
 import torchvision
 from torch import Tensor
 
-from backbones import UserError
+from contract.errors import UserError
 
 MODULE = "mmcv._ext"
 

@@ -17,8 +17,7 @@ from mmengine.config.config import DELETE_KEY
 from mmengine.registry import DefaultScope, Registry, root
 from mmengine.runner import Runner
 
-from backbones import UserError
-from backbones.errors import unknown
+from contract.errors import UserError, unknown
 
 # Taken out by mmengine's builders before the class is called.
 _CONSUMED_BY_BUILDERS = frozenset(

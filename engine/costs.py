@@ -18,8 +18,8 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 import backbones
+from contract.result import Metric
 from engine.averaging import measured_model
-from engine.result import Metric
 from engine.undisturbed import undisturbed
 
 BATCH = 8
@@ -115,7 +115,8 @@ def _count(model: nn.Module, infer: Infer, size: tuple[int, int], costs: Costs) 
         ),
     }
     costs.figures += [
-        Metric(name, count / 1e9, "G", higher_is_better=False) for name, count in counts.items()
+        Metric(name=name, value=count / 1e9, unit="G", higher_is_better=False)
+        for name, count in counts.items()
     ]
 
 
@@ -124,13 +125,19 @@ def _time(runner: Runner, model: Any, one: dict[str, Any], smoke: bool, costs: C
     device = one["inputs"].device
     latency = time_runs(lambda: model._run_forward(one, "predict"), device, smoke=smoke)
     costs.inference["runs"] = len(latency.seconds)
-    costs.figures.append(Metric("latency", 1e3 * latency.median, "ms", higher_is_better=False))
+    costs.figures.append(
+        Metric(name="latency", value=1e3 * latency.median, unit="ms", higher_is_better=False)
+    )
     if latency.interquartile_range is not None:
         spread = 1e3 * latency.interquartile_range
-        costs.figures.append(Metric("latency_iqr", spread, "ms", higher_is_better=False))
+        costs.figures.append(
+            Metric(name="latency_iqr", value=spread, unit="ms", higher_is_better=False)
+        )
     if device.type == "cuda":
         memory = _gpu_memory_mib(lambda: model._run_forward(one, "predict"), model, device)
-        costs.figures.append(Metric("inference_memory", memory, "MiB", higher_is_better=False))
+        costs.figures.append(
+            Metric(name="inference_memory", value=memory, unit="MiB", higher_is_better=False)
+        )
     if smoke:
         return
     if BATCH * latency.median > SECONDS:
@@ -141,7 +148,9 @@ def _time(runner: Runner, model: Any, one: dict[str, Any], smoke: bool, costs: C
     several = _batch(runner, model, BATCH)
     timing = time_runs(lambda: model._run_forward(several, "predict"), device, smoke=False)
     costs.inference["batch_runs"] = len(timing.seconds)
-    costs.figures.append(Metric("inference_images_per_second", BATCH / timing.median, "images/s"))
+    costs.figures.append(
+        Metric(name="inference_images_per_second", value=BATCH / timing.median, unit="images/s")
+    )
 
 
 def time_runs(run: Callable[[], object], device: torch.device, *, smoke: bool = False) -> Timing:

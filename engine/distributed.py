@@ -15,7 +15,7 @@ from mmengine.model import MMDistributedDataParallel
 from mmengine.registry import MODEL_WRAPPERS
 from torch import distributed, nn
 
-from backbones import UserError
+from contract.errors import UserError
 
 # Rank 0 evaluates alone while the others wait; torch's default of ten minutes is short for a large test set.
 TIMEOUT = datetime.timedelta(hours=1)

@@ -8,9 +8,10 @@ import warnings
 
 import torch
 
+from contract.settings import package_versions
 from engine.compiled_ops import install
+from engine.device import device
 from engine.precision import choose_precision
-from engine.result import device, package_versions
 
 
 def findings() -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from backbones import UserError
+from contract.errors import UserError
 
 # mmseg's label of pixels that belong to no class.
 _IGNORED = 255

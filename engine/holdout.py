@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from mmengine.config import Config
 
-from backbones import UserError
+from contract.errors import UserError
 
 ONE_IN = 5
 

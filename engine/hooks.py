@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import sys
 import time
 from dataclasses import asdict
@@ -16,7 +14,8 @@ from mmengine.hooks import CheckpointHook, Hook
 from mmengine.registry import HOOKS
 from torch import nn
 
-from backbones import UserError
+from contract import progress
+from contract.errors import UserError
 
 RECEIPT = "checkpoint_receipt"
 # The name must not begin with "val": mmengine logs whatever does.
@@ -191,7 +190,7 @@ class ProgressHook(Hook):
         self.stage = stage
         self.batch_size = batch_size
         self.interval_seconds = interval_seconds
-        self.machine = os.environ.get("TRICKBENCH_PROGRESS") == "1"
+        self.machine = progress.is_asked_for()
         self.bar: rich.progress.Progress | None = None
 
     def before_train(self, runner: Any) -> None:
@@ -237,7 +236,7 @@ class ProgressHook(Hook):
                 "loss": round(float(loss), 4),
                 "images_per_second": round(rate * self.batch_size, 1),
             }
-            print("@progress " + json.dumps(report), flush=True)
+            progress.write(report)
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         """Tell the harness what a validation gave, which may warn of a training that goes wrong."""
@@ -254,7 +253,7 @@ class ProgressHook(Hook):
             "classes": len(test.metainfo["classes"]),
             "test_images": test.images_used,
         }
-        print("@progress " + json.dumps(report), flush=True)
+        progress.write(report)
 
     def after_train(self, runner: Any) -> None:
         """Leave the finished bar on the screen."""

@@ -10,7 +10,7 @@ from mmcv.transforms import BaseTransform
 from mmengine.registry import TRANSFORMS
 from PIL import Image, ImageOps
 
-from backbones import UserError
+from contract.errors import UserError
 
 
 def read_rgb(path: str | Path) -> Image.Image:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mmengine.config import Config, ConfigDict
 
-from backbones import UserError
+from contract.errors import UserError
 
 # What a config states as a rate; all else in its optimiser and schedule is relative to these.
 _OPTIMISER_RATES = ("lr", "final_lr")

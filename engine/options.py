@@ -10,11 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from backbones import UserError
-from backbones.errors import unknown
-from engine.precision import CHOICES
-
-BUDGETS = ("full", "short", "smoke")
+from contract.errors import UserError, unknown
+from contract.settings import BUDGETS, PRECISIONS
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ def parse(prog: str, arguments: Sequence[str] | None, *, classification: bool) -
     add("--seed", type=int, default=0)
     add("--lr-factor", type=_factor, default=1.0, metavar="F", help="times the config's lr")
     add("--budget", choices=BUDGETS, default="full")
-    add("--precision", choices=CHOICES, default="auto")
+    add("--precision", choices=PRECISIONS, default="auto")
     add("--resume", action="store_true", help="go on from the last checkpoint in the work dir")
     add("--identity", metavar="HEX", help="recorded in the result")
     add("--data-fingerprint", metavar="HEX", help="recorded in the result: which data these are")

@@ -17,10 +17,8 @@ from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
 
-from backbones import UserError
-from backbones.errors import unknown
-
-CHOICES = ("auto", "fp32", "bf16", "fp16")
+from contract.errors import UserError, unknown
+from contract.settings import PRECISIONS
 
 
 @dataclass(frozen=True)
@@ -58,14 +56,14 @@ def choose_precision(requested: str, device_type: str | None = None) -> Precisio
     """Resolve `auto` for this machine, or check what was asked for.
 
     Args:
-        requested: One of `CHOICES`.
+        requested: One of `PRECISIONS`.
         device_type: `'cpu'` or `'cuda'`; what mmengine will use when not given.
 
     Raises:
         UserError: The choice is unknown or the device has no kernels for it.
     """
-    if requested not in CHOICES:
-        raise unknown("precision", requested, CHOICES)
+    if requested not in PRECISIONS:
+        raise unknown("precision", requested, PRECISIONS)
     device_type = device_type or ("cuda" if torch.cuda.is_available() else "cpu")
     if requested == "auto":
         return _automatic(device_type)
@@ -134,4 +132,4 @@ class AutocastOptimWrapper(OptimWrapper):
             yield
 
 
-__all__ = ["CHOICES", "AmpOptimWrapper", "AutocastOptimWrapper", "Precision", "choose_precision"]
+__all__ = ["AmpOptimWrapper", "AutocastOptimWrapper", "Precision", "choose_precision"]

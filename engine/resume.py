@@ -15,8 +15,8 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.logging.history_buffer import HistoryBuffer
 
-from backbones import UserError
-from engine.result import write_json
+from contract.errors import UserError
+from contract.files import write_json
 
 JOB_FILE = "job.json"
 # What may differ between the start of a job and its resumption.

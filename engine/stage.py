@@ -20,18 +20,21 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 import backbones
-from backbones import CheckpointMetadata, UserError, read_metadata
+from backbones import CheckpointMetadata, read_metadata
+from contract.errors import UserError
+from contract.files import write_json
+from contract.result import CURVES_FILE, RESULT_FILE, Metric, write_result
 from engine import adapter, averaging, images, seeding, transfer_protocols  # noqa: F401  (they register themselves)
 from engine import config as configs
 from engine.accumulation import batch_in_words
 from engine.budget import resolve as resolve_budget
 from engine.command import exit_status, make_work_dir, user_error
 from engine.costs import measure
+from engine.device import device, peak_memory_mib
 from engine.distributed import join, leave, world_size
 from engine.hooks import ELAPSED, RECEIPT, VALIDATION_HISTORY
 from engine.options import Options, parse
 from engine.precision import Precision, choose_precision
-from engine.result import Metric, peak_memory_mib, write_json, write_result
 from engine.resume import point_at_checkpoint
 from engine.seeding import SeededDataset
 from engine.transfer_samples import TRANSFERABILITY, Regions, TransferabilityHook
@@ -154,8 +157,8 @@ def _run(stage: Stage, job: Job, config: Config) -> None:
         return
     history = runner.message_hub.runtime_info[VALIDATION_HISTORY]
     metrics = [*stage.metrics(history[-1]["metrics"]), *stage.further_metrics(runner)]
-    write_json(options.work_dir / "curves.json", _curves(stage, runner, history))
-    artifacts = {"curves": "curves.json", **stage.finish(runner, job, metrics)}
+    write_json(options.work_dir / CURVES_FILE, _curves(stage, runner, history))
+    artifacts = {"curves": CURVES_FILE, **stage.finish(runner, job, metrics)}
     fields = _fields(stage, job, config, runner)
     fields["artifacts"] = artifacts
     fields["wall_seconds"] = round(
@@ -164,9 +167,10 @@ def _run(stage: Stage, job: Job, config: Config) -> None:
     # Last, so that nothing which decides numbers comes after it.
     measured = measure(runner, stage.infer, smoke=options.budget == "smoke")
     costs = [*stage.costs(runner, fields["train_images_per_second"]), *measured.figures]
-    fields["costs"] = [dataclasses.asdict(cost) for cost in costs]
+    fields["costs"] = costs
     fields["inference"] = measured.inference
-    write_result(options.work_dir / "result.json", metrics, fields)
+    fields["metrics"] = metrics
+    write_result(options.work_dir / RESULT_FILE, fields)
     print(", ".join(f"{m.name} {m.value:.2f}{m.unit}" for m in metrics))
 
 
@@ -314,6 +318,7 @@ def common_fields(
         "tricks": list(options.tricks),
         "budget": options.budget,
         "seed": options.seed,
+        "device": device(),
         "data": {
             "fingerprint": options.data_fingerprint,
             "classes": len(train.metainfo["classes"]),

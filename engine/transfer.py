@@ -9,9 +9,9 @@ import torch
 from mmengine.config import Config, ConfigDict
 
 import backbones
-from backbones import Feature, OutputStrideError, UserError
+from backbones import Feature, OutputStrideError
 from backbones.backbone import OUTPUT_STRIDES
-from backbones.errors import unknown
+from contract.errors import UserError, unknown
 from engine.distributed import launched, world_size
 from engine.stage import Job
 

@@ -13,7 +13,7 @@ from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from torch import nn
 
-from backbones import UserError
+from contract.errors import UserError
 
 KEYS = frozenset({"frozen_backbone", "layer_decay", "train_fraction"})
 

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from backbones import UserError
+from contract.errors import UserError
 
 Matrix = NDArray[np.float64]
 Labels = NDArray[np.int64]

@@ -9,7 +9,7 @@ from mmcv.transforms import BaseTransform
 from mmengine.registry import TRANSFORMS
 from PIL import Image
 
-from backbones import UserError
+from contract.errors import UserError
 
 IGNORED = 255
 

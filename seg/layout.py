@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from backbones import UserError
+from contract.errors import UserError
 from seg.labels import IGNORED
 
 _EXPECTED = (

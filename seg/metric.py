@@ -13,7 +13,7 @@ from mmengine.registry import METRICS
 from PIL import Image
 from torch import Tensor
 
-from backbones import UserError
+from contract.errors import UserError
 from seg.labels import IGNORED
 
 

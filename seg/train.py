@@ -12,9 +12,11 @@ from mmengine.runner import Runner
 from mmseg.utils import register_all_modules
 from torch import Tensor
 
+from contract.errors import listed_names
+from contract.files import write_json
+from contract.result import EVALUATION_FILE, Metric
 from engine import holdout
 from engine.averaging import measured_model, weights_in_words
-from engine.result import Metric, listed, write_json
 from engine.stage import Job, Stage, main
 from engine.transfer import batch_norm_policy
 from seg import dataset, labels, metric, multi_scale  # noqa: F401  (all but the last register themselves)
@@ -23,7 +25,6 @@ from seg.examples import write_examples
 from seg.regions import cell_features
 
 METRICS = ("pixacc", "miou", "macc")
-FILE = "evaluation.json"
 EXAMPLES = 4
 
 register_all_modules(init_default_scope=False)
@@ -43,7 +44,7 @@ class Segmentation(Stage):
 
     def metrics(self, values: dict[str, float]) -> list[Metric]:
         """Pixel accuracy, mean IoU and mean class accuracy in percent."""
-        return [Metric(name, 100 * float(values[f"seg/{name}"])) for name in METRICS]
+        return [Metric(name=name, value=100 * float(values[f"seg/{name}"])) for name in METRICS]
 
     def protocol(self, config: Config) -> dict[str, str]:
         """The metric, the image scale, the stride and what was trained."""
@@ -66,7 +67,7 @@ class Segmentation(Stage):
         if settings is None:
             return []
         found = multi_scale.evaluate(runner, settings)
-        return [Metric(f"{name}_ms", 100 * getattr(found, name)) for name in METRICS]
+        return [Metric(name=f"{name}_ms", value=100 * getattr(found, name)) for name in METRICS]
 
     def notes(self, runner: Runner) -> list[str]:
         """The classes that no test image shows."""
@@ -75,7 +76,7 @@ class Segmentation(Stage):
             return []
         return [
             f"{len(absent)} class(es) are not labelled in the test images, and count 0 where they are predicted: "
-            f"{listed(absent)}"
+            f"{listed_names(absent)}"
         ]
 
     def infer(self, model: Any, image: Tensor) -> object:
@@ -95,12 +96,12 @@ class Segmentation(Stage):
     def finish(self, runner: Runner, job: Job, metrics: list[Metric]) -> dict[str, Any]:
         """Draw label maps, and write what the means are made of."""
         (evaluator,) = runner.val_loop.evaluator.metrics
-        write_json(job.options.work_dir / FILE, evaluator.details)
+        write_json(job.options.work_dir / EVALUATION_FILE, evaluator.details)
         model = measured_model(runner)
         test = runner.val_loop.dataloader.dataset
         folder = job.options.work_dir / "examples"
         names = write_examples(model, test, test.metainfo["palette"], folder, EXAMPLES)
-        return {"examples": [f"examples/{name}" for name in names], "evaluation": FILE}
+        return {"examples": [f"examples/{name}" for name in names], "evaluation": EVALUATION_FILE}
 
 
 def _window(config: Config) -> str:

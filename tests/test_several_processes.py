@@ -118,7 +118,7 @@ leave()
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch):
-    from backbones import UserError
+    from contract.errors import UserError
     from engine import distributed
 
     monkeypatch.setenv("RANK", "2")

@@ -16,12 +16,12 @@ from typing import Any
 
 import timm
 
-from backbones.errors import UserError
 from backbones.foreign import is_foreign
 from backbones.inception import InceptionConfig
 from backbones.mobilenet import MobileNetConfig
 from backbones.resnet import ResNetConfig
 from backbones.zoo import Config, parse
+from contract.errors import UserError
 
 _STEM_WIDTH = ResNetConfig.width
 # The depths that OpenMMLab's and torchvision's ResNets are built with.

@@ -17,16 +17,10 @@ from torch import Tensor, nn
 
 from backbones.backbone import Backbone
 from backbones.checkpoint import HEAD, backbone_tensors, has_head
-from backbones.checkpoint_file import (
-    CheckpointContent,
-    CheckpointMetadata,
-    bytes_of,
-    listed,
-    read_file,
-)
-from backbones.errors import UserError, unknown
+from backbones.checkpoint_file import CheckpointContent, CheckpointMetadata, bytes_of, read_file
 from backbones.export.counterparts import LIBRARIES, Counterpart, find
 from backbones.zoo import create
+from contract.errors import UserError, listed_names, unknown
 
 # Of the largest value of a map, or of the logits.
 TOLERANCE = 1e-4
@@ -128,8 +122,8 @@ def _compared(content: CheckpointContent, counterpart: Counterpart, path: Path) 
     notes = [*_without_head(content, head)]
     if rest:
         notes.append(
-            f"the file lacks {len(rest)} tensors that {counterpart.model} has after its last map ({listed(rest)}), and "
-            "so its classifier: load it with strict=False"
+            f"the file lacks {len(rest)} tensors that {counterpart.model} has after its last map "
+            f"({listed_names(rest)}), and so its classifier: load it with strict=False"
         )
         head = {}
     images = torch.rand(2, 3, network.input_size, network.input_size)
@@ -230,8 +224,9 @@ def _rest(
     misfits = [key for key in tensors if key in state and tensors[key].shape != state[key].shape]
     if missing or unexpected or misfits:
         raise UserError(
-            f"the weights do not fit {call} as it is installed (missing: {listed(missing) or 'none'}; left over: "
-            f"{listed(unexpected) or 'none'}; of another shape: {listed(misfits) or 'none'}); nothing is written"
+            f"the weights do not fit {call} as it is installed (missing: {listed_names(missing) or 'none'}; "
+            f"left over: {listed_names(unexpected) or 'none'}; of another shape: "
+            f"{listed_names(misfits) or 'none'}); nothing is written"
         )
     return beyond
 
@@ -327,7 +322,9 @@ def _write(
         if name not in back or not torch.equal(bytes_of(plain[name]), bytes_of(back[name]))
     ]
     if damaged or len(back) != len(plain):
-        raise UserError(f"{path} reads back otherwise than it was written ({listed(damaged)})")
+        raise UserError(
+            f"{path} reads back otherwise than it was written ({listed_names(damaged)})"
+        )
     return back
 
 

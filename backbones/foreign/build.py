@@ -8,9 +8,10 @@ from typing import Any
 import torch
 
 from backbones.backbone import Backbone
-from backbones.errors import OutputStrideError, UserError
 from backbones.foreign import class_path, timm_models, torchvision_models
 from backbones.foreign.wrapper import same_on_common_grid
+from backbones.output_stride import OutputStrideError
+from contract.errors import UserError
 
 _LIBRARIES = {"timm": timm_models, "torchvision": torchvision_models}
 

@@ -10,10 +10,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from backbones.backbone import Backbone, Feature
-from backbones.errors import UserError, unknown
 from backbones.foreign import torchvision_models
 from backbones.foreign.dilation import dilate
 from backbones.foreign.wrapper import STRIDES, ForeignBackbone, measure, require_strides, run_probe
+from contract.errors import UserError, unknown
 
 
 def forms(spec: str) -> tuple[str, ...]:

@@ -17,8 +17,8 @@ from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 from torch.nn import functional
 
-from backbones.errors import OutputStrideError
 from backbones.foreign.wrapper import PROBE, run_probe
+from backbones.output_stride import OutputStrideError
 
 _LAYERS = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
 _SAME: Any = Conv2dSame

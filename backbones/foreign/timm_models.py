@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from backbones.backbone import Feature
-from backbones.errors import OutputStrideError, UserError, unknown
 from backbones.foreign.dilation import dilate
 from backbones.foreign.wrapper import (
     PROBE,
@@ -21,6 +20,8 @@ from backbones.foreign.wrapper import (
     measure,
     require_strides,
 )
+from backbones.output_stride import OutputStrideError
+from contract.errors import UserError, unknown
 
 # What makes a transformer take images of any size, by family; a network that knows none of them ignores the question.
 # Windows that are a part of the published image, as MaxViT's, take multiples of it: its images are padded.

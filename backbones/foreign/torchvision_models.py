@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torchvision.models import feature_extraction
 
 from backbones.backbone import Feature
-from backbones.errors import UserError, unknown
 from backbones.foreign.dilation import dilate
 from backbones.foreign.wrapper import (
     PROBE,
@@ -22,6 +21,7 @@ from backbones.foreign.wrapper import (
     require_strides,
     run_probe,
 )
+from contract.errors import UserError, unknown
 
 
 def forms(_spec: str) -> tuple[str, ...]:

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from backbones.backbone import Backbone, Feature
-from backbones.errors import OutputStrideError, UserError
+from backbones.output_stride import OutputStrideError
+from contract.errors import UserError
 
 # The maps that pyramids and heads are built on; what a network has before them is its stem.
 STRIDES = (4, 8, 16, 32)

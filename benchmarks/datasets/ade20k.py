@@ -13,7 +13,7 @@ from PIL import Image
 from benchmarks.datasets.decoding import DECODE_ERRORS, Progress, count_mends, inspect, map_threaded
 from benchmarks.datasets.layout import named_classes, require_folder, wrong_layout
 from benchmarks.datasets.report import Problem, Severity, VerifyReport
-from benchmarks.errors import UserError
+from contract.errors import UserError
 
 REQUIRED_SPLITS = ("training", "validation")
 _PARTS = ("images", "annotations")

@@ -15,7 +15,7 @@ from benchmarks.datasets.decoding import Progress, count_mends, inspect, map_thr
 from benchmarks.datasets.layout import require_folder, wrong_layout
 from benchmarks.datasets.report import Problem, Severity, VerifyReport
 from benchmarks.datasets.shares import divide
-from benchmarks.errors import UserError, unknown
+from contract.errors import UserError, unknown
 
 _SPLITS = {"train": "train", "val": "val", "valid": "val", "test": "test"}
 _FOLDER_FILE = "_annotations.coco.json"

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.datasets.cache import read_json, write_json
+from benchmarks.datasets.cache import write_json
 from benchmarks.datasets.layout import IMAGE_SUFFIXES, Kind
 from benchmarks.datasets.readers import reader
+from contract.files import read_json
 
 # Below this many bytes, files are fingerprinted by content; from there on, by name and size.
 CONTENT_LIMIT_BYTES = 256 * 2**20

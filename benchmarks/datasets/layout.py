@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from benchmarks.errors import UserError
+from contract.errors import UserError
 
 Kind = Literal["imagefolder", "voc", "coco", "ade20k"]
 KINDS: tuple[Kind, ...] = ("imagefolder", "voc", "coco", "ade20k")

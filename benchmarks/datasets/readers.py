@@ -9,7 +9,7 @@ from benchmarks.datasets import ade20k, coco, imagefolder, voc
 from benchmarks.datasets.decoding import Progress
 from benchmarks.datasets.layout import KINDS, Kind
 from benchmarks.datasets.report import VerifyReport
-from benchmarks.errors import unknown
+from contract.errors import unknown
 
 
 class Reader(Protocol):

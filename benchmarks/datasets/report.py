@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.datasets.layout import Kind
-from benchmarks.errors import UserError
+from contract.errors import UserError
 
 Severity = Literal["error", "mended", "noted"]
 

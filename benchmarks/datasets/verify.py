@@ -6,13 +6,14 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.datasets.cache import read_json, write_json
+from benchmarks.datasets.cache import write_json
 from benchmarks.datasets.decoding import Progress
 from benchmarks.datasets.fingerprint import identity
 from benchmarks.datasets.layout import Kind
 from benchmarks.datasets.leaks import leak_problems
 from benchmarks.datasets.readers import Reader, reader
 from benchmarks.datasets.report import VerifyReport
+from contract.files import read_json
 
 # To be raised by whoever changes what `verify` or `class_names` says of the same files.
 CHECK_VERSION = 4

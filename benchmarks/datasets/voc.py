@@ -19,7 +19,7 @@ from benchmarks.datasets.layout import (
 from benchmarks.datasets.names import VOC_NAMES
 from benchmarks.datasets.report import Problem, Severity, VerifyReport
 from benchmarks.datasets.shares import divide
-from benchmarks.errors import UserError, unknown
+from contract.errors import UserError, unknown
 
 SPLITS = ("train", "val", "trainval", "test")
 _YEAR = re.compile(r"VOC\d{4}")

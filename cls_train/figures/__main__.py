@@ -7,8 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from backbones import UserError
-from backbones.errors import unknown
+from contract.errors import UserError, unknown
 from engine.options import Parser
 
 FIGURES = ("lr_schedules", "label_smoothing", "beta", "tricks_sheet")

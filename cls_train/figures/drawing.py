@@ -14,7 +14,7 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from backbones import UserError
+from contract.errors import UserError
 
 INK, MUTED, GRID, SURFACE = "#20242a", "#5b616a", "#dfe2e6", "#ffffff"
 # Okabe and Ito's colours, which stay apart for colour-blind readers; yellow is too faint on white.

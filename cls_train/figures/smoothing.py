@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 import backbones
-from backbones import UserError
 from cls_train.assemble import CONFIGS, transforms_of
 from cls_train.data import ImageFolderDataset
 from cls_train.figures.drawing import INK, MUTED, PALETTE, write
+from contract.errors import UserError
 from engine import config as configs
 
 CLASS_COUNTS = (10, 100, 1000)

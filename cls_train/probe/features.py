@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from typing import Any
 
@@ -12,7 +10,8 @@ from mmengine.model import ImgDataPreprocessor
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from backbones import UserError
+from contract import progress
+from contract.errors import UserError
 from engine.seeding import SeededDataset
 
 # Between two reports, to the harness and to a person.
@@ -57,7 +56,7 @@ def extract(
     device = next(network.parameters()).device
     loader = DataLoader(dataset, batch_size=batch_size, num_workers=workers)  # type: ignore[arg-type]
     features, labels = [], []
-    machine = os.environ.get("TRICKBENCH_PROGRESS") == "1"
+    machine = progress.is_asked_for()
     started = reported = time.monotonic()
     for batch in loader:
         features.append(network(batch["inputs"].to(device)))
@@ -86,6 +85,6 @@ def _report(split: str, done: int, total: int, seconds: float, machine: bool) ->
             "eta_seconds": round((total - done) / rate, 1),
             "images_per_second": round(rate, 1),
         }
-        print("@progress " + json.dumps(report), flush=True)
+        progress.write(report)
     else:
         print(f"features:  {done} of {total} {split} images, {rate:.0f} images/s", flush=True)

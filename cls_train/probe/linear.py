@@ -17,7 +17,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 from torch.nn import functional
 
-from backbones import UserError
+from contract.errors import UserError
 
 # Samples at a time in float64; all of them stay so where they are no more than this many numbers.
 CHUNK = 16384

@@ -14,27 +14,28 @@ from mmengine.config import Config
 from torch import Tensor
 
 import backbones
-from backbones import UserError
 from cls_train.assemble import transforms_of
 from cls_train.data import ImageFolderDataset, class_folders
 from cls_train.probe.features import PooledFeatures, extract
 from cls_train.probe.linear import Trial, choose_exponent, fit, hold_out
 from cls_train.probe.neighbours import nearest_votes
+from contract.errors import UserError
+from contract.files import write_json
+from contract.result import EVALUATION_FILE, RESULT_FILE, Metric, write_result
 from engine import config as configs
 from engine.adapter import TransferBackbone
 from engine.budget import Budget
 from engine.budget import resolve as resolve_budget
 from engine.command import exit_status, make_work_dir
+from engine.device import peak_memory_mib
 from engine.distributed import world_size
 from engine.options import parse
-from engine.result import Metric, peak_memory_mib, write_json, write_result
 from engine.seeding import SeededDataset, seed_everything
 from engine.stage import Job, common_fields, resolve_job
 from engine.transfer import normalisation
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "probe"
 BASE = "imagenet.py"
-FILE = "evaluation.json"
 STAGE = "probe"
 
 
@@ -91,14 +92,14 @@ def run(job: Job) -> None:
     extracted = time.monotonic()
     metrics, details = probe(config, *splits, train.metainfo["classes"], job.options.seed)
     seconds = (extracted - started, time.monotonic() - extracted)
-    write_json(job.options.work_dir / FILE, details)
+    write_json(job.options.work_dir / EVALUATION_FILE, details)
     fields = {
         **common_fields(job, STAGE, train, test, receipt, _notes(config, len(train))),
         "recipe": None,
         "protocol": protocol(config),
         "peak_memory_mib": peak_memory_mib(),
         "costs": [
-            dataclasses.asdict(Metric(name, value, "s", higher_is_better=False))
+            Metric(name=name, value=value, unit="s", higher_is_better=False)
             for name, value in zip(("feature_seconds", "fit_seconds"), seconds, strict=True)
         ],
         "model": dict.fromkeys(
@@ -110,9 +111,10 @@ def run(job: Job) -> None:
         "train_images_per_second": None,
         "train_images_per_cpu_second": None,
         "wall_seconds": round(sum(seconds), 2),
-        "artifacts": {"evaluation": FILE},
+        "artifacts": {"evaluation": EVALUATION_FILE},
     }
-    write_result(job.options.work_dir / "result.json", metrics, fields)
+    fields["metrics"] = metrics
+    write_result(job.options.work_dir / RESULT_FILE, fields)
     print(", ".join(f"{m.name} {m.value:.2f}{m.unit}" for m in metrics))
 
 
@@ -204,7 +206,9 @@ def probe(
         "linear_top1": linear.logits(test.features).argmax(dim=1),
         "knn_top1": votes[config.table_neighbours],
     }
-    metrics = [Metric(name, test.top1(predicted)) for name, predicted in predictions.items()]
+    metrics = [
+        Metric(name=name, value=test.top1(predicted)) for name, predicted in predictions.items()
+    ]
     details = {
         "knn_top1": {str(k): test.top1(predicted) for k, predicted in votes.items()},
         "linear": {

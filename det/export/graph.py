@@ -12,7 +12,7 @@ from mmdet.models.detectors import FasterRCNN
 from torch import Tensor, nn
 from torch.nn import functional
 
-from backbones import UserError
+from contract.errors import UserError
 from det.quality_head import QualityBBoxHead
 from engine.export.preprocessing import Normalise
 

@@ -13,7 +13,7 @@ from mmengine.dataset import Compose
 from mmengine.registry import DATASETS, DefaultScope
 from torch import Tensor, nn
 
-from backbones import UserError
+from contract.errors import UserError
 from engine.command import exit_status
 from engine.export.finished import Finished, build, read
 from engine.export.onnx_file import Network, Written, write

@@ -16,7 +16,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 
-from backbones import UserError
+from contract.errors import UserError
 from engine.resume import _resume_types, latest_checkpoint
 
 _PACKAGES = {"cls": "cls_train", "det": "det", "seg": "seg"}

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from backbones import UserError
+from contract.errors import UserError
 
 # Of the largest expected value, or of 1 where that is smaller.
 TOLERANCE = 1e-3

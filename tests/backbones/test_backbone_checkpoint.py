@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 import backbones
-from backbones import CheckpointError, CheckpointMetadata, UserError
+from backbones import CheckpointError, CheckpointMetadata
+from contract.errors import UserError
 
 SPEC = "resnet10_d-w8"
 METADATA = CheckpointMetadata(

@@ -6,10 +6,11 @@ import torch
 from torch import nn
 
 import backbones
-from backbones import CheckpointError, UserError
+from backbones import CheckpointError
 from backbones.__main__ import main
 from backbones.batch_statistics import LEAST_AGREEMENT, agreements, objection, spread_factors
 from backbones.importing import NORMALISATIONS, import_weights, own_normalisation
+from contract.errors import UserError
 
 SPEC = "resnet10_b-w8"
 

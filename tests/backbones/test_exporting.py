@@ -11,10 +11,11 @@ import torchvision
 from torch import nn
 
 import backbones
-from backbones import CheckpointMetadata, UserError
+from backbones import CheckpointMetadata
 from backbones.__main__ import main
 from backbones.export import export_weights
 from backbones.export.counterparts import find
+from contract.errors import UserError
 
 METADATA = CheckpointMetadata(
     "", "standard", (), None, (123.675, 116.28, 103.53), (58.395, 57.12, 57.375), "RGB", 0, "raw"

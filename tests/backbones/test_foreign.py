@@ -14,10 +14,11 @@ from timm.layers import Conv2dSame
 from torch import nn
 
 import backbones
-from backbones import CheckpointMetadata, OutputStrideError, UserError
+from backbones import CheckpointMetadata, OutputStrideError
 from backbones.foreign import build
 from backbones.foreign.dilation import dilate
 from backbones.foreign.wrapper import ForeignBackbone
+from contract.errors import UserError
 
 
 @pytest.fixture(autouse=True)

@@ -11,9 +11,10 @@ import torch
 import torchvision
 
 import backbones
-from backbones import CheckpointError, UserError
+from backbones import CheckpointError
 from backbones.__main__ import main
 from backbones.importing import NORMALISATIONS, import_weights, normalisation_of
+from contract.errors import UserError
 
 SPEC = "resnet10_b-w8"
 IMAGENET = NORMALISATIONS["imagenet"]

@@ -6,8 +6,8 @@ import torchvision
 from torch import nn
 
 import backbones
-from backbones import UserError
 from backbones.inception_rows import DilatedAveragePool
+from contract.errors import UserError
 
 FEATURES = ("Conv2d_4a_3x3", "Mixed_5d", "Mixed_6e", "Mixed_7c")
 

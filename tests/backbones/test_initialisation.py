@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import backbones
-from backbones import UserError
+from contract.errors import UserError
 
 
 def _convolutions(network):

@@ -8,9 +8,10 @@ import torch
 import torchvision
 
 import backbones
-from backbones import CheckpointError, UserError
+from backbones import CheckpointError
 from backbones.__main__ import main
 from backbones.importing import import_published
+from contract.errors import UserError
 
 
 @pytest.fixture(autouse=True)

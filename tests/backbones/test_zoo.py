@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import backbones
-from backbones import UserError, did_you_mean, unknown
+from contract.errors import UserError, did_you_mean, unknown
 
 HEIGHT, WIDTH = 65, 97
 FEATURES = {

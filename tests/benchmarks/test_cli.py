@@ -16,8 +16,8 @@ from harness_world import World, clean_environment, forget_digests, make_data, w
 from rich.console import Console
 
 from benchmarks import cli, commands, doctor, preflight
-from benchmarks.errors import UserError
 from benchmarks.suite import ROOT
+from contract.errors import UserError
 
 SUITE = """
 title = "Tiny"
@@ -176,23 +176,23 @@ def test_an_unknown_backbone_stops_the_run(harness):
 @pytest.mark.parametrize(
     ("words", "part"),
     [
-        (["rnu"], "unknown command 'rnu'. Did you mean 'run'?"),
-        (["data", "prepaer"], "unknown data command 'prepaer'. Did you mean 'prepare'?"),
-        (["run", "--bugdet", "smoke"], "unknown option '--bugdet'. Did you mean '--budget'?"),
-        (["plan", "--seed=0"], "unknown option '--seed'. Did you mean '--seeds'?"),
+        (["rnu"], "unknown command 'rnu'; did you mean 'run'?"),
+        (["data", "prepaer"], "unknown data command 'prepaer'; did you mean 'prepare'?"),
+        (["run", "--bugdet", "smoke"], "unknown option '--bugdet'; did you mean '--budget'?"),
+        (["plan", "--seed=0"], "unknown option '--seed'; did you mean '--seeds'?"),
         (["run", "mini", "short"], "'short' is one word too many"),
-        (["run", "mnii"], "unknown suite 'mnii'. Did you mean 'mini'?"),
+        (["run", "mnii"], "unknown suite 'mnii'; did you mean 'mini'?"),
         (["run", "--rows"], "--rows: expected at least one argument"),
         (["run", "--seeds", "x"], "a seed is a whole number"),
         (["run", "--jobs", "0"], "expected auto or a whole number, 1 or more"),
-        (["run", "--budget", "ful"], "unknown budget 'ful'. Did you mean 'full'?"),
-        (["run", "--precision", "fp61"], "unknown precision 'fp61'. Did you mean 'fp16'?"),
-        (["run", "--rows", "trick"], "unknown row 'trick'. Did you mean 'tricks'?"),
-        (["run", "--stages", "sge"], "unknown stage 'sge'. Did you mean 'seg'?"),
+        (["run", "--budget", "ful"], "unknown budget 'ful'; did you mean 'full'?"),
+        (["run", "--precision", "fp61"], "unknown precision 'fp61'; did you mean 'fp16'?"),
+        (["run", "--rows", "trick"], "unknown row 'trick'; did you mean 'tricks'?"),
+        (["run", "--stages", "sge"], "unknown stage 'sge'; did you mean 'seg'?"),
         (["run", "--set", "lr=1"], "Write STAGE.key=value"),
-        (["data", "prepare", "vco"], "unknown data set 'vco'. Did you mean 'voc'?"),
+        (["data", "prepare", "vco"], "unknown data set 'vco'; did you mean 'voc'?"),
         (["data", "prepare", "miniworld", "--preset", "mnii"], "unknown miniworld preset 'mnii'"),
-        (["verify", "vco", "/data"], "Did you mean 'voc'?"),
+        (["verify", "vco", "/data"], "did you mean 'voc'?"),
         (["report", "/absent"], "/absent"),
         ([], "are required"),
     ],

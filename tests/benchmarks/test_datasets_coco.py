@@ -9,7 +9,7 @@ from PIL import Image
 from benchmarks.datasets.fingerprint import fingerprint
 from benchmarks.datasets.readers import kind_of
 from benchmarks.datasets.verify import class_names, verify
-from benchmarks.errors import UserError
+from contract.errors import UserError
 
 
 def _write(root: Path, split: str, change=None) -> None:

@@ -9,7 +9,7 @@ from small_world import an_object, only, truncate, write_annotation
 
 from benchmarks.datasets.fingerprint import fingerprint
 from benchmarks.datasets.verify import class_names, verify
-from benchmarks.errors import UserError
+from contract.errors import UserError
 
 
 def test_fingerprint_follows_content_and_not_place(

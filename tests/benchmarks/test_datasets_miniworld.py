@@ -20,7 +20,7 @@ from benchmarks.datasets.miniworld.compose import Scene, object_boxes
 from benchmarks.datasets.miniworld.files import Job, draw, voc_image_id
 from benchmarks.datasets.miniworld.scene import CLUTTER, Canvas, Pose, paint_appearance
 from benchmarks.datasets.verify import class_names, verify
-from benchmarks.errors import UserError
+from contract.errors import UserError
 
 TINY = MiniworldSpec(
     cls_train_images=60,
@@ -277,12 +277,12 @@ def test_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_unknown_preset_and_processes(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    with pytest.raises(UserError, match=r"unknown miniworld preset 'mimi'\. Did you mean 'mini'"):
+    with pytest.raises(UserError, match=r"unknown miniworld preset 'mimi'; did you mean 'mini'"):
         prepare("mimi", tmp_path)
     with pytest.raises(UserError, match="got 0 processes; expected 1 or more"):
         prepare("mini", tmp_path, processes=0)
     assert main(["--preset", "mimi", "--root", str(tmp_path)]) == 2
-    assert "Did you mean 'mini'?" in capsys.readouterr().err
+    assert "did you mean 'mini'?" in capsys.readouterr().err
 
 
 def test_presets_have_full_class_lists():

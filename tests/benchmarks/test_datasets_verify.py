@@ -10,7 +10,7 @@ from small_world import SMALL, an_object, only, truncate, write_annotation
 from benchmarks.datasets.fingerprint import fingerprint
 from benchmarks.datasets.names import VOC_NAMES
 from benchmarks.datasets.verify import class_names, verify
-from benchmarks.errors import UserError, unknown
+from contract.errors import UserError, unknown
 
 
 @pytest.mark.parametrize("kind", ["imagefolder", "voc", "ade20k"])
@@ -78,9 +78,9 @@ def test_other_wrong_layouts(cls: Path, voc: Path, ade: Path, tmp_path: Path):
 
 
 def test_unknown_kind(cls: Path):
-    with pytest.raises(UserError, match=r"unknown data layout 'ade20'\. Did you mean 'ade20k'"):
+    with pytest.raises(UserError, match=r"unknown data layout 'ade20'; did you mean 'ade20k'"):
         verify("ade20", cls)  # pyright: ignore[reportArgumentType]
-    assert "there is no suite to choose from" in str(unknown("suite", "mini", []))
+    assert "known: none" in str(unknown("suite", "mini", []))
 
 
 # ImageFolder
@@ -174,7 +174,7 @@ def test_bare_tree(voc: Path):
         (
             an_object((1, 1, 9, 9), "striped_elipse"),
             "error",
-            "unknown class 'striped_elipse'. Did you mean 'striped_ellipse'?",
+            "unknown class 'striped_elipse'; did you mean 'striped_ellipse'?",
         ),
         ("<object><name>striped_star</name></object>", "error", "unknown class 'striped_star'"),
         ("<object><name>dotted_cross</name></object>", "error", "lacks a corner"),

@@ -63,7 +63,7 @@ def test_a_suite_with_a_mistake_is_a_fault_in_a_sentence(tmp_path: Path) -> None
     name = suite_file(tmp_path, "x", generate="mini", config="cls_train/configs/minni.py")
     text, state = doctor._obstacle(name, ROOT)
     assert state == MEND
-    assert "Did you mean 'cls_train/configs/mini.py'?" in text and "\n" not in text
+    assert "did you mean 'cls_train/configs/mini.py'?" in text and "\n" not in text
 
 
 def test_missing_data_tell_how_they_are_had_and_whether_they_fit(small_disk: None) -> None:

@@ -8,8 +8,8 @@ import pytest
 from harness_world import ROWS, World, forget_digests, make_root, make_suite
 
 from benchmarks import identity
-from benchmarks.errors import UserError
 from benchmarks.run_folder import CellKey
+from contract.errors import UserError
 
 
 def identities(world: World) -> dict[str, str | None]:

@@ -10,15 +10,16 @@ import pytest
 from harness_world import World, make_suite
 
 from benchmarks import machine
-from benchmarks.errors import UserError
 from benchmarks.machine import choose_slots
 from benchmarks.plan import CACHED, RESUME, RUN, WAITS
 from benchmarks.preflight import check_names, fetch_published
 from benchmarks.results import read_run
-from benchmarks.run_folder import CellKey, locked, read_json
+from benchmarks.run_folder import CellKey, locked
 from benchmarks.selection import Selection
 from benchmarks.suite import Row
 from benchmarks.timings import Cost, Timings, total_seconds
+from contract.errors import UserError
+from contract.files import read_json
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from prepare_world import Server, md5, quiet_console, said, serving
 from benchmarks.datasets.prepare import download, telling
 from benchmarks.datasets.prepare.catalogue import SETS, Archive
 from benchmarks.datasets.prepare.telling import Teller
-from benchmarks.errors import UserError
+from contract.errors import UserError
 
 CONTENT = bytes(range(256)) * 40  # 10,240 bytes
 

@@ -27,7 +27,7 @@ from prepare_world import (
 from benchmarks.datasets.prepare.cifar10 import Pictures
 from benchmarks.datasets.prepare.extract import Staging, Unpack, read_files
 from benchmarks.datasets.prepare.space import on_disk
-from benchmarks.errors import UserError
+from contract.errors import UserError
 
 
 def unpack(archive: Path, folder: Path) -> tuple[int, int]:

@@ -409,11 +409,11 @@ def test_the_miniworld_is_prepared_as_before(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("words", "part"),
     [
-        (["vco"], "unknown data set 'vco'. Did you mean 'voc'?"),
-        (["imagnet", "voc"], "unknown data set 'imagnet'. Did you mean 'imagenet'?"),
+        (["vco"], "unknown data set 'vco'; did you mean 'voc'?"),
+        (["imagnet", "voc"], "unknown data set 'imagnet'; did you mean 'imagenet'?"),
         (["voc", "--archives", "x"], "--archives was given without imagenet"),
         (["voc", "miniworld", "--root", "x"], "miniworld fills a folder of its own"),
-        (["voc", "--rot", "x"], "unknown option '--rot'. Did you mean '--root'?"),
+        (["voc", "--rot", "x"], "unknown option '--rot'; did you mean '--root'?"),
         ([], "required: NAME"),
     ],
 )

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from harness_world import ROWS, World, make_suite
 
-from benchmarks.errors import UserError
 from benchmarks.findings import find_findings
 from benchmarks.plan import CACHED, RUN, WAITS
 from benchmarks.preflight import check_names
@@ -19,6 +18,7 @@ from benchmarks.selection import Selection, select
 from benchmarks.suite import ROOT, Row, Stage, load_suite
 from benchmarks.table import build_table
 from benchmarks.table_text import format_csv
+from contract.errors import UserError
 
 CONFIG = "cls_train/configs/probe/mini.py"
 
@@ -161,5 +161,5 @@ def test_a_config_or_a_trick_that_does_not_exist_is_told(tmp_path: Path):
         "stage 'probe': unknown trick 'mixup': there is no trick to choose from."
     )
     missing = replace(stage, config="cls_train/configs/probe/minni.py", tricks=())
-    with pytest.raises(UserError, match=r"Did you mean 'cls_train/configs/probe/mini\.py'"):
+    with pytest.raises(UserError, match=r"did you mean 'cls_train/configs/probe/mini\.py'"):
         check_names(replace(suite, stages={**suite.stages, "probe": missing}), ROOT)

@@ -14,12 +14,12 @@ import pytest
 from fake_run import MEANS, OFFSETS, cell_dir, edit_json, fail_cell, remove_result, write_run
 from PIL import Image
 
-from benchmarks.errors import UserError
 from benchmarks.findings import find_findings
 from benchmarks.pictures import MAX_PICTURES, MAX_WIDTH
 from benchmarks.report import format_html, write_reports
 from benchmarks.results import read_run
 from benchmarks.table import build_table
+from contract.errors import UserError
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 NAMES = ("table.md", "table.csv", "table.tex", "report.html")

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from fake_run import cell_dir, edit_json, fail_cell, remove_result, write_json, write_run
 
-from benchmarks.errors import UserError
 from benchmarks.results import Run, read_curves, read_result, read_run
+from contract.errors import UserError
 
 PLACE = ("tricks", "det", 1)
 

@@ -26,7 +26,7 @@ from harness_world import (
 from benchmarks.machine import Slots
 from benchmarks.plan import CACHED
 from benchmarks.run import COMPLETED, FAILED, SKIPPED, Interrupted, failure_message
-from benchmarks.run_folder import read_json
+from contract.files import read_json
 
 SERIAL = Slots(1, 2, (), "test")
 

@@ -10,11 +10,11 @@ import pytest
 from harness_world import make_root, make_suite
 
 from benchmarks.columns import KNOWN_COLUMNS
-from benchmarks.errors import UserError
 from benchmarks.preflight import available_tricks, check_names
 from benchmarks.selection import Selection, parse_override, select
 from benchmarks.suite import ROOT, Row, load_suite, suite_names
 from benchmarks.suite_schema import COLUMNS, PERCENTAGES, STAGES
+from contract.errors import UserError
 
 TRICKS = ("cosine", "label_smoothing", "mixup")
 SOUND = """
@@ -127,7 +127,7 @@ def test_all_mistakes_are_told_at_once(tmp_path):
     [
         ('dict(name="b")', "backbone is missing"),
         ('dict(name="b", backbone="x")', "give a recipe, weights, or pretrain=False"),
-        ('dict(name="b", backbone="x", reciep="y")', "Did you mean 'recipe'?"),
+        ('dict(name="b", backbone="x", reciep="y")', "did you mean 'recipe'?"),
         ('dict(name="b c", backbone="x", recipe="y")', "for example 'b-c'"),
         ('dict(name="../b", backbone="x", recipe="y")', "the name is also a folder's"),
         ('dict(name="A", backbone="x", recipe="y")', "another row is called 'a'"),
@@ -138,7 +138,7 @@ def test_all_mistakes_are_told_at_once(tmp_path):
         ('dict(name="b", backbone="x", recipe="y", tricks="mixup")', "it must be a list"),
         ('dict(name="b", backbone="x", recipe="y", tricks=["m", "m"])', "names a trick twice"),
         ('dict(name="b", backbone="x", recipe="y", requires=["m"])', "not among its tricks"),
-        ('dict(name="b", backbone="x", recipe="y", reference=dict(mpa=1))', "Did you mean 'map'?"),
+        ('dict(name="b", backbone="x", recipe="y", reference=dict(mpa=1))', "did you mean 'map'?"),
         ('dict(name="b", backbone="x", recipe="y", reference=dict(map=444))', "no percentage"),
         ('dict(name="b", backbone="x", recipe="y", det_lr=0)', "det_lr is 0; it must be a finite"),
         ('dict(name="b", backbone="x", recipe="y", seg_lr=-1.5)', "seg_lr is -1.5; it must be"),
@@ -148,7 +148,7 @@ def test_all_mistakes_are_told_at_once(tmp_path):
             'dict(name="b", backbone="x", recipe="y", det_lr="3")',
             "det_lr is '3'; it must be a number",
         ),
-        ('dict(name="b", backbone="x", recipe="y", det_rl=3)', "Did you mean 'det_lr'?"),
+        ('dict(name="b", backbone="x", recipe="y", det_rl=3)', "did you mean 'det_lr'?"),
         ('dict(name="b", backbone="x", recipe="y", probe_lr=3)', "unknown key 'probe_lr'"),
         ('dict(name="b", backbone="x", pretrain=False, cls_lr=3)', "and cls_lr contradict"),
         ('dict(name="b", backbone="x", weights="w", cls_lr=3)', "give either weights or cls_lr"),
@@ -162,9 +162,9 @@ def test_mistakes_in_a_row(tmp_path, row, part):
 @pytest.mark.parametrize(
     ("old", "new", "part"),
     [
-        ('kind="voc"', 'kind="vco"', "Did you mean 'voc'?"),
-        ('data="det"', 'data="dte"', "Did you mean 'det'?"),
-        ("det=dict(config", "dte=dict(config", "Did you mean 'det'?"),
+        ('kind="voc"', 'kind="vco"', "did you mean 'voc'?"),
+        ('data="det"', 'data="dte"', "did you mean 'det'?"),
+        ("det=dict(config", "dte=dict(config", "did you mean 'det'?"),
         ('path="images"', 'pth="images"', "path is missing"),
         ("set=dict(lr=0.1)", "set=0.1", "set is not a dict"),
         ("cls=dict(config", "seg=dict(config", "has no stage 'cls'"),
@@ -178,7 +178,7 @@ def test_mistakes_elsewhere(tmp_path, old, new, part):
 
 
 def test_an_unknown_suite_is_told_with_the_nearest():
-    with pytest.raises(UserError, match="Did you mean 'mini'"):
+    with pytest.raises(UserError, match="did you mean 'mini'"):
         load_suite("mnii")
     with pytest.raises(UserError, match="There is no suite file"):
         load_suite("absent.py")
@@ -249,10 +249,10 @@ def test_one_seed_is_enough_for_smoke():
 @pytest.mark.parametrize(
     ("selection", "part"),
     [
-        (Selection(budget="ful"), "unknown budget 'ful'. Did you mean 'full'?"),
-        (Selection(precision="bf61"), "unknown precision 'bf61'. Did you mean 'bf16'?"),
-        (Selection(rows=("trick",)), "unknown row 'trick'. Did you mean 'tricks'?"),
-        (Selection(stages=("sge",)), "unknown stage 'sge'. Did you mean 'seg'?"),
+        (Selection(budget="ful"), "unknown budget 'ful'; did you mean 'full'?"),
+        (Selection(precision="bf61"), "unknown precision 'bf61'; did you mean 'bf16'?"),
+        (Selection(rows=("trick",)), "unknown row 'trick'; did you mean 'tricks'?"),
+        (Selection(stages=("sge",)), "unknown stage 'sge'; did you mean 'seg'?"),
         (Selection(backbones=("tricks",)), "which the suite has already"),
         (Selection(stages=("cls",), data={"det": Path()}), "no stage 'det' to use the data in"),
         (Selection(stages=("cls",), overrides={"det": {"lr": 1}}), "stage 'det' does not run"),

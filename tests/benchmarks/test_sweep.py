@@ -9,10 +9,10 @@ import pytest
 from harness_world import World, forget_digests, make_data
 
 from benchmarks import cli, preflight, sweep
-from benchmarks.errors import UserError
-from benchmarks.run_folder import read_json
 from benchmarks.suite import Row, Suite, find_suite, load_suite
 from benchmarks.suite_file import suite_text
+from contract.errors import UserError
+from contract.files import read_json
 
 SUITE = """
 title = "Tiny"
@@ -284,7 +284,7 @@ def test_only_classifiers_that_are_trained_are_in_a_sweep():
     ("words", "part"),
     [
         (["--stage", "cls"], "--stage cls was given; classification has no trick"),
-        (["--stage", "sge"], "unknown stage 'sge'. Did you mean 'seg'?"),
+        (["--stage", "sge"], "unknown stage 'sge'; did you mean 'seg'?"),
         (["--stage", "det", "--factors", "1"], "--factors 1 was given; give two or more"),
         (["--stage", "det", "--factors", "1", "1.0"], "--factors 1 1 was given; give two or more"),
         (["--stage", "det", "--factors", "0", "1"], "--factors 0 was given; a factor is a finite"),

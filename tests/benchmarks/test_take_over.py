@@ -12,8 +12,9 @@ from harness_world import ROWS, World, make_suite
 
 from benchmarks.plan import ADOPT
 from benchmarks.run import CACHED, COMPLETED
-from benchmarks.run_folder import CellKey, finished_cells, read_json, take_over
+from benchmarks.run_folder import CellKey, finished_cells, take_over
 from benchmarks.timings import Cost, total_seconds
+from contract.files import read_json
 
 
 def _second(world: World, name: str = "other") -> World:

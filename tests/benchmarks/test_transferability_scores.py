@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from fake_run import cell_dir, edit_json, write_run
 
-from benchmarks.errors import UserError
 from benchmarks.latex import format_latex
 from benchmarks.report import format_html
 from benchmarks.report_transferability import transferability_section
@@ -16,6 +15,7 @@ from benchmarks.results import read_run
 from benchmarks.table import build_table
 from benchmarks.table_text import format_csv
 from benchmarks.transferability import RankAgreement, rank_agreement, read_scores
+from contract.errors import UserError
 
 MAP = {"a": 40.0, "b": 44.0, "c": 42.0, "d": 48.0, "e": 46.0}
 LOGME = {"a": -0.21, "b": -0.18, "c": -0.17, "d": -0.02, "e": -0.10}

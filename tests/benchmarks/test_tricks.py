@@ -5,11 +5,11 @@ import re
 import pytest
 from fake_run import write_json, write_run
 
-from benchmarks.errors import UserError
 from benchmarks.preflight import names_in
 from benchmarks.results import read_run
 from benchmarks.suite import ROOT, load_suite
 from benchmarks.tricks import LEFT_OUT, PAGE, catalogue, format_page, main, read_trick
+from contract.errors import UserError
 
 
 def test_every_trick_says_where_it_comes_from_and_what_tests_it():

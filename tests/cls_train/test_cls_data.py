@@ -6,9 +6,9 @@ import torch
 from PIL import Image, ImageEnhance
 from torchvision.transforms import v2
 
-from backbones import UserError
 from cls_train.assemble import CONFIGS, transforms_of
 from cls_train.data import ImageFolderDataset, PCANoise, build_pipeline, class_folders
+from contract.errors import UserError
 from engine import config as configs
 from engine.seeding import seed_everything
 

@@ -6,10 +6,11 @@ from torch import nn
 from torch.nn import functional
 
 import backbones
-from backbones import CheckpointError, CheckpointMetadata, UserError
+from backbones import CheckpointError, CheckpointMetadata
 from cls_train.assemble import CONFIGS
 from cls_train.classifier import ImageClassifier
 from cls_train.distillation import Distillation
+from contract.errors import UserError
 from engine import config as configs
 
 MEAN, STD = (123.68, 116.779, 103.939), (58.393, 57.12, 57.375)

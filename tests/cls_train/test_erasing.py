@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from backbones import UserError
 from cls_train.assemble import CONFIGS, transforms_of
 from cls_train.data import build_pipeline
 from cls_train.erasing import MEAN, Cutout, Erasing
+from contract.errors import UserError
 from engine import config as configs
 
 WHITE = torch.full((3, 20, 30), 255.0)

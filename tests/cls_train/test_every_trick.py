@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 import backbones
-from backbones import UserError
 from cls_train.assemble import CONFIGS, assemble
 from cls_train.train import Classification
+from contract.errors import UserError
 from engine import config as configs
 from engine.options import Options
 from engine.precision import Precision

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch.nn import functional
 
-from backbones import UserError
 from cls_train.assemble import CONFIGS
 from cls_train.losses import (
     CrossEntropy,
@@ -15,6 +14,7 @@ from cls_train.losses import (
     WeightPenalty,
     distillation_loss,
 )
+from contract.errors import UserError
 from engine import config as configs
 
 cross_entropy = CrossEntropy()

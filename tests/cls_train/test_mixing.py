@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from backbones import UserError
 from cls_train.mixing import RICAP, CutMix, Mixup
+from contract.errors import UserError
 
 
 def test_images_and_targets_are_mixed_with_one_weight(monkeypatch):

@@ -7,9 +7,9 @@ import torch
 from mmengine.optim import build_optim_wrapper
 from torch import nn
 
-from backbones import UserError
 from cls_train import optimisers  # noqa: F401  (it registers them)
 from cls_train.assemble import CONFIGS, optimiser_config
+from contract.errors import UserError
 from engine import config as configs
 
 W = [[0.5, -1.0], [2.0, 0.25]]

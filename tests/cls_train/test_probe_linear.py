@@ -6,9 +6,9 @@ import torch
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
-from backbones import UserError
 from cls_train.probe import linear
 from cls_train.probe.linear import choose_exponent, fit, hold_out
+from contract.errors import UserError
 
 SEARCH = dict(low=-6, high=6, step=2, halvings=3)
 

@@ -7,8 +7,8 @@ from mmengine.optim import build_optim_wrapper
 from torch import nn
 
 import backbones
-from backbones import UserError
 from cls_train.assemble import CONFIGS, _known_keys, assemble, load_recipe, optimiser_config
+from contract.errors import UserError
 from engine import config as configs
 from engine.options import Options
 from engine.precision import Precision

@@ -9,9 +9,9 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS
 from torch import nn
 
-from backbones import UserError
 from cls_train.assemble import CONFIGS, optimiser_config
 from cls_train.schedules import schedulers as make_schedulers
+from contract.errors import UserError
 from engine import config as configs
 from engine.budget import Budget, shorten_schedule
 

@@ -16,8 +16,9 @@ from smallest_sets import write_detection, write_segmentation
 from torch import nn
 
 import backbones
-from backbones import CheckpointMetadata, UserError
+from backbones import CheckpointMetadata
 from cls_train.train import Classification
+from contract.errors import UserError
 from det.train import Detection
 from engine.options import Options
 from engine.stage import prepare, resolve_job

@@ -8,7 +8,8 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS, DefaultScope
 
 import backbones
-from backbones import UserError, read_metadata
+from backbones import read_metadata
+from contract.errors import UserError
 from det.train import Detection
 from engine.options import Options
 from engine.precision import choose_precision

@@ -8,7 +8,7 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
 import backbones
-from backbones import UserError
+from contract.errors import UserError
 
 
 @pytest.mark.parametrize(

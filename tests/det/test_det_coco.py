@@ -6,9 +6,9 @@ import shutil
 
 import pytest
 
-from backbones import UserError
 from benchmarks.datasets import coco as harness_coco
 from benchmarks.datasets import voc as harness_voc
+from contract.errors import UserError
 from det import shares
 from det.dataset import CocoDetectionDataset, DetectionDataset
 from det.layout import Split, read_layout

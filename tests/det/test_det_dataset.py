@@ -3,7 +3,7 @@
 import pytest
 from mmengine.dataset import RepeatDataset
 
-from backbones import UserError
+from contract.errors import UserError
 from det.dataset import DetectionDataset
 from det.layout import Split
 from engine.seeding import SeededDataset

@@ -7,7 +7,7 @@ import onnx
 import pytest
 import torch
 
-from backbones import UserError
+from contract.errors import UserError
 from det.export.__main__ import DetectorExport, compare, predict
 from det.export.graph import DetectorGraph
 from engine.export.command import main as export

@@ -7,7 +7,7 @@ import torch
 from mmdet.models.losses import CrossEntropyLoss
 from mmengine.structures import InstanceData
 
-from backbones import UserError
+from contract.errors import UserError
 from det.focal_loss import FocalCrossEntropyLoss
 
 # Two objects of classes 0 and 1, and background, which is the last.

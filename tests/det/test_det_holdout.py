@@ -7,7 +7,7 @@ import shutil
 import pytest
 from mmengine.registry import DATASETS, DefaultScope
 
-from backbones import UserError
+from contract.errors import UserError
 from det.train import Detection
 from engine.options import Options
 from engine.stage import prepare, resolve_job

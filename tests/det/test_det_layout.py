@@ -2,7 +2,7 @@
 
 import pytest
 
-from backbones import UserError
+from contract.errors import UserError
 from det.layout import Split, parse_xml, read_classes, read_layout
 
 # As in the development kit's VOCinit.m.

@@ -8,7 +8,7 @@ from mmdet.evaluation.metrics import VOCMetric
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
-from backbones import UserError
+from contract.errors import UserError
 from det.metric import DetectionMetric
 
 CLASSES = ("disc", "box", "star")

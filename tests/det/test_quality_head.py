@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmengine.config import ConfigDict
 
-from backbones import UserError
+from contract.errors import UserError
 from det.quality_head import QualityBBoxHead
 
 # Outputs for deltas are multiplied by these (x, y, w, h) in mmdet's coder.

@@ -11,7 +11,8 @@ from mmseg.registry import MODELS as MMSEG_MODELS
 from torch import nn
 
 import backbones
-from backbones import CheckpointError, CheckpointMetadata, UserError
+from backbones import CheckpointError, CheckpointMetadata
+from contract.errors import UserError
 from engine.adapter import TransferBackbone
 from engine.transfer import features
 

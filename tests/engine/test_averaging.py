@@ -9,7 +9,7 @@ from mmengine.hooks import EMAHook
 from mmengine.registry import HOOKS
 from torch import nn
 
-from backbones import UserError
+from contract.errors import UserError
 from engine.averaging import (
     DebiasedAverage,
     EpochEMAHook,

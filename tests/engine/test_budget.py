@@ -3,7 +3,7 @@
 import pytest
 from mmengine.config import ConfigDict
 
-from backbones import UserError
+from contract.errors import UserError
 from engine.budget import Budget, resolve, shorten_schedule
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from backbones import UserError
+from contract.errors import UserError
 from engine import compiled_ops
 
 stand_in_only = pytest.mark.skipif(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from backbones import UserError
+from contract.errors import UserError
 from engine import config as configs
 
 ROOT = Path(__file__).parents[2]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from backbones import UserError
+from contract.errors import UserError
 from engine.export.finished import parse_config, read
 
 CONFIG = Config(

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from backbones import UserError
+from contract.errors import UserError
 from engine.export import onnx_file
 from engine.export.onnx_file import Network, _batches, relative, session, write
 from engine.export.preprocessing import Normalise

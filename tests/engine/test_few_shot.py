@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from backbones import UserError
+from contract.errors import UserError
 from engine.few_shot import classes_in, stratified_subset
 from engine.seeding import SeededDataset
 

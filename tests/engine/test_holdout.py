@@ -5,7 +5,7 @@ import hashlib
 import pytest
 from mmengine.config import Config
 
-from backbones import UserError
+from contract.errors import UserError
 from engine import holdout
 
 NAMES = [f"{number:06d}" for number in range(5000)]

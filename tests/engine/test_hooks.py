@@ -7,7 +7,8 @@ import pytest
 import torch
 from mmengine.logging import MessageHub
 
-from backbones import CheckpointError, LoadReceipt, UserError
+from backbones import CheckpointError, LoadReceipt
+from contract.errors import UserError
 from engine.hooks import (
     ELAPSED,
     RECEIPT,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from backbones import UserError
+from contract.errors import UserError
 from engine.images import LoadImage, read_rgb
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)

@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 import cls_train.optimisers  # noqa: F401  (it registers itself)
-from backbones import UserError
+from contract.errors import UserError
 from engine.budget import Budget
 from engine.learning_rate import scale_rates
 from engine.options import Options

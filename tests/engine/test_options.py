@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from backbones import UserError
+from contract.errors import UserError
 from engine.options import Options, parse
 
 LEAST = ["mini", "--data", "d", "--work-dir", "w"]

@@ -5,7 +5,7 @@ import torch
 from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
 
-from backbones import UserError
+from contract.errors import UserError
 from engine import precision
 from engine.precision import AutocastOptimWrapper, choose_precision
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from backbones import UserError
+from contract.errors import UserError
 from engine.resume import point_at_checkpoint
 
 

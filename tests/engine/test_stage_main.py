@@ -10,7 +10,8 @@ import pytest
 from mmengine.config import Config
 from PIL import Image
 
-from backbones import CheckpointError, UserError
+from backbones import CheckpointError
+from contract.errors import UserError
 from engine import stage as engine_stage
 from engine.stage import Stage, main, user_error
 

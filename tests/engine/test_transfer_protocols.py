@@ -10,7 +10,8 @@ from mmengine.optim import build_optim_wrapper
 from torch import nn
 
 import backbones
-from backbones import CheckpointMetadata, UserError
+from backbones import CheckpointMetadata
+from contract.errors import UserError
 from engine.adapter import TransferBackbone
 from engine.options import Options
 from engine.stage import Job

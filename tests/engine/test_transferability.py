@@ -8,7 +8,7 @@ import torch
 from scipy import optimize, stats
 from torch import nn
 
-from backbones import UserError
+from contract.errors import UserError
 from engine.transferability import LEAST_SAMPLES, Score, h_score, leep, logme, measure
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from backbones import UserError
+from contract.errors import UserError
 from seg.labels import LoadLabels
 
 

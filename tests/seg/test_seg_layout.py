@@ -2,7 +2,7 @@
 
 import pytest
 
-from backbones import UserError
+from contract.errors import UserError
 from seg.layout import Layout, read_classes, read_layout
 
 

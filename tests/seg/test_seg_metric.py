@@ -11,7 +11,7 @@ from mmseg.evaluation.metrics import IoUMetric
 from mmseg.structures import SegDataSample
 from PIL import Image
 
-from backbones import UserError
+from contract.errors import UserError
 from seg.labels import LoadLabels
 from seg.metric import SegmentationMetric, confusion_matrix, scores
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.datasets.miniworld.sheet import contact_sheet
 from benchmarks.datasets.miniworld.spec import PRESETS
 from benchmarks.datasets.miniworld.world import prepare
-from benchmarks.errors import UserError, unknown
+from contract.errors import UserError, unknown
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.datasets.decoding import Progress
 from benchmarks.datasets.miniworld import files
 from benchmarks.datasets.miniworld.spec import GENERATOR_VERSION, PRESETS, MiniworldSpec
-from benchmarks.errors import UserError, unknown
+from contract.errors import UserError, unknown
 
 MARKER = "miniworld.json"
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from benchmarks.datasets.prepare import cifar10, imagenet
 from benchmarks.datasets.prepare.extract import Advance, Staging, Unpack, read_files
-from benchmarks.errors import UserError
+from contract.errors import UserError
 
 Archives = Mapping[str, Path]
 

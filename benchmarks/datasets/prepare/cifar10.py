@@ -18,7 +18,7 @@ from PIL import Image
 
 from benchmarks.datasets.prepare.extract import Advance, Staging, read_files
 from benchmarks.datasets.prepare.space import BLOCK_BYTES
-from benchmarks.errors import UserError
+from contract.errors import UserError
 
 FOLDER = "cifar-10-batches-py"
 BATCHES = {

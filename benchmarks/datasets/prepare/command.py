@@ -9,7 +9,7 @@ from rich.console import Console
 
 from benchmarks.datasets.prepare.catalogue import SETS
 from benchmarks.datasets.prepare.workflow import prepare_sets
-from benchmarks.errors import UserError, unknown
+from contract.errors import UserError, unknown
 
 DATA = Path(__file__).resolve().parents[3] / "data"
 GENERATED = "miniworld"

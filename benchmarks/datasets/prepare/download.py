@@ -17,7 +17,7 @@ import urllib3
 from benchmarks.datasets.prepare.catalogue import Archive
 from benchmarks.datasets.prepare.space import require_space
 from benchmarks.datasets.prepare.telling import Bar, Teller
-from benchmarks.errors import UserError
+from contract.errors import UserError
 
 # How often in a row a mirror may fail without a single new byte, and how often out of reach.
 ATTEMPTS, ATTEMPTS_TO_REACH = 4, 2

@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from benchmarks.datasets.prepare.space import folder_bytes, on_disk
-from benchmarks.errors import UserError
+from contract.errors import UserError
 
 Advance = Callable[[int], None]
 _DAMAGE = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error)

@@ -19,7 +19,7 @@ from scipy.io import loadmat
 
 from benchmarks.datasets.prepare.extract import Advance, Staging, Unpack, read_files
 from benchmarks.datasets.prepare.space import on_disk
-from benchmarks.errors import UserError
+from contract.errors import UserError
 
 META = "ILSVRC2012_devkit_t12/data/meta.mat"
 VAL_LABELS = "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt"

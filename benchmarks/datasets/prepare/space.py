@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.filesize import decimal
 
-from benchmarks.errors import UserError
+from contract.errors import UserError
 
 BLOCK_BYTES = 4096
 

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.filesize import decimal
 
-from benchmarks.datasets.cache import read_json, write_json
+from benchmarks.datasets.cache import write_json
 from benchmarks.datasets.prepare.catalogue import SETS, DataSet
 from benchmarks.datasets.prepare.extract import Staging
 from benchmarks.datasets.prepare.space import folder_bytes, require_space
 from benchmarks.datasets.prepare.telling import Teller
-from benchmarks.errors import UserError
+from contract.errors import UserError
+from contract.files import read_json
 
 if TYPE_CHECKING:
     from benchmarks.datasets.prepare.arrange import Step

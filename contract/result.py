@@ -1,0 +1,295 @@
+"""`result.json`, schema version 1: one model that the task writes and the harness reads.
+
+Files in a work dir: `result.json` (written last; a run is finished when it exists), `curves.json`, `evaluation.json`,
+`examples/*.png`, and for classification the pretrained checkpoint.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, FiniteFloat, ValidationError, model_validator
+
+from contract.errors import UserError
+from contract.files import write_json
+from contract.models import Model, problems
+from contract.settings import BUDGETS, git_state, package_versions
+from contract.tasks import COSTS, ESTIMATES, TASKS, Quantity
+
+SCHEMA_VERSION = 1
+RESULT_FILE = "result.json"
+CURVES_FILE = "curves.json"
+EVALUATION_FILE = "evaluation.json"
+# What classification leaves for all other tasks.
+CHECKPOINT_FILE = "backbone.safetensors"
+# evaluation.json of detection holds the precision at these recalls.
+RECALLS = tuple(round(step / 100, 2) for step in range(101))
+RUN_AGAIN = "Delete it and start `python -m benchmarks run` again: only this run is repeated."
+
+
+class Metric(Model):
+    """One named number.
+
+    Attributes:
+        name: As in `contract.tasks`: `top1`, `map`, `miou` …
+        value: In `unit`.
+        unit: `%` for scores.
+        higher_is_better: Which way is up.
+    """
+
+    name: str
+    value: FiniteFloat
+    unit: str = "%"
+    higher_is_better: bool = True
+
+
+class DataUse(Model):
+    """Which images were used.
+
+    Attributes:
+        fingerprint: Hash of the dataset as the harness checked it; None if it gave none.
+        classes: Number of classes.
+        train_images_total: Different images in the training set; the other counts likewise.
+        train_images_used: Of them, those that training draws from.
+        test_images_total: Images in the test set.
+        test_images_used: Of them, those that were tested.
+        notes: What was repaired while loading, in sentences.
+    """
+
+    fingerprint: str | None = None
+    classes: int
+    train_images_total: int
+    train_images_used: int
+    test_images_total: int
+    test_images_used: int
+    notes: tuple[str, ...] = ()
+
+
+class LoadReport(Model):
+    """Proof that a pretrained checkpoint is in the model.
+
+    Attributes:
+        sha256: Digest of the checkpoint file.
+        matched: Tensors of the backbone that equal those of the file.
+        total: Tensors of the backbone, buffers included.
+        feature_error: Largest difference between the features on a fixed image and those stored in the file, relative
+            to the largest value of their map; None if the file stores none.
+        source: What the checkpoint says about itself; `random` names tensors that imported weights lacked.
+    """
+
+    sha256: str
+    matched: int
+    total: int
+    feature_error: float | None = None
+    source: Mapping[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_null(cls, values: Any) -> Any:
+        # The first files have a null where nothing was known about the checkpoint.
+        if isinstance(values, Mapping) and values.get("source", ...) is None:
+            return {key: value for key, value in values.items() if key != "source"}
+        return values
+
+
+class Estimate(Model):
+    """A transferability estimate, measured before the task trained.
+
+    Attributes:
+        name: `logme`, `hscore` or `leep`.
+        value: In the unit of `contract.tasks.ESTIMATES`.
+        samples: Labelled features that it was computed from.
+    """
+
+    name: str
+    value: FiniteFloat
+    samples: int
+
+
+class Code(Model):
+    """The commit that made a result; Nones outside a git checkout."""
+
+    git_sha: str | None
+    dirty: bool | None
+
+
+class Device(Model):
+    """What the run was computed on; `count` is GPUs, or threads of a CPU."""
+
+    type: str
+    name: str
+    count: int
+
+
+class PrecisionUse(Model):
+    """What autocast computed in, and why."""
+
+    dtype: str
+    reason: str
+
+
+class ModelSize(Model):
+    """Numbers of parameters, of the backbone and of the whole network."""
+
+    backbone_parameters: int
+    parameters: int | None = None
+
+
+class Result(Model):
+    """The content of one `result.json`.
+
+    Attributes:
+        task: `cls`, `probe`, `det` or `seg`; under the key `stage` in the file.
+        identity: Hash of everything that decides the numbers; None for a task that was started by hand.
+        config: As named on the command line.
+        tricks: The task's own tricks, without those of its recipe.
+        inference: How costs were measured.
+        protocol: How the scores were measured, in words by key.
+        load_report: Under the key `checkpoint` in the file; None if the backbone started from random weights.
+        transferability: Estimates before training.
+        artifacts: Files beside this one, by what they are.
+        path: The file that the result was read from; not part of it.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    status: Literal["completed"] = "completed"
+    task: str = Field(alias="stage")
+    identity: str | None
+    config: str
+    backbone: str
+    recipe: str | None
+    tricks: tuple[str, ...]
+    budget: str
+    seed: int
+    lr_factor: float = 1.0
+    metrics: tuple[Metric, ...]
+    costs: tuple[Metric, ...] = ()
+    inference: Mapping[str, Any] = Field(default_factory=dict)
+    protocol: Mapping[str, Any]
+    data: DataUse
+    model: ModelSize
+    load_report: LoadReport | None = Field(alias="checkpoint")
+    transferability: tuple[Estimate, ...] = ()
+    code: Code
+    packages: Mapping[str, str]
+    python: str
+    device: Device
+    precision: PrecisionUse
+    wall_seconds: float
+    train_images_per_second: float | None
+    train_images_per_cpu_second: float | None = None
+    peak_memory_mib: float | None
+    artifacts: Mapping[str, Any]
+    path: Path | None = Field(default=None, exclude=True)
+
+    @model_validator(mode="after")
+    def _of_a_known_task(self) -> Result:
+        if self.task not in TASKS:
+            raise ValueError(f"'stage' is '{self.task}', expected one of {list(TASKS)}")
+        if self.budget not in BUDGETS:
+            raise ValueError(f"'budget' is '{self.budget}', expected one of {list(BUDGETS)}")
+        names = [metric.name for metric in self.metrics]
+        required = [metric.name for metric in TASKS[self.task].metrics if metric.required]
+        missing = [name for name in required if name not in names]
+        if missing:
+            raise ValueError(f"it has metrics {names}; task '{self.task}' also needs {missing}")
+        known = [estimate.name for estimate in ESTIMATES]
+        for estimate in self.transferability:
+            if estimate.name not in known:
+                raise ValueError(f"transferability '{estimate.name}' is not one of {known}")
+        return self
+
+    def columns(self) -> dict[str, Metric]:
+        """Return every number under its name as a table's column: scores, costs and estimates."""
+        task = TASKS[self.task]
+        found = {metric.name: metric for metric in self.metrics}
+        for cost in (*self.costs, *self._costs_with_keys()):
+            name = task.cost_column(cost.name)
+            found[name] = cost.model_copy(update={"name": name})
+        units = {estimate.name: estimate.unit for estimate in ESTIMATES}
+        for estimate in self.transferability:
+            name = f"{self.task}_{estimate.name}"
+            found[name] = Metric(name=name, value=estimate.value, unit=units[estimate.name])
+        return found
+
+    def _costs_with_keys(self) -> list[Metric]:
+        """The costs that have keys of their own in the file."""
+        counts = self.model
+        values = {
+            "parameters": None if counts.parameters is None else counts.parameters / 1e6,
+            "backbone_parameters": counts.backbone_parameters / 1e6,
+            "train_images_per_second": self.train_images_per_second,
+            "train_images_per_cpu_second": self.train_images_per_cpu_second,
+            "peak_memory": self.peak_memory_mib,
+        }
+        quantities = {cost.name: cost for cost in COSTS}
+        return [
+            _metric(quantities[name], value) for name, value in values.items() if value is not None
+        ]
+
+
+def _metric(quantity: Quantity, value: float) -> Metric:
+    return Metric(
+        name=quantity.name,
+        value=float(value),
+        unit=quantity.unit,
+        higher_is_better=bool(quantity.higher_is_better),
+    )
+
+
+def write_result(path: Path, fields: Mapping[str, Any]) -> None:
+    """Write a finished run's `result.json`.
+
+    Args:
+        path: The file.
+        fields: The fields of `Result` that the task knows; code, packages and Python are added here.
+
+    Raises:
+        pydantic.ValidationError: The fields are not those of the schema, which is a defect of the task.
+        OSError: The disk is full or the folder cannot be written.
+    """
+    sha, dirty = git_state()
+    result = Result.model_validate(
+        {
+            **fields,
+            "code": {"git_sha": sha, "dirty": dirty},
+            "packages": dict(package_versions()),
+            "python": platform.python_version(),
+        },
+        strict=False,
+    )
+    write_json(path, result.model_dump(mode="json", by_alias=True))
+
+
+def read_result(path: Path) -> Result:
+    """Read one `result.json`.
+
+    Raises:
+        UserError: The file is missing, not JSON, of an unknown schema version, not from a finished run, or lacks a key
+            or a metric of its task.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist. {RUN_AGAIN}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read ({error}). {RUN_AGAIN}") from None
+    try:
+        result = Result.model_validate_json(text, extra="ignore")
+    except ValidationError as error:
+        raise UserError(_refusal(path, error)) from None
+    return result.model_copy(update={"path": path})
+
+
+def _refusal(path: Path, error: ValidationError) -> str:
+    for entry in error.errors(include_url=False):
+        if entry["loc"] == ("schema_version",) and entry["type"] == "literal_error":
+            return (
+                f"{path} has schema_version {entry['input']}; this version reads {SCHEMA_VERSION}. Read it with the "
+                f"version that wrote it, or upgrade (`pip install --upgrade trickbench`). {RUN_AGAIN}"
+            )
+    found = list(problems(error))
+    return f"{path}: {' '.join(found[:3])} {RUN_AGAIN}"
