@@ -51,10 +51,10 @@ def read_model(path: Path, model: type[_Model], fix: str, newer: str = "") -> _M
 def _refusal(error: ValidationError, newer: str) -> str:
     first = error.errors(include_url=False)[0]
     if first["type"] == "json_invalid":
-        return f" is not valid JSON ({first['ctx']['error']})."
+        return f" is not valid JSON ({first.get('ctx', {}).get('error')})."
     for entry in error.errors(include_url=False):
         if entry["loc"] == ("schema_version",) and entry["type"] == "literal_error":
-            expected = entry["ctx"]["expected"]
+            expected = entry.get("ctx", {}).get("expected")
             return f" has schema_version {entry['input']}; this version reads {expected}.{newer and f' {newer}'}"
     return f": {' '.join(list(problems(error))[:_MOST_PROBLEMS])}"
 

@@ -19,6 +19,7 @@ from contract.settings import BUDGETS, git_state, package_versions
 from contract.tasks import COSTS, ESTIMATES, TASKS, Quantity
 
 SCHEMA_VERSION = 1
+COMPLETED = "completed"
 RESULT_FILE = "result.json"
 CURVES_FILE = "curves.json"
 EVALUATION_FILE = "evaluation.json"
@@ -154,8 +155,8 @@ class Result(Model):
         path: The file that the result was read from; not part of it.
     """
 
-    schema_version: Literal[1] = SCHEMA_VERSION
-    status: Literal["completed"] = "completed"
+    schema_version: Literal[1]
+    status: Literal["completed"]
     task: str = Field(alias="stage")
     identity: str | None
     config: str
@@ -245,7 +246,7 @@ def write_result(path: Path, fields: Mapping[str, Any]) -> None:
 
     Args:
         path: The file.
-        fields: The fields of `Result` that the task knows; code, packages and Python are added here.
+        fields: The fields of `Result` that the task knows; version, status, code, packages and Python are added here.
 
     Raises:
         pydantic.ValidationError: The fields are not those of the schema, which is a defect of the task.
@@ -255,6 +256,8 @@ def write_result(path: Path, fields: Mapping[str, Any]) -> None:
     result = Result.model_validate(
         {
             **fields,
+            "schema_version": SCHEMA_VERSION,
+            "status": COMPLETED,
             "code": {"git_sha": sha, "dirty": dirty},
             "packages": dict(package_versions()),
             "python": platform.python_version(),

@@ -9,33 +9,39 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_run import COUNTS, MEANS, OFFSETS, STAGES, cell_dir, edit_json, fail_cell, write_run
+from support.fake_run import (
+    COUNTS,
+    FAKED,
+    MEANS,
+    OFFSETS,
+    edit_json,
+    fail_run,
+    result_file,
+    write_run,
+)
 
-from benchmarks.columns import COST_COLUMNS
-from benchmarks.integrity import cost_warnings
-from benchmarks.latex import format_latex
-from benchmarks.report import format_html, write_reports
-from benchmarks.results import read_run
-from benchmarks.statistics import aggregate
-from benchmarks.suite_schema import COLUMNS, COSTS, PERCENTAGES, SCORE_COLUMNS
-from benchmarks.table import TableCell, build_table
-from benchmarks.table_text import format_csv, format_markdown
+from benchmarks.report.build import build_report
+from benchmarks.report.latex import format_latex
+from benchmarks.report.page import format_html
+from benchmarks.report.table import TableCell
+from benchmarks.report.text import format_csv, format_markdown
+from benchmarks.report.write import write_reports
+from benchmarks.results.statistics import aggregate
 
 SHOWN = ["top1", "multiply_adds", "det_latency", "seg_peak_memory", "seg_train_images_per_second"]
 
 
 @pytest.fixture
-def run_dir(tmp_path: Path) -> Path:
-    folder = write_run(tmp_path / "mini")
-    edit_json(folder / "plan.json", lambda plan: plan.update(columns=SHOWN))
-    return folder
+def run_dir(run_dir: Path) -> Path:
+    edit_json(run_dir / "plan.json", lambda plan: plan.update(columns=SHOWN))
+    return run_dir
 
 
-def for_all(run_dir: Path, stage: str, change: Any) -> None:
-    """Change every result of a stage."""
+def for_all(run_dir: Path, task: str, change: Any) -> None:
+    """Change every result of a task."""
     for row in MEANS:
         for seed in OFFSETS:
-            path = cell_dir(run_dir, row, stage, seed) / "result.json"
+            path = result_file(run_dir, row, task, seed)
             if path.exists():
                 edit_json(path, change)
 
@@ -47,20 +53,9 @@ def forget_costs(result: dict[str, Any]) -> None:
     del result["model"]["parameters"]
 
 
-def test_every_stage_has_every_cost_as_a_column() -> None:
-    for stage in STAGES:
-        prefix = "" if stage == "cls" else f"{stage}_"
-        assert [column.name for column in COST_COLUMNS[stage]] == [prefix + name for name in COSTS]
-    assert (
-        len(COLUMNS)
-        == len(set(COLUMNS))
-        == len((*PERCENTAGES, *SCORE_COLUMNS)) + 4 * len(COSTS) + 1
-    )
-
-
 def test_units_directions_and_marks(run_dir: Path) -> None:
-    table = build_table(read_run(run_dir))
-    lines = format_markdown(table).splitlines()
+    report = build_report(run_dir)
+    lines = format_markdown(report).splitlines()
     head = next(line for line in lines if line.startswith("| row"))
     assert head == (
         "| row | top-1 ↑ | multiply-adds (G) ↓ | det latency (ms) ↓ † | seg peak memory (MiB) ↓ † "
@@ -71,17 +66,17 @@ def test_units_directions_and_marks(run_dir: Path) -> None:
     assert [cell.strip() for cell in row.split("|")[2:7]] == [
         "64.10 ± 1.38", "1.00", "24.0 ± 1.4", "1310 ± 0", "44.1 ± 0.0",
     ]  # fmt: skip
-    assert "only ratios within one run on one machine count" in table.legend
-    assert "†" not in build_table(read_run(write_run(run_dir.parent / "plain"))).legend
-    text = format_latex(read_run(run_dir))
+    assert "only ratios within one run on one machine count" in report.table.legend
+    assert "†" not in build_report(write_run(run_dir.parent / "plain")).table.legend
+    text = format_latex(report)
     assert r"det latency (ms) $\downarrow$$^\dagger$ &" in text
     assert r"multiply-adds (G) $\downarrow$ &" in text
 
 
-def test_no_cost_is_crowned(run_dir: Path) -> None:
-    rows = build_table(read_run(run_dir)).rows
-    crowned = {name for row in rows for name, cell in row.cells.items() if cell.best}
-    assert crowned == {"top1"}
+def test_no_cost_is_marked_as_best(run_dir: Path) -> None:
+    rows = build_report(run_dir).table.rows
+    marked = {name for row in rows for name, cell in row.cells.items() if cell.best}
+    assert marked == {"top1"}
 
 
 @pytest.mark.parametrize(
@@ -93,10 +88,10 @@ def test_counts_have_three_digits(value: float, shown: str) -> None:
     assert cell.text == shown
 
 
-def test_the_csv_has_every_cost_of_every_stage(run_dir: Path) -> None:
+def test_the_csv_has_every_cost_of_every_task(run_dir: Path) -> None:
     lines = {
         (line["row"], line["metric"]): line
-        for line in csv.DictReader(io.StringIO(format_csv(read_run(run_dir))), strict=True)
+        for line in csv.DictReader(io.StringIO(format_csv(build_report(run_dir))), strict=True)
     }
     latency = lines["tricks", "seg_latency"]
     assert (latency["unit"], latency["higher_is_better"], latency["varies"]) == (
@@ -118,7 +113,7 @@ def test_the_csv_has_every_cost_of_every_stage(run_dir: Path) -> None:
 
 
 def section(run_dir: Path) -> str:
-    found = re.search(r"<h2>Costs</h2>.*?</section>", format_html(read_run(run_dir)), re.DOTALL)
+    found = re.search(r"<h2>Costs</h2>.*?</section>", format_html(build_report(run_dir)), re.DOTALL)
     return found[0] if found else ""
 
 
@@ -134,56 +129,25 @@ def test_the_report_shows_all_costs_without_columns(tmp_path: Path) -> None:
 
 
 def test_a_run_from_before_costs_still_renders(run_dir: Path) -> None:
-    for stage in STAGES:
-        for_all(run_dir, stage, forget_costs)
-    write_reports(run_dir)
+    for task in FAKED:
+        for_all(run_dir, task, forget_costs)
+    write_reports(build_report(run_dir))
     text = section(run_dir)
     assert "44.1" in text and "<svg" not in text
-    row = build_table(read_run(run_dir)).rows[1]
+    row = build_report(run_dir).table.rows[1]
     assert row.cells["multiply_adds"].text == "—"
     assert row.cells["seg_peak_memory"].text == "1310 ± 0"
 
 
-def test_a_failed_cell_is_no_point_and_is_named(run_dir: Path) -> None:
+def test_a_failed_run_is_no_point_and_is_named(run_dir: Path) -> None:
     for seed in OFFSETS:
-        fail_cell(run_dir, "standard", "det", seed, "boom")
+        fail_run(run_dir, "standard", "det", seed, "boom")
     text = section(run_dir)
-    assert "not shown for want of a number: standard" in text
+    assert "not shown, without a number: standard" in text
     assert "<td>failed</td>" in text
 
 
-def test_what_could_not_be_measured_is_told(run_dir: Path) -> None:
-    path = cell_dir(run_dir, "tricks", "seg", 1) / "result.json"
+def test_what_could_not_be_measured_is_said(run_dir: Path) -> None:
+    path = result_file(run_dir, "tricks", "seg", 1)
     edit_json(path, lambda result: result["inference"].update(notes=["times: out of <memory>"]))
     assert "tricks · seg: times: out of &lt;memory&gt;" in section(run_dir)
-
-
-def test_costs_of_two_machines_are_told(run_dir: Path) -> None:
-    assert list(cost_warnings(read_run(run_dir))) == []
-    path = cell_dir(run_dir, "tricks", "det", 1) / "result.json"
-    edit_json(path, lambda result: result["device"].update(name="Epyc"))
-    (told,) = cost_warnings(read_run(run_dir))
-    assert told == (
-        "Costs of det were measured on different devices or numbers of threads (1 × Xeon 8488C | 1 × Epyc): "
-        "times and memory do not compare."
-    )
-    assert told in build_table(read_run(run_dir)).warnings
-    assert told in section(run_dir)
-
-
-def test_costs_at_two_sizes_are_told(run_dir: Path) -> None:
-    path = cell_dir(run_dir, "tricks", "seg", 1) / "result.json"
-    edit_json(path, lambda result: result["inference"].update(input="96x96"))
-    (told,) = cost_warnings(read_run(run_dir))
-    assert told == (
-        "Costs of seg were measured on inputs of different sizes (64x64 | 96x96): "
-        "neither times nor multiply-adds compare."
-    )
-
-
-def test_a_table_of_scores_alone_does_not_warn_of_threads(tmp_path: Path) -> None:
-    run_dir = write_run(tmp_path)
-    path = cell_dir(run_dir, "tricks", "det", 1) / "result.json"
-    edit_json(path, lambda result: result["device"].update(count=4))
-    assert not [text for text in build_table(read_run(run_dir)).warnings if "threads" in text]
-    assert "numbers of threads" in section(run_dir)

@@ -6,20 +6,14 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
-import pytest
-from fake_run import MEANS, cell_dir, fail_cell, write_run
+from support.fake_run import MEANS, fail_run, work_dir, write_run
 
-from benchmarks.columns import KNOWN_COLUMNS
-from benchmarks.figures import draw_curves, draw_intervals, draw_transfer, row_styles
-from benchmarks.results import Run, read_run
-from benchmarks.table import build_table
+from benchmarks.report.build import build_report
+from benchmarks.report.figures import draw_curves, draw_intervals, draw_transfer
+from benchmarks.results.columns import known_columns
+from benchmarks.results.read import read_run
 
-MAP = KNOWN_COLUMNS["map"]
-
-
-@pytest.fixture
-def run_dir(tmp_path: Path) -> Path:
-    return write_run(tmp_path / "mini")
+MAP = known_columns()["map"]
 
 
 def colours(svg: str | None) -> set[str]:
@@ -27,10 +21,9 @@ def colours(svg: str | None) -> set[str]:
 
 
 def test_every_figure_is_an_svg_of_its_own(run_dir: Path) -> None:
-    run = read_run(run_dir)
-    table = build_table(run)
-    figures = [draw_curves(run, "det", "loss"), draw_transfer(run, table, MAP)]
-    figures.append(draw_intervals(run, table, MAP))
+    report = build_report(run_dir)
+    figures = [draw_curves(report, "det", "loss"), draw_transfer(report, MAP)]
+    figures.append(draw_intervals(report, MAP))
     ids: list[str] = []
     for svg in figures:
         assert svg is not None and "http" not in svg and "<metadata" not in svg
@@ -42,63 +35,53 @@ def test_every_figure_is_an_svg_of_its_own(run_dir: Path) -> None:
 
 
 def test_the_same_run_gives_the_same_figure(run_dir: Path) -> None:
-    first, second = read_run(run_dir), read_run(run_dir)
+    first, second = build_report(run_dir), build_report(run_dir)
     assert draw_curves(first, "seg", "metric") == draw_curves(second, "seg", "metric")
 
 
 def test_a_row_keeps_its_colour_when_others_fail(run_dir: Path) -> None:
-    before = draw_curves(read_run(run_dir), "cls", "loss")
+    before = draw_curves(build_report(run_dir), "cls", "loss")
     assert colours(before) == {"--series-0", "--series-1"}
     for seed in (0, 1, 2):
-        fail_cell(run_dir, "standard", "cls", seed, "boom")
-    assert colours(draw_curves(read_run(run_dir), "cls", "loss")) == {"--series-1"}
+        fail_run(run_dir, "standard", "cls", seed, "boom")
+    assert colours(draw_curves(build_report(run_dir), "cls", "loss")) == {"--series-1"}
 
 
 def test_rows_without_pretraining_are_a_level_in_grey(run_dir: Path) -> None:
-    run = read_run(run_dir)
-    svg = draw_transfer(run, build_table(run), MAP)
+    svg = draw_transfer(build_report(run_dir), MAP)
     assert colours(svg) == {"--control", "--series-0", "--series-1"}
     assert svg is not None and ">scratch</text>" in svg
 
 
 def test_a_row_without_the_number_keeps_its_place(run_dir: Path) -> None:
     for seed in (0, 1, 2):
-        fail_cell(run_dir, "standard", "det", seed, "boom")
-    run = read_run(run_dir)
-    svg = draw_intervals(run, build_table(run), MAP)
+        fail_run(run_dir, "standard", "det", seed, "boom")
+    svg = draw_intervals(build_report(run_dir), MAP)
     assert svg is not None and ">standard</text>" in svg and ">failed</text>" in svg
 
 
 def test_nothing_to_draw_is_none(run_dir: Path) -> None:
-    for cell in read_run(run_dir).cells:
-        (cell.folder / "curves.json").unlink()
-        (cell.folder / "result.json").unlink()
-    run: Run = read_run(run_dir)
-    table = build_table(run)
-    assert draw_curves(run, "cls", "loss") is None
-    assert draw_transfer(run, table, MAP) is None and draw_intervals(run, table, MAP) is None
+    for record in read_run(run_dir).runs:
+        (record.folder / "curves.json").unlink()
+        (record.folder / "result.json").unlink()
+    report = build_report(run_dir)
+    assert draw_curves(report, "cls", "loss") is None
+    assert draw_transfer(report, MAP) is None and draw_intervals(report, MAP) is None
 
 
 def test_one_seed_draws(tmp_path: Path) -> None:
-    run = read_run(write_run(tmp_path, seeds=(0,)))
-    assert draw_transfer(run, build_table(run), MAP) and draw_curves(run, "cls", "metric")
+    report = build_report(write_run(tmp_path, seeds=(0,)))
+    assert draw_transfer(report, MAP) and draw_curves(report, "cls", "metric")
 
 
 def test_curves_of_unequal_length_are_averaged_where_they_meet(run_dir: Path) -> None:
-    path = cell_dir(run_dir, "tricks", "det", 0) / "curves.json"
+    path = work_dir(run_dir, "tricks", "det", 0) / "curves.json"
     path.write_text('{"train": [{"epoch": 0.1, "loss": 1.0}], "val": []}')
-    assert draw_curves(read_run(run_dir), "det", "loss")
-
-
-def test_styles_stay_apart_for_many_rows(tmp_path: Path) -> None:
-    means = {f"row {index}": MEANS["tricks"] for index in range(14)}
-    run = read_run(write_run(tmp_path, seeds=(0,), means=means))
-    styles = row_styles(run.rows).values()
-    assert len({(style.colour, style.marker) for style in styles}) == 14
-    assert len({(style.colour, style.dashes) for style in styles}) == 14
+    assert draw_curves(build_report(run_dir), "det", "loss")
 
 
 def test_signs_of_any_script_and_of_mathtext_are_names(tmp_path: Path) -> None:
-    run = read_run(write_run(tmp_path, seeds=(0, 1), means={"$x_1 轮 & <b>": MEANS["tricks"]}))
-    svg = draw_intervals(run, build_table(run), MAP)
+    means = {"$x_1 轮 & <b>": MEANS["tricks"]}
+    report = build_report(write_run(tmp_path, seeds=(0, 1), means=means))
+    svg = draw_intervals(report, MAP)
     assert svg is not None and "$x_1 轮 &amp; &lt;b&gt;" in svg

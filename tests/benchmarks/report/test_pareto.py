@@ -9,14 +9,16 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from fake_run import MEANS, fail_cell, write_run
+from support.fake_run import MEANS, fail_run, write_run
 
-from benchmarks.columns import KNOWN_COLUMNS
-from benchmarks.pareto import draw_pareto, pareto_front, read_points
-from benchmarks.results import read_run
+from benchmarks.report.build import build_report
+from benchmarks.report.pareto import draw_pareto, pareto_front, read_points
+from benchmarks.results.columns import known_columns
+from benchmarks.results.read import read_run
 
-MAP, LATENCY = KNOWN_COLUMNS["map"], KNOWN_COLUMNS["det_latency"]
-COUNT = KNOWN_COLUMNS["det_multiply_adds"]
+MAP, LATENCY, COUNT = (
+    known_columns()[name] for name in ("map", "det_latency", "det_multiply_adds")
+)
 
 
 @pytest.mark.parametrize(
@@ -55,8 +57,8 @@ def test_the_front_is_what_nothing_dominates(seed: int) -> None:
 
 
 def test_the_picture_names_the_front_and_fades_the_rest(tmp_path: Path) -> None:
-    run = read_run(write_run(tmp_path))
-    svg = draw_pareto(run, MAP, LATENCY)
+    report = build_report(write_run(tmp_path))
+    svg = draw_pareto(report, MAP, LATENCY)
     assert svg is not None
     ElementTree.fromstring(svg)
     assert ">scratch</text>" in svg and ">tricks</text>" in svg
@@ -64,24 +66,24 @@ def test_the_picture_names_the_front_and_fades_the_rest(tmp_path: Path) -> None:
     # standard: slower than tricks, and worse.
     faded = re.findall(r"<g[^>]*>(?:(?!</g>).)*opacity: 0\.4.*?</g>", svg, re.DOTALL)
     assert faded and all("--series-1" not in part for part in faded)
-    assert draw_pareto(run, MAP, LATENCY) == svg
+    assert draw_pareto(report, MAP, LATENCY) == svg
 
 
 def test_rows_without_both_numbers_are_left_out(tmp_path: Path) -> None:
     run_dir = write_run(tmp_path)
     for seed in (0, 1, 2):
-        fail_cell(run_dir, "tricks", "det", seed, "boom")
+        fail_run(run_dir, "tricks", "det", seed, "boom")
     points = read_points(read_run(run_dir), MAP, COUNT)
     assert [(p.row, p.cost.mean) for p in points] == [("scratch", 2.0), ("standard", 2.0)]
     for row in ("scratch", "standard"):
         for seed in (0, 1, 2):
-            fail_cell(run_dir, row, "det", seed, "boom")
-    assert draw_pareto(read_run(run_dir), MAP, COUNT) is None
+            fail_run(run_dir, row, "det", seed, "boom")
+    assert draw_pareto(build_report(run_dir), MAP, COUNT) is None
 
 
 def test_one_row_and_many_equal_ones_can_be_drawn(tmp_path: Path) -> None:
-    one = read_run(write_run(tmp_path / "one", seeds=(0,), means={"a": MEANS["tricks"]}))
+    one = build_report(write_run(tmp_path / "one", seeds=(0,), means={"a": MEANS["tricks"]}))
     assert ">a</text>" in (draw_pareto(one, MAP, COUNT) or "")
     means = {f"row {index}": MEANS["tricks"] for index in range(14)}
-    many = read_run(write_run(tmp_path / "many", seeds=(0, 1), means=means))
+    many = build_report(write_run(tmp_path / "many", seeds=(0, 1), means=means))
     assert draw_pareto(many, MAP, LATENCY)

@@ -6,9 +6,8 @@ import math
 from typing import Any
 
 import pytest
-from scipy import stats
-
 from benchmarks.statistics import aggregate, difference, rank_correlation
+from scipy import stats
 
 VALUES = [41.2, 43.9, 42.4, 40.1]
 OTHERS = [38.0, 39.5, 38.9]
