@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,13 @@ from benchmarks.report.estimates import INTRODUCTION, estimate_tables
 from benchmarks.report.figures import Panel, draw_curves, draw_intervals, draw_transfer
 from benchmarks.report.latex import format_bibtex
 from benchmarks.report.per_class import class_sections
-from benchmarks.report.table import TableRow
+from benchmarks.report.table import ABSENT, TableRow
 from benchmarks.report.text import PUBLISHED_LEGEND, headings, summarise_states
 from benchmarks.results.columns import VARIES_LEGEND, MetricColumn, main_column
 from benchmarks.results.pictures import Strip, read_strips
 from benchmarks.results.read import COMPLETED, RunRecord
 from benchmarks.results.warnings import cost_warnings
-from contract.tasks import SOURCE, TASKS
+from contract.tasks import SOURCE, TASKS, Task
 
 FOLDER = Path(__file__).resolve().parent
 VERDICTS = {"shown": "shown", "open": "cannot tell", "note": "note"}
@@ -44,23 +43,6 @@ SECTIONS = (
     "citation",
 )
 _PARTS_PER_LINE = 3
-
-
-@dataclass(frozen=True)
-class TaskCurves:
-    """The learning curves of one task."""
-
-    label: str
-    panels: Sequence[Panel]
-
-
-@dataclass(frozen=True)
-class TaskPictures:
-    """The example pictures of one task: a strip for each row."""
-
-    label: str
-    heading: str
-    strips: Sequence[Strip]
 
 
 def format_html(report: Report) -> str:
@@ -114,6 +96,7 @@ def _content(report: Report) -> Mapping[str, Any]:
         "estimates": estimate_tables(report),
         "failures": [_failure(record) for record in run.runs if record.state != COMPLETED],
         "curves": _curves(report, several_seeds),
+        "absent": ABSENT,
         "classes": class_sections(report),
         "pictures": _pictures(report),
         "transferred": [r for r in completed if TASKS[r.task].starts_from is not None],
@@ -187,7 +170,8 @@ def _interval_panels(report: Report, several_seeds: bool) -> list[Panel]:
     return [Panel(column.label, spread, svg) for column, svg in drawn if svg is not None]
 
 
-def _curves(report: Report, several_seeds: bool) -> list[TaskCurves]:
+def _curves(report: Report, several_seeds: bool) -> list[tuple[Task, list[Panel]]]:
+    """Draw the learning curves of each task that has some."""
     spread = "mean over seeds; thin: single seeds" if several_seeds else "one seed"
     found = []
     for task in TASKS.values():
@@ -196,17 +180,16 @@ def _curves(report: Report, several_seeds: bool) -> list[TaskCurves]:
             for title, quantity in (("Training loss", "loss"), ("Validation", "metric"))
             if task.trains and (svg := draw_curves(report, task.name, quantity)) is not None
         ]
-        found += [TaskCurves(task.label, panels)] if panels else []
+        found += [(task, panels)] if panels else []
     return found
 
 
-def _pictures(report: Report) -> list[TaskPictures]:
-    found = []
-    for task in TASKS.values():
-        strips = read_strips(report.run, task.name) if task.pictures else ()
-        if task.pictures and any(strip.pictures for strip in strips):
-            found.append(TaskPictures(task.label, task.pictures, strips))
-    return found
+def _pictures(report: Report) -> list[tuple[Task, tuple[Strip, ...]]]:
+    """Read the example pictures of each task that has some."""
+    strips = [
+        (task, read_strips(report.run, task.name)) for task in TASKS.values() if task.pictures
+    ]
+    return [(task, rows) for task, rows in strips if any(strip.pictures for strip in rows)]
 
 
 def _failure(record: RunRecord) -> tuple[RunRecord, str, str]:

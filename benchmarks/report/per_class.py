@@ -16,40 +16,21 @@ MOST_CLASSES_OPEN = 24
 
 
 @dataclass(frozen=True)
-class ClassRow:
-    """One class.
-
-    Attributes:
-        name: Of the class.
-        counts: Numbers in the test images, as shown.
-        values: `(score as shown, whether it is the best)` of each row of the suite.
-    """
-
-    name: str
-    counts: Sequence[str]
-    values: Sequence[tuple[str, bool]]
-
-
-@dataclass(frozen=True)
 class ClassSection:
     """The classes of one task.
 
     Attributes:
         label: Of the task.
-        score: What is shown.
+        table: Scores by class and row.
         intro: How to read the table.
-        headings: Of its columns.
-        classes: Its rows.
         folded: Whether the table is too long to be shown at once.
         precision: The mean curve of each row; empty or one panel.
         class_precision: The same for each class.
     """
 
     label: str
-    score: str
+    table: ClassTable
     intro: str
-    headings: Sequence[str]
-    classes: Sequence[ClassRow]
     folded: bool
     precision: Sequence[Panel]
     class_precision: Sequence[Panel]
@@ -58,41 +39,22 @@ class ClassSection:
 def class_sections(report: Report) -> list[ClassSection]:
     """Return the classes of each task whose runs wrote an evaluation by class."""
     found = [(task, read_class_table(report.run, task)) for task in TASKS]
-    return [_section(report, task, table) for task, table in found if table is not None]
-
-
-def _section(report: Report, task: str, table: ClassTable) -> ClassSection:
-    classes = [_class_row(table, label) for label in range(len(table.classes))]
-    return ClassSection(
-        label=TASKS[task].label,
-        score=table.score,
-        intro=_intro(table),
-        headings=("class", *table.counts, *table.values),
-        classes=classes,
-        folded=len(classes) > MOST_CLASSES_OPEN,
-        precision=_precision(report, task, table),
-        class_precision=_class_precision(report, task, table),
-    )
-
-
-def _class_row(table: ClassTable, label: int) -> ClassRow:
-    values = [row[label] for row in table.values.values()]
-    best = max((value for value in values if value is not None), default=None)
-    return ClassRow(
-        name=table.classes[label],
-        counts=[f"{column[label]:,}" for column in table.counts.values()],
-        values=[
-            (ABSENT, False) if value is None else (f"{value:.1f}", bool(value) and value == best)
-            for value in values
-        ],
-    )
+    return [
+        ClassSection(
+            label=TASKS[task].label,
+            table=table,
+            intro=_intro(table),
+            folded=len(table.classes) > MOST_CLASSES_OPEN,
+            precision=_precision(report, task, table),
+            class_precision=_class_precision(report, task, table),
+        )
+        for task, table in found
+        if table is not None
+    ]
 
 
 def _intro(table: ClassTable) -> str:
-    absent = sum(
-        all(row[label] is None for row in table.values.values())
-        for label in range(len(table.classes))
-    )
+    absent = sum(table.best(label) is None for label in range(len(table.classes)))
     sentences = ["Percent, means over seeds; counts are those of the test images."]
     if table.note:
         sentences.append(table.note)

@@ -37,6 +37,11 @@ class ClassTable:
     class_precision: Mapping[str, Mapping[str, tuple[float, ...]]]
     note: str
 
+    def best(self, label: int) -> float | None:
+        """Return the best value of a class over the rows; None if no test image shows it."""
+        values = [row[label] for row in self.values.values()]
+        return max((value for value in values if value is not None), default=None)
+
 
 def read_class_table(run: RunFolder, task: str) -> ClassTable | None:
     """Collect the evaluations of a task.
