@@ -56,7 +56,11 @@ def _refusal(error: ValidationError, newer: str) -> str:
         if entry["loc"] == ("schema_version",) and entry["type"] == "literal_error":
             expected = entry.get("ctx", {}).get("expected")
             return f" has schema_version {entry['input']}; this version reads {expected}.{newer and f' {newer}'}"
-    return f": {' '.join(list(problems(error))[:_MOST_PROBLEMS])}"
+    found = list(problems(error))
+    further = [sentence[0].upper() + sentence[1:] for sentence in found[1:_MOST_PROBLEMS]]
+    more = len(found) - _MOST_PROBLEMS
+    left_out = [f"({more} more.)"] if more > 0 else []
+    return f": {' '.join([found[0], *further, *left_out])}"
 
 
 def problems(error: ValidationError, known: Iterable[str] = ()) -> Iterator[str]:

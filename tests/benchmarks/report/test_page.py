@@ -16,6 +16,7 @@ from support.fake_run import (
     remove_result,
     result_file,
     work_dir,
+    write_evaluation,
     write_run,
 )
 from support.page import Page
@@ -82,9 +83,11 @@ def test_free_text_is_escaped(run_dir: Path) -> None:
     path = result_file(run_dir, "tricks", "seg", 0)
     edit_json(path, lambda r: r["device"].update(name=evil))
     edit_json(path, lambda r: r["protocol"].update(metric=evil))
+    edit_json(path, lambda r: r["inference"].update(notes=[evil]))
+    write_evaluation(path.parent, {evil: {"pixels": 5, "iou": 0.25}})
     text = format_html(build_report(run_dir))
     assert "<script" not in text
-    assert Page(text).text.count("<script>alert(1)</script>") >= 6
+    assert Page(text).text.count("<script>alert(1)</script>") >= 8
 
 
 def test_failures_show_their_message_and_log(run_dir: Path) -> None:
