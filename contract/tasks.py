@@ -127,6 +127,14 @@ class Task:
         """Return the name of one of the task's costs among a table's columns."""
         return cost if self.starts_from is None else f"{self.name}_{cost}"
 
+    def columns(self) -> dict[str, Quantity]:
+        """Return what a table can show of the task, by the name of the column: scores, costs, then estimates."""
+        found = {metric.name: metric for metric in self.metrics}
+        found |= {self.cost_column(cost.name): cost for cost in (*COSTS, *self.further_costs)}
+        if self.estimates:
+            found |= {f"{self.name}_{estimate.name}": estimate for estimate in ESTIMATES}
+        return found
+
 
 # In the order of a plan: classifiers first, since all other tasks start from them.
 TASKS: dict[str, Task] = {

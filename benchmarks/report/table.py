@@ -108,7 +108,7 @@ class TableRow:
 
     def reference_text(self, metric: str) -> str:
         """The published figure of a metric."""
-        value = self.row.references.get(metric)
+        value = self.row.reference.get(metric)
         return ABSENT if value is None else f"{value:.2f}"
 
 
@@ -187,7 +187,7 @@ def build_table(run: RunFolder) -> Table:
         rows=tuple(rows) if run.budget == "smoke" else _mark_best(rows, columns),
         columns=columns,
         references=tuple(
-            column for column in columns if any(column.name in row.references for row in run.rows)
+            column for column in columns if any(column.name in row.reference for row in run.rows)
         ),
         legend=_legend(run, columns),
         notes=tuple(row_notes(run)),

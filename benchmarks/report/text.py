@@ -162,7 +162,7 @@ def _csv_line(
         "planned": len(records),
         "seeds": ";".join(map(str, values)),
         "values": ";".join(map(repr, values.values())),
-        "reference": row.references.get(column.name, ""),
+        "reference": row.reference.get(column.name, ""),
         "budget": run.budget,
     }
     if summary is not None:
@@ -243,7 +243,7 @@ def _terminal_cell(row: TableRow, metric: str) -> Text:
     text = Text(number, style=style)
     if cell.shortfall:
         text.append(f"\n{cell.shortfall}", style="yellow")
-    if metric in row.row.references:
+    if metric in row.row.reference:
         text.append(f"\npaper {row.reference_text(metric)}", style="dim")
     return text
 

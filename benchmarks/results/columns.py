@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from contract.tasks import COSTS, DECIMALS, ESTIMATES, TASKS, Kind, Quantity, Task
+from contract.tasks import DECIMALS, TASKS, Kind, Quantity, Task
 
 VARIES = "†"
 VARIES_LEGEND = (
@@ -48,59 +48,53 @@ class MetricColumn:
         return f"{self.label}{unit}{arrow}{f' {VARIES}' if self.varies else ''}"
 
 
-def _column(task: Task, quantity: Quantity) -> MetricColumn:
-    return MetricColumn(
-        name=quantity.name,
-        label=quantity.label,
-        task=task.name,
-        unit=quantity.unit,
-        higher_is_better=quantity.higher_is_better,
-        kind=quantity.kind,
-        decimals=quantity.decimals,
-    )
+def task_columns(task: str) -> dict[str, MetricColumn]:
+    """Return the columns of a task by name: first its scores, then its costs, then its estimates."""
+    entry = TASKS[task]
+    return {
+        name: MetricColumn(
+            name=name,
+            label=_label(entry, quantity),
+            task=task,
+            unit=quantity.unit,
+            higher_is_better=quantity.higher_is_better,
+            kind=quantity.kind,
+            decimals=quantity.decimals,
+        )
+        for name, quantity in entry.columns().items()
+    }
+
+
+def _label(task: Task, quantity: Quantity) -> str:
+    """Return a label that names the task for what several tasks have."""
+    if quantity.kind == "estimate":
+        return f"{quantity.label}, {task.name}"
+    if quantity.kind == "score" or task.starts_from is None:
+        return quantity.label
+    return f"{task.name} {quantity.label}"
+
+
+def known_columns() -> dict[str, MetricColumn]:
+    """Return every column by its name."""
+    return {name: column for task in TASKS for name, column in task_columns(task).items()}
 
 
 def main_column(task: str) -> MetricColumn:
     """Return the column of a task's main metric."""
-    return _column(TASKS[task], TASKS[task].main)
+    return task_columns(task)[TASKS[task].main_metric]
 
 
 def cost_columns(task: str) -> tuple[MetricColumn, ...]:
-    """Return the columns of what a task costs; those of the source task have no prefix."""
-    entry = TASKS[task]
-    prefix = "" if entry.starts_from is None else f"{task} "
-    return tuple(
-        replace(
-            _column(entry, cost),
-            name=entry.cost_column(cost.name),
-            label=prefix + cost.label,
-        )
-        for cost in (*COSTS, *entry.further_costs)
-    )
+    """Return the columns of what a task costs."""
+    columns = task_columns(task).values()
+    return tuple(column for column in columns if column.kind in ("count", "measured"))
 
 
 def cost_column(task: str, cost: str) -> MetricColumn:
     """Return the column of one of a task's costs."""
-    name = TASKS[task].cost_column(cost)
-    return next(column for column in cost_columns(task) if column.name == name)
+    return task_columns(task)[TASKS[task].cost_column(cost)]
 
 
 def estimate_columns(task: str) -> tuple[MetricColumn, ...]:
     """Return the columns of a task's transferability estimates; empty if it has none."""
-    entry = TASKS[task]
-    return tuple(
-        replace(
-            _column(entry, estimate),
-            name=f"{task}_{estimate.name}",
-            label=f"{estimate.label}, {task}",
-        )
-        for estimate in (ESTIMATES if entry.estimates else ())
-    )
-
-
-def known_columns() -> dict[str, MetricColumn]:
-    """Return every column by its name: first all scores, then all costs, then all estimates."""
-    scores = [_column(task, metric) for task in TASKS.values() for metric in task.metrics]
-    costs = [column for task in TASKS for column in cost_columns(task)]
-    estimates = [column for task in TASKS for column in estimate_columns(task)]
-    return {column.name: column for column in (*scores, *costs, *estimates)}
+    return tuple(column for column in task_columns(task).values() if column.kind == "estimate")

@@ -66,7 +66,7 @@ def _compare_row(run: RunFolder, row: PlannedRow) -> Iterator[Comparison]:
             continue
         config = str(settings.config)
         used = {result.data.test_images_used for result in results}
-        of_the_row = of_the_paper(config, row.backbone, row.recipe, row.tricks, row.references)
+        of_the_row = of_the_paper(config, row.backbone, row.recipe, row.tricks, row.reference)
         for figure in (*published(), *of_the_row):
             values = metric_values(records, figure.metric)
             same = (

@@ -45,7 +45,7 @@ class PlannedRow(Model):
     recipe: str | None
     tricks: _Names
     pretrain: bool
-    reference: Mapping[str, float | None] | None
+    reference: Mapping[str, float]
     note: str | None
     unavailable: str | None
     parameters: int | None
@@ -65,12 +65,12 @@ class PlannedRow(Model):
             }
             for task in TASKS
         }
-        return {**values, "tasks": tasks}
-
-    @property
-    def references(self) -> Mapping[str, float]:
-        """Published figures by column."""
-        return {name: value for name, value in (self.reference or {}).items() if value is not None}
+        reference = values.get("reference") or {}
+        return {
+            **values,
+            "tasks": tasks,
+            "reference": {name: value for name, value in reference.items() if value is not None},
+        }
 
     @property
     def overrides(self) -> tuple[str, ...]:
