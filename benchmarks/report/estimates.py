@@ -21,7 +21,7 @@ from contract.tasks import ESTIMATES, TASKS
 INTRODUCTION = (
     "Measured once before a task is trained, on labelled features of its training images: LogME (2102.11005), the "
     "H-score with a shrunk covariance (2110.06893) and, if the checkpoint has its classifier, LEEP (2002.12462). "
-    "Higher promises more. Means over seeds."
+    "A higher estimate predicts better transfer. Means over seeds."
 )
 
 

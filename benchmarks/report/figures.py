@@ -72,7 +72,7 @@ class Panel:
 def render(draw: Callable[[Axes], None], size: tuple[float, float], name: str) -> Markup:
     """Draw one panel and return it as an inline SVG element; the same input gives the same text."""
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
-        # The page's font draws the text; a sign that matplotlib's own font lacks is no fault.
+        # The page's font draws the text; a sign that is missing in matplotlib's own font does no harm.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasSVG(figure)

@@ -50,9 +50,8 @@ def find_findings(run: RunFolder, table: Table) -> tuple[Finding, ...]:
         return (Finding("note", "A smoke run shows that the chain runs; it compares nothing."),)
     if len(run.seeds) < 2:
         text = (
-            "One seed was run. The difference between two seeds of one row is unknown, so no "
-            "difference between two rows can be told from chance; run at least three seeds to "
-            "compare rows."
+            "One seed was run. How far two seeds of one row differ is unknown, so any difference between two rows may "
+            "be chance; run at least three seeds to compare rows."
         )
         return (Finding("note", text),)
     controls = [row for row in table.rows if not row.row.pretrain]
@@ -99,11 +98,11 @@ def _against(
     rows = [row for row in rows if not same or _identities(run, row, column) != same]
     name, label = baseline.row.name, column.label
     verdicts: dict[str, list[tuple[str, str]]] = {"higher": [], "lower": [], "open": []}
-    lacking = []
+    missing = []
     for row in rows:
         group = row.cells[column.name]
         if base.aggregate is None or group.aggregate is None:
-            lacking += [row.row.name] if group.status != "absent" else []
+            missing += [row.row.name] if group.status != "absent" else []
             continue
         gap = difference(group.aggregate, base.aggregate)
         verdict = ("higher" if gap.mean > 0 else "lower") if gap.resolved else "open"
@@ -125,8 +124,8 @@ def _against(
         yield Finding("open", f"{label}: these seeds cannot tell {subject} from {name}: {gaps}.")
     if base.aggregate is None:
         yield Finding("note", f"{label}: {name} has no number, so nothing is compared with it.")
-    elif lacking:
-        yield Finding("note", f"{label}: there is no number for {_listed(lacking)}.")
+    elif missing:
+        yield Finding("note", f"{label}: there is no number for {_listed(missing)}.")
 
 
 def _identities(run: RunFolder, row: TableRow, column: MetricColumn) -> set[str]:

@@ -29,7 +29,8 @@ LABEL_SIZE = 8
 RADIUS = 4.0  # of a point, in pixels of the figure
 Place = tuple[int, int, Literal["left", "center", "right"], Literal["bottom", "center", "top"]]
 # Offsets of a label from its point, in points, with its alignment; the first that is free is taken. Above comes first:
-# the front arrives from below and leaves to the right.
+# the front arrives from below and leaves to the right. adjustText 1.4 knows no order of importance and leaves most
+# labels on intervals or on the front.
 _PLACES: tuple[Place, ...] = (
     (5, 5, "left", "bottom"),
     (-5, 5, "right", "bottom"),
@@ -130,7 +131,7 @@ def draw_pareto(report: Report, score: MetricColumn, cost: MetricColumn) -> Mark
         steps = _draw_front(axes, [points[position] for position in front])
         figure = axes.figure
         assert isinstance(figure, Figure)
-        figure.draw_without_rendering()  # places the axes, so that lengths are known
+        figure.draw_without_rendering()  # lengths are known once the axes have their places
         obstacles = _segments(axes, steps)
         for point in points:
             obstacles += _cross(axes, point, cost.varies)

@@ -261,10 +261,7 @@ def _parameters(run: RunFolder, row: PlannedRow) -> int | None:
 def _legend(run: RunFolder, columns: Sequence[MetricColumn]) -> str:
     """Say what a cell's two numbers are, or why there is only one."""
     if len(run.seeds) == 1:
-        spread = (
-            f"One seed ({run.seeds[0]}): there is no interval, and no difference between rows can "
-            "be told from chance."
-        )
+        spread = f"One seed ({run.seeds[0]}): there is no interval, and any difference between rows may be chance."
     else:
         listed = ", ".join(map(str, run.seeds))
         spread = (

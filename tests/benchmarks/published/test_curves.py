@@ -40,13 +40,13 @@ def test_no_published_training_is_called_wrong_by_the_others(monkeypatch, left_o
         ("not finite", lambda value: 0.0),
     ],
 )
-def test_a_training_that_goes_wrong_is_told_after_the_warm_up(wrong, change):
+def test_a_training_that_goes_wrong_has_a_warning_after_the_warm_up(wrong, change):
     found = warnings(training(), points("gluoncv-resnet50_v1d", change))
     assert "after epoch 6," in found[0], wrong
     assert "look at the data, the learning rate" in found[0]
 
 
-def test_a_training_that_stops_learning_later_is_told_later():
+def test_a_training_that_stops_learning_later_has_a_warning_later():
     assert warning(training(), 60, 61.0) is None
     assert "top-1 is at best 54.0 after epoch 60" in warning(training(), 60, 54.0)
 
@@ -69,8 +69,8 @@ def test_a_running_classifier_is_warned_of_by_the_harness(tmp_path, monkeypatch)
     world = World(tmp_path, behaviour={"standard/cls": "slow-learner"})
     monkeypatch.setattr(curves, "_REFERENCES", ((r".*", "step", 120, ("paper-fig3-step",)),))
     world.run()
-    (told,) = [line for line in world.display.lines if "warning" in line]
-    assert told.startswith("standard · cls · seed 0: warning: top-1 is at best 3.0 after epoch 6")
+    (warned,) = [line for line in world.display.lines if "warning" in line]
+    assert warned.startswith("standard · cls · seed 0: warning: top-1 is at best 3.0 after epoch 6")
     slower = tuple(replace(row, cls_lr=0.3) for row in ROWS)
     world = World(tmp_path / "2", make_suite(slower), behaviour={"standard/cls": "slow-learner"})
     world.run()

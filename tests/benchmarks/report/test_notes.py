@@ -50,9 +50,9 @@ def test_rows_may_hold_their_backbones_differently(run_dir: Path) -> None:
 
 
 def test_weights_with_missing_tensors_have_a_footnote(run_dir: Path) -> None:
-    lacking = [f"layer4.{number}.weight" for number in range(6)]
+    missing = [f"layer4.{number}.weight" for number in range(6)]
     path = result_file(run_dir, "tricks", "det", 0)
-    edit_json(path, lambda result: result["checkpoint"]["source"].update(random=lacking))
+    edit_json(path, lambda result: result["checkpoint"]["source"].update(random=missing))
     report = build_report(run_dir)
     (note,) = [note for note in report.table.notes if "started from random numbers" in note]
     assert note.startswith("tricks: 6 tensors")

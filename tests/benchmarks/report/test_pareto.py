@@ -33,7 +33,7 @@ MAP, LATENCY, COUNT = (
         ([(1.0, 70.0), (1.0, 71.0)], (1,)),
         ([(1.0, 70.0), (2.0, 70.0)], (0,)),
         ([(1.0, 70.0), (2.0, 71.0), (2.0, 71.0), (3.0, 71.0)], (0, 1, 2)),
-        # What lacks a number neither is on the front nor keeps others off it.
+        # A point without a number is neither on the front nor keeps others off it.
         ([(None, 99.0), (0.1, None), (2.0, 70.0), (math.nan, 80.0), (1.0, math.nan)], (2,)),
         ([(None, None)], ()),
     ],

@@ -81,7 +81,7 @@ def test_a_segmentor_with_tricks_of_its_own_has_another_protocol(tmp_path, trick
     assert len(found) == compared
 
 
-def test_the_paper_s_figure_stands_in_the_suite(tmp_path):
+def test_the_paper_s_figure_is_in_the_suite(tmp_path):
     run = write_run(tmp_path / "run", references={"tricks": {"top1": 77.9, "map": 79.2}})
     edit_json(run / "plan.json", lambda plan: plan["stages"]["cls"].update(config=figures.IMAGENET))
     for seed in (0, 1, 2):
@@ -123,7 +123,7 @@ def test_a_finished_classifier_s_curve_is_read(tmp_path):
     assert curve_warnings(read_run(run)) == []
 
 
-def test_the_command_tells_and_its_status_says_it_too(tmp_path, capsys):
+def test_the_command_and_its_exit_status(tmp_path, capsys):
     assert main(["verify", str(_mini(tmp_path / "good", 45.0))]) == 0
     assert "1 compared, 0 outside their band." in capsys.readouterr().out
     assert main(["verify", str(_mini(tmp_path / "bad", 12.0))]) == 1

@@ -32,9 +32,7 @@ from benchmarks.results.warnings import cost_warnings
         (lambda r: r["code"].update(dirty=True), "uncommitted changes"),
     ],
 )
-def test_what_makes_a_table_doubtful_stands_above_it(
-    run_dir: Path, change: Any, warning: str
-) -> None:
+def test_warnings_are_above_the_table(run_dir: Path, change: Any, warning: str) -> None:
     assert build_report(run_dir).table.warnings == ()
     edit_json(result_file(run_dir, "tricks", "det", 0), change)
     report = build_report(run_dir)
