@@ -203,8 +203,8 @@ def verify_data(kind: Kind, path: Path) -> int:
 
 def verify_run(folder: Path) -> int:
     """Holds a run against the figures and curves of its protocol; 1 where it is outside a band."""
-    from benchmarks.reference.figures import compare, curve_warnings
-    from benchmarks.results import read_run
+    from benchmarks.results.comparison import compare, curve_warnings
+    from benchmarks.results.read import read_run
 
     run = read_run(folder)
     comparisons, slow = compare(run), curve_warnings(run)
@@ -316,12 +316,13 @@ def _announce(console: Console, plan: Plan, slots: str) -> None:
 def _write_reports(run_dir: Path, console: Console) -> Path:
     """Writes the reports of a run folder and prints its table; returns the path of the page."""
     # Imported late: figures take a second to import, which planning need not.
-    from benchmarks.report import write_reports
-    from benchmarks.results import read_run
-    from benchmarks.table_text import print_table
+    from benchmarks.report.build import build_report
+    from benchmarks.report.text import print_table
+    from benchmarks.report.write import write_reports
 
-    page = write_reports(run_dir)
-    print_table(read_run(run_dir), console)
+    report = build_report(run_dir)
+    page = write_reports(report)
+    print_table(report, console)
     return page
 
 

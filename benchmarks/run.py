@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks.machine import Slots
 from benchmarks.plan import ADOPT, CACHED, RESUME, Cell, Plan
 from benchmarks.progress import Display, format_seconds
-from benchmarks.reference import curves
+from benchmarks.published import curves
 from benchmarks.run_folder import CellKey, set_aside, take_over, write_failure
 from benchmarks.stage_process import StageProcess, terminate
 from benchmarks.timings import Timings

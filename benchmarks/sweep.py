@@ -19,16 +19,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from benchmarks import preflight
-from benchmarks.columns import DECIMALS, KNOWN_COLUMNS
 from benchmarks.commands import make_console, run_folder, run_suite, selected
-from benchmarks.results import MAIN_METRIC, Run, metric_values, read_run
+from benchmarks.results.columns import known_columns
+from benchmarks.results.read import RunFolder, metric_values, read_run
 from benchmarks.run import CommandBuilder
 from benchmarks.run import stage_command as default_command
 from benchmarks.suite import ROOT, Row, Suite, find_suite, load_suite
 from benchmarks.suite_file import suite_text
 from benchmarks.suite_schema import is_safe_name
-from benchmarks.table_notes import STAGE_LABELS
 from contract.errors import UserError, unknown
+from contract.tasks import DECIMALS, TASKS
 
 HOLDOUT = "holdout"
 # Those that have the trick.
@@ -156,13 +156,14 @@ def expand(suite: Suite, stage: str, factors: Sequence[float]) -> Suite:
     stages = {stage: replace(swept, tricks=tricks)}
     if any(row.trains_classifier for row in rows):
         stages = {"cls": suite.stages["cls"], **stages}
-    columns = [name for name in suite.columns if KNOWN_COLUMNS[name].stage in stages]
-    if MAIN_METRIC[stage] not in columns:
-        columns.append(MAIN_METRIC[stage])
+    known = known_columns()
+    columns = [name for name in suite.columns if known[name].task in stages]
+    if TASKS[stage].main_metric not in columns:
+        columns.append(TASKS[stage].main_metric)
     return replace(
         suite,
         name=f"{suite.name}-sweep-{stage}",
-        title=f"{suite.title}: learning rates of {STAGE_LABELS[stage]}",
+        title=f"{suite.title}: learning rates of {TASKS[stage].label}",
         description="Trials to choose learning rates by, on training images that are held out: no test numbers.",
         rows=tuple(rows),
         stages=stages,
@@ -170,7 +171,9 @@ def expand(suite: Suite, stage: str, factors: Sequence[float]) -> Suite:
     )
 
 
-def choose(run: Run, rows: Sequence[Row], stage: str, factors: Sequence[float]) -> list[Choice]:
+def choose(
+    run: RunFolder, rows: Sequence[Row], stage: str, factors: Sequence[float]
+) -> list[Choice]:
     """Chooses the factor of each row that can be run: the best score, of equal ones the factor nearest to 1."""
     unavailable = {row.name for row in run.rows if row.unavailable}
     choices = []
@@ -181,7 +184,7 @@ def choose(run: Run, rows: Sequence[Row], stage: str, factors: Sequence[float]) 
         scores: dict[float, float] = {}
         lacking = []
         for factor, cell in zip(factors, cells, strict=True):
-            found = metric_values([cell], MAIN_METRIC[stage])
+            found = metric_values([cell], TASKS[stage].main_metric)
             if found:
                 scores[factor] = found[cell.seed]
             else:
@@ -203,16 +206,16 @@ def at_edge(factor: float, factors: Sequence[float]) -> bool:
     return factor in (min(factors), max(factors))
 
 
-def describe_trials(choice: Choice, stage: str, factors: Sequence[float], run: Run) -> str:
+def describe_trials(choice: Choice, stage: str, factors: Sequence[float], run: RunFolder) -> str:
     """What was tried for a row and what came of it, for the note below the table."""
     assert choice.factor is not None
     scores = ", ".join(f"{score:.{DECIMALS}f}" for score in choice.scores)
     budget = "" if run.budget == "full" else f", budget {run.budget}"
     edge = "; the best is at the edge of the range" if at_edge(choice.factor, factors) else ""
     return (
-        f"learning rate of {STAGE_LABELS[stage]} × {as_text(choice.factor)} of {', '.join(map(as_text, factors))}, "
+        f"learning rate of {TASKS[stage].label} × {as_text(choice.factor)} of {', '.join(map(as_text, factors))}, "
         f"chosen on held-out training images (seed {run.seeds[0]}{budget}): "
-        f"{KNOWN_COLUMNS[MAIN_METRIC[stage]].label} {scores}{edge}"
+        f"{TASKS[stage].main.label} {scores}{edge}"
     )
 
 
@@ -220,7 +223,7 @@ def _write(
     file: Path,
     base: str,
     suite: Suite,
-    run: Run,
+    run: RunFolder,
     choices: Sequence[Choice],
     stage: str,
     factors: Sequence[float],
@@ -239,7 +242,7 @@ def _write(
             row = replace(row, note=note, **{f"{stage}_lr": chosen[row.name].factor})
         if row.name not in refused:
             rows.append(row)
-    label = STAGE_LABELS[stage]
+    label = TASKS[stage].label
     told = replace(
         suite,
         title=f"{suite.title}, learning rate of {label} by row",
@@ -256,7 +259,7 @@ def _write(
 def _print_trials(
     console: Console, choices: Sequence[Choice], stage: str, factors: Sequence[float]
 ) -> None:
-    label = KNOWN_COLUMNS[MAIN_METRIC[stage]].label
+    label = TASKS[stage].main.label
     heads = [f"× {as_text(factor)}" for factor in factors]
     table = Table("row", *heads, "chosen", box=None, pad_edge=False)
     console.print(f"{label} on held-out training images, by factor on the learning rate:")

@@ -13,7 +13,7 @@ from benchmarks import machine
 from benchmarks.machine import choose_slots
 from benchmarks.plan import CACHED, RESUME, RUN, WAITS
 from benchmarks.preflight import check_names, fetch_published
-from benchmarks.results import read_run
+from benchmarks.results.read import read_run
 from benchmarks.run_folder import CellKey, locked
 from benchmarks.selection import Selection
 from benchmarks.suite import Row
@@ -100,8 +100,8 @@ def test_the_plan_is_what_the_reports_read(world):
     world.plan().write()
     run = read_run(world.run_dir)
     assert [row.name for row in run.rows] == ["scratch", "standard", "tricks"]
-    assert len(run.cells) == 8
-    assert {cell.state for cell in run.cells} == {"missing"}
+    assert len(run.runs) == 8
+    assert {record.state for record in run.runs} == {"missing"}
 
 
 def test_two_runs_in_one_folder_are_kept_apart(tmp_path):

@@ -8,16 +8,14 @@ from pathlib import Path
 import pytest
 from harness_world import ROWS, World, make_suite
 
-from benchmarks.findings import find_findings
 from benchmarks.plan import CACHED, RUN, WAITS
 from benchmarks.preflight import check_names
-from benchmarks.report import format_html
-from benchmarks.results import read_run
+from benchmarks.report.build import build_report
+from benchmarks.report.page import format_html
+from benchmarks.report.text import format_csv
 from benchmarks.run import stage_command
 from benchmarks.selection import Selection, select
 from benchmarks.suite import ROOT, Row, Stage, load_suite
-from benchmarks.table import build_table
-from benchmarks.table_text import format_csv
 from contract.errors import UserError
 
 CONFIG = "cls_train/configs/probe/mini.py"
@@ -85,8 +83,8 @@ def test_every_row_is_probed_from_its_own_weights(tmp_path: Path):
 
 def test_the_table_the_csv_and_the_report_show_it(world: World):
     world.run()
-    run = read_run(world.run_dir)
-    table = build_table(run)
+    report = build_report(world.run_dir)
+    table = report.table
     headings = [column.heading for column in table.columns]
     assert headings == ["top-1 ↑", "linear probe ↑", "k-NN ↑", "mAP ↑"]
     cells = {row.row.name: row.cells["linear_top1"].mean for row in table.rows}
@@ -95,13 +93,13 @@ def test_the_table_the_csv_and_the_report_show_it(world: World):
     assert (
         sum(
             ",probe,knn_top1,%,true,false,completed," in line
-            for line in format_csv(run).splitlines()
+            for line in format_csv(report).splitlines()
         )
         == 3
     )
-    page = format_html(run)
+    page = format_html(report)
     assert "linear probe" in page and "k-NN" in page
-    assert find_findings(run, table)
+    assert report.findings
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from harness_world import make_root, make_suite
 
-from benchmarks.columns import KNOWN_COLUMNS
 from benchmarks.preflight import available_tricks, check_names
+from benchmarks.results.columns import known_columns
 from benchmarks.selection import Selection, parse_override, select
 from benchmarks.suite import ROOT, Row, load_suite, suite_names
 from benchmarks.suite_schema import COLUMNS, PERCENTAGES, STAGES
@@ -277,8 +277,8 @@ def test_tricks_are_the_files_of_the_folder(tmp_path):
 
 
 def test_a_suite_may_name_exactly_the_columns_that_a_table_has():
-    assert set(COLUMNS) == set(KNOWN_COLUMNS)
-    assert {name for name, column in KNOWN_COLUMNS.items() if column.unit == "%"} == set(
+    assert set(COLUMNS) == set(known_columns())
+    assert {name for name, column in known_columns().items() if column.unit == "%"} == set(
         PERCENTAGES
     )
 

@@ -6,12 +6,12 @@ import pytest
 from harness_world import ROWS, World, make_suite, name_of
 
 from benchmarks.plan import CACHED, RUN, WAITS
-from benchmarks.results import read_run
+from benchmarks.report.table import build_table
+from benchmarks.results.read import read_run
 from benchmarks.run import COMPLETED, FAILED, SKIPPED, stage_command
 from benchmarks.selection import Selection
 from benchmarks.suite import Row
 from benchmarks.suite_schema import check_suite
-from benchmarks.table import build_table
 
 TEACHER = Row("big", "resnet152_d", recipe="efficient", tricks=("cosine",))
 PUPILS = (
@@ -61,9 +61,7 @@ def test_another_teacher_makes_other_pupils(tmp_path):
     assert states["scratch/det"] == CACHED
     # Until the new teacher is there, the old pupils' numbers are no longer the plan's.
     world.plan().write()
-    stale = {
-        (cell.row, cell.stage) for cell in read_run(world.run_dir).cells if cell.state == "stale"
-    }
+    stale = {(run.row, run.task) for run in read_run(world.run_dir).runs if run.state == "stale"}
     assert ("one", "cls") in stale
     assert ("scratch", "det") not in stale
 

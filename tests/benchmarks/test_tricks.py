@@ -3,10 +3,10 @@
 import re
 
 import pytest
-from fake_run import write_json, write_run
+from support.fake_run import write_json, write_run
 
 from benchmarks.preflight import names_in
-from benchmarks.results import read_run
+from benchmarks.results.read import read_run
 from benchmarks.suite import ROOT, load_suite
 from benchmarks.tricks import LEFT_OUT, PAGE, catalogue, format_page, main, read_trick
 from contract.errors import UserError
