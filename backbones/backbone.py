@@ -1,4 +1,4 @@
-"""What every backbone offers to the stages that build on it."""
+"""What every backbone offers to the tasks that build on it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ from contract.errors import UserError
 OUTPUT_STRIDES = (32, 16, 8)
 
 
+class OutputStrideError(UserError):
+    """A network cannot be built at the output stride that was asked for; it can at 32."""
+
+
 class Feature(NamedTuple):
     """One feature map of a backbone: necks and heads take their widths from here.
 
     Attributes:
         name: The stage that yields the map, as in ``"layer1"``.
         channels: Number of channels of the map.
-        stride: Input pixels per cell of the map, at the output stride that was built.
+        stride: Input pixels per location of the map, at the output stride that was built.
     """
 
     name: str
@@ -33,10 +37,10 @@ class Backbone(nn.Module, ABC):
         input_size: Height and width of the images that the network is published with. It takes
             others too.
         feature_info: One :class:`Feature` per map that ``forward`` returns, in its order.
-        image_multiple: The sides of images are padded, inside, to multiples of so many pixels.
-        aligned: Whether cell i of a map lies around pixel i · stride of the image, as necks and
-            heads assume. False for a network without padding, which only classifies.
-        own_initialisation: Whether the network's weights start as its library has it, not by a scheme
+        image_multiple: ``forward`` pads the sides of images to multiples of this many pixels.
+        aligned: Whether location i of a map lies around pixel i · stride of the image, as necks and
+            heads assume. False for a network without padding, which can only classify.
+        own_initialisation: Whether the network's library draws its first weights, instead of a scheme
             of :func:`backbones.initialise`.
     """
 
@@ -48,7 +52,7 @@ class Backbone(nn.Module, ABC):
 
     @property
     def plain(self) -> bool:
-        """Whether it has one map only, as a plain vision transformer; its stride is the same at every output stride."""
+        """Whether it has a single map, as a plain vision transformer has; its stride ignores the output stride."""
         return len(self.feature_info) == 1
 
     @abstractmethod
@@ -57,12 +61,11 @@ class Backbone(nn.Module, ABC):
 
         Args:
             x: Float images of shape (N, C, H, W), normalised.
-            maps: Stop after so many; None computes all.
+            maps: Stop after this many; None computes all.
 
         Returns:
-            One float map per entry of ``feature_info``, or for the first of them, each of shape
-            (N, feature.channels, ⌈H / feature.stride⌉, ⌈W / feature.stride⌉), or smaller in a
-            network that is built without padding.
+            One float map per entry of ``feature_info``, or per one of the first ``maps``. Each has the shape
+            (N, feature.channels, ⌈H / feature.stride⌉, ⌈W / feature.stride⌉); without padding it is smaller.
         """
 
     @abstractmethod
@@ -77,9 +80,9 @@ class Backbone(nn.Module, ABC):
     def freeze(self, stages: int) -> list[nn.Module]:
         """Stop the gradients of the stem and of the first stages.
 
-        The meaning of ``stages`` is that of MMDetection's ``frozen_stages``. Only
-        ``requires_grad`` is changed; batch statistics still move in training mode, so whoever
-        overrides ``train`` calls ``eval`` on the modules returned here.
+        ``stages`` means what MMDetection's ``frozen_stages`` means. Only ``requires_grad`` changes. Batch
+        statistics still move in training mode: a caller that overrides ``train`` has to call ``eval`` on the
+        modules returned here.
 
         Args:
             stages: -1 freezes nothing, 0 the stem, n ≥ 1 the stem and the first n stages.
@@ -88,7 +91,7 @@ class Backbone(nn.Module, ABC):
             The frozen modules, in the order of the forward pass.
 
         Raises:
-            UserError: If there are not so many stages.
+            UserError: The network has fewer stages.
         """
         if stages == -1:
             return []

@@ -8,12 +8,12 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from cls_train.data import class_folders
 from cls_train.distillation import distillation_config
 from cls_train.schedules import schedulers
 from contract.errors import UserError, unknown
 from engine import config as configs
 from engine.distributed import world_size
+from engine.image_folder import class_folders, filled_slots, transforms_of
 from engine.stage import Job
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -77,30 +77,6 @@ def assemble(job: Job) -> Config:
             budgets=recipe.budgets,
         )
     )
-
-
-def transforms_of(recipe: Config, key: str) -> list[ConfigDict]:
-    """The transforms of a pipeline, those that make the final square sized by `image_size`."""
-    size = {
-        "RandomResizedCrop": recipe.image_size,
-        "CenterCrop": recipe.image_size,
-        "Resize": round(recipe.image_size * recipe.test_resize_ratio),
-    }
-    pipeline = filled_slots(recipe, key)
-    for slot in pipeline:
-        if slot.type in size:
-            slot.setdefault("size", size[slot.type])
-    return pipeline
-
-
-def filled_slots(recipe: Config, key: str) -> list[ConfigDict]:
-    """The filled slots in order; one without a type was named by mistake."""
-    filled = {name: slot for name, slot in recipe[key].items() if slot is not None}
-    typed = [name for name, slot in filled.items() if "type" in slot]
-    for name in filled:
-        if name not in typed:
-            raise unknown(f"slot without a type in {key}:", name, typed)
-    return list(filled.values())
 
 
 def _dataset(root: Path, pipeline: list[ConfigDict], classes: list[str] | None) -> dict[str, Any]:

@@ -13,13 +13,13 @@ import backbones
 from backbones import CheckpointMetadata
 from cls_train import (  # noqa: F401  (they register themselves)
     classifier,
-    data,
     distillation,
     losses,
     metric,
     mixing,
     optimisers,
     schedules,
+    transforms,
 )
 from cls_train.assemble import assemble, load_recipe
 from contract.result import CHECKPOINT_FILE, Metric

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import sys
 import time
-from dataclasses import asdict
 from typing import Any
 
 import rich.progress
@@ -73,7 +72,7 @@ class ReceiptHook(Hook):
             return
         model = runner.model.module if hasattr(runner.model, "module") else runner.model
         receipt = model.backbone.verify(self.checkpoint)
-        runner.message_hub.update_info(RECEIPT, asdict(receipt))
+        runner.message_hub.update_info(RECEIPT, receipt.model_dump(exclude={"source"}))
         runner.logger.info(
             f"backbone: {receipt.matched} of {receipt.total} tensors equal {self.checkpoint}"
             + (

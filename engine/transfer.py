@@ -11,14 +11,15 @@ from mmengine.config import Config, ConfigDict
 import backbones
 from backbones import Feature, OutputStrideError
 from backbones.backbone import OUTPUT_STRIDES
+from backbones.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from contract.errors import UserError, unknown
 from engine.distributed import launched, world_size
 from engine.stage import Job
 
 BATCH_NORM = ("frozen", "trained", "synchronised")
-# ImageNet's statistics (paper §2.1), for a backbone that starts from random weights.
+# For a backbone that starts from random weights.
 DEFAULT_NORMALISATION = ConfigDict(
-    mean=[123.68, 116.779, 103.939], std=[58.393, 57.12, 57.375], bgr_to_rgb=True
+    mean=list(IMAGENET_MEAN), std=list(IMAGENET_STD), bgr_to_rgb=True
 )
 
 

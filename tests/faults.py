@@ -39,10 +39,10 @@ FAULTS = (
     ),
     Fault(
         "classes in another order",
-        "cls_train/data.py",
+        "engine/image_folder.py",
         "sorted(entry.name for entry in root.iterdir() if entry.is_dir())",
         "sorted((e.name for e in root.iterdir() if e.is_dir()), reverse=True)",
-        "tests/cls_train/test_cls_data.py",
+        "tests/engine/test_image_folder.py",
     ),
     Fault(
         "difficult objects counted",
@@ -88,10 +88,10 @@ FAULTS = (
     ),
     Fault(
         "shuffled labels",
-        "cls_train/data.py",
+        "engine/image_folder.py",
         '"labels": label}',
         '"labels": (label + index) % len(self.samples)}',
-        "tests/cls_train/test_cls_data.py",
+        "tests/engine/test_image_folder.py",
     ),
     Fault(
         "tested on the training split",

@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.logging import MessageHub
 
-from backbones import CheckpointError, LoadReceipt
+from backbones import CheckpointError, LoadReport
 from contract.errors import UserError
 from engine.hooks import (
     ELAPSED,
@@ -60,7 +60,7 @@ class _Model:
     def verify(self, checkpoint):
         if not self.matches:
             raise CheckpointError("1 of 2 tensors differ")
-        return LoadReceipt(sha256="ab" + checkpoint, matched=2, total=2)
+        return LoadReport(sha256="ab" + checkpoint, matched=2, total=2)
 
 
 def test_the_receipt_is_kept_where_checkpoints_carry_it(request):

@@ -132,7 +132,7 @@ def test_the_protocol_says_it():
     ("asked_for", "left"), [({}, -1), ({"model.backbone.frozen_stages": 0}, 0)]
 )
 def test_a_default_that_cannot_be_kept_is_told(monkeypatch, capsys, tmp_path, asked_for, left):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "backbones"))
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "support"))
     options = Options(config="mini", data=tmp_path, work_dir=tmp_path, overrides=asked_for)
     source = CheckpointMetadata("x", "r", (), None, (1.0,) * 3, (1.0,) * 3, "RGB", 0, "raw")
     job = Job(options, "own_networks:Scaled", source, None)

@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors import safe_open
 
 import backbones
-from backbones.checkpoint_file import write_file
+from backbones.checkpoint.format import write_file
 from engine.adapter import TransferBackbone
 
 DOCS = Path(__file__).parents[2] / "docs" / "architecture.md"
