@@ -44,7 +44,7 @@ class SimpleFeaturePyramid(nn.Module):
 
     Args:
         source: The input map.
-        levels: The maps that `forward` returns, from `dense_features`. Levels of equal stride share one map. Layers that
+        levels: The maps that `forward` returns, from `dense_features`. Levels of equal stride share a map. Layers that
             no level needs are not built: several processes would wait for their gradients.
     """
 

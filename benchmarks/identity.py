@@ -20,18 +20,16 @@ from contract.errors import UserError
 # Their networks are pinned by the version of the package.
 FOREIGN_LIBRARIES = ("timm", "torchvision")
 SHARED_CODE = ("contract", "backbones", "engine")
-STAGE_FOLDERS = {"cls": "cls_train", "probe": "cls_train", "det": "det", "seg": "seg"}
+STAGE_FOLDERS = {"cls": "cls_train", "probe": "probe", "det": "det", "seg": "seg"}
 STAGE_CONFIGS = {
     "cls": Path("cls_train/configs"),
-    "probe": Path("cls_train/configs/probe"),
+    "probe": Path("probe/configs"),
     "det": Path("det/configs"),
     "seg": Path("seg/configs"),
 }
 RECIPES = Path("cls_train/configs/recipes")
-# Folders of a package that its stage does not run: configs are digested by chain instead, and a change to the probe
-# shall not train classifiers anew.
-PROBE = "probe"
-NOT_CODE = ("configs", "export", "figures", PROBE)
+# Configs are digested by chain instead.
+NOT_CODE = ("configs",)
 
 _SENTENCES = {
     "budget": "the budget differs",
@@ -134,10 +132,7 @@ def source_digest(path: Path) -> str:
 
 def stage_code(stage: str, root: Path) -> dict[str, str]:
     """Returns the digests of the code that a stage runs, by folder."""
-    folders = [*SHARED_CODE, STAGE_FOLDERS[stage]]
-    if stage == PROBE:
-        folders.append(f"{STAGE_FOLDERS[stage]}/{PROBE}")
-    return {name: code_digest(root / name) for name in folders}
+    return {name: code_digest(root / name) for name in (*SHARED_CODE, STAGE_FOLDERS[stage])}
 
 
 def own_code(spec: str) -> dict[str, str]:

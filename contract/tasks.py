@@ -118,8 +118,8 @@ TASKS: dict[str, Task] = {
         Task(
             name="probe",
             label="probe",
-            module="cls_train.probe",
-            configs=PurePosixPath("cls_train/configs/probe"),
+            module="probe",
+            configs=PurePosixPath("probe/configs"),
             layouts=("imagefolder",),
             metrics=(
                 Quantity("linear_top1", "linear probe", required=True),

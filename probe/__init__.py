@@ -1,1 +1,1 @@
-"""How well the frozen features of a backbone classify: a linear probe and k-NN. No training imports this package."""
+"""The probe task: how well the frozen features of a backbone classify, by a linear probe and by k-NN."""

@@ -1,4 +1,4 @@
-"""`python -m cls_train.probe CONFIG …`: a linear probe and k-NN on the frozen features of a backbone."""
+"""`python -m probe CONFIG …`: a linear probe and k-NN on the frozen features of a backbone."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The pooled last features of every image of a set, seen once by a frozen backbone."""
+"""The pooled last features of every image of a split, from a frozen backbone."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from contract import progress
 from contract.errors import UserError
 from engine.seeding import SeededDataset
 
-# Between two reports, to the harness and to a person.
+# Between two progress reports, to the harness and to a person.
 MACHINE_SECONDS, PERSON_SECONDS = 1.0, 10.0
 
 
 class PooledFeatures(nn.Module):
-    """A frozen backbone with its normalisation; the last stage's mean over cells, as the classifier has it.
+    """A frozen backbone with its normalisation; its last map is averaged over its locations, as in the classifier.
 
     Args:
         backbone: A `TransferBackbone`.
-        normalisation: `mean` and `std` on the scale 0 to 255, and `bgr_to_rgb`, as a stage on BGR images needs them.
+        normalisation: `mean` and `std` on the scale 0 to 255, and `bgr_to_rgb`, as tasks on BGR images need them.
     """
 
     def __init__(self, backbone: nn.Module, normalisation: dict[str, Any]) -> None:
         super().__init__()
         self.backbone = backbone
-        # Images come as RGB here; a network that wants no conversion from BGR wants one from RGB.
+        # Images are RGB here: a network that needs no conversion from BGR needs one from RGB.
         self.preprocessor = ImgDataPreprocessor(
             mean=normalisation["mean"],
             std=normalisation["std"],
@@ -39,7 +39,7 @@ class PooledFeatures(nn.Module):
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features (N, C) in float32 of RGB images (N, 3, H, W) on the scale 0 to 255."""
+        """Return features (N, C) in float32 of RGB images (N, 3, H, W) on the scale 0 to 255."""
         inputs = self.preprocessor({"inputs": images}, training=False)["inputs"]
         return self.backbone(inputs)[-1].mean(dim=(2, 3))
 
@@ -48,7 +48,7 @@ class PooledFeatures(nn.Module):
 def extract(
     network: PooledFeatures, dataset: SeededDataset, split: str, batch_size: int, workers: int
 ) -> tuple[Tensor, Tensor]:
-    """Features (n, C) and class indices (n,) of a set, in its order, on the network's device.
+    """Return features (n, C) and class indices (n,) of a split, in its order, on the network's device.
 
     Raises:
         UserError: An image cannot be read, or a feature is not a finite number.
@@ -69,13 +69,13 @@ def extract(
     if not found.isfinite().all():
         raise UserError(
             f"features of {int((~found.isfinite()).any(dim=1).sum())} of {len(found)} {split} images are not finite "
-            "numbers; look at the weights, whose training may have diverged"
+            "numbers; the training of the weights may have diverged"
         )
     return found, torch.cat(labels)
 
 
 def _report(split: str, done: int, total: int, seconds: float, machine: bool) -> None:
-    """Say how far it is: a line of JSON for the harness, words for a person."""
+    """Report the progress: a line of JSON for the harness, a sentence for a person."""
     rate = done / seconds
     if machine:
         report = {

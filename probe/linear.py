@@ -1,7 +1,7 @@
-"""Multinomial logistic regression on frozen features, with a strength that training images decide.
+"""Multinomial logistic regression on frozen features; held-out training images choose the L2 strength.
 
-Source: CLIP (Radford et al. 2021, 2103.00020), A.3: L-BFGS, up to 1,000 iterations, the L2 strength found by a search
-that halves its steps on a part of the training set, then a fit on all of it.
+Source: CLIP (Radford et al. 2021, 2103.00020), A.3: L-BFGS with up to 1,000 iterations; a search that halves its steps
+finds the L2 strength on a part of the training set; the final fit uses all of it.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from torch.nn import functional
 
 from contract.errors import UserError
 
-# Samples at a time in float64; all of them stay so where they are no more than this many numbers.
+# Samples at a time in float64; all stay in float64 if they are at most this many numbers.
 CHUNK = 16384
 MOST_KEPT = 2**27
-# L-BFGS has converged where no component of the gradient of the mean loss is larger.
+# L-BFGS has converged if no component of the gradient of the mean loss is larger.
 TOLERANCE = 1e-6
 
 
@@ -33,10 +33,10 @@ class LinearProbe:
     Attributes:
         weight: (K, d), for standardised features.
         bias: (K,).
-        mean: Of the features that it was fitted on, (d,).
-        scale: Their standard deviation, 1 where it is 0, (d,).
-        iterations: That L-BFGS took.
-        converged: Whether it ended before its last iteration.
+        mean: Mean of the features that it was fitted on, (d,).
+        scale: Their standard deviation, or 1 if that is 0, (d,).
+        iterations: Iterations of L-BFGS.
+        converged: Whether L-BFGS ended before its last iteration.
     """
 
     weight: Tensor
@@ -47,7 +47,7 @@ class LinearProbe:
     converged: bool
 
     def logits(self, features: Tensor) -> Tensor:
-        """Logits (n, K) in float64 of features (n, d)."""
+        """Return logits (n, K) in float64 of features (n, d)."""
         parts = _standardised(features, self.mean, self.scale)
         return torch.cat([part @ self.weight.T + self.bias for part in parts])
 
@@ -60,7 +60,7 @@ class Trial:
         exponent: The strength is 10 to this.
         top1: Accuracy on the held-out images, in percent.
         loss: Mean cross-entropy there, in nats.
-        converged: Whether the fit did.
+        converged: Whether the fit converged.
     """
 
     exponent: float
@@ -84,8 +84,8 @@ def fit(
         labels: Class indices (n,).
         classes: K.
         strength: Above 0.
-        iterations: Most of L-BFGS.
-        start: Where to begin; zeros else. The minimum is the same.
+        iterations: Limit of L-BFGS.
+        start: Where to start; None starts from zeros. The minimum is the same.
     """
     mean, scale = _standardisation(features)
     count, width = features.shape
@@ -95,7 +95,7 @@ def fit(
         kept = list(_standardised(features, mean, scale))
 
     def loss_and_gradient(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        """Per sample, so that the tolerance does not depend on their number."""
+        """Return both per sample: the tolerance then does not depend on the number of samples."""
         point = torch.from_numpy(flat).to(device).view(classes, width + 1)
         weight, bias = point[:, :width], point[:, width]
         loss = strength / 2 * float(weight.square().sum())
@@ -121,7 +121,7 @@ def fit(
         options=dict(maxiter=iterations, maxfun=2 * iterations, gtol=TOLERANCE, ftol=0.0),
     )
     point = torch.from_numpy(found.x).to(device).view(classes, width + 1)
-    # Status 2 is a line search that finds no lower point any more: rounding has been reached.
+    # Status 2 means that the line search finds no lower point: the limit of rounding.
     return LinearProbe(
         point[:, :width], point[:, width], mean, scale, int(found.nit), found.status != 1
     )
@@ -132,7 +132,7 @@ def _standardised(features: Tensor, mean: Tensor, scale: Tensor) -> Iterator[Ten
 
 
 def _standardisation(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation (d,) in float64; 1 for features that are constant but for rounding."""
+    """Return mean and standard deviation (d,) in float64; 1 for features that are constant up to rounding."""
     parts = features.split(CHUNK)
     mean = torch.stack([part.double().sum(dim=0) for part in parts]).sum(dim=0) / len(features)
     squares = torch.stack([(part.double() - mean).square().sum(dim=0) for part in parts])
@@ -140,13 +140,13 @@ def _standardisation(features: Tensor) -> tuple[Tensor, Tensor]:
     return mean, torch.where(scale > 1e-6 * mean.abs(), scale, torch.ones_like(scale))
 
 
-def hold_out(labels: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Divide samples by class: indices to fit on, and indices to choose by, each in order.
+def hold_out(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Split samples within each class: indices to fit on, and held-out indices, each in order.
 
     Args:
         labels: Class indices (n,).
-        share: Of a class that is held out, in (0, 1); at least one of a class of two or more, and never all.
-        seed: Decides which.
+        fraction: Held-out part of each class, in (0, 1); at least one sample of a class of two or more, and never all.
+        seed: Seed of the choice.
 
     Raises:
         UserError: No class has two samples.
@@ -156,13 +156,13 @@ def hold_out(labels: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:
     held: list[np.ndarray] = []
     for label in np.unique(truth):
         members = generator.permutation(np.flatnonzero(truth == label))
-        count = min(max(1, round(share * len(members))), len(members) - 1)
+        count = min(max(1, round(fraction * len(members))), len(members) - 1)
         held.append(members[:count])
     chosen = np.sort(np.concatenate(held))
     if not len(chosen):
         raise UserError(
-            "no class has two training images, so that none can be held out to choose the strength of the linear "
-            "probe; add images"
+            "no class has two training images, and none can be held out to choose the strength of the linear probe; "
+            "add images"
         )
     rest = np.setdiff1d(np.arange(len(truth)), chosen)
     return torch.from_numpy(rest), torch.from_numpy(chosen)
@@ -176,19 +176,19 @@ def choose_exponent(
     search: Mapping[str, Any],
     iterations: int,
 ) -> tuple[float, list[Trial]]:
-    """Find the power of ten by which a fit on one part of the training images is best on the other.
+    """Find the power of ten with which a fit on one part of the training images is best on the other.
 
     Args:
-        features: Of all training images, (n, d).
+        features: Features of all training images, (n, d).
         labels: Their class indices (n,).
         classes: K.
         held: What `hold_out` returned.
-        search: `low`, `high`, `step` (exponents) and `halvings`. The coarse steps go from strong to weak, and end where
-            the last two have brought nothing better.
-        iterations: Most of L-BFGS.
+        search: `low`, `high`, `step` (exponents) and `halvings`. The coarse steps go from strong to weak, and end after
+            two without an improvement.
+        iterations: Limit of L-BFGS.
 
     Returns:
-        The exponent, and all trials in their order. Of equal accuracies the lower loss is better.
+        The exponent, and all trials in their order. The lower loss decides between equal accuracies.
     """
     fitted, chosen = (part.to(features.device) for part in held)
     probes: dict[float, LinearProbe] = {}
@@ -197,7 +197,7 @@ def choose_exponent(
     def attempt(exponent: float) -> None:
         if exponent in trials or not search["low"] <= exponent <= search["high"]:
             return
-        # The search begins where the nearest strength has ended.
+        # Start from the result of the nearest strength.
         near = min(probes, key=lambda other: abs(other - exponent), default=exponent)
         probes[exponent] = fit(
             features[fitted],

@@ -1,4 +1,4 @@
-"""Classification by the nearest training images, weighted by their similarity."""
+"""Classification by the nearest training images, weighted by similarity."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-# Test images at a time: their similarities to all training images are in memory at once.
+# Test images at a time; memory holds their similarities to all training images.
 CHUNK = 128
 
 
@@ -29,11 +29,11 @@ def nearest_votes(
         labels: Their class indices (n,).
         test: Features (m, d).
         classes: K.
-        neighbours: The values of k; one above n takes all n.
+        neighbours: The values of k; a k above n uses all n.
         temperature: Above 0.
 
     Returns:
-        By k, the predicted class indices (m,); of classes with equal votes the lower index.
+        The predicted class indices (m,) by k; of classes with equal votes, the lower index.
     """
     train = functional.normalize(train, dim=1)
     found: dict[int, list[Tensor]] = {k: [] for k in neighbours}

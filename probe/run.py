@@ -1,4 +1,4 @@
-"""From options to `result.json`: extract the features, let neighbours vote, fit the linear probe."""
+"""The probe task from options to `result.json`: extract features, let neighbours vote, fit the linear probe."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from probe.features import PooledFeatures, extract
 from probe.linear import Trial, choose_exponent, fit, hold_out
 from probe.neighbours import nearest_votes
 
-CONFIGS = Path(__file__).parents[1] / "configs" / "probe"
+CONFIGS = Path(__file__).parent / "configs"
 BASE = "imagenet.py"
-STAGE = "probe"
+TASK = "probe"
 
 
 @dataclass(frozen=True)
 class Split:
-    """The features of one set.
+    """The features of one split.
 
     Attributes:
         features: (n, C).
@@ -50,16 +50,14 @@ class Split:
     labels: Tensor
 
     def top1(self, predictions: Tensor) -> float:
-        """The share of predictions (n,) that are right, in percent."""
+        """Return the accuracy of predictions (n,) in percent."""
         return 100 * float((predictions == self.labels).double().mean())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status."""
+    """Run the command line and return the exit status."""
     return exit_status(
-        lambda: run(
-            resolve_job(parse("python -m cls_train.probe", arguments, classification=False))
-        ),
+        lambda: run(resolve_job(parse("python -m probe", arguments, classification=False))),
         interrupted="interrupted; a probe keeps nothing to resume from: run it again",
     )
 
@@ -68,20 +66,20 @@ def run(job: Job) -> None:
     """Probe a backbone and write the work dir.
 
     Raises:
-        UserError: For everything that the user can mend.
+        UserError: The user can fix the problem.
     """
     if world_size() > 1:
         raise UserError(
-            f"torchrun started {world_size()} processes, but the probe runs in one; call python -m cls_train.probe"
+            f"torchrun started {world_size()} processes, but the probe runs in one; call python -m probe"
         )
     config, budget = load_config(job)
     train, test = _datasets(job, config, budget)
     make_work_dir(job.options.work_dir)
     if job.options.resume:
-        print("note: a probe keeps nothing to resume from; it starts anew", flush=True)
+        print("note: a probe keeps nothing to resume from; it starts again", flush=True)
     started = time.monotonic()
-    network, receipt = _network(job)
-    # A limited run starts no workers: they would take longer to come up than the work.
+    network, report = _network(job)
+    # A limited run has no workers: starting them would take longer than the work.
     workers = config.workers if budget.iterations is None else 0
     splits = [
         Split(*extract(network, dataset, name, config.batch_size, workers))
@@ -92,7 +90,7 @@ def run(job: Job) -> None:
     seconds = (extracted - started, time.monotonic() - extracted)
     write_json(job.options.work_dir / EVALUATION_FILE, details)
     fields = {
-        **common_fields(job, STAGE, train, test, receipt, _notes(config, len(train))),
+        **common_fields(job, TASK, train, test, report, _notes(config, len(train))),
         "recipe": None,
         "protocol": protocol(config),
         "peak_memory_mib": peak_memory_mib(),
@@ -105,7 +103,7 @@ def run(job: Job) -> None:
         ),
         "transferability": [],
         "precision": {"dtype": "float32", "reason": _reason(job)},
-        # Nothing is trained step by step.
+        # The probe has no training steps.
         "train_images_per_second": None,
         "train_images_per_cpu_second": None,
         "wall_seconds": round(sum(seconds), 2),
@@ -117,7 +115,7 @@ def run(job: Job) -> None:
 
 
 def load_config(job: Job) -> tuple[Config, Budget]:
-    """The config with the command line's overrides, checked, and the budget.
+    """Return the checked config with the command line's overrides, and the budget.
 
     Raises:
         UserError: A key or a budget is unknown, or a value is out of its range.
@@ -127,7 +125,7 @@ def load_config(job: Job) -> tuple[Config, Budget]:
     configs.check_file_keys(configs.find(CONFIGS, options.config, "config"), known)
     config = configs.load(CONFIGS, options.config, options.tricks, options.overrides)
     if not 0 < config.held_out < 1:
-        raise UserError(f"held_out={config.held_out} was given; it is a share in (0, 1)")
+        raise UserError(f"held_out={config.held_out} was given; it must lie in (0, 1)")
     if min(config.neighbours) < 1 or config.table_neighbours not in config.neighbours:
         raise UserError(
             f"neighbours={tuple(config.neighbours)} and table_neighbours={config.table_neighbours} were given; all are "
@@ -144,7 +142,7 @@ def load_config(job: Job) -> tuple[Config, Budget]:
 
 
 def _datasets(job: Job, config: Config, budget: Budget) -> tuple[SeededDataset, SeededDataset]:
-    """Training and test images, both in the test view."""
+    """Return the training and the test images, both with the test pipeline."""
     root, seed = job.options.data, job.options.seed
     pipeline = transforms_of(config, "test_pipeline")
     classes = class_folders(root / "train")
@@ -159,7 +157,7 @@ def _datasets(job: Job, config: Config, budget: Budget) -> tuple[SeededDataset, 
 
 
 def _network(job: Job) -> tuple[PooledFeatures, dict[str, Any] | None]:
-    """The frozen network on this machine's device, and the proof that it holds the checkpoint's weights."""
+    """Return the frozen network on this machine's device, and the load report of its checkpoint."""
     # Random weights depend on the seed alone.
     seed_everything(job.options.seed)
     checkpoint = job.options.checkpoint
@@ -167,9 +165,9 @@ def _network(job: Job) -> tuple[PooledFeatures, dict[str, Any] | None]:
     backbone = TransferBackbone(job.spec, path, channels_last=True)
     network = PooledFeatures(backbone, normalisation(job))
     network.to("cuda" if torch.cuda.is_available() else "cpu")
-    receipt = None if path is None else backbone.verify(path).model_dump(exclude={"source"})
+    report = None if path is None else backbone.verify(path).model_dump(exclude={"source"})
     print(f"backbone:  {job.spec}, weights {f'from {path}' if path else 'random'}", flush=True)
-    return network, receipt
+    return network, report
 
 
 def probe(
@@ -179,8 +177,8 @@ def probe(
 
     Args:
         config: As `load_config` returns it.
-        train: What is learnt from.
-        test: What is classified, once.
+        train: The features to learn from.
+        test: The features to classify; they are used once.
         names: The classes.
         seed: Decides which training images choose the strength.
 
@@ -233,24 +231,24 @@ def _trial(trial: Trial) -> dict[str, Any]:
 
 
 def _class_entry(test: Split, predictions: dict[str, Tensor], label: int) -> dict[str, Any]:
-    """How many test images a class has, and which share of them is found; null where there is none."""
+    """Return the number of test images of a class, and their accuracy; null if there are none."""
     members = test.labels == label
-    shown = Split(test.features[members], test.labels[members])
-    count = len(shown.labels)
+    own = Split(test.features[members], test.labels[members])
+    count = len(own.labels)
     return {
         "images": count,
-        **{n: shown.top1(p[members]) if count else None for n, p in predictions.items()},
+        **{n: own.top1(p[members]) if count else None for n, p in predictions.items()},
     }
 
 
 def protocol(config: Config) -> dict[str, str]:
-    """How the numbers are made, for the table's header."""
+    """Describe how the numbers are measured, for the notes of the table."""
     steps = transforms_of(config, "test_pipeline")
     return {
         "metric": "top-1 accuracy of a linear probe and of k-NN on frozen features",
         "test": ", ".join(f"{step['type']} {step.get('size', '')}".strip() for step in steps)
         + "; one view, of training images too",
-        "features": "last map, mean over cells, in evaluation mode",
+        "features": "last map, mean over locations, in evaluation mode",
         "k-NN": f"k = {config.table_neighbours}, cosine similarity, temperature {config.temperature:g}",
         "linear": "logistic regression by L-BFGS on standardised features, L2 strength chosen on "
         f"{100 * config.held_out:g}% of the training images, then fitted on all",
@@ -267,5 +265,5 @@ def _notes(config: Config, images: int) -> list[str]:
 
 def _reason(job: Job) -> str:
     asked = job.options.precision
-    told = "features are computed as in evaluation"
-    return told if asked in ("auto", "fp32") else f"{told}; {asked} holds for training"
+    reason = "features are computed as in evaluation"
+    return reason if asked in ("auto", "fp32") else f"{reason}; {asked} applies to training"

@@ -27,7 +27,7 @@ def create(spec: str, *, in_channels: int = 3, output_stride: int = 32) -> Backb
         spec: ``"timm:NAME"``, with a tag of pretrained weights or without; ``"torchvision:NAME"``; or
             ``"package.module:Class"``, a class or function that is called without arguments.
         in_channels: Channels of the input images.
-        output_stride: Input pixels per location of the last feature map: 32, 16 or 8. It does not change a plain network.
+        output_stride: Input pixels per location of the last feature map: 32, 16 or 8. Plain networks ignore it.
 
     Returns:
         The network in training mode; its parameters keep their library's names after ``trunk.``.

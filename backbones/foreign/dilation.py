@@ -1,7 +1,7 @@
 """Any convolutional network at a smaller output stride: a dummy input finds the strides, dilation replaces them.
 
-The à-trous way of https://arxiv.org/abs/1606.00915, for an unknown network. If the input of a layer had stride r and now
-has the output stride o < r, the layer reads every (r / o)-th location; a layer that would exceed o keeps it.
+The à-trous way of https://arxiv.org/abs/1606.00915, for any network. If the input of a layer had stride r and now has
+the output stride o < r, the layer reads every (r / o)-th location; a layer that would exceed o keeps it.
 On the common grid all maps equal those of the original network, except for layers that see the whole map, such as the
 gates of squeeze-and-excitation.
 """

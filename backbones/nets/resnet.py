@@ -337,8 +337,8 @@ def _shortcut(config: ResNetConfig, in_channels: int, channels: int, stride: int
     norm = nn.BatchNorm2d(channels)
     if not config.average_shortcut:
         return nn.Sequential(nn.Conv2d(in_channels, channels, 1, stride=stride, bias=False), norm)
-    # `ceil_mode` keeps the odd last row and column, as the residual branch does. At stride 1 an identity takes the place
-    # of the pool, and the names of the parameters stay the same.
+    # `ceil_mode` keeps the odd last row and column, as the residual branch does. At stride 1 an identity replaces the
+    # pool, and the names of the parameters stay the same.
     pool = (
         nn.Identity()
         if stride == 1

@@ -1,10 +1,10 @@
-"""Our evaluators beside those of mmdet, mmseg and pycocotools: do they agree, and how fast are they?
+"""Agreement and speed of our evaluators, compared with those of mmdet, mmseg and pycocotools.
 
 Command: python -m benchmarks.evaluation [--images N] [--maps N]
 
-Generated detections (N images × 100 boxes × 20 classes) and label maps (N of 512×683 × 150 classes) are scored by all.
-Times are CPU seconds of this process and its children, which a busy machine changes less than those of a clock. This
-script alone of the harness imports the stages; nothing imports it. It writes docs/results/evaluation.json.
+All score generated detections (N images × 100 boxes × 20 classes) and label maps (N of 512×683 × 150 classes). Times
+are CPU seconds of this process and its children, which a busy machine changes less than seconds of the clock. The
+script writes docs/results/evaluation.json.
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import json
 import resource
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,16 +31,18 @@ from mmdet.evaluation import eval_map
 from mmseg.evaluation.metrics import IoUMetric
 
 # isort: on
+from contract.files import write_json
+from contract.settings import ROOT
 from det.average_precision import Detections, Truths
 from seg.metric import confusion_matrix, scores
 
-TARGET = Path(__file__).resolve().parents[1] / "docs" / "results" / "evaluation.json"
+TARGET = ROOT / "docs" / "results" / "evaluation.json"
 CLASSES, BOXES = 20, 100
 LABELS, HEIGHT, WIDTH = 150, 512, 683
 
 
 def main() -> int:
-    """Measure both stages, print a table, and store it."""
+    """Measure both tasks, print a table, and store it."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.evaluation", description=__doc__)
     parser.add_argument("--images", type=int, default=4952, help="of detection (VOC 2007 test)")
     parser.add_argument("--maps", type=int, default=2000, help="of segmentation (ADE20K)")
@@ -56,12 +56,12 @@ def main() -> int:
             f"| {row['what']} | {row['reference']} | {row['ours_s']:.2f} | {row['reference_s']:.2f} "
             f"| {row['reference_s'] / row['ours_s']:.1f} | {row['difference']:.1e} |"
         )
-    TARGET.write_text(json.dumps({"rows": rows, "torch": torch.__version__}, indent=1) + "\n")
+    write_json(TARGET, {"rows": rows, "torch": torch.__version__})
     return 0
 
 
 def compare_detection(images: int) -> list[dict[str, Any]]:
-    """VOC's two averages against mmdet's, and COCO's against a plain use of pycocotools."""
+    """Compare VOC's two averages with mmdet's, and COCO's with plain pycocotools."""
     detections, truths = generate_boxes(images)
     ours, ours_s = timed(lambda: average_precision.evaluate(detections, truths, CLASSES))
     results, annotations = as_mmdet(detections, truths, images)
@@ -104,7 +104,7 @@ def compare_detection(images: int) -> list[dict[str, Any]]:
 
 
 def compare_segmentation(maps: int) -> list[dict[str, Any]]:
-    """Pixel accuracy and IoU against mmseg's; the maps are made as they are needed."""
+    """Compare pixel accuracy and IoU with mmseg's; maps are generated one at a time."""
     generator = torch.Generator().manual_seed(0)
     matrix = torch.zeros(LABELS, LABELS, dtype=torch.int64)
     areas = [torch.zeros(LABELS) for _ in range(4)]
@@ -114,7 +114,7 @@ def compare_segmentation(maps: int) -> list[dict[str, Any]]:
         counts, seconds = timed(lambda p=predicted, t=labels: confusion_matrix(p, t, LABELS))
         matrix += counts
         ours_s += seconds
-        # mmseg hands its labels over as the type of the prediction.
+        # mmseg's labels have the type of the prediction.
         found, seconds = timed(
             lambda p=predicted, t=labels: IoUMetric.intersect_and_union(p, t.to(p), LABELS, 255)
         )
@@ -136,20 +136,20 @@ def compare_segmentation(maps: int) -> list[dict[str, Any]]:
 
 
 def timed(action: Callable[[], Any]) -> tuple[Any, float]:
-    """The value of an action, and the CPU seconds that it took, children included."""
+    """Return the value of an action and its CPU seconds, children included."""
     before = cpu_seconds()
     value = action()
     return value, cpu_seconds() - before
 
 
 def cpu_seconds() -> float:
-    """CPU seconds of this process and its finished children, so far."""
+    """Return the CPU seconds of this process and its finished children so far."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
 def generate_boxes(images: int) -> tuple[Detections, Truths]:
-    """About 2.4 objects an image, as in VOC 2007; half of the detections lie near one."""
+    """Generate about 2.4 objects per image, as in VOC 2007; half of the detections are near one."""
     generator = np.random.default_rng(0)
     image = np.sort(generator.integers(0, images, round(2.43 * images)))
     count = len(image)
@@ -167,7 +167,7 @@ def generate_boxes(images: int) -> tuple[Detections, Truths]:
     chosen = (start + generator.integers(0, 2**31, total) % np.maximum(stop - start, 1))[near]
     found[near] = box[chosen] + generator.normal(0, 12, (len(chosen), 4))
     found_label[near] = label[chosen]
-    # Ties would be broken in another order by mmdet's unstable sort.
+    # mmdet's unstable sort would break ties in another order.
     score = generator.permutation(total) / total
     return Detections(where, found_label, found, score), truths
 
@@ -175,7 +175,7 @@ def generate_boxes(images: int) -> tuple[Detections, Truths]:
 def as_mmdet(
     detections: Detections, truths: Truths, images: int
 ) -> tuple[list[list[Any]], list[dict[str, Any]]]:
-    """The same boxes as mmdet's evaluator takes them: by image, and by class within it."""
+    """Return the same boxes in the form of mmdet's evaluator: by image, and by class within it."""
     table = np.column_stack([detections.box, detections.score])
     results, annotations = [], []
     begin = np.searchsorted(truths.image, np.arange(images + 1))
@@ -197,7 +197,7 @@ def as_mmdet(
 
 
 def plain_coco(detections: Detections, truths: Truths) -> list[float]:
-    """AP, AP50 and AP75 as pycocotools prints them, from dicts as a COCO file holds them."""
+    """Return AP, AP50 and AP75 as pycocotools prints them, from dicts as in a COCO file."""
 
     def entries(image: Any, label: Any, box: Any, **more: Any) -> list[dict[str, Any]]:
         sides = box[:, 2:] - box[:, :2]
@@ -234,7 +234,7 @@ def plain_coco(detections: Detections, truths: Truths) -> list[float]:
 
 
 def generate_maps(generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Blocks of 32 pixels of few classes, two thirds of them predicted rightly, a tenth not labelled."""
+    """Generate blocks of 32 pixels: two thirds of the predictions are right, a tenth of the labels are ignored."""
     shape = (HEIGHT // 32, -(-WIDTH // 32))
     truth = torch.randint(0, LABELS, shape, generator=generator)
     guess = torch.where(torch.rand(shape, generator=generator) < 0.67, truth, truth.roll(1, dims=1))

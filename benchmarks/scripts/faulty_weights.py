@@ -1,10 +1,10 @@
-"""How many faults in a hand-off's weights its batch statistics tell of, one fault at a time.
+"""How many faults in a checkpoint's weights its batch statistics reveal, one fault at a time.
 
-Command: python -m benchmarks.faulty_weights HANDOFF [HANDOFF ...]
+Command: python -m benchmarks.faulty_weights CHECKPOINT [CHECKPOINT ...]
 
-Faults that no name and no shape tells: the weight of a convolution transposed, its kernels mirrored, the weights of
-two convolutions of one form exchanged. Each is put into a copy of the network and looked for as `python -m backbones
-import` does; a fault counts as seen where the layers in doubt are others than without it.
+The faults change no name and no shape: the weight of a convolution is transposed, its kernels are mirrored, or the
+weights of two convolutions of the same shape are exchanged. Each fault is checked as `python -m backbones import` does.
+It counts as seen if the import warns of other layers than without it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ import torch
 from torch import nn
 
 import backbones
-from backbones.weights.plausibility import LEAST_AGREEMENT, Normalisation, agreements
+from backbones.normalisation import Normalisation
+from backbones.weights.plausibility import LEAST_CORRELATION, correlations
 
 
 def faults(network: nn.Module) -> Iterator[tuple[str, dict[torch.Tensor, torch.Tensor]]]:
-    """Every single fault: its kind, and what stands in which weight then."""
+    """Yield every single fault: its kind, and the new content of each weight that it changes."""
     by_shape: dict[tuple[int, ...], list[torch.Tensor]] = {}
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
@@ -31,43 +32,43 @@ def faults(network: nn.Module) -> Iterator[tuple[str, dict[torch.Tensor, torch.T
                 yield "transposed", {weight: weight.transpose(0, 1).clone()}
             if weight.shape[-1] > 1:
                 yield "mirrored", {weight: weight.flip(-1).clone()}
-    for alike in by_shape.values():
-        for one, other in pairwise(alike):
+    for same in by_shape.values():
+        for one, other in pairwise(same):
             yield "exchanged", {one: other.clone(), other: one.clone()}
 
 
-def in_doubt(network: backbones.Backbone, normalisation: Normalisation) -> frozenset[str]:
-    """The layers that an import tells of."""
-    found = agreements(network, normalisation)
-    return frozenset(name for name, value in found.items() if value < LEAST_AGREEMENT)
+def warned_layers(network: backbones.Backbone, normalisation: Normalisation) -> frozenset[str]:
+    """Return the layers that an import warns of."""
+    found = correlations(network, normalisation)
+    return frozenset(name for name, value in found.items() if value < LEAST_CORRELATION)
 
 
 def main() -> None:
-    """The command line."""
+    """Measure the checkpoints and print a table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("handoffs", nargs="+", metavar="HANDOFF")
-    print("| network | layers | least agreement | transposed | exchanged | mirrored |")
+    parser.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT")
+    print("| network | layers | least correlation | transposed | exchanged | mirrored |")
     print("|:--|--:|--:|--:|--:|--:|")
-    for path in parser.parse_args().handoffs:
-        told = backbones.read_metadata(path)
-        network = backbones.create(told.spec)
-        backbones.load_checkpoint(network, path, spec=told.spec)
-        normalisation = told.mean, told.std, told.channel_order
-        found = agreements(network, normalisation)
-        sound = in_doubt(network, normalisation)
+    for path in parser.parse_args().checkpoints:
+        metadata = backbones.read_metadata(path)
+        network = backbones.create(metadata.spec)
+        backbones.load_checkpoint(network, path, spec=metadata.spec)
+        normalisation = metadata.mean, metadata.std, metadata.channel_order
+        found = correlations(network, normalisation)
+        without = warned_layers(network, normalisation)
         seen: dict[str, list[bool]] = {"transposed": [], "exchanged": [], "mirrored": []}
         for kind, changes in faults(network):
             kept = {weight: weight.data for weight in changes}
             for weight, tensor in changes.items():
                 weight.data = tensor.data
-            seen[kind].append(in_doubt(network, normalisation) != sound)
+            seen[kind].append(warned_layers(network, normalisation) != without)
             for weight, tensor in kept.items():
                 weight.data = tensor
-        shares = [f"{sum(hits)} of {len(hits)}" for hits in seen.values()]
+        counts = [f"{sum(hits)} of {len(hits)}" for hits in seen.values()]
         print(
-            f"| {told.spec} | {len(found)} | {min(found.values()):.2f} | {' | '.join(shares)} |",
+            f"| {metadata.spec} | {len(found)} | {min(found.values()):.2f} | {' | '.join(counts)} |",
             flush=True,
         )
 

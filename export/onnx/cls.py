@@ -1,4 +1,4 @@
-"""`python -m cls_train.export WORK_DIR --out FILE`: images to logits."""
+"""A classifier as an ONNX graph: images to logits."""
 
 from __future__ import annotations
 
@@ -39,23 +39,22 @@ class ClassifierGraph(nn.Module):
 
 
 class ClassifierExport(Export):
-    """The classifier of a classification cell."""
+    """The export of a classification run."""
 
-    stage = "cls"
-    package = "cls_train"
+    task = "cls"
     scope = "mmengine"
     # The teacher is no part of the classifier.
     changes: ClassVar[dict[str, Any]] = dict(distillation=None)
 
-    def network(self, finished: TrainedRun, model: nn.Module) -> ExportSpec:
-        """Logits, for images of any number and size where the backbone takes them."""
+    def spec(self, run: TrainedRun, model: nn.Module) -> ExportSpec:
+        """Return the graph; its batch and image size vary if the backbone allows it."""
         assert isinstance(model, ImageClassifier)
         metadata = {"outputs": {"logits": "N×K, before the softmax"}}
-        artifact = finished.result["artifacts"].get("backbone")
-        if artifact is not None and (finished.work_dir / artifact).is_file():
-            # The hand-off was made from the network that was evaluated.
-            receipt = model.backbone.verify(str(finished.work_dir / artifact))
-            metadata["handoff_sha256"] = receipt.sha256
+        artifact = run.result["artifacts"].get("backbone")
+        if artifact is not None and (run.work_dir / artifact).is_file():
+            # The pretrained checkpoint was written from the network that was evaluated.
+            report = model.backbone.verify(str(run.work_dir / artifact))
+            metadata["handoff_sha256"] = report.sha256
         graph = ClassifierGraph(model)
 
         def reference(images: Tensor) -> Arrays:
@@ -71,11 +70,13 @@ class ClassifierExport(Export):
             metadata={**metadata, **graph.normalise.metadata()},
         )
 
-    def load(self, finished: TrainedRun, path: Path) -> Tensor:
-        """An image `(1, 3, H, W)` uint8, RGB, by the cell's test transforms."""
-        steps = finished.config.val_dataloader.dataset.dataset.pipeline
+    def load(self, run: TrainedRun, path: Path) -> Tensor:
+        """Return an image `(1, 3, H, W)` uint8, RGB, after the run's test transforms."""
+        steps = run.config.val_dataloader.dataset.dataset.pipeline
         return build_pipeline(steps)(read_rgb(path))[None].to(torch.uint8)
 
 
+EXPORT = ClassifierExport()
+
 if __name__ == "__main__":
-    sys.exit(main(ClassifierExport()))
+    sys.exit(main(export=EXPORT))

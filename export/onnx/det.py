@@ -1,4 +1,4 @@
-"""`python -m det.export WORK_DIR --out FILE`: an image to boxes, scores and labels."""
+"""A detector as an ONNX file: an image to boxes, scores and labels."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ from export.onnx.det_graph import DetectorGraph
 from export.onnx.file import TOLERANCE, Arrays, Difference, ExportSpec
 from export.onnx.run import TrainedRun
 
-# Of the longer side of a box, or this many pixels where that is more.
+# A box may differ by this many pixels, or by `TOLERANCE` of its longer side if that is more.
 _PIXELS = 1e-2
 
 
 class DetectorExport(Export):
-    """The detector of a detection cell."""
+    """The export of a detection run."""
 
-    stage = "det"
-    package = "det"
+    task = "det"
     scope = "mmdet"
 
-    def network(self, finished: TrainedRun, model: nn.Module) -> ExportSpec:
-        """Detections after NMS, for one image of any size where the backbone takes it."""
+    def spec(self, run: TrainedRun, model: nn.Module) -> ExportSpec:
+        """Return the graph of detections after NMS; the image size varies if the backbone allows it."""
         assert isinstance(model, FasterRCNN)
         graph = DetectorGraph(model)
         test = model.roi_head.test_cfg
@@ -50,7 +49,7 @@ class DetectorExport(Export):
                     "scores": "D",
                     "labels": "D, index into classes",
                 },
-                "test_cfg": finished.config.model.test_cfg.to_dict(),
+                "test_cfg": run.config.model.test_cfg.to_dict(),
                 **graph.normalise.metadata(),
             },
             output_shapes={
@@ -62,7 +61,7 @@ class DetectorExport(Export):
 
 
 def predict(model: FasterRCNN, images: Tensor) -> Arrays:
-    """What mmdet itself detects in `(1, 3, H, W)` RGB, 0 to 255: boxes in its pixels, scores, labels."""
+    """Return mmdet's own detections in `(1, 3, H, W)` RGB, 0 to 255: boxes in pixels, scores, labels."""
     size = tuple(images.shape[2:])
     sample = DetDataSample(metainfo=dict(img_shape=size, ori_shape=size, scale_factor=(1.0, 1.0)))
     data = model.data_preprocessor({"inputs": [images[0].flip(0)], "data_samples": [sample]})
@@ -72,10 +71,10 @@ def predict(model: FasterRCNN, images: Tensor) -> Arrays:
 
 
 def compare(expected: Arrays, found: Arrays, score_threshold: float, most: int) -> list[Difference]:
-    """Each detection against the nearest of its class.
+    """Compare each detection with the nearest one of its class.
 
-    One without a counterpart is a difference as large as its score, but for scores within the tolerance of the one
-    that cuts: the threshold, or, where there are as many detections as may be, the least.
+    A detection without a match is a difference as large as its score. Scores within the tolerance of the cut are
+    exempt: of the threshold, or of the smallest score if the number of detections is at its limit.
 
     Args:
         expected: Boxes `(D, 4)`, scores `(D,)`, labels `(D,)`.
@@ -90,7 +89,7 @@ def compare(expected: Arrays, found: Arrays, score_threshold: float, most: int) 
         allowed = max(_PIXELS, TOLERANCE * float((box[2:] - box[:2]).max()))
         offsets = np.abs(found[0][candidates] - box).max(axis=1, initial=0) / allowed
         offsets = np.maximum(offsets, np.abs(found[1][candidates] - score) / TOLERANCE)
-        # What is not a number is no counterpart.
+        # NaN matches nothing.
         offsets = np.nan_to_num(offsets, nan=np.inf)
         if not len(candidates) or offsets.min() > 1 / TOLERANCE:
             unmatched = max(unmatched, _beyond_cut(score, expected[1], score_threshold, most))
@@ -109,11 +108,13 @@ def compare(expected: Arrays, found: Arrays, score_threshold: float, most: int) 
 
 
 def _beyond_cut(score: float, scores: np.ndarray, threshold: float, most: int) -> float:
-    """The score, or 0 where rounding may have put it on the other side of the cut."""
+    """Return the score, or 0 if rounding may have put it on the other side of the cut."""
     cut = float(scores.min()) if len(scores) == most else threshold
-    # Of a maximum with what is not a number, nothing would be left to see.
+    # `max` may pass over a NaN.
     return 0.0 if score <= cut + TOLERANCE else float(np.nan_to_num(score, nan=np.inf))
 
 
+EXPORT = DetectorExport()
+
 if __name__ == "__main__":
-    sys.exit(main(DetectorExport()))
+    sys.exit(main(export=EXPORT))

@@ -1,4 +1,4 @@
-"""Faster R-CNN as one graph of tensors: what mmdet's `predict` does for one image, without its lists and branches."""
+"""Faster R-CNN as one graph of tensors: mmdet's `predict` for one image, without its lists and branches."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _LARGEST_LOG_SCALE = abs(math.log(16 / 1000))
 class DetectorGraph(nn.Module):
     """One image to detections.
 
-    It uses the trained network's own modules, and repeats of mmdet only what chooses boxes.
+    It uses the trained network's own modules and re-implements only mmdet's choice of boxes.
 
     Args:
         model: The trained detector, with a pyramid (FPN) or with the last stage as RoI head (C4).
 
     Raises:
-        UserError: The detector's test config asks for what the graph does not have, such as soft NMS.
+        UserError: The detector's test config needs something that the graph does not have, such as soft NMS.
     """
 
     def __init__(self, model: FasterRCNN) -> None:
@@ -53,8 +53,8 @@ class DetectorGraph(nn.Module):
         """Pad `(1, 3, H, W)` right and below with zeros to a multiple of the divisor."""
         height, width = x.shape[2:]
         rows, columns = (
-            # Numbers of their own to the exporter: written out in H and W, the sizes of all maps grow into terms that
-            # take it minutes. Divided are positive numbers alone: ONNX rounds towards zero, Python down.
+            # `item` makes new symbols. Written out in H and W, the sizes of all maps grow into terms on which the
+            # exporter spends minutes. The dividend is positive because ONNX rounds towards zero, and Python down.
             torch.scalar_tensor((side + self.divisor - 1) // self.divisor, dtype=torch.int64).item()
             for side in (height, width)
         )
@@ -65,7 +65,7 @@ class DetectorGraph(nn.Module):
         )
 
     def _proposals(self, maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-        """The RPN's boxes `(P, 4)`, best first (mmdet's `RPNHead._predict_by_feat_single`)."""
+        """Return the RPN's boxes `(P, 4)`, best first (mmdet's `RPNHead._predict_by_feat_single`)."""
         head = self.model.rpn_head
         test = head.test_cfg
         logits, deltas = head(maps)
@@ -86,7 +86,7 @@ class DetectorGraph(nn.Module):
         return boxes[keep[: test.max_per_img]]
 
     def _pooled(self, maps: Sequence[Tensor], boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """The boxes, ordered by the level that they are pooled from, and their features `(P, C, size, size)`."""
+        """Return the boxes, ordered by the level they are pooled from, and their features `(P, C, size, size)`."""
         extractor = self.model.roi_head.bbox_roi_extractor
         layers = extractor.roi_layers
         if len(layers) == 1:
@@ -100,7 +100,7 @@ class DetectorGraph(nn.Module):
         groups = [boxes[(level == number).nonzero()[:, 0]] for number in range(len(layers))]
         pooled = [
             _align(layer, values, group)
-            # The pyramid's coarsest map is for the RPN alone.
+            # Only the RPN uses the pyramid's coarsest map.
             for layer, values, group in zip(layers, maps[: len(layers)], groups, strict=True)
         ]
         return torch.cat(groups), torch.cat(pooled)
@@ -108,7 +108,7 @@ class DetectorGraph(nn.Module):
     def _detections(
         self, maps: Sequence[Tensor], boxes: Tensor, size: tuple[int, int]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The RoI head's boxes, scores and labels, best first (mmdet's `BBoxHead._predict_by_feat_single`)."""
+        """Return the RoI head's boxes, scores and labels, best first (mmdet's `BBoxHead._predict_by_feat_single`)."""
         roi_head = self.model.roi_head
         head, test = roi_head.bbox_head, roi_head.test_cfg
         boxes, pooled = self._pooled(maps, boxes)
@@ -130,7 +130,7 @@ class DetectorGraph(nn.Module):
 
 
 def class_scores(head: Any, logits: Tensor) -> tuple[Tensor, Tensor]:
-    """What decides whether a box is a candidate, and what ranks it, each `(P, K)`."""
+    """Return the scores that select candidates, and the scores that rank them, each `(P, K)`."""
     if not isinstance(head, QualityBBoxHead):
         scores = logits.softmax(dim=1)[:, :-1]
         return scores, scores
@@ -140,7 +140,7 @@ def class_scores(head: Any, logits: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def decode(coder: Any, boxes: Tensor, deltas: Tensor, size: tuple[int, int]) -> Tensor:
-    """Boxes `(P, 4)` moved by deltas `(P, 4)` and cut to an image of `(height, width)` pixels.
+    """Return boxes `(P, 4)` moved by deltas `(P, 4)` and cut to an image of `(height, width)` pixels.
 
     x = x_a + w_a d_x and w = w_a exp(d_w) (1506.01497, §3.1.2; mmdet's `delta2bbox`).
     """
@@ -158,11 +158,11 @@ def decode(coder: Any, boxes: Tensor, deltas: Tensor, size: tuple[int, int]) -> 
 
 
 def suppress(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float) -> Tensor:
-    """Indices of the boxes that no better one of their group overlaps by more, best first.
+    """Return the indices of the boxes that non-maximum suppression within each group keeps, best first.
 
-    As in mmcv's `batched_nms`, groups are moved apart by more than any coordinate.
+    As in mmcv's `batched_nms`, an offset larger than any coordinate separates the groups.
     """
-    # The zero, below no coordinate, is for the case that there is no box.
+    # The zero is for the case of no boxes.
     apart = torch.cat([boxes.reshape(-1), boxes.new_zeros(1)]).max() + 1
     return torchvision.ops.nms(boxes + groups.to(boxes)[:, None] * apart, scores, iou_threshold)
 
@@ -176,7 +176,11 @@ def _align(layer: Any, values: Tensor, boxes: Tensor) -> Tensor:
 
 
 def _require_known(model: FasterRCNN) -> None:
-    """Raise where the graph would leave out what the detector's `predict` does."""
+    """Raise if the detector's `predict` does something that the graph does not.
+
+    Raises:
+        UserError: It does.
+    """
     rpn, head = model.rpn_head, model.roi_head.bbox_head
     extractor = model.roi_head.bbox_roi_extractor
     problems = [f"model.{name}.nms={dict(nms)}" for name, nms in _other_nms(model).items()]
@@ -203,7 +207,7 @@ def _require_known(model: FasterRCNN) -> None:
 
 
 def _other_nms(model: FasterRCNN) -> dict[str, Mapping[str, Any]]:
-    """The suppressions of the test config that are not plain."""
+    """Return the entries of the test config that are not plain NMS."""
     found = {
         "test_cfg.rpn": model.rpn_head.test_cfg.nms,
         "test_cfg.rcnn": model.roi_head.test_cfg.nms,
@@ -213,6 +217,3 @@ def _other_nms(model: FasterRCNN) -> dict[str, Mapping[str, Any]]:
         for name, nms in found.items()
         if nms.get("type", "nms") != "nms" or set(nms) - {"type", "iou_threshold"}
     }
-
-
-__all__ = ["DetectorGraph", "class_scores", "decode", "suppress"]

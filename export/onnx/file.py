@@ -1,4 +1,4 @@
-"""An ONNX file of a network: written, run by onnxruntime on real images, and kept only where it agrees with torch."""
+"""Write the ONNX file of a network, run it with onnxruntime on real images, keep it only if it agrees with torch."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from torch import Tensor, nn
 
 from contract.errors import UserError
 
-# Of the largest expected value, or of 1 where that is smaller.
+# Relative to the largest expected value, or to 1 if that is larger.
 TOLERANCE = 1e-3
 INPUT = "images"
 AXES = {"batch": 0, "height": 2, "width": 3}
-# Sizes that vary make formulas of formulas of padding that goes by the size, as TensorFlow's; torch was not done with
-# simplifying those of EfficientNet-Lite0 in ten minutes.
+# Padding that depends on a varying size, as TensorFlow's does, gives nested formulas. torch spent more than ten minutes
+# on those of EfficientNet-Lite0.
 MOST_SECONDS = 240.0
 
 Arrays = tuple[np.ndarray, ...]
@@ -33,12 +33,12 @@ Arrays = tuple[np.ndarray, ...]
 
 @dataclass(frozen=True)
 class Difference:
-    """How far an output is from torch's.
+    """The difference of an output from torch's.
 
     Attributes:
-        output: What is compared.
+        output: The output's name.
         value: The difference.
-        allowed: The largest that is.
+        allowed: The largest allowed one.
     """
 
     output: str
@@ -47,12 +47,12 @@ class Difference:
 
     @property
     def agrees(self) -> bool:
-        """Whether it is small enough; a difference that is not a number is not."""
+        """Whether the difference is small enough; NaN is not."""
         return self.value <= self.allowed
 
 
 def relative(output: str, expected: np.ndarray, found: np.ndarray) -> Difference:
-    """The largest difference of two arrays, relative to the largest expected value where that is above 1."""
+    """Return the largest difference of two arrays, relative to the largest expected value if that is above 1."""
     if expected.shape != found.shape:
         return Difference(f"{output} (shape {found.shape}, not {expected.shape})", float("inf"))
     scale = max(1.0, float(np.abs(expected).max(initial=0)))
@@ -61,16 +61,16 @@ def relative(output: str, expected: np.ndarray, found: np.ndarray) -> Difference
 
 @dataclass
 class ExportSpec:
-    """What is exported.
+    """A network to export.
 
     Attributes:
         graph: Turns `images` into a tuple of outputs.
         outputs: Their names.
-        reference: The same outputs by the trained network's own way of prediction.
-        compare: Differences of the reference's outputs and those of the file.
-        dynamic: The axes of `images` that may vary, by preference; the first that works is taken.
-        metadata: What the file says of itself; values that are not strings are written as JSON.
-        output_shapes: Names of axes that depend on what is found in an image, by output.
+        reference: Computes the same outputs by the trained network's own prediction.
+        compare: Returns the differences of the reference's outputs and the file's.
+        dynamic: Sets of axes of `images` that vary, by preference; the first set that works is taken.
+        metadata: The file's metadata; values that are not strings are written as JSON.
+        output_shapes: Shapes of outputs with names for the axes that depend on the image.
     """
 
     graph: nn.Module
@@ -87,10 +87,10 @@ class ExportResult:
     """A file that agrees with torch.
 
     Attributes:
-        dynamic: The axes of `images` that may vary.
+        dynamic: The axes of `images` that vary.
         shapes: The shapes of the images that were compared.
-        differences: The largest of each output over all of them.
-        notes: Why less varies than was wanted, in sentences.
+        differences: The largest difference of each output over all images.
+        notes: Sentences on sets of axes that did not work.
     """
 
     dynamic: tuple[str, ...]
@@ -100,31 +100,31 @@ class ExportResult:
 
 
 class DisagreementError(Exception):
-    """The file computes something else than torch; the message says by how much, and on what."""
+    """The file computes something else than torch; the message gives the difference and the images."""
 
 
-def write(network: ExportSpec, images: Sequence[Tensor], path: Path) -> ExportResult:
+def write(spec: ExportSpec, images: Sequence[Tensor], path: Path) -> ExportResult:
     """Export a network and check it, with as many varying axes as work.
 
     Args:
-        network: What to export, in evaluation mode.
-        images: Real images `(1, 3, H, W)` on the scale 0 to 255, of the type that the file is to take.
-        path: The file; it is written at once, or not at all.
+        spec: The network, in evaluation mode.
+        images: Real images `(1, 3, H, W)` on the scale 0 to 255, of the file's input type.
+        path: The file; it is written atomically.
 
     Raises:
         UserError: onnxruntime computes something else than torch, or the network cannot be exported.
     """
     _require_packages()
     notes: list[str] = []
-    for dynamic in network.dynamic:
+    for dynamic in spec.dynamic:
         batches = _batches(images, dynamic)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            _export(network, batches[0], dynamic, temporary)
-            differences = _check(network, batches, temporary)
+            _export(spec, batches[0], dynamic, temporary)
+            differences = _check(spec, batches, temporary)
             os.replace(temporary, path)
         except (DisagreementError, _ExportError) as error:
-            notes.append(f"with {_in_words(dynamic)}: {error}")
+            notes.append(f"with {_description(dynamic)}: {error}")
             continue
         finally:
             temporary.unlink(missing_ok=True)
@@ -133,7 +133,7 @@ def write(network: ExportSpec, images: Sequence[Tensor], path: Path) -> ExportRe
     raise UserError(f"{path} is not written: {'; '.join(notes)}")
 
 
-def _in_words(dynamic: Sequence[str]) -> str:
+def _description(dynamic: Sequence[str]) -> str:
     return f"varying {', '.join(dynamic)}" if dynamic else "a fixed shape"
 
 
@@ -153,12 +153,12 @@ class _ExportError(Exception):
 
 
 class _TooLongError(BaseException):
-    """Passes by the exporter, which takes every Exception for a reason to try another way."""
+    """The time is over. It is no Exception, because the exporter catches every Exception and tries another way."""
 
 
 @contextmanager
 def _time_limit(seconds: float) -> Iterator[None]:
-    """Raise `_TooLongError` in what runs inside after that time, where signals reach it: in the main thread."""
+    """Raise `_TooLongError` inside the context after that time; only the main thread receives signals."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -171,39 +171,39 @@ def _time_limit(seconds: float) -> Iterator[None]:
     try:
         yield
     finally:
-        # Whoever had set a timer before, such as pytest-timeout, has it again.
+        # Restore an earlier timer, such as pytest-timeout's.
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, former)
         signal.setitimer(signal.ITIMER_REAL, *timer)
 
 
-def _export(network: ExportSpec, example: Tensor, dynamic: Sequence[str], path: Path) -> None:
+def _export(spec: ExportSpec, example: Tensor, dynamic: Sequence[str], path: Path) -> None:
     shapes = {INPUT: {AXES[name]: name for name in dynamic}} if dynamic else None
     disabled = logging.root.manager.disable
-    # What the exporter says of its own parts is nothing that a user could mend.
+    # A user can do nothing about the exporter's messages on its own parts.
     logging.disable(logging.CRITICAL)
     try:
-        # A fixed shape has no formulas, and nothing else to fall back on.
+        # A fixed shape has no formulas, and there is nothing else to try.
         limit = _time_limit(MOST_SECONDS) if dynamic else nullcontext()
         with warnings.catch_warnings(), torch.no_grad(), limit:
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
-                network.graph.eval(),
+                spec.graph.eval(),
                 (example,),
                 dynamo=True,
                 dynamic_shapes=shapes,
                 input_names=[INPUT],
-                output_names=list(network.outputs),
+                output_names=list(spec.outputs),
                 verbose=False,
             )
     except _TooLongError:
         raise _ExportError(f"torch took more than {MOST_SECONDS:g} s") from None
-    except Exception as error:  # whatever a network of the user's own makes the exporter raise
+    except Exception as error:  # a user's network can make the exporter raise anything
         raise _ExportError(_first_cause(error)) from error
     finally:
         logging.disable(disabled)
     assert program is not None
-    _describe(network, dynamic, program.model)
+    _describe(spec, dynamic, program.model)
     program.save(path)
 
 
@@ -214,23 +214,23 @@ def _first_cause(error: BaseException) -> str:
     return f"torch cannot export it ({type(error).__name__}: {lines[0]})"
 
 
-def _describe(network: ExportSpec, dynamic: Sequence[str], model: Any) -> None:
-    """Put the metadata in, and names that mean something in place of the exporter's own."""
+def _describe(spec: ExportSpec, dynamic: Sequence[str], model: Any) -> None:
+    """Add the metadata, and replace the exporter's names of axes with meaningful ones."""
     import onnx_ir
 
-    told = {**network.metadata, "dynamic_axes": list(dynamic)}
-    for key, value in told.items():
+    entries = {**spec.metadata, "dynamic_axes": list(dynamic)}
+    for key, value in entries.items():
         model.metadata_props[key] = value if isinstance(value, str) else json.dumps(value)
     for value in model.graph.outputs:
-        if value.name in network.output_shapes:
-            value.shape = onnx_ir.Shape(network.output_shapes[value.name])
+        if value.name in spec.output_shapes:
+            value.shape = onnx_ir.Shape(spec.output_shapes[value.name])
 
 
 def _batches(images: Sequence[Tensor], dynamic: Sequence[str]) -> list[Tensor]:
-    """The images that are compared: shapes other than that of the export prove that an axis varies.
+    """Return the batches to compare: shapes that differ from the export's prove that an axis varies.
 
-    The first is the example for the export, of two images where the batch varies: torch takes an axis of length 1
-    for one that never varies.
+    The first batch is the example for the export. It has two images if the batch varies, because torch treats an axis
+    of length 1 as one that never varies.
     """
     if "height" not in dynamic:
         height, width = images[0].shape[2:]
@@ -238,7 +238,7 @@ def _batches(images: Sequence[Tensor], dynamic: Sequence[str]) -> list[Tensor]:
     batches = list(images)
     if "height" in dynamic:
         height, width = images[0].shape[2:]
-        # Odd, so that no stride of a network divides them.
+        # Odd sizes, which no stride divides.
         batches.append(images[0][:, :, : height * 4 // 5 | 1, : width * 3 // 4 | 1])
     if "batch" in dynamic:
         pair = [images[0], images[-1]]
@@ -247,13 +247,17 @@ def _batches(images: Sequence[Tensor], dynamic: Sequence[str]) -> list[Tensor]:
     return batches
 
 
-def _check(network: ExportSpec, batches: Sequence[Tensor], path: Path) -> list[Difference]:
-    """The largest difference of each output; raises at the first that is too large."""
+def _check(spec: ExportSpec, batches: Sequence[Tensor], path: Path) -> list[Difference]:
+    """Return the largest difference of each output.
+
+    Raises:
+        DisagreementError: One is too large.
+    """
     run = session(path)
     worst: dict[str, Difference] = {}
     for batch in batches:
         with torch.no_grad():
-            expected = network.reference(batch)
+            expected = spec.reference(batch)
         try:
             found = run(batch.numpy())
         except Exception as error:  # onnxruntime's own classes, which are not public
@@ -261,7 +265,7 @@ def _check(network: ExportSpec, batches: Sequence[Tensor], path: Path) -> list[D
                 f"onnxruntime fails on images of shape {tuple(batch.shape)} "
                 f"({str(error).strip().splitlines()[0]})"
             ) from None
-        for difference in network.compare(expected, found):
+        for difference in spec.compare(expected, found):
             if not difference.agrees:
                 raise DisagreementError(
                     f"onnxruntime and torch differ by {difference.value:.3g} in {difference.output} on images of "
@@ -274,7 +278,7 @@ def _check(network: ExportSpec, batches: Sequence[Tensor], path: Path) -> list[D
 
 
 def session(path: Path) -> Callable[[np.ndarray], Arrays]:
-    """A function that runs a file on the CPU: images in, all outputs out."""
+    """Return a function that runs a file on the CPU, from images to all outputs."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -284,6 +288,3 @@ def session(path: Path) -> Callable[[np.ndarray], Arrays]:
         path.read_bytes(), options, providers=["CPUExecutionProvider"]
     )
     return lambda images: tuple(opened.run(None, {INPUT: images}))
-
-
-__all__ = ["Difference", "ExportResult", "ExportSpec", "relative", "session", "write"]

@@ -1,4 +1,4 @@
-"""What stands before the network, inside the graph: a reader of the file then needs no numbers of ours."""
+"""Normalisation inside the graph: users of the file need no mean and standard deviation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class Normalise(nn.Module):
-    """RGB images on the scale 0 to 255, uint8 or float32, to what a network was trained on.
+    """Convert RGB images, uint8 or float32 on the scale 0 to 255, to the network's input.
 
     Args:
         mean: `(3, 1, 1)`, in the network's order of channels.
@@ -28,11 +28,11 @@ class Normalise(nn.Module):
         return (ordered - self.mean) / self.std
 
     def metadata(self) -> dict[str, Any]:
-        """Mean and standard deviation of R, G and B on the scale 0 to 255, and the order that the network sees."""
+        """Return mean and standard deviation of R, G and B on the scale 0 to 255, and the network's channel order."""
         mean, std = self.mean.flatten().tolist(), self.std.flatten().tolist()
         step = 1 if self.order == "RGB" else -1
         return {
-            # float32's six digits, as they were given.
+            # The six digits of float32.
             "mean_rgb": [float(f"{value:.6g}") for value in mean[::step]],
             "std_rgb": [float(f"{value:.6g}") for value in std[::step]],
             "network_channel_order": self.order,

@@ -1,4 +1,4 @@
-"""`python -m seg.export WORK_DIR --out FILE`: images to logits and label maps of the same size."""
+"""A segmentor as an ONNX graph: images to logits and label maps of the same size."""
 
 from __future__ import annotations
 
@@ -44,16 +44,15 @@ class SegmentorGraph(nn.Module):
 
 
 class SegmentorExport(Export):
-    """The segmentor of a segmentation cell."""
+    """The export of a segmentation run."""
 
-    stage = "seg"
-    package = "seg"
+    task = "seg"
     scope = "mmseg"
     # The graph is of one window; the auxiliary head only trains.
     changes: ClassVar[dict[str, Any]] = dict(test_cfg=dict(mode="whole"))
 
-    def network(self, finished: TrainedRun, model: nn.Module) -> ExportSpec:
-        """Logits and labels, for images of any number and size where the backbone takes them."""
+    def spec(self, run: TrainedRun, model: nn.Module) -> ExportSpec:
+        """Return the graph; its batch and image size vary if the backbone allows it."""
         assert isinstance(model, EncoderDecoder)
         graph = SegmentorGraph(model)
 
@@ -76,24 +75,24 @@ class SegmentorExport(Export):
                     "logits": "N×K×H×W, before the softmax, at the size of the image",
                     "labels": "N×H×W, the class of the largest logit",
                 },
-                "window": finished.config.model.test_cfg.to_dict(),
+                "window": run.config.model.test_cfg.to_dict(),
                 **graph.normalise.metadata(),
             },
         )
 
-    def notes(self, finished: TrainedRun) -> list[str]:
-        """That the file knows nothing of windows."""
-        test = finished.config.model.test_cfg
+    def notes(self, run: TrainedRun) -> list[str]:
+        """Return a note if the run was evaluated in windows, which the file does not have."""
+        test = run.config.model.test_cfg
         if test.mode == "whole":
             return []
         return [
-            f"the cell was evaluated in sliding windows of {test.crop_size} every {test.stride} pixels (height, width) "
+            f"the run was evaluated in sliding windows of {test.crop_size} every {test.stride} pixels (height, width) "
             "whose logits were averaged; the file computes one window: slide it yourself"
         ]
 
 
 def compare(expected: Arrays, found: Arrays) -> list[Difference]:
-    """Logits by value; labels by how much less than the largest the expected logit of the found class is.
+    """Compare logits by value, and labels by how far the expected logit of the found class is below the largest.
 
     Classes of equal logits are equally right.
     """
@@ -103,5 +102,7 @@ def compare(expected: Arrays, found: Arrays) -> list[Difference]:
     return [relative("logits", expected[0], found[0]), Difference("labels", shortfall / scale)]
 
 
+EXPORT = SegmentorExport()
+
 if __name__ == "__main__":
-    sys.exit(main(SegmentorExport()))
+    sys.exit(main(export=EXPORT))

@@ -1,6 +1,6 @@
 """The same at 64 px, for the embedded mini data.
 
-Command: python -m cls_train.probe mini --checkpoint runs/mini/cells/standard/cls/seed-0/backbone.safetensors
+Command: python -m probe mini --checkpoint runs/mini/cells/standard/cls/seed-0/backbone.safetensors
     --data data/miniworld/mini/cls --work-dir runs/mini-probe
 """
 

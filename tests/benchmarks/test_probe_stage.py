@@ -20,7 +20,7 @@ from benchmarks.table import build_table
 from benchmarks.table_text import format_csv
 from contract.errors import UserError
 
-CONFIG = "cls_train/configs/probe/mini.py"
+CONFIG = "probe/configs/mini.py"
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_every_row_is_probed_from_its_own_weights(tmp_path: Path):
     ]
     commands = _commands(world)
     for row, words in commands.items():
-        assert words[1:4] == ["-m", "cls_train.probe", CONFIG]
+        assert words[1:4] == ["-m", "probe", CONFIG]
         assert "--recipe" not in words and "--trick" not in words, row
     given = {
         r: w[w.index("--checkpoint") + 1] if "--checkpoint" in w else None
@@ -108,9 +108,8 @@ def test_the_table_the_csv_and_the_report_show_it(world: World):
     ("file", "stages"),
     [
         (CONFIG, {"probe"}),
-        ("cls_train/probe/linear.py", {"probe"}),
-        # It loads the classifier's images by the classifier's code.
-        ("cls_train/data.py", {"cls", "probe"}),
+        ("probe/linear.py", {"probe"}),
+        ("cls_train/transforms.py", {"cls"}),
         ("det/train.py", {"det"}),
     ],
 )
@@ -160,6 +159,6 @@ def test_a_config_or_a_trick_that_does_not_exist_is_told(tmp_path: Path):
     assert str(error.value) == (
         "stage 'probe': unknown trick 'mixup': there is no trick to choose from."
     )
-    missing = replace(stage, config="cls_train/configs/probe/minni.py", tricks=())
-    with pytest.raises(UserError, match=r"did you mean 'cls_train/configs/probe/mini\.py'"):
+    missing = replace(stage, config="probe/configs/minni.py", tricks=())
+    with pytest.raises(UserError, match=r"did you mean 'probe/configs/mini\.py'"):
         check_names(replace(suite, stages={**suite.stages, "probe": missing}), ROOT)

@@ -34,6 +34,7 @@ CONFIGS = {
     "cls_train": "imagenet mini",
     "cls_train/recipes": "efficient standard",
     "cls_train/probe": "imagenet mini",
+    "probe": "imagenet mini",
     "det": "mini mini_c4 voc0712 voc0712_c4",
     "seg": "ade20k mini",
     "cls_train/tricks": """

@@ -165,7 +165,7 @@ def test_weights_are_loaded_and_not_drawn(checkpoint):
 
 
 def test_a_checkpoint_of_another_spec_is_refused(checkpoint):
-    with pytest.raises(CheckpointError, match=rf"holds {SPEC}, the stage builds resnet10_d-w8"):
+    with pytest.raises(CheckpointError, match=rf"holds {SPEC}, the task builds resnet10_d-w8"):
         TransferBackbone("resnet10_d-w8", checkpoint=checkpoint[0])
 
 

@@ -183,7 +183,7 @@ def _refused(capsys, *words, **named):
     ("setting", "said"),
     [
         ("lr=0.1", "unknown config key 'lr'; known: image_size, test_resize_ratio, "),
-        ("held_out=1.0", "held_out=1.0 was given; it is a share in (0, 1)"),
+        ("held_out=1.0", "held_out=1.0 was given; it must lie in (0, 1)"),
         ("table_neighbours=5", "neighbours=(10, 20, 100) and table_neighbours=5 were given; all are 1"),
         ("temperature=0", "temperature=0 was given; it must be above 0"),
         ("strengths.low=7", "strengths={'low': 7, 'high': 6, 'step': 2, 'halvings': 3} was given; low lies below"),
@@ -205,7 +205,7 @@ def test_tricks_and_unknown_configs(image_folder, tmp_path, capsys):
 def test_several_processes(image_folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert _refused(capsys, image_folder, tmp_path / "w", "--backbone", SPEC) == (
-        "torchrun started 2 processes, but the probe runs in one; call python -m cls_train.probe"
+        "torchrun started 2 processes, but the probe runs in one; call python -m probe"
     )
 
 

@@ -151,7 +151,7 @@ def test_a_pickle(refused, tmp_path):
     path = tmp_path / "weights.pth"
     torch.save(backbones.create("resnet10_d-w8").state_dict(), path)
     assert (
-        f"{path} is a pickle, as torch.save writes, and no hand-off checkpoint; make one"
+        f"{path} is a pickle, as torch.save writes, and no pretrained checkpoint; make one"
         in refused("--checkpoint", path)
     )
 
@@ -159,7 +159,7 @@ def test_a_pickle(refused, tmp_path):
 def test_a_checkpoint_of_another_architecture(refused, checkpoint):
     sentence = refused("--checkpoint", checkpoint, "--backbone", "resnet18_b")
     assert (
-        f"the checkpoint {checkpoint} holds resnet10_d-w8, the stage builds resnet18_b" in sentence
+        f"the checkpoint {checkpoint} holds resnet10_d-w8, the task builds resnet18_b" in sentence
     )
     assert "pass --backbone resnet10_d-w8 or the right checkpoint" in sentence
 
@@ -173,7 +173,7 @@ def test_a_checkpoint_whose_tensors_all_fit_but_whose_network_is_another(
     metadata = replace(checkpoint_metadata, spec="resnet50")
     backbones.export_checkpoint(backbones.create("resnet50"), path, metadata)
     sentence = refused("--checkpoint", path, "--backbone", "resnet50_b")
-    assert f"the checkpoint {path} holds resnet50, the stage builds resnet50_b" in sentence
+    assert f"the checkpoint {path} holds resnet50, the task builds resnet50_b" in sentence
 
 
 def test_a_checkpoint_with_a_missing_tensor(refused, tmp_path, checkpoint_metadata):

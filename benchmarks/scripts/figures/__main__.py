@@ -1,4 +1,4 @@
-"""The command line of the figures."""
+"""The command line of the figures: `python -m benchmarks.scripts.figures`, also `python -m cls_train.figures`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TRAIN = (
     "--set epochs=15 --work-dir runs/smoothed --trick label_smoothing",
 )
 COLUMNS = 4
-# One of many tried: its draws erase, cut and mix enough to be seen.
+# Chosen by eye: its draws erase, cut and mix visibly.
 SEED = 3555
 
 
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Words after the command; None takes those of the process.
 
     Returns:
-        The exit status: 0, or 2 after a user's mistake, told on standard error.
+        The exit status: 0, or 2 after a user's mistake, which is printed on standard error.
     """
     try:
         _run(_parse(arguments))
@@ -48,14 +48,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
         prog="python -m cls_train.figures",
-        description="Draw what the classification tricks do, by the code that trains.",
+        description="Draw what the classification tricks do, with the code that trains.",
         epilog="Networks for --checkpoint: " + "; ".join(TRAIN),
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add(
-        "figures", nargs="*", metavar="FIGURE", help=f"{', '.join(FIGURES)}; all when none is named"
-    )
+    add("figures", nargs="*", metavar="FIGURE", help=f"{', '.join(FIGURES)}; default: all")
     add(
         "--out",
         type=Path,
@@ -66,10 +64,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--images", type=Path, metavar="DIR", help=f"split DIR/<class>/*.jpg; default: {EMBEDDED}")
     add(
         "--checkpoint", action="append", default=[], metavar="NAME=FILE",
-        help="a network whose gap between logits is measured on the images; may be repeated",
+        help="measure this network's gap between logits on the images; may be repeated",
     )  # fmt: skip
-    add("--config", default="mini", help="its test pipeline reads the images for --checkpoint")
-    add("--seed", type=int, default=SEED, help="of the sheet's random numbers")
+    add(
+        "--config",
+        default="mini",
+        help="the config whose test pipeline reads the images for --checkpoint",
+    )
+    add("--seed", type=int, default=SEED, help="seed of the sheet's random numbers")
     options = parser.parse_args(arguments)
     for name in options.figures:
         if name not in FIGURES:
@@ -98,14 +100,14 @@ def _named(texts: Sequence[str]) -> dict[str, Path]:
 
 
 def _run(options: argparse.Namespace) -> None:
-    # Imported late, so that a mistake in the command is told at once.
+    # Imported late: mistakes in the command are reported at once.
     from benchmarks.scripts.figures.drawing import make_folder
 
     wanted = list(options.figures or FIGURES)
     chosen = bool(options.figures or options.images)
     if "tricks_sheet" in wanted and not chosen and not EMBEDDED.is_dir():
         wanted.remove("tricks_sheet")
-        print(f"Left out tricks_sheet: {EMBEDDED} is not there; {HOW_TO_GET_IMAGES}.")
+        print(f"Left out tricks_sheet: {EMBEDDED} does not exist; {HOW_TO_GET_IMAGES}.")
     if "tricks_sheet" in wanted or options.checkpoint:
         _require_images(options.images or EMBEDDED)
     make_folder(options.out)
@@ -144,7 +146,7 @@ def _smoothing(options: argparse.Namespace) -> tuple[list[Path], str]:
         "Left out the gap of trained networks: name some with --checkpoint NAME=FILE. These commands train two, in "
         "minutes on a CPU:\n  " + "\n  ".join(TRAIN)
     )
-    return paths, "the gap between logits that label smoothing asks for"
+    return paths, "the optimal gap between logits under label smoothing"
 
 
 def _beta(options: argparse.Namespace) -> tuple[list[Path], str]:

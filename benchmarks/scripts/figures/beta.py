@@ -1,4 +1,4 @@
-"""The distributions that mixing draws its weights from."""
+"""The distributions from which mixing draws its weights."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from benchmarks.scripts.figures.drawing import DASHES, MUTED, PALETTE, write
 from cls_train.assemble import CONFIGS
 from engine import config as configs
 
-# Between the tricks' own values and beyond them, for comparison.
+# For comparison with the tricks' own values.
 OTHERS = (0.5, 2.0)
-# What the modules of `cls_train.mixing` call the parameter.
+# Names of the parameter in the modules of `cls_train.mixing`.
 PARAMETERS = ("alpha", "beta")
 
 
 def mixing_alphas() -> dict[str, float]:
-    """The parameter of Beta(α, α) of every trick that mixes a batch, from its config file."""
+    """Return the parameter of Beta(α, α) of every trick that mixes a batch, from its config file."""
     found = {}
     for trick in configs.names(CONFIGS / "tricks"):
         for slot in configs.load(CONFIGS, "imagenet", (trick,), {}).batch_mixing.values():
@@ -31,7 +31,7 @@ def mixing_alphas() -> dict[str, float]:
 
 
 def draw_beta(stem: Path) -> list[Path]:
-    """Write the figure: the density of λ, and how often the smaller share stays below a bound.
+    """Write the figure: the density of λ, and how often the smaller weight stays below a bound.
 
     Args:
         stem: The files' path without suffix.
@@ -55,9 +55,9 @@ def draw_beta(stem: Path) -> list[Path]:
             )
             weight = np.linspace(0.001, 0.999, 999)
             left.plot(weight, stats.beta.pdf(weight, alpha, alpha), **line)
-            share = np.linspace(0, 0.5, 501)
-            # λ and 1 − λ are alike, so that both tails count.
-            right.plot(share, 200 * stats.beta.cdf(share, alpha, alpha), **line)
+            weights = np.linspace(0, 0.5, 501)
+            # λ and 1 − λ have the same distribution: both tails count.
+            right.plot(weights, 200 * stats.beta.cdf(weights, alpha, alpha), **line)
         _label_axes(left, right)
         handles, labels = left.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=len(curves))

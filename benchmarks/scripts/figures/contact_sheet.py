@@ -1,112 +1,98 @@
-"""The sheet's page: rows of images with their names, put together pixel by pixel."""
+"""The page of the contact sheet: rows of images beside their names."""
 
 from __future__ import annotations
 
-import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
 
-from benchmarks.scripts.figures.drawing import GRID, INK, MUTED, SURFACE
-from benchmarks.scripts.figures.sheet import Row
+from benchmarks.scripts.figures.drawing import GRID, INK, MUTED, STYLE
+from benchmarks.scripts.figures.sheet import SheetRow
 
-# All in pixels.
-TILE, GAP, MARGIN, LABELS = 82, 6, 14, 208
-WIDEST_CAPTION = 132
-NAME_SIZE, TEXT_SIZE, LINE, HEADING = 13, 10, 13, 29
-# So few colours make a third of the file. Without k-means the rare ones, which tricks make, would fall out; it ends
-# when less than this share of the pixels still moves.
+# In pixels, at this resolution.
+TILE, GAP, MARGIN, LABELS, COLUMN, LINE, HEADING, DOTS_PER_INCH = 82, 6, 14, 208, 120, 13, 29, 100
+NAME_POINTS, TEXT_POINTS = 9.5, 7.0
+CHARACTERS, CAPTION_CHARACTERS = 36, 21
+# A palette of this size makes a third of the file. Without k-means it would miss the rare colours that tricks make;
+# k-means ends when less than this part of the pixels still changes.
 COLOURS, STILL_MOVING = 256, 0.02
 
 
-def write_sheet(groups: Mapping[str, Sequence[Row]], path: Path) -> None:
+def write_sheet(groups: Mapping[str, Sequence[SheetRow]], path: Path) -> None:
     """Write the page.
 
     Args:
-        groups: Rows by the heading that they stand under; an empty one has no heading.
+        groups: Rows by their heading; an empty heading is not drawn.
         path: The PNG to write.
     """
     rows = [row for group in groups.values() for row in group]
     headings = [heading for heading, group in groups.items() if heading and group]
-    columns = max(len(row.tiles) for row in rows)
-    column = max(TILE, min(WIDEST_CAPTION, _widest_caption(rows) + GAP))
-    width = 2 * MARGIN + LABELS + columns * (column + GAP) - GAP
+    width = 2 * MARGIN + LABELS + max(len(row.tiles) for row in rows) * (COLUMN + GAP) - GAP
     height = 2 * MARGIN + len(headings) * HEADING + sum(map(_height, rows)) - GAP
-    page = _Page(width, height, column)
-    for heading, group in groups.items():
-        if heading in headings:
-            page.heading(heading)
-        for row in group:
-            page.row(row)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure((width / DOTS_PER_INCH, height / DOTS_PER_INCH), DOTS_PER_INCH)
+        canvas = FigureCanvasAgg(figure)
+        top = height - MARGIN
+        for heading, group in groups.items():
+            if heading in headings:
+                _draw_heading(figure, heading, top)
+                top -= HEADING
+            for row in group:
+                _draw_row(figure, row, top)
+                top -= _height(row)
+        canvas.draw()
+    page = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     moving = round(STILL_MOVING * width * height)
-    page.image.quantize(COLOURS, kmeans=moving).save(path, optimize=True)
+    page.quantize(COLOURS, kmeans=moving).save(path, optimize=True)
 
 
-def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, size)
-
-
-def _widest_caption(rows: Sequence[Row]) -> int:
-    lines = [line for row in rows for caption in row.captions for line in caption]
-    font = _font("DejaVuSans.ttf", TEXT_SIZE)
-    return math.ceil(max(map(font.getlength, lines), default=0))
-
-
-def _height(row: Row) -> int:
+def _height(row: SheetRow) -> int:
     return TILE + GAP + LINE * max(map(len, row.captions), default=0)
 
 
-class _Page:
-    """A white page that fills from the top."""
+def _draw_heading(figure: Figure, text: str, top: int) -> None:
+    width, height = figure.get_size_inches() * DOTS_PER_INCH
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(0, height))
+    axes.set_axis_off()
+    axes.plot((MARGIN, width - MARGIN), (top, top), color=GRID, linewidth=0.8)
+    _write(figure, MARGIN, top - 6, text, MUTED, NAME_POINTS, "bold")
 
-    def __init__(self, width: int, height: int, column: int) -> None:
-        self.image = Image.new("RGB", (width, height), SURFACE)
-        self.draw = ImageDraw.Draw(self.image)
-        self.column = column
-        self.top = MARGIN
-        self.bold = _font("DejaVuSans-Bold.ttf", NAME_SIZE)
-        self.plain = _font("DejaVuSans.ttf", TEXT_SIZE)
 
-    def heading(self, text: str) -> None:
-        """A line across the page with words under it."""
-        self.draw.line((MARGIN, self.top, self.image.width - MARGIN, self.top), fill=GRID, width=1)
-        self.draw.text((MARGIN, self.top + 6), text, fill=MUTED, font=self.bold)
-        self.top += HEADING
+def _draw_row(figure: Figure, row: SheetRow, top: int) -> None:
+    """Draw a name with its details, and the images with their captions beside it."""
+    _write(figure, MARGIN, top, row.name, INK, NAME_POINTS, "bold")
+    _write(figure, MARGIN, top - 20, textwrap.fill(row.details, CHARACTERS), MUTED, TEXT_POINTS)
+    for column, tile in enumerate(row.tiles):
+        left = MARGIN + LABELS + column * (COLUMN + GAP)
+        picture = Image.fromarray(np.ascontiguousarray(tile.permute(1, 2, 0).numpy()))
+        picture = picture.resize((TILE, TILE), Image.Resampling.LANCZOS)
+        figure.figimage(np.asarray(picture), left, top - TILE)
+        lines = row.captions[column] if row.captions else []
+        text = "\n".join(_shortened(line) for line in lines)
+        _write(figure, left, top - TILE - 2, text, INK, TEXT_POINTS)
 
-    def row(self, row: Row) -> None:
-        """A name with its details, and the images beside it."""
-        self.draw.text((MARGIN, self.top), row.name, fill=INK, font=self.bold)
-        for number, line in enumerate(self._wrapped(row.details, LABELS - 12)):
-            place = (MARGIN, self.top + NAME_SIZE + 6 + number * LINE)
-            self.draw.text(place, line, fill=MUTED, font=self.plain)
-        for column, tile in enumerate(row.tiles):
-            left = MARGIN + LABELS + column * (self.column + GAP)
-            picture = Image.fromarray(np.ascontiguousarray(tile.permute(1, 2, 0).numpy()))
-            picture = picture.resize((TILE, TILE), Image.Resampling.LANCZOS)
-            self.image.paste(picture, (left, self.top))
-            for number, line in enumerate(row.captions[column] if row.captions else []):
-                place = (left, self.top + TILE + 1 + number * LINE)
-                self.draw.text(place, self._fitted(line, self.column), fill=INK, font=self.plain)
-        self.top += _height(row)
 
-    def _wrapped(self, text: str, width: int) -> list[str]:
-        """Words in lines of at most so many pixels."""
-        lines = [""]
-        for word in text.split(" "):
-            longer = f"{lines[-1]} {word}".strip()
-            if self.plain.getlength(longer) <= width or not lines[-1]:
-                lines[-1] = longer
-            else:
-                lines.append(word)
-        return lines
+def _write(
+    figure: Figure,
+    x: float,
+    y: float,
+    text: str,
+    colour: str,
+    points: float,
+    weight: str = "normal",
+) -> None:
+    """Write text whose top left corner is at a pixel, counted from the bottom left."""
+    width, height = figure.get_size_inches() * DOTS_PER_INCH
+    figure.text(x / width, y / height, text, color=colour, fontsize=points, weight=weight, va="top")
 
-    def _fitted(self, text: str, width: int) -> str:
-        """The beginning that fits, with an ellipsis where something is left out."""
-        if self.plain.getlength(text) <= width:
-            return text
-        while text and self.plain.getlength(text + "…") > width:
-            text = text[:-1]
-        return text.rstrip() + "…"
+
+def _shortened(line: str) -> str:
+    return (
+        line if len(line) <= CAPTION_CHARACTERS else f"{line[: CAPTION_CHARACTERS - 1].rstrip()}…"
+    )

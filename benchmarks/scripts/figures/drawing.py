@@ -1,7 +1,4 @@
-"""How the figures look, and how they are written.
-
-Training imports nothing of this folder, so that it needs no matplotlib.
-"""
+"""The style of the figures, and how they are written."""
 
 from __future__ import annotations
 
@@ -16,13 +13,13 @@ from matplotlib.figure import Figure
 
 from contract.errors import UserError
 
-INK, MUTED, GRID, SURFACE = "#20242a", "#5b616a", "#dfe2e6", "#ffffff"
-# Okabe and Ito's colours, which stay apart for colour-blind readers; yellow is too faint on white.
+INK, MUTED, GRID = "#20242a", "#5b616a", "#dfe2e6"
+# Okabe and Ito's colours, which colour-blind readers can distinguish; yellow is too faint on white.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", INK)
-# The second cue beside the colour, for a print in grey.
+# A second cue beside the colour, for prints in grey.
 DASHES = ("-", (0, (6, 2)), (0, (2, 1.2)), (0, (6, 2, 1.5, 2)), (0, (1, 1)), (0, (9, 1)), "-")
 STYLE: dict[Any, Any] = {
-    "figure.facecolor": SURFACE,
+    "figure.facecolor": "white",
     "font.family": "DejaVu Sans",
     "font.size": 9.0,
     "text.color": INK,
@@ -78,7 +75,7 @@ def make_folder(folder: Path) -> None:
     """Make the folder that the figures go to.
 
     Raises:
-        UserError: It cannot be made, or not be written to.
+        UserError: It cannot be made or written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The learning rate of every schedule over the paper's training, read off the schedulers that drive it."""
+"""The learning rate of every schedule over the paper's training, from the schedulers that drive it."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from cls_train.schedules import schedulers
 from engine import config as configs
 
 CONFIG = "imagenet"
-# Batch 1024 with its rate and its warm-up (paper §3.1); the schedules are laid over it.
+# Batch 1024 with its learning rate and warm-up (paper §3.1), under every schedule.
 LARGE_BATCH = ("large_batch", "linear_scaling", "warmup")
-# Enough for a smooth curve; ImageNet has 1251 batches of 1024 in an epoch.
+# Enough for a smooth curve.
 STEPS_PER_EPOCH = 20
 LOWEST_DRAWN = 1e-4
 
 
 def schedule_recipes() -> dict[str, Config]:
-    """The config of every schedule by its name: the base config's own, then every trick that sets one."""
+    """Return the config of every schedule by its name: the base config's, then that of every trick that sets one."""
     base = configs.load(CONFIGS, CONFIG, LARGE_BATCH, {})
     found = {base.schedule.type: base}
     for trick in configs.names(CONFIGS / "tricks"):
@@ -40,7 +40,7 @@ def schedule_recipes() -> dict[str, Config]:
 
 
 def learning_rates(recipe: Any, steps_per_epoch: int) -> list[float]:
-    """The learning rate of every iteration of a training, as mmengine's loop would set it.
+    """Return the learning rate of every iteration of a training, as mmengine's loop sets it.
 
     Args:
         recipe: A loaded config.
@@ -59,7 +59,7 @@ def learning_rates(recipe: Any, steps_per_epoch: int) -> list[float]:
     rates = []
     for step in range(1, epochs * steps_per_epoch + 1):
         rates.append(wrapper.get_lr()["lr"][0])
-        wrapper.step()  # without gradients nothing moves, and torch is told that the order is right
+        wrapper.step()  # without gradients it changes nothing; torch checks the order of the calls
         for scheduler in built:
             # As mmengine's ParamSchedulerHook does.
             if not scheduler.by_epoch or step % steps_per_epoch == 0:
@@ -82,10 +82,10 @@ def draw_rates(stem: Path) -> list[Path]:
     def draw(figure: Figure) -> None:
         left, right = figure.subplots(1, 2)
         for index, (name, rates) in enumerate(curves.items()):
-            # A rate belongs to its whole iteration, which begins at this time.
+            # A rate belongs to its whole iteration, which starts at this time.
             times = torch.arange(len(rates)) / STEPS_PER_EPOCH
             colour, dashes = PALETTE[index % len(PALETTE)], DASHES[index % len(DASHES)]
-            label = _in_words(name, recipes[name].schedule)
+            label = _described(name, recipes[name].schedule)
             for axes in (left, right):
                 axes.plot(times, rates, color=colour, linestyle=dashes, label=label)
         highest = max(map(max, curves.values()))
@@ -108,8 +108,8 @@ def draw_rates(stem: Path) -> list[Path]:
     return write(draw, (8.6, 4.3), stem)
 
 
-def _in_words(name: str, schedule: Any) -> str:
-    """A schedule's name with its arguments, fractions of the training in percent."""
+def _described(name: str, schedule: Any) -> str:
+    """Return a schedule's name with its arguments."""
     words = [
         f"{key} {_number(value)}"
         for key, value in schedule.items()

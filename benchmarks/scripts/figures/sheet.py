@@ -1,4 +1,4 @@
-"""Every trick that changes images, on the same few images: what each row shows and how it is made."""
+"""The rows of the contact sheet: every trick that changes images, on the same few images."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from engine.images import read_rgb
 from engine.seeding import seed_everything
 
 CONFIG = "imagenet"
-# Changes of a value by less than this, of 255, hardly show; the caption then tells the largest.
+# Smaller changes of a value, of 255, are hardly visible; the caption then gives the largest change.
 HARDLY_SEEN = 16
 NO_BREAK = "\u00a0"
 
 
 @dataclass(frozen=True)
-class Row:
+class SheetRow:
     """One line of the sheet.
 
     Attributes:
         name: The trick, or the base config's slot.
         details: The types of its slots with their arguments.
         tiles: An image a column, `(3, H, W)` uint8.
-        captions: Lines under each image; empty for none.
+        captions: Lines under each image; may be empty.
     """
 
     name: str
@@ -47,12 +47,12 @@ class Row:
 
 @dataclass(frozen=True)
 class ImageTrick:
-    """What a trick, or a slot of the base config, does to images.
+    """A trick, or a slot of the base config, that changes images.
 
     Attributes:
-        name: Of the trick or slot.
-        recipe: The config with the trick in it.
-        transforms: Names of the slots of `train_pipeline` that are to be shown.
+        name: Name of the trick or slot.
+        recipe: The config with the trick.
+        transforms: Names of the slots of `train_pipeline` to show.
         mixing: Names of the slots of `batch_mixing`.
     """
 
@@ -61,39 +61,39 @@ class ImageTrick:
     transforms: tuple[str, ...]
     mixing: tuple[str, ...]
 
-    def in_words(self) -> str:
-        """Types and arguments of its slots, as the config files have them."""
+    def described(self) -> str:
+        """Return the types and arguments of its slots, as in the config files."""
         slots = [self.recipe.train_pipeline[name] for name in self.transforms]
         slots += [self.recipe.batch_mixing[name] for name in self.mixing]
-        return ", ".join(_in_words(slot) for slot in slots if slot is not None)
+        return ", ".join(_described(slot) for slot in slots if slot is not None)
 
     def pipeline(self) -> list[Any]:
-        """The configs of its transforms, sized."""
+        """Return the configs of its transforms with their sizes."""
         return transforms_of(
             _only(self.recipe, "train_pipeline", self.transforms), "train_pipeline"
         )
 
     def mixers(self) -> list[Any]:
-        """The configs of its mixing modules."""
+        """Return the configs of its mixing modules."""
         return filled_slots(_only(self.recipe, "batch_mixing", self.mixing), "batch_mixing")
 
 
 def _only(recipe: Config, key: str, names: tuple[str, ...]) -> Config:
-    """A copy of a recipe without a dict's other slots."""
+    """Return a copy of a recipe with only the named slots of a dict."""
     copy = Config(recipe._cfg_dict.to_dict())
     copy[key] = {name: slot for name, slot in copy[key].items() if name in names}
     return copy
 
 
 def base_steps() -> list[ImageTrick]:
-    """The steps of the base config's training pipeline, which tricks are added to."""
+    """Return the steps of the base config's training pipeline."""
     base = configs.load(CONFIGS, CONFIG, (), {})
     filled = [name for name, slot in base.train_pipeline.items() if slot is not None]
     return [ImageTrick(name, base, (name,), ()) for name in filled]
 
 
 def image_tricks() -> list[ImageTrick]:
-    """Every trick whose config changes a slot of the pipeline or of batch mixing; transforms come first."""
+    """Return every trick that changes a slot of the pipeline or of batch mixing; transforms come first."""
     base = configs.load(CONFIGS, CONFIG, (), {})
     order = list(base.train_pipeline)
     found = []
@@ -114,14 +114,14 @@ def image_tricks() -> list[ImageTrick]:
 
 
 def choose_images(folder: Path, columns: int) -> tuple[list[Path], list[str]]:
-    """Images spread evenly over a split, with their classes.
+    """Choose images spread evenly over a split, with their classes.
 
     Args:
         folder: A split in the ImageFolder layout.
-        columns: How many, at most.
+        columns: The largest number of images.
 
     Raises:
-        UserError: It is no such folder, or holds a single image.
+        UserError: The folder has another layout, or holds a single image.
     """
     dataset = ImageFolderDataset(str(folder), ())
     count = min(columns, len(dataset))
@@ -131,24 +131,24 @@ def choose_images(folder: Path, columns: int) -> tuple[list[Path], list[str]]:
     return [Path(path) for path, _ in chosen], [dataset.classes[label] for _, label in chosen]
 
 
-def make_rows(paths: Sequence[Path], names: Sequence[str], seed: int) -> dict[str, list[Row]]:
+def make_rows(paths: Sequence[Path], names: Sequence[str], seed: int) -> dict[str, list[SheetRow]]:
     """Apply every step and trick, each alone, to images resized and cropped as in a test.
 
-    Every row draws from the same seeds, so that rows which differ in one argument show the same draw.
+    Every row draws from the same seeds: rows that differ in one argument show the same draw.
 
     Args:
-        paths: An image a column.
+        paths: One image per column.
         names: Their classes.
-        seed: Decides all random numbers.
+        seed: Seed of all random numbers.
 
     Returns:
-        The rows by the heading that they stand under.
+        The rows by their heading.
     """
     images = [read_rgb(path) for path in paths]
     test = transforms_of(configs.load(CONFIGS, CONFIG, (), {}), "test_pipeline")
     originals = [build_pipeline(test)(image) for image in images]
     side = originals[0].shape[-1]
-    first = Row(
+    first = SheetRow(
         "original", f"resized and cropped to {side} pixels", originals, [[name] for name in names]
     )
     groups = {"": [first], "Base pipeline": [], "Tricks on one image": [], "Tricks on a batch": []}
@@ -166,36 +166,36 @@ def _row(
     names: Sequence[str],
     test: list[Any],
     seed: int,
-) -> Row:
+) -> SheetRow:
     tiles, captions = list(originals), []
     if trick.transforms:
-        # The crop of the training takes the place of the test's.
+        # The training crop replaces the test crop.
         cropped = "crop" in trick.transforms
         pipeline = build_pipeline([*([] if cropped else test), *trick.pipeline()])
         tiles = []
         for column, image in enumerate(images):
             seed_everything(seed, column)
             tiles.append(_as_bytes(pipeline(image)))
-        captions = [] if cropped else list(map(_how_little, tiles, originals))
+        captions = [] if cropped else list(map(_change_caption, tiles, originals))
     if trick.mixing:
         tiles, weights = mix(trick.mixers(), tiles, names, seed)
         captions = [
             [f"{weight:.2f} {name}" for name, weight in one.items() if weight >= 0.005]
             for one in weights
         ]
-    return Row(trick.name, trick.in_words(), tiles, captions if any(captions) else [])
+    return SheetRow(trick.name, trick.described(), tiles, captions if any(captions) else [])
 
 
 def mix(
     slots: Sequence[Any], tiles: Sequence[Tensor], names: Sequence[str], seed: int
 ) -> tuple[list[Tensor], list[dict[str, float]]]:
-    """Mix images as a batch in training is mixed.
+    """Mix images as training mixes a batch.
 
     Args:
         slots: Configs of mixing modules.
         tiles: `(3, H, W)` uint8 each.
         names: Their classes.
-        seed: Decides all random numbers.
+        seed: Seed of all random numbers.
 
     Returns:
         The mixed images, and the label weights of each by class, the largest first.
@@ -218,16 +218,16 @@ def _as_bytes(image: Tensor) -> Tensor:
     return image if image.dtype == torch.uint8 else image.round().clamp(0, 255).to(torch.uint8)
 
 
-def _how_little(tile: Tensor, original: Tensor) -> list[str]:
-    """The caption of an image that looks like the original; empty where the change shows."""
+def _change_caption(tile: Tensor, original: Tensor) -> list[str]:
+    """Return the caption of an image that looks like the original; empty if the change is visible."""
     most = int((tile.int() - original.int()).abs().max())
     if most == 0:
         return ["unchanged"]
     return [f"by ≤ {most} of 255"] if most < HARDLY_SEEN else []
 
 
-def _in_words(slot: Mapping[str, Any]) -> str:
-    """A slot as a call, numbers to three digits."""
+def _described(slot: Mapping[str, Any]) -> str:
+    """Return a slot as a call, with numbers to three digits."""
     words = [f"{key}{NO_BREAK}{_number(value)}" for key, value in slot.items() if key != "type"]
     return f"{slot['type']} ({', '.join(words)})" if words else slot["type"]
 

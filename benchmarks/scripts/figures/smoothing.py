@@ -1,4 +1,4 @@
-"""Label smoothing: the gap between logits that it asks for, and the gap that trained networks show."""
+"""Label smoothing: the optimal gap between logits, and the gap of trained networks."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Measured:
-    """The gaps of one network.
+    """The measured gaps of one network.
 
     Attributes:
-        gaps: `(N,)`, one for each image.
+        gaps: One per image, `(N,)`.
         num_classes: K.
-        top1: What the checkpoint says of itself, in percent.
+        top1: From the checkpoint's metadata, in percent.
     """
 
     gaps: np.ndarray
@@ -40,7 +40,7 @@ class Measured:
 
 
 def optimal_gap(epsilon: np.ndarray | float, num_classes: int) -> np.ndarray:
-    """The optimum's distance between the true logit and the others: log((K − 1)(1 − ε) / ε) (paper §5.2, Eq. 5).
+    """Return the optimal distance between the true logit and the others: log((K − 1)(1 − ε) / ε) (paper §5.2, Eq. 5).
 
     Args:
         epsilon: ε in (0, 1).
@@ -51,17 +51,17 @@ def optimal_gap(epsilon: np.ndarray | float, num_classes: int) -> np.ndarray:
 
 
 def logit_gap(logits: Tensor) -> Tensor:
-    """The largest logit minus the mean of the others, `(N, K)` to `(N,)` (paper, Fig. 4b)."""
+    """Return the largest logit minus the mean of the others, `(N, K)` to `(N,)` (paper, Fig. 4b)."""
     largest = logits.max(dim=1).values
     return largest - (logits.sum(dim=1) - largest) / (logits.shape[1] - 1)
 
 
 @torch.no_grad()
 def measure(checkpoint: Path, images: Path, config: str) -> Measured:
-    """Run the classifier of a hand-off file over a split.
+    """Run the classifier of a pretrained checkpoint over a split.
 
     Args:
-        checkpoint: The `backbone.safetensors` of a classification stage.
+        checkpoint: The `backbone.safetensors` of a classification run.
         images: A split in the ImageFolder layout.
         config: The config whose test pipeline reads the images.
 
@@ -74,7 +74,7 @@ def measure(checkpoint: Path, images: Path, config: str) -> Measured:
     dataset = ImageFolderDataset(str(images), transforms_of(recipe, "test_pipeline"))
     if not len(dataset.classes) == head.out_features > 1:
         raise UserError(
-            f"{checkpoint} tells {head.out_features} classes apart, {images} has {len(dataset.classes)}; "
+            f"{checkpoint} has {head.out_features} classes, {images} has {len(dataset.classes)}; "
             "name with --images a split of the data that it was trained on, of two classes or more"
         )
     order = (2, 1, 0) if metadata.channel_order == "BGR" else (0, 1, 2)
@@ -90,11 +90,11 @@ def measure(checkpoint: Path, images: Path, config: str) -> Measured:
 
 
 def draw_smoothing(stem: Path, measured: Mapping[str, Measured]) -> list[Path]:
-    """Write the figure: the optimal gap over ε and, where networks were measured, their gaps.
+    """Write the figure: the optimal gap over ε, and the gaps of measured networks.
 
     Args:
         stem: The files' path without suffix.
-        measured: By name; one panel shows them all. Empty for none.
+        measured: Networks by name, all in one panel; may be empty.
 
     Returns:
         The paths written.
@@ -156,7 +156,7 @@ def _draw_measured(axes: Axes, measured: Mapping[str, Measured], epsilon: float)
             f"optimum for\nε = {epsilon:g}, K = {classes}", (gap, 1.16 * peak), (4, 0), va="top",
             textcoords="offset points", fontsize=8,
         )  # fmt: skip
-    # Above the bars there is room for the optimum's name and for a line each.
+    # Room above the bars for the optimum's name and a legend entry per network.
     axes.set_ylim(0, peak * (1.2 + 0.09 * len(measured)))
     axes.set_xlabel("largest logit minus the mean of the others")
     axes.set_ylabel("density of the images")

@@ -80,7 +80,9 @@ def test_round_trip(path, trained, output_stride):
     assert receipt.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     for name, tensor in network.state_dict().items():
         assert torch.equal(tensor, trained.state_dict()[name])
-    assert backbones.verify_checkpoint(network, path) == replace(receipt, feature_error=0.0)
+    assert backbones.verify_checkpoint(network, path) == receipt.model_copy(
+        update={"feature_error": 0.0}
+    )
     assert replace(backbones.read_metadata(path), features=()) == METADATA
 
 
@@ -177,7 +179,7 @@ def test_wrong_prefix(path):
 def test_other_architecture_is_named_first(path):
     message = _refusal(path, backbones.create("resnet10_b-w8"), spec="resnet10_b-w8")
     assert message.startswith(
-        f"the checkpoint {path} holds {SPEC}, the stage builds resnet10_b-w8: "
+        f"the checkpoint {path} holds {SPEC}, the task builds resnet10_b-w8: "
         f"pass --backbone {SPEC} or the right checkpoint ("
     )
     assert "16 missing: conv1.weight, layer2.0.downsample.0.weight" in message
@@ -193,7 +195,7 @@ def test_other_spec_is_refused_even_where_all_tensors_fit(tmp_path):
     metadata = replace(METADATA, spec="resnet50-w8")
     backbones.export_checkpoint(backbones.create("resnet50-w8"), path, metadata)
     message = _refusal(path, backbones.create("resnet50_b-w8"), spec="resnet50_b-w8")
-    assert "holds resnet50-w8, the stage builds resnet50_b-w8" in message
+    assert "holds resnet50-w8, the task builds resnet50_b-w8" in message
     assert "all tensors fit, but the networks may compute differently" in message
 
 
@@ -285,7 +287,10 @@ def test_foreign_safetensors(tmp_path, trained):
     path = tmp_path / "foreign.safetensors"
     safetensors.torch.save_file(trained.state_dict(), path)
     message = _refusal(path)
-    assert "a safetensors file without TrickBench's metadata; make a hand-off of it by" in message
+    assert (
+        "a safetensors file without TrickBench's metadata; make a pretrained checkpoint of it by"
+        in message
+    )
 
 
 def test_text_file(tmp_path):

@@ -106,7 +106,7 @@ def test_half_precision_is_converted_and_told(state, imported):
 
 def test_counters_that_lack_are_told(state, imported):
     report, loaded = imported({n: t for n, t in state.items() if "num_batches" not in n})
-    assert "counters of batches, which the file lacks, are 0" in report.notes[0]
+    assert "counters of batches are missing from the file and start at 0" in report.notes[0]
     assert not loaded["bn1.num_batches_tracked"]
 
 
@@ -265,7 +265,7 @@ def test_the_command(state, tmp_path, capsys):
     told = capsys.readouterr().out
     assert "tensors of resnet10_b-w8" in told
     assert "(key 'model', prefix '')" in told
-    assert "left aside: 2 (fc.weight, fc.bias)" in told
+    assert "not taken: 2 (fc.weight, fc.bias)" in told
     assert main([*words, "--normalisation", "nets"]) == 2
     assert "unknown normalisation" in capsys.readouterr().err
 

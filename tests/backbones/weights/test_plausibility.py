@@ -127,7 +127,7 @@ def test_a_fault_that_no_shape_tells(pictures, tmp_path, fault):
         state[one], state[other] = state[other], state[one]
     torch.save(state, file)
     (note,) = import_weights(wide, file, out, NORMALISATIONS["imagenet"]).notes
-    assert "first of layer3.0.bn2 (correlation" in note
+    assert "the first is layer3.0.bn2 (correlation" in note
 
 
 def test_an_import(pictures, tmp_path, capsys):

@@ -68,8 +68,8 @@ def test_torchvision_s_from_its_cache(caches, capsys):
 @pytest.mark.parametrize(
     ("spec", "tag", "error", "message"),
     [
-        ("timm:resnet10t.c3_in1k", None, CheckpointError, "cannot be had .*HF_HOME, TORCH_HOME"),
-        ("torchvision:resnet18", None, CheckpointError, r"cannot be had \(no network\)"),
+        ("timm:resnet10t.c3_in1k", None, CheckpointError, "cannot be loaded .*HF_HOME, TORCH_HOME"),
+        ("torchvision:resnet18", None, CheckpointError, r"cannot be loaded \(no network\)"),
         ("timm:resnet10t.c4_in1k", None, UserError, "did you mean 'resnet10t.c3_in1k'"),
         ("timm:resnet10t", "c3_in1k", UserError, "write timm:resnet10t.c3_in1k"),
         ("timm:resnet14t.no", None, UserError, "unknown timm weights of resnet14t"),
@@ -90,7 +90,7 @@ def test_what_cannot_be_had(caches, spec, tag, error, message):
     [
         (["published", "--normalisation", "caffe"], "--normalisation is for files"),
         (["published", "--by-order"], "--by-order is for files"),
-        (["w.pth"], "--normalisation is missing: no file says"),
+        (["w.pth"], "--normalisation is missing: a file does not say"),
         (["w.pth", "--normalisation", "imagenet", "--tag", "V1"], "--tag names published weights"),
     ],
 )

@@ -1,19 +1,20 @@
 """The catalogue of tricks against the tree."""
 
 import re
+from pathlib import PurePosixPath
 
 import pytest
 from fake_run import write_json, write_run
 
-from benchmarks.preflight import names_in
 from benchmarks.results import read_run
-from benchmarks.scripts.tricks import LEFT_OUT, PAGE, catalogue, format_page, main, read_trick
+from benchmarks.scripts.tricks import LEFT_OUT, PAGE, main
+from benchmarks.scripts.tricks_page import catalogue, format_page, read_trick
 from benchmarks.suite import ROOT, load_suite
 from contract.errors import UserError
 
 
 def test_every_trick_says_where_it_comes_from_and_what_tests_it():
-    tricks = catalogue()
+    tricks = [trick for own in catalogue().values() for trick in own]
     assert len(tricks) > 50
     for trick in tricks:
         assert (ROOT / trick.test).is_file(), trick
@@ -26,7 +27,7 @@ def test_every_trick_says_where_it_comes_from_and_what_tests_it():
 
 def test_the_page_holds_every_trick_once():
     page = PAGE.read_text(encoding="utf-8")
-    for trick in catalogue():
+    for trick in (trick for own in catalogue().values() for trick in own):
         assert page.count(f"/{trick.name}.py) |") >= 1, (
             f"run python -m benchmarks.tricks write: {trick}"
         )
@@ -36,14 +37,14 @@ def test_the_suite_holds_every_trick_of_classification_alone():
     rows = load_suite("tricks-mini").rows
     assert rows[0].tricks == ()
     assert [row.tricks for row in rows[1:]] == [
-        (name,) for name in names_in(ROOT / "cls_train/configs/tricks") if name not in LEFT_OUT
+        (trick.name,) for trick in catalogue()["cls"] if trick.name not in LEFT_OUT
     ]
     assert all(row.name == row.tricks[0] for row in rows[1:])
 
 
 def test_what_was_not_measured_is_said():
     page = format_page(catalogue(), None, [])
-    assert page.count("not measured") == 2 * len(names_in(ROOT / "cls_train/configs/tricks"))
+    assert page.count("not measured") == 2 * len(catalogue()["cls"])
     speeds = {
         "ratios": {"mixup": [0.87, 0.85, 0.91], "cosine": [1.02], "warmup": [0.9, 1.0]},
         "plain_images_per_cpu_second": 200.0,
@@ -76,7 +77,7 @@ def test_a_trick_without_a_source_is_refused(tmp_path, capsys):
     folder.mkdir(parents=True)
     (folder / "magic.py").write_text('"""Magic.\n\nSource: none\n"""\n', encoding="utf-8")
     with pytest.raises(UserError, match="has no line 'Library: …'"):
-        read_trick("cls", "magic", tmp_path)
+        read_trick(PurePosixPath("cls_train/configs/tricks/magic.py"), tmp_path)
     write_json(tmp_path / "plan.json", {"schema_version": 0})
     assert main(["write", "--run-dir", str(tmp_path)]) == 2
     assert "schema_version 0" in capsys.readouterr().err

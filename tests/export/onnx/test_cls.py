@@ -27,9 +27,9 @@ def work_dir(image_folder, tiny_config, tmp_path):
 
 def test_the_file_has_the_weights_that_were_evaluated(work_dir, image_folder, tmp_path, capsys):
     out = tmp_path / "model.onnx"
-    assert export(ClassifierExport(), [str(work_dir), "--out", str(out)]) == 0
+    assert export([str(work_dir), "--out", str(out)], ClassifierExport()) == 0
     assert "varies: batch, height, width" in capsys.readouterr().out
-    # The hand-off holds the averaged network; everything else is done by hand.
+    # The pretrained checkpoint holds the averaged network; everything else is done by hand.
     network, head, told = backbones.load_classifier(work_dir / "backbone.safetensors")
     assert told.weights == "ema"
     picture = Image.open(image_folder / "val" / "c1" / "2.png").convert("RGB").crop((0, 0, 31, 27))
@@ -54,12 +54,12 @@ def test_the_file_has_the_weights_that_were_evaluated(work_dir, image_folder, tm
 
 def test_mistakes_are_sentences(work_dir, tmp_path, capsys):
     def refused(*words):
-        assert export(ClassifierExport(), [str(word) for word in words]) == 2
+        assert export([str(word) for word in words], ClassifierExport()) == 2
         assert not list(tmp_path.glob("*.onnx"))
         return capsys.readouterr().err
 
     out = tmp_path / "model.onnx"
-    assert "not the work dir of a finished cell" in refused(tmp_path, "--out", out)
+    assert "not the work dir of a finished run" in refused(tmp_path, "--out", out)
     assert "does not exist; make it" in refused(work_dir, "--out", tmp_path / "no" / "m.onnx")
     (tmp_path / "empty").mkdir()
     assert "holds no images" in refused(work_dir, "--out", out, "--images", tmp_path / "empty")

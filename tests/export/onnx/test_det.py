@@ -93,7 +93,7 @@ def test_the_command_writes_what_mmdet_detects(lively, tmp_path, capsys):
     (work / "result.json").write_text(json.dumps(result))
 
     out = tmp_path / "model.onnx"
-    assert export(DetectorExport(), [str(work), "--out", str(out)]) == 0
+    assert export([str(work), "--out", str(out)], DetectorExport()) == 0
     assert "varies: height, width" in capsys.readouterr().out
     run, counts = session(out), []
     for images in batch:
@@ -114,10 +114,10 @@ def test_the_c4_detector_in_onnx(lively, tmp_path):
     # As many samples a cell as it has pixels, as the published configs have it.
     samples = {"model.roi_head.bbox_roi_extractor.roi_layer.sampling_ratio": 0}
     config, model = lively(config="mini_c4", spec="resnet10-w8", **samples)
-    finished = TrainedRun(tmp_path, {}, config, ("cat", "dog"), {}, tmp_path, "")
+    run = TrainedRun(tmp_path, {}, config, ("cat", "dog"), {}, tmp_path, "")
     batch = list(pictures())
     path = tmp_path / "model.onnx"
-    written = write(DetectorExport().network(finished, model), batch[:2], path)
+    written = write(DetectorExport().spec(run, model), batch[:2], path)
     assert written.dynamic == ("height", "width")
     for images in batch:
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""A finished work dir read back."""
+"""The work dir of a finished run."""
 
 import json
 
@@ -55,11 +55,11 @@ def test_a_config_that_is_code_is_refused_and_not_run(text, capsys):
 
 
 def test_what_was_evaluated_is_read(work_dir):
-    finished = read(work_dir, "det")
-    assert finished.classes == ("cat", "dog")
-    assert finished.checkpoint == work_dir / "iter_20.pth"
-    assert finished.state["a"].tolist() == [1, 1]
-    assert finished.config.model.scale == (1333, -1)
+    run = read(work_dir, "det")
+    assert run.classes == ("cat", "dog")
+    assert run.checkpoint == work_dir / "iter_20.pth"
+    assert run.state["a"].tolist() == [1, 1]
+    assert run.config.model.scale == (1333, -1)
 
 
 def test_a_checkpoint_that_was_not_evaluated_is_refused(work_dir):
@@ -69,9 +69,9 @@ def test_a_checkpoint_that_was_not_evaluated_is_refused(work_dir):
 
 
 def test_other_folders_are_refused(work_dir, tmp_path):
-    with pytest.raises(UserError, match=r"a cell of the stage det, not seg; use python -m det.exp"):
+    with pytest.raises(UserError, match=r"a run of the task det, not seg; use python -m det.exp"):
         read(work_dir, "seg")
-    with pytest.raises(UserError, match=r"not the work dir of a finished cell"):
+    with pytest.raises(UserError, match=r"not the work dir of a finished run"):
         read(tmp_path / "nowhere", "det")
     checkpoint = work_dir / "iter_20.pth"
     checkpoint.write_bytes(checkpoint.read_bytes()[:-100])

@@ -19,7 +19,7 @@ def test_the_file_labels_images_as_the_evaluated_network_does(
     options = ("--checkpoint", checkpoint, "--trick", "ema", "--trick", "sliding")
     assert run_seg(tiny_ade.root, work, *options) == 0
     capsys.readouterr()
-    assert export(SegmentorExport(), [str(work), "--out", str(out), "--input", "float32"]) == 0
+    assert export([str(work), "--out", str(out), "--input", "float32"], SegmentorExport()) == 0
     told = capsys.readouterr().out
     assert "varies: batch, height, width" in told
     assert "evaluated in sliding windows of (128, 128)" in told
@@ -34,7 +34,7 @@ def test_the_file_labels_images_as_the_evaluated_network_does(
     assert not any(np.array_equal(b, trained) for b in biases)
     entries = {entry.key: entry.value for entry in model.metadata_props}
     assert json.loads(entries["classes"]) == ["sky", "tree", "road"]
-    # The hand-off's channels are BGR: the mean of red is the last.
+    # The checkpoint's channels are BGR: the mean of red is the last.
     assert json.loads(entries["mean_rgb"]) == [103.0, 102.0, 101.0]
     assert entries["network_channel_order"] == "BGR"
     images = np.asarray(Image.open(tiny_ade.image("validation", "004")), np.float32)

@@ -81,7 +81,7 @@ def test_resnet50_d_is_timms_resnet50d_map_by_map(handoff, tmp_path):
     report = export_weights(path, "timm", tmp_path / "out.safetensors")
     assert report.call == "timm.create_model('resnet50d', num_classes=0)"
     (note,) = report.notes
-    assert note.startswith("the hand-off holds no classifier, and so the file has none")
+    assert note.startswith("the checkpoint holds no classifier, and neither does the file")
     theirs = timm.create_model("resnet50d", num_classes=0)
     theirs.load_state_dict(safetensors.torch.load_file(tmp_path / "out.safetensors"), strict=True)
     images = torch.rand(1, 3, 64, 96)
@@ -139,7 +139,7 @@ def test_the_file_says_how_images_are_normalised(handoff, tmp_path, capsys):
     assert main(["export", str(path), "--to", "timm", "--out", str(out)]) == 0
     told = capsys.readouterr().out
     assert "the classifier as fc" in told and "mean (0.485, 0.456, 0.406), std (0.229" in told
-    assert "compared: read back and loaded, it has layer1, layer2, layer3, layer4, logits" in told
+    assert "compared: read back and loaded, its layer1, layer2, layer3, layer4, logits" in told
     with safetensors.safe_open(out, "pt") as file:
         written = file.metadata()
     assert written["format"] == "pt" and written["mean"] == "[123.675, 116.28, 103.53]"

@@ -1,0 +1,3 @@
+"""The former path of `probe/configs/imagenet.py`, for suites that name it."""
+
+_base_ = "../../../probe/configs/imagenet.py"
