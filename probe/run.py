@@ -81,12 +81,12 @@ def run(job: Job) -> None:
     network, report = _network(job)
     # A limited run has no workers: starting them would take longer than the work.
     workers = config.workers if budget.iterations is None else 0
-    splits = [
+    learnt, tested = (
         Split(*extract(network, dataset, name, config.batch_size, workers))
         for name, dataset in (("training", train), ("test", test))
-    ]
+    )
     extracted = time.monotonic()
-    metrics, details = probe(config, *splits, train.metainfo["classes"], job.options.seed)
+    metrics, details = probe(config, learnt, tested, train.metainfo["classes"], job.options.seed)
     seconds = (extracted - started, time.monotonic() - extracted)
     write_json(job.options.work_dir / EVALUATION_FILE, details)
     fields = {
@@ -146,13 +146,13 @@ def _datasets(job: Job, config: Config, budget: Budget) -> tuple[SeededDataset, 
     root, seed = job.options.data, job.options.seed
     pipeline = transforms_of(config, "test_pipeline")
     classes = class_folders(root / "train")
-    train = ImageFolderDataset(str(root / "train"), pipeline)
+    train: Any = ImageFolderDataset(str(root / "train"), pipeline)
     limit = None
     if budget.iterations is not None:
         limit = budget.iterations * (budget.batch_size or config.batch_size)
     elif budget.fraction < 1:
         limit = max(1, round(budget.fraction * len(train)))
-    test = ImageFolderDataset(str(root / "val"), pipeline, classes)
+    test: Any = ImageFolderDataset(str(root / "val"), pipeline, classes)
     return SeededDataset(train, seed, limit), SeededDataset(test, seed, budget.test_images)
 
 

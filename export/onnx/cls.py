@@ -28,7 +28,7 @@ class ClassifierGraph(nn.Module):
 
     def __init__(self, model: ImageClassifier) -> None:
         super().__init__()
-        trained = model.data_preprocessor
+        trained: Any = model.data_preprocessor
         self.normalise = Normalise(trained.mean, trained.std, "RGB")
         self.backbone = model.backbone
         self.head = model.head

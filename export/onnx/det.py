@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import numpy as np
 from mmdet.models.detectors import FasterRCNN
@@ -66,7 +67,7 @@ def predict(model: FasterRCNN, images: Tensor) -> Arrays:
     sample = DetDataSample(metainfo=dict(img_shape=size, ori_shape=size, scale_factor=(1.0, 1.0)))
     data = model.data_preprocessor({"inputs": [images[0].flip(0)], "data_samples": [sample]})
     (found,) = model.predict(data["inputs"], data["data_samples"], rescale=False)
-    kept = found.pred_instances
+    kept: Any = found.pred_instances
     return kept.bboxes.numpy(), kept.scores.numpy(), kept.labels.numpy()
 
 

@@ -35,11 +35,11 @@ class DetectorGraph(nn.Module):
     def __init__(self, model: FasterRCNN) -> None:
         super().__init__()
         _require_known(model)
-        trained = model.data_preprocessor
+        trained: Any = model.data_preprocessor
         # Images are read as BGR.
         order = "RGB" if trained._channel_conversion else "BGR"
         self.normalise = Normalise(trained.mean, trained.std, order)
-        self.divisor = trained.pad_size_divisor
+        self.divisor: int = trained.pad_size_divisor
         self.model = model
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -52,13 +52,14 @@ class DetectorGraph(nn.Module):
     def _padded(self, x: Tensor) -> Tensor:
         """Pad `(1, 3, H, W)` right and below with zeros to a multiple of the divisor."""
         height, width = x.shape[2:]
-        rows, columns = (
+        counts: list[Any] = [
             # `item` makes new symbols. Written out in H and W, the sizes of all maps grow into terms on which the
             # exporter spends minutes. The dividend is positive because ONNX rounds towards zero, and Python down.
             torch.scalar_tensor((side + self.divisor - 1) // self.divisor, dtype=torch.int64).item()
             for side in (height, width)
-        )
-        for count in (rows, columns):
+        ]
+        rows, columns = counts
+        for count in counts:
             torch._check(count >= 1)
         return functional.pad(
             x, (0, columns * self.divisor - width, 0, rows * self.divisor - height)

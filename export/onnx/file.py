@@ -284,7 +284,7 @@ def session(path: Path) -> Callable[[np.ndarray], Arrays]:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = torch.get_num_threads()
-    opened = onnxruntime.InferenceSession(
+    opened: Any = onnxruntime.InferenceSession(
         path.read_bytes(), options, providers=["CPUExecutionProvider"]
     )
     return lambda images: tuple(opened.run(None, {INPUT: images}))

@@ -18,6 +18,8 @@ class Normalise(nn.Module):
 
     def __init__(self, mean: Tensor, std: Tensor, order: Literal["RGB", "BGR"]) -> None:
         super().__init__()
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer("mean", mean.clone())
         self.register_buffer("std", std.clone())
         self.order = order

@@ -27,7 +27,7 @@ class SegmentorGraph(nn.Module):
 
     def __init__(self, model: EncoderDecoder) -> None:
         super().__init__()
-        trained = model.data_preprocessor
+        trained: Any = model.data_preprocessor
         # Images are read as BGR.
         order = "RGB" if trained.channel_conversion else "BGR"
         self.normalise = Normalise(trained.mean, trained.std, order)
@@ -59,7 +59,7 @@ class SegmentorExport(Export):
         def reference(images: Tensor) -> Arrays:
             bgr = list(images.flip(1))
             inputs = model.data_preprocessor({"inputs": bgr})["inputs"]
-            found = model.predict(inputs)
+            found: Any = model.predict(inputs)
             logits = torch.stack([sample.seg_logits.data for sample in found])
             labels = torch.cat([sample.pred_sem_seg.data for sample in found])
             return logits.numpy(), labels.numpy()

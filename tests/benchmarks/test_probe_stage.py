@@ -156,9 +156,7 @@ def test_a_config_or_a_trick_that_does_not_exist_is_told(tmp_path: Path):
     check_names(suite, ROOT)
     with pytest.raises(UserError) as error:
         check_names(replace(suite, stages={**suite.stages, "probe": stage}), ROOT)
-    assert str(error.value) == (
-        "stage 'probe': unknown trick 'mixup': there is no trick to choose from."
-    )
+    assert str(error.value) == ("stage 'probe': unknown trick 'mixup'; known: none")
     missing = replace(stage, config="probe/configs/minni.py", tricks=())
     with pytest.raises(UserError, match=r"did you mean 'probe/configs/mini\.py'"):
         check_names(replace(suite, stages={**suite.stages, "probe": missing}), ROOT)

@@ -1,6 +1,6 @@
 """Architectures of timm, a small one of each family: their maps, and a step of training in both dense stages.
 
-Dilated forms are compared in tests/backbones/test_foreign.py; docs/architectures.md has them all.
+Dilated forms are compared in tests/backbones/foreign/test_build.py; docs/architectures.md has them all.
 """
 
 import functools

@@ -103,7 +103,7 @@ def test_a_single_image_of_each_class_cannot_choose():
     with pytest.raises(UserError) as error:
         hold_out(torch.arange(5), 0.2, 0)
     assert str(error.value) == (
-        "no class has two training images, so that none can be held out to choose the strength of "
+        "no class has two training images, and none can be held out to choose the strength of "
         "the linear probe; add images"
     )
 

@@ -57,8 +57,9 @@ def test_a_run_leaves_what_the_documentation_says(image_folder, tmp_path, checkp
     more = ("--checkpoint", checkpoint, "--identity", "ab12", "--data-fingerprint", "da7a")
     result, evaluation = _probe(image_folder, tmp_path, *more, "--seed", 3)
     example = json.loads(re.search(r"```json\n(.*?)```", DOCS.read_text(), re.DOTALL)[1])
-    # Nothing is trained by steps, and no network of its own is timed.
-    assert result.keys() == example.keys() - {"inference", "lr_factor"}
+    assert result.keys() == example.keys()
+    # The probe times no network of its own, and its learning rate is nothing to multiply.
+    assert (result["inference"], result["lr_factor"]) == ({}, 1.0)
     assert (result["stage"], result["status"], result["seed"]) == ("probe", "completed", 3)
     assert (result["identity"], result["data"]["fingerprint"]) == ("ab12", "da7a")
     assert (result["recipe"], result["tricks"]) == (None, [])
@@ -97,7 +98,7 @@ def test_the_same_command_gives_the_same_numbers(image_folder, tmp_path, checkpo
     again = _probe(image_folder, tmp_path / "b", "--checkpoint", checkpoint, "--resume")
     assert first[1] == again[1]
     assert first[0]["metrics"] == again[0]["metrics"]
-    assert "note: a probe keeps nothing to resume from; it starts anew" in capsys.readouterr().out
+    assert "note: a probe keeps nothing to resume from; it starts again" in capsys.readouterr().out
 
 
 def test_test_images_choose_nothing():
@@ -216,7 +217,7 @@ def test_weights_that_give_no_numbers(image_folder, tmp_path, capsys):
     path = tmp_path / "backbone.safetensors"
     backbones.export_checkpoint(network, path, replace(METADATA, top1=None))
     assert _refused(capsys, image_folder, tmp_path / "w", "--checkpoint", path) == (
-        "features of 48 of 48 training images are not finite numbers; look at the weights, whose training may have "
+        "features of 48 of 48 training images are not finite numbers; the training of the weights may have "
         "diverged"
     )
     assert not (tmp_path / "w" / "result.json").exists()
