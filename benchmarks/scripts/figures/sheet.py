@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from cls_train import mixing  # noqa: F401  (it registers its modules)
+from cls_train import mixing, transforms  # noqa: F401  (they register themselves)
 from cls_train.assemble import CONFIGS
 from contract.errors import UserError
 from engine import config as configs
