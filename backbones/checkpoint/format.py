@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -32,8 +31,6 @@ _TENSORS_DIGEST = "tensors_sha256"
 _METADATA_DIGEST = "metadata_sha256"
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 _DAMAGED = "copy it again from where it was written, or train it again"
-# A file that was written less than this many seconds ago may change again under the same time stamp.
-_SETTLED_SECONDS = 2.0
 
 
 class CheckpointError(UserError):
@@ -137,43 +134,17 @@ def write_file(path: Path, tensors: Mapping[str, Tensor], metadata: CheckpointMe
 
 
 def read_file(path: Path) -> CheckpointContent:
-    """Read a whole checkpoint and check it for damage; an unchanged file is read once.
+    """Read a whole checkpoint and check it for damage.
 
     Args:
         path: The checkpoint.
 
     Returns:
-        Its content. Do not change the tensors: the next caller gets the same ones.
+        Its content.
 
     Raises:
         CheckpointError: The file is missing, damaged, or not a checkpoint of this package.
     """
-    state = _state(path)
-    if state is not None and state in _latest:
-        return _latest[state]
-    content = _read(path)
-    _latest.clear()
-    if state is not None and state == _state(path):
-        _latest[state] = content
-    return content
-
-
-# The file that was read last: a task loads its checkpoint, verifies it, and looks at its metadata and its classifier.
-_latest: dict[tuple[object, ...], CheckpointContent] = {}
-
-
-def _state(path: Path) -> tuple[object, ...] | None:
-    """Return what changes with the content of a file; None if it may change unseen or does not exist."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    if time.time() - max(status.st_mtime, status.st_ctime) < _SETTLED_SECONDS:
-        return None
-    return path.resolve(), status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
-def _read(path: Path) -> CheckpointContent:
     # Digest, metadata and tensors come from the same bytes, even if another process replaces the file meanwhile.
     data = _read_bytes(path)
     if _is_pickle(data):

@@ -1,4 +1,4 @@
-"""The file of a checkpoint: damage, foreign files, versions, and how often it is read."""
+"""The file of a checkpoint: damage, foreign files and versions."""
 
 import errno
 import json
@@ -12,7 +12,6 @@ from support.checkpoints import METADATA, SPEC, refusal
 
 import backbones
 from backbones import CheckpointError
-from backbones.checkpoint import format
 from contract.errors import UserError
 
 
@@ -169,41 +168,3 @@ def test_full_disk_leaves_the_old_file_and_no_other(path, monkeypatch):
 def test_metadata_out_of_range(change, message):
     with pytest.raises(UserError, match=message):
         replace(METADATA, **change)
-
-
-@pytest.fixture
-def reads(monkeypatch):
-    """The files that are read, in order; files that were just written count as settled."""
-    found = []
-    read = format._read_bytes
-    monkeypatch.setattr(format, "_read_bytes", lambda path: found.append(path) or read(path))
-    monkeypatch.setattr(format, "_SETTLED_SECONDS", -1.0)
-    format._latest.clear()
-    return found
-
-
-def test_a_checkpoint_is_read_once_for_all_that_is_asked_of_it(path, trained, reads):
-    backbones.read_metadata(path)
-    backbones.load_checkpoint(trained, path, spec=SPEC)
-    backbones.verify_checkpoint(trained, path)
-    assert backbones.load_head(path) is None
-    assert reads == [path]
-
-
-def test_a_changed_file_is_read_again(path, trained, reads):
-    backbones.load_checkpoint(trained, path)
-    with torch.no_grad():
-        trained.bn1.bias.add_(1)
-    backbones.export_checkpoint(trained, path, METADATA)
-    assert backbones.verify_checkpoint(trained, path).matched == len(trained.state_dict())
-    assert reads == [path, path]
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(CheckpointError, match="truncated"):
-        backbones.read_metadata(path)
-
-
-def test_a_file_that_was_just_written_may_still_change_and_is_not_kept(path, reads, monkeypatch):
-    monkeypatch.setattr(format, "_SETTLED_SECONDS", 60.0)
-    backbones.read_metadata(path)
-    backbones.read_metadata(path)
-    assert reads == [path, path]
