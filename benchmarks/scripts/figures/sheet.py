@@ -14,7 +14,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from cls_train import mixing, transforms  # noqa: F401  (they register themselves)
+import cls_train.mixing
+import cls_train.transforms  # noqa: F401  (both register what configs name)
 from cls_train.assemble import CONFIGS
 from contract.errors import UserError
 from engine import config as configs
