@@ -10,7 +10,12 @@ from backbones.checkpoint import (
     read_metadata,
     verify_checkpoint,
 )
-from backbones.checkpoint_file import CheckpointError, CheckpointMetadata
+from backbones.checkpoint_file import (
+    CheckpointError,
+    CheckpointMetadata,
+    forget_checkpoints,
+    hold_checkpoints,
+)
 from backbones.complexity import count_parameters, multiply_adds, multiply_adds_of
 from backbones.initialisation import initialise, zero_gamma
 from backbones.output_stride import OutputStrideError
@@ -29,6 +34,8 @@ __all__ = [
     "create",
     "dense_features",
     "export_checkpoint",
+    "forget_checkpoints",
+    "hold_checkpoints",
     "initialise",
     "load_checkpoint",
     "load_classifier",

@@ -36,6 +36,8 @@ class Backbone(nn.Module, ABC):
         image_multiple: The sides of images are padded, inside, to multiples of so many pixels.
         aligned: Whether cell i of a map lies around pixel i · stride of the image, as necks and
             heads assume. False for a network without padding, which only classifies.
+        aligned_spec: A spec of the same network with maps that are aligned; None if there is none.
+        output_stride: What the network was built with.
         own_initialisation: Whether the network's weights start as its library has it, not by a scheme
             of :func:`backbones.initialise`.
     """
@@ -44,6 +46,8 @@ class Backbone(nn.Module, ABC):
     feature_info: list[Feature]
     image_multiple: int = 1
     aligned: bool = True
+    aligned_spec: str | None = None
+    output_stride: int = 32
     own_initialisation: ClassVar[bool] = False
 
     @property
@@ -73,6 +77,21 @@ class Backbone(nn.Module, ABC):
             One list for the stem (index 0), then one per feature map, or per block of a plain
             transformer. Together they hold every parameter and every buffer exactly once.
         """
+
+    def lr_multipliers(self) -> dict[str, float]:
+        """Return the parameters that want another learning rate than the rest.
+
+        A module declares it by its attribute ``lr_multiplier``; a network may override this method.
+
+        Returns:
+            Factors on the learning rate by the last part of a module's name, such as
+            ``{"conv_offset": 0.1}``; empty if all parameters are trained alike.
+        """
+        return {
+            name.rpartition(".")[2]: float(module.lr_multiplier)
+            for name, module in self.named_modules()
+            if getattr(module, "lr_multiplier", 1) != 1
+        }
 
     def freeze(self, stages: int) -> list[nn.Module]:
         """Stop the gradients of the stem and of the first stages.

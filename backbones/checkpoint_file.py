@@ -12,7 +12,8 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -135,7 +136,60 @@ def write_file(path: Path, tensors: Mapping[str, Tensor], metadata: CheckpointMe
     return hashlib.sha256(data).hexdigest()
 
 
+# Files that were read within `hold_checkpoints`, by path and by what tells a replaced file; None outside of it.
+_held: dict[tuple[str, int, int, int], CheckpointContent] | None = None
+
+
+@contextmanager
+def hold_checkpoints() -> Iterator[None]:
+    """Read each checkpoint file once: within this context, `read_file` keeps what it has read.
+
+    A file that was replaced meanwhile, by its size or time of modification, is read again. The tensors stay in memory
+    until `forget_checkpoints`, or until the context ends.
+    """
+    global _held
+    before, _held = _held, {}
+    try:
+        yield
+    finally:
+        _held = before
+
+
+def forget_checkpoints() -> None:
+    """Free the tensors that `hold_checkpoints` keeps."""
+    if _held is not None:
+        _held.clear()
+
+
 def read_file(path: Path) -> CheckpointContent:
+    """Read a whole checkpoint and check it for damage, or return what `hold_checkpoints` has kept of it.
+
+    Args:
+        path: The checkpoint.
+
+    Returns:
+        Its content, which nobody changes.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged, or not a checkpoint of this package.
+    """
+    key = _key(path)
+    if _held is None or key is None:
+        return _read(path)
+    if key not in _held:
+        _held[key] = _read(path)
+    return _held[key]
+
+
+def _key(path: Path) -> tuple[str, int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return str(path.absolute()), status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _read(path: Path) -> CheckpointContent:
     """Read a whole checkpoint and check it for damage.
 
     Args:

@@ -20,6 +20,7 @@ from backbones.zoo import create
 _HEIGHT, _WIDTH = 64, 96
 # A network without padding is left with no cell of that; Inception-V3 takes 75 pixels.
 _UNPADDED_FACTOR = 2
+_COARSEST = 32
 _VALUES_PER_MAP = 16
 # Enough to see an error of a ten-thousandth.
 _DIGITS = 6
@@ -42,12 +43,11 @@ def probe(network: Backbone, spec: str) -> Probed:
         significant digits. Nothing where one is not finite.
     """
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        plain = create(spec)
-        strides = [feature.stride for feature in plain.feature_info]
-        if [feature.stride for feature in network.feature_info] == strides:
+        if network.output_stride == _COARSEST or network.plain:
             # Its own code computes, not that of a new one.
             plain = copy.deepcopy(network).cpu()
         else:
+            plain = create(spec, output_stride=_COARSEST)
             plain.load_state_dict(network.state_dict())
         plain = plain.to(memory_format=torch.contiguous_format).eval()
         image = _image(1 if plain.aligned else _UNPADDED_FACTOR)

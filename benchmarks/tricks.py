@@ -29,8 +29,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.datasets import miniworld
-from benchmarks.identity import STAGE_FOLDERS, tricks_folder
-from benchmarks.preflight import names_in
+from benchmarks.identity import STAGE_FOLDERS, trick_file
+from benchmarks.preflight import available_tricks
 from benchmarks.results import Run, metric_values, read_run
 from benchmarks.statistics import aggregate
 from contract.errors import UserError
@@ -77,7 +77,7 @@ def read_trick(stage: str, name: str, root: Path = ROOT) -> Trick:
     Raises:
         UserError: The file's docstring lacks one of the lines `Source:`, `Library:` and `Test:`.
     """
-    path = root / tricks_folder(stage) / f"{name}.py"
+    path = trick_file(stage, name, root)
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     found = {
         key: value.strip()
@@ -97,7 +97,7 @@ def catalogue(root: Path = ROOT) -> list[Trick]:
     return [
         read_trick(stage, name, root)
         for stage in STAGE_FOLDERS
-        for name in names_in(root / tricks_folder(stage))
+        for name in available_tricks(root, stage)
     ]
 
 
@@ -140,7 +140,7 @@ def measure_speed(iterations: int, rounds: int) -> None:
         UserError: A training fails.
     """
     data = miniworld.prepare("mini-smoke", ROOT / "data" / "miniworld") / "cls"
-    names = [name for name in names_in(ROOT / tricks_folder("cls")) if name not in LEFT_OUT]
+    names = [name for name in available_tricks(ROOT) if name not in LEFT_OUT]
     with tempfile.TemporaryDirectory() as folder:
         teacher = Path(folder) / "teacher"
         _end(_begin("resnet26_d-w32", [], data, teacher, 2, 0), teacher)
@@ -237,7 +237,7 @@ def format_page(
         header += ["speed", "top-1 on mini"] if measured else []
         lines += ["| " + " | ".join(header) + " |", "|" + ":--|" * len(header)]
         for trick in own:
-            path = f"../{tricks_folder(stage).as_posix()}/{trick.name}.py"
+            path = f"../{trick_file(stage, trick.name, ROOT).relative_to(ROOT).as_posix()}"
             test = f"[{Path(trick.test).name}](../{trick.test})"
             cells = [f"[`{trick.name}`]({path})", trick.summary, trick.source, trick.library, test]
             if measured:

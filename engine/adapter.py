@@ -69,7 +69,7 @@ class TransferBackbone(nn.Module):
         self.channels_last = channels_last
         self.receipt: LoadReceipt | None = None
         if checkpoint is not None:
-            self.receipt = backbones.load_checkpoint(self.net, Path(checkpoint), spec=spec)
+            backbones.load_checkpoint(self.net, Path(checkpoint), spec=spec)
         self.frozen = [self.net.requires_grad_(False)] if frozen else self.net.freeze(frozen_stages)
         if channels_last:
             self.to(memory_format=torch.channels_last)

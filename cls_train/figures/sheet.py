@@ -20,7 +20,7 @@ from cls_train.data import ImageFolderDataset, build_pipeline
 from contract.errors import UserError
 from engine import config as configs
 from engine.images import read_rgb
-from engine.seeding import seed_everything
+from engine.runner.seeding import seed_everything
 
 CONFIG = "imagenet"
 # Changes of a value by less than this, of 255, hardly show; the caption then tells the largest.

@@ -14,10 +14,9 @@ from mmengine.registry import DATASETS, DefaultScope
 from torch import Tensor, nn
 
 from contract.errors import UserError
-from engine.command import exit_status
+from engine.cli import Parser, exit_status
 from engine.export.finished import Finished, build, read
 from engine.export.onnx_file import Network, Written, write
-from engine.options import Parser
 
 IMAGES = 4
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")

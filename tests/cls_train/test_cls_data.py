@@ -10,7 +10,7 @@ from cls_train.assemble import CONFIGS, transforms_of
 from cls_train.data import ImageFolderDataset, PCANoise, build_pipeline, class_folders
 from contract.errors import UserError
 from engine import config as configs
-from engine.seeding import seed_everything
+from engine.runner.seeding import seed_everything
 
 
 def test_samples_are_read_in_label_order(image_folder):

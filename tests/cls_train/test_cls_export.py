@@ -13,7 +13,7 @@ from cls_train.export.__main__ import ClassifierExport
 from cls_train.train import Classification
 from engine.export.command import main as export
 from engine.export.onnx_file import session
-from engine.stage import main
+from engine.task import main
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from cls_train.probe.features import PooledFeatures, extract
 from cls_train.probe.run import Split, main, probe
 from cls_train.train import Classification
 from engine.adapter import TransferBackbone
-from engine.seeding import SeededDataset
-from engine.stage import main as train
+from engine.runner.seeding import SeededDataset
+from engine.task import main as train
 
 DOCS = Path(__file__).parents[2] / "docs" / "architecture.md"
 SPEC = "resnet10_d-w8"

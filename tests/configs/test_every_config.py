@@ -20,8 +20,9 @@ from backbones import CheckpointMetadata
 from cls_train.train import Classification
 from contract.errors import UserError
 from det.train import Detection
-from engine.options import Options
-from engine.stage import prepare, resolve_job
+from engine.cli import Options
+from engine.job import resolve_job
+from engine.task import prepare
 from seg.train import Segmentation
 
 ROOT = Path(__file__).parents[2]

@@ -133,8 +133,9 @@ def assemble_det(tiny_voc, tmp_path):
     from mmengine.registry import MODELS, DefaultScope
 
     from det.train import Detection
-    from engine.options import Options
-    from engine.stage import prepare, resolve_job
+    from engine.cli import Options
+    from engine.job import resolve_job
+    from engine.task import prepare
 
     def assemble(*tricks, config="mini", spec=SPEC, **overrides):
         options = Options(

@@ -11,10 +11,11 @@ import backbones
 from backbones import read_metadata
 from contract.errors import UserError
 from det.train import Detection
-from engine.options import Options
-from engine.precision import choose_precision
-from engine.stage import Job, prepare, resolve_job
-from engine.transfer import batch_norm_policy, wire_backbone
+from engine.cli import Options
+from engine.dense.transfer import batch_norm_policy, wire_backbone
+from engine.job import Job, resolve_job
+from engine.runner.precision import choose_precision
+from engine.task import prepare
 
 # Stage widths of the basic block (expansion 1) and of the bottleneck (4).
 WIDTHS = {

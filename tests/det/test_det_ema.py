@@ -7,7 +7,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from engine.hooks import NonFiniteLossHook
+from engine.runner.loss_guard import NonFiniteLossHook
 
 SETTINGS = (
     "train_cfg.max_epochs=3",

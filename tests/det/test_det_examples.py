@@ -8,7 +8,7 @@ from mmengine.structures import InstanceData
 from PIL import Image
 
 from det.examples import write_examples
-from engine.pictures import colour
+from engine.dense.pictures import colour
 
 GREY = (128, 128, 128)
 

@@ -9,7 +9,7 @@ from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
 from torch import nn
 
-from engine.accumulation import MicroBatchHook, batch_in_words, wire_accumulation
+from engine.runner.accumulation import MicroBatchHook, batch_in_words, wire_accumulation
 
 
 class Model(BaseModel):

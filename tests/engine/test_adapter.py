@@ -14,7 +14,7 @@ import backbones
 from backbones import CheckpointError, CheckpointMetadata
 from contract.errors import UserError
 from engine.adapter import TransferBackbone
-from engine.transfer import features
+from engine.dense.transfer import features
 
 SPEC = "resnet10_b-w8"
 

@@ -10,11 +10,11 @@ from mmengine.registry import HOOKS
 from torch import nn
 
 from contract.errors import UserError
-from engine.averaging import (
+from engine.runner.averaging import (
     DebiasedAverage,
     EpochEMAHook,
+    describe_weights,
     measured_model,
-    weights_in_words,
     wire_average,
 )
 
@@ -146,11 +146,11 @@ def test_the_measured_model_is_the_averaged_one_where_there_is_one():
 def test_the_key_becomes_a_hook_and_words():
     config = Config(dict(ema=None))
     wire_average(config)
-    assert config.to_dict() == {} and weights_in_words(config) == {}
+    assert config.to_dict() == {} and describe_weights(config) == {}
     hook = dict(type="EpochEMAHook", epochs=0.5)
     config = Config(dict(ema=hook, custom_hooks=[dict(type="Other")]))
     wire_average(config)
     assert config.to_dict() == {"custom_hooks": [{"type": "Other"}, hook]}
-    assert weights_in_words(config) == {
+    assert describe_weights(config) == {
         "weights": "exponential moving average, mean age 0.5 epoch(s)"
     }

@@ -11,8 +11,8 @@ from PIL import Image
 
 import backbones
 from engine import costs, stage
-from engine.costs import MOST_RUNS, Timing, time_runs
-from engine.stage import main
+from engine.measure.costs import MOST_RUNS, Timing, time_runs
+from engine.task import main
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

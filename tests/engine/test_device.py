@@ -1,6 +1,6 @@
 """What a run is computed on."""
 
-from engine.device import device, peak_memory_mib
+from engine.runner.device import device, peak_memory_mib
 
 
 def test_the_peak_is_that_of_this_process():

@@ -9,18 +9,12 @@ from mmengine.logging import MessageHub
 
 from backbones import CheckpointError, LoadReceipt
 from contract.errors import UserError
-from engine.hooks import (
-    ELAPSED,
-    RECEIPT,
-    VALIDATION_HISTORY,
-    CpuTimeHook,
-    CumulativeStatisticsHook,
-    NonFiniteLossHook,
-    ProgressHook,
-    ReceiptHook,
-    StageCheckpointHook,
-    ValidationHistoryHook,
-)
+from engine.runner.batch_statistics import CumulativeStatisticsHook
+from engine.runner.load_report import LoadReportHook
+from engine.runner.loss_guard import NonFiniteLossHook
+from engine.runner.progress import ProgressHook
+from engine.runner.timing import ELAPSED, CpuTimeHook, TimedCheckpointHook
+from engine.runner.validation import VALIDATION_HISTORY, ValidationHistoryHook
 
 
 def _runner(request, **attributes):
@@ -68,7 +62,7 @@ def test_the_receipt_is_kept_where_checkpoints_carry_it(request):
     logger = SimpleNamespace(info=said.append)
     # As under distributed data parallel.
     runner = _runner(request, model=SimpleNamespace(module=_Model()), logger=logger)
-    ReceiptHook("f").before_train(runner)
+    LoadReportHook("f").before_train(runner)
     kept = runner.message_hub.state_dict()["runtime_info"][RECEIPT]
     assert kept == {"sha256": "abf", "matched": 2, "total": 2, "feature_error": None}
     assert said == ["backbone: 2 of 2 tensors equal f"]
@@ -77,11 +71,11 @@ def test_the_receipt_is_kept_where_checkpoints_carry_it(request):
 def test_weights_that_did_not_arrive_stop_the_run(request):
     runner = _runner(request, model=_Model(matches=False))
     with pytest.raises(CheckpointError, match="differ"):
-        ReceiptHook("f").before_train(runner)
+        LoadReportHook("f").before_train(runner)
 
 
 def test_a_resumed_run_has_moved_away_from_the_file(request):
-    ReceiptHook("f").before_train(_runner(request, model=_Model(matches=False), iter=5))
+    LoadReportHook("f").before_train(_runner(request, model=_Model(matches=False), iter=5))
 
 
 class EpochBasedTrainLoop(SimpleNamespace):
@@ -232,7 +226,7 @@ def test_the_time_used_goes_on_where_the_checkpoint_left_it(request, monkeypatch
     monkeypatch.setattr("mmengine.hooks.CheckpointHook.after_train", lambda *_: None)
     runner = _runner(request)
     runner.message_hub.update_info(ELAPSED, 50.0)
-    hook = StageCheckpointHook(interval=1)
+    hook = TimedCheckpointHook(interval=1)
     hook.before_train(runner)
     checkpoint = {"message_hub": {"runtime_info": {}}}
     hook.before_save_checkpoint(runner, checkpoint)

@@ -7,7 +7,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from engine.resume import _resume_types
-from engine.seeding import SeededDataset
+from engine.runner.seeding import SeededDataset
 
 READ = []
 

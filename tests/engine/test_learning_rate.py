@@ -15,9 +15,9 @@ from torch import nn
 import cls_train.optimisers  # noqa: F401  (it registers itself)
 from contract.errors import UserError
 from engine.budget import Budget
-from engine.learning_rate import scale_rates
-from engine.options import Options
-from engine.precision import Precision
+from engine.cli import Options
+from engine.runner.learning_rate import scale_rates
+from engine.runner.precision import Precision
 from engine.wiring import wire
 
 LR = 0.02

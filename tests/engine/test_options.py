@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from contract.errors import UserError
-from engine.options import Options, parse
+from engine.cli import Options, parse
 
 LEAST = ["mini", "--data", "d", "--work-dir", "w"]
 

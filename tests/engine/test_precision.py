@@ -7,7 +7,7 @@ from torch import nn
 
 from contract.errors import UserError
 from engine import precision
-from engine.precision import AutocastOptimWrapper, choose_precision
+from engine.runner.precision import AutocastOptimWrapper, choose_precision
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from mmengine.registry import DATA_SAMPLERS
 from torch.utils.data import DataLoader
 
 from engine import seeding
-from engine.seeding import (
+from engine.runner.seeding import (
     SeedEachIterationHook,
     SeededDataset,
     SeededSampler,

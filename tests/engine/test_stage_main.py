@@ -13,7 +13,8 @@ from PIL import Image
 from backbones import CheckpointError
 from contract.errors import UserError
 from engine import stage as engine_stage
-from engine.stage import Stage, main, user_error
+from engine.cli import user_error
+from engine.task import main
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -13,10 +13,10 @@ import backbones
 from backbones import CheckpointMetadata
 from contract.errors import UserError
 from engine.adapter import TransferBackbone
-from engine.options import Options
-from engine.stage import Job
-from engine.transfer import wire_backbone
-from engine.transfer_protocols import in_words, train_fraction, wire_layer_decay
+from engine.cli import Options
+from engine.dense.layer_decay import in_words, train_fraction, wire_layer_decay
+from engine.dense.transfer import wire_backbone
+from engine.job import Job
 
 SPEC = "resnet10_b-w8"
 ROOT = Path(__file__).parents[2]

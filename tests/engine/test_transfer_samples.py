@@ -13,7 +13,7 @@ import backbones
 from backbones import CheckpointMetadata
 from engine import transfer_samples
 from engine.adapter import TransferBackbone
-from engine.transfer_samples import TRANSFERABILITY, TransferabilityHook, spaced
+from engine.measure.samples import TRANSFERABILITY, TransferabilityHook, spaced
 
 SPEC = "resnet10_d-w8"
 

@@ -9,7 +9,7 @@ from scipy import optimize, stats
 from torch import nn
 
 from contract.errors import UserError
-from engine.transferability import LEAST_SAMPLES, Score, h_score, leep, logme, measure
+from engine.measure.transferability import LEAST_SAMPLES, Score, h_score, leep, logme, measure
 
 
 def _samples(count=60, width=7, classes=3, signal=1.0, seed=0):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from engine.undisturbed import undisturbed
+from engine.measure.preserve_state import preserve_state
 
 
 def test_modes_and_random_states_come_back_also_after_an_error():
@@ -19,7 +19,7 @@ def test_modes_and_random_states_come_back_also_after_an_error():
     expected = random.random(), np.random.rand(), torch.rand(1).item()
     for generator in (random.seed, np.random.seed, torch.manual_seed):
         generator(3)
-    with pytest.raises(ZeroDivisionError), undisturbed(model):
+    with pytest.raises(ZeroDivisionError), preserve_state(model):
         assert not any(module.training for module in model.modules())
         random.random(), np.random.rand(), torch.rand(5)
         raise ZeroDivisionError

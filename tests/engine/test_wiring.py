@@ -9,9 +9,9 @@ from mmengine.optim import build_optim_wrapper
 
 import backbones
 from engine.budget import Budget
-from engine.options import Options
-from engine.precision import Precision
+from engine.cli import Options
 from engine.resume import latest_checkpoint
+from engine.runner.precision import Precision
 from engine.wiring import wire
 
 
@@ -84,7 +84,7 @@ def test_our_hooks_come_after_the_recipe_s(monkeypatch):
     ]
     assert [hook.type for hook in _wired(monkeypatch).custom_hooks] == expected
     config = _wired(monkeypatch, checkpoint=Path("b.safetensors"))
-    assert [hook.type for hook in config.custom_hooks] == [*expected, "ReceiptHook"]
+    assert [hook.type for hook in config.custom_hooks] == [*expected, "LoadReportHook"]
     assert config.custom_hooks[-1].checkpoint == "b.safetensors"
     assert config.model.backbone.checkpoint == "b.safetensors"
 

@@ -8,8 +8,9 @@ from mmengine.registry import DATASETS, MODELS, DefaultScope
 from torch import nn
 
 import backbones
-from engine.options import Options
-from engine.stage import prepare, resolve_job
+from engine.cli import Options
+from engine.job import resolve_job
+from engine.task import prepare
 from seg.train import Segmentation
 
 # Widths of the last and last but one stage of the basic block (expansion 1) and of the bottleneck (4).

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from mmengine.registry import DATASETS, DefaultScope
 
-from engine.options import Options
-from engine.stage import prepare, resolve_job
+from engine.cli import Options
+from engine.job import resolve_job
+from engine.task import prepare
 from seg.train import Segmentation
 
 SENTENCE = "; on training images held out (one in 5, by the hash of the name), not on the test set"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.hooks import NonFiniteLossHook
+from engine.runner.loss_guard import NonFiniteLossHook
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = (

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.hooks import NonFiniteLossHook
+from engine.runner.loss_guard import NonFiniteLossHook
 
 ROOT = Path(__file__).parents[2]
 TRICKS = sorted(p.stem for p in (ROOT / "seg" / "configs" / "tricks").glob("*.py"))
