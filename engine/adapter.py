@@ -67,7 +67,6 @@ class TransferBackbone(nn.Module):
             self.pyramid = SimpleFeaturePyramid(self.net.feature_info[0], self.feature_info)
         self.norm_eval = norm_eval
         self.channels_last = channels_last
-        self.receipt: LoadReceipt | None = None
         if checkpoint is not None:
             backbones.load_checkpoint(self.net, Path(checkpoint), spec=spec)
         self.frozen = [self.net.requires_grad_(False)] if frozen else self.net.freeze(frozen_stages)

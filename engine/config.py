@@ -93,7 +93,7 @@ def load(
         if isinstance(value, Mapping) and old is None:
             value = {**value, DELETE_KEY: True}
         _merge(config, {key: value}, f"--set {written}")
-    drop_unset(config, added)
+    drop_unset(config, added, short_keys)
     return config
 
 

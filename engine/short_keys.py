@@ -23,6 +23,7 @@ OPTIMISER_KEYS = {
     "clip_grad": "optim_wrapper.clip_grad",
 }
 _ABSENT = object()
+_NUMBERS = {"lr", "weight_decay"}
 
 
 def settle_file(config: Config, file: Path, short_keys: Mapping[str, str]) -> list[str]:
@@ -60,11 +61,16 @@ def settle_file(config: Config, file: Path, short_keys: Mapping[str, str]) -> li
     return added
 
 
-def drop_unset(config: Config, added: list[str]) -> None:
-    """Take out full names that `settle_file` added and nothing set; refuse a learning rate of None.
+def drop_unset(config: Config, added: list[str], short_keys: Mapping[str, str]) -> None:
+    """Take out full names that `settle_file` added and nothing set.
+
+    Args:
+        config: The config, changed in place.
+        added: What `settle_file` returned.
+        short_keys: Full names by short ones.
 
     Raises:
-        UserError: The learning rate is None.
+        UserError: The learning rate or the weight decay is None.
     """
     for full in added:
         *path, last = full.split(".")
@@ -74,7 +80,7 @@ def drop_unset(config: Config, added: list[str]) -> None:
         if node.get(last, _ABSENT) is None:
             del node[last]
     optimiser = config.get("optim_wrapper", {}).get("optimizer", {})
-    for key in ("lr", "weight_decay"):
+    for key in _NUMBERS & short_keys.keys():
         if optimiser.get(key, _ABSENT) is None:
             raise UserError(f"{key} is None; expected a number, such as --set {key}=0.01")
 

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 import backbones
-from engine import costs, stage
+from engine import task
+from engine.measure import costs
 from engine.measure.costs import MOST_RUNS, Timing, time_runs
 from engine.task import main
 
@@ -105,7 +106,7 @@ def test_every_cost_of_a_training_and_nothing_disturbed(tmp_path, monkeypatch):
         seen.append((before, state()))
         return found
 
-    monkeypatch.setattr(stage, "measure", watched)
+    monkeypatch.setattr(task, "measure", watched)
     monkeypatch.setattr(costs, "SECONDS", 3600)
     monkeypatch.setattr(costs, "MOST_RUNS", 3)
     result = _train(tmp_path)

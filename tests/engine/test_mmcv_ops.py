@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from contract.errors import UserError
-from engine import compiled_ops
+from engine import mmcv_ops
 
 stand_in_only = pytest.mark.skipif(
-    not isinstance(sys.modules["mmcv._ext"], compiled_ops._TorchvisionOps),
+    not isinstance(sys.modules["mmcv._ext"], mmcv_ops._TorchvisionOps),
     reason="a compiled mmcv is installed, so the stand-in is not in use",
 )
 
@@ -258,14 +258,14 @@ def test_the_module_has_a_spec_and_no_invented_magic():
 @stand_in_only
 def test_installing_twice_keeps_the_first():
     before = sys.modules["mmcv._ext"]
-    assert compiled_ops.install() == "torchvision"
+    assert mmcv_ops.install() == "torchvision"
     assert sys.modules["mmcv._ext"] is before
 
 
 def test_a_loaded_compiled_module_is_left_alone(monkeypatch):
     real = types.ModuleType("mmcv._ext")
     monkeypatch.setitem(sys.modules, "mmcv._ext", real)
-    assert compiled_ops.install() == "compiled mmcv"
+    assert mmcv_ops.install() == "compiled mmcv"
     assert sys.modules["mmcv._ext"] is real
 
 
@@ -273,5 +273,5 @@ def test_an_installed_compiled_module_is_left_to_be_imported(monkeypatch, tmp_pa
     (tmp_path / "_ext.py").write_text("real = True\n")
     monkeypatch.setattr(mmcv, "__path__", [str(tmp_path), *mmcv.__path__])
     monkeypatch.delitem(sys.modules, "mmcv._ext")
-    assert compiled_ops.install() == "compiled mmcv"
+    assert mmcv_ops.install() == "compiled mmcv"
     assert "mmcv._ext" not in sys.modules

@@ -6,7 +6,7 @@ from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
 
 from contract.errors import UserError
-from engine import precision
+from engine.runner import precision
 from engine.runner.precision import AutocastOptimWrapper, choose_precision
 
 

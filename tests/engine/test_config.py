@@ -7,7 +7,9 @@ import pytest
 from mmengine.config import Config
 
 from contract.errors import UserError
+from contract.tasks import TASKS
 from engine import config as configs
+from engine.short_keys import OPTIMISER_KEYS
 
 ROOT = Path(__file__).parents[2]
 
@@ -171,7 +173,14 @@ def test_every_trick_of_the_classifier_goes_with_both_recipes(trick):
     [("clip_grad_norm", {"type", "max_norm"}), ("clip_grad_value", {"type", "clip_value"})],
 )
 def test_clipping_stands_where_the_wheels_have_none(stage, name, trick, keys):
-    loaded = configs.load(ROOT / stage / "configs", name, (trick,), {})
+    loaded = configs.load(
+        ROOT / stage / "configs",
+        name,
+        (trick,),
+        {},
+        trick_folders=[ROOT / folder for folder in TASKS[stage].tricks],
+        short_keys=OPTIMISER_KEYS,
+    )
     assert loaded.optim_wrapper.clip_grad.keys() == keys
 
 
@@ -226,7 +235,7 @@ def test_a_dict_takes_the_place_of_none(folder):
             "raising",
             (),
             {},
-            "raising.py cannot be read .ZeroDivisionError: division by zero.; mend",
+            "raising.py cannot be read .ZeroDivisionError: division by zero.; repair",
         ),
         ("orphan", (), {}, "orphan.py cannot be read .*absent.py"),
         ("nameless", (), {}, "nameless.py cannot be read .*name 'rate' is not defined"),

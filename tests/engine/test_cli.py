@@ -5,17 +5,18 @@ from pathlib import Path
 import pytest
 
 from contract.errors import UserError
+from contract.tasks import TASKS
 from engine.cli import Options, parse
 
 LEAST = ["mini", "--data", "d", "--work-dir", "w"]
 
 
 def _cls(*more):
-    return parse("python -m cls_train.train", [*LEAST, *more], classification=True)
+    return parse("python -m cls_train.train", [*LEAST, *more], TASKS["cls"])
 
 
 def _det(*more):
-    return parse("python -m det.train", [*LEAST, *more], classification=False)
+    return parse("python -m det.train", [*LEAST, *more], TASKS["det"])
 
 
 def test_the_least_that_must_be_said():
@@ -84,7 +85,7 @@ def test_only_classification_has_recipes():
 def test_what_is_required(missing):
     words = {"config": LEAST[1:], "--data": ["mini", *LEAST[3:]], "--work-dir": LEAST[:3]}
     with pytest.raises(UserError, match=f"following arguments are required: {missing}; see"):
-        parse("python -m det.train", words[missing], classification=False)
+        parse("python -m det.train", words[missing], TASKS["det"])
 
 
 def test_the_largest_seed_is_allowed():

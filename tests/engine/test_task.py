@@ -1,9 +1,8 @@
-"""A stage's exit status and what it says, without training."""
+"""A task's exit status and what it says, without training."""
 
 import errno
 import json
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +11,9 @@ from PIL import Image
 
 from backbones import CheckpointError
 from contract.errors import UserError
-from engine import stage as engine_stage
+from engine import task as engine_task
 from engine.cli import user_error
-from engine.task import main
+from engine.task import Task, main
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -23,10 +22,10 @@ with warnings.catch_warnings():
 WORDS = ["mini", "--data", "d", "--work-dir", "w", "--backbone", "resnet10_b-w8"]
 
 
-class Failing(Stage):
-    """A stage whose assembly raises."""
+class Failing(Task):
+    """A task whose assembly raises."""
 
-    name, folder, scope = "det", Path("det"), "mmengine"
+    name, scope = "det", "mmengine"
 
     def __init__(self, error):
         self.error = error
@@ -94,7 +93,7 @@ def test_a_mistake_on_the_command_line(capsys):
 
 def test_success(monkeypatch):
     seen = []
-    monkeypatch.setattr(engine_stage, "run", lambda stage, options: seen.append(options))
+    monkeypatch.setattr(engine_task, "run", lambda task, options: seen.append(options))
     assert main(Failing(None), WORDS) == 0
     assert seen[0].backbone == "resnet10_b-w8"
 

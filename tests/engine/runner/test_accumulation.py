@@ -9,7 +9,7 @@ from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
 from torch import nn
 
-from engine.runner.accumulation import MicroBatchHook, batch_in_words, wire_accumulation
+from engine.runner.accumulation import MicroBatchHook, describe_batch, wire_accumulation
 
 
 class Model(BaseModel):
@@ -85,7 +85,7 @@ def test_the_published_batch_is_held_and_told(size, processes, enable, loaded, w
     )
     wire_accumulation(config, processes)
     assert config.train_dataloader.batch_size == loaded
-    assert batch_in_words(config, processes) == words
+    assert describe_batch(config, processes) == words
 
 
 @pytest.mark.parametrize(
@@ -106,4 +106,4 @@ def test_a_factor_on_the_learning_rate_is_told(size, factor, rate):
             auto_scale_lr=dict(enable=True, base_batch_size=16),
         )
     )
-    assert batch_in_words(config, 1, factor) == f"{size} images a step, learning rate {rate}"
+    assert describe_batch(config, 1, factor) == f"{size} images a step, learning rate {rate}"

@@ -1,4 +1,4 @@
-"""A detection run that is killed and started again ends as if nothing had happened."""
+"""A run that is killed and started again ends as if nothing had happened; det counts epochs, seg iterations."""
 
 import json
 import os
@@ -11,24 +11,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.dense_world import result_of
 
 from engine.runner.loss_guard import NonFiniteLossHook
 
-ROOT = Path(__file__).parents[2]
-SETTINGS = (
-    "train_cfg.max_epochs=4",
-    "train_cfg.val_interval=2",
-    # Each step in two micro-batches.
-    "train_dataloader.batch_size=1",
-    "auto_scale_lr.base_batch_size=2",
-    "train_dataloader.num_workers=1",
-    "val_dataloader.num_workers=1",
-    "image_scale=(96, 96)",
-)
+ROOT = Path(__file__).parents[3]
 
 
 def _kill_after(command, file):
-    """Start a command and kill it, and nothing but it, as soon as a file stands there."""
+    """Start a command and kill it, and nothing but it, when a file appears."""
     environment = os.environ | {
         "PYTHONPATH": str(ROOT),
         "OMP_NUM_THREADS": str(torch.get_num_threads()),
@@ -56,61 +47,50 @@ def steps(monkeypatch):
     return seen
 
 
-def _assert_same(whole, other):
+def _assert_same(world, whole, other):
     """Results, curves and final weights of two work dirs are equal to the last bit."""
-    expected, found = (
-        json.loads((folder / "result.json").read_text()) for folder in (whole, other)
-    )
+    expected, found = result_of(whole), result_of(other)
     for key in ("metrics", "checkpoint", "transferability", "data", "model", "protocol"):
         assert found[key] == expected[key], key
     assert (other / "curves.json").read_text() == (whole / "curves.json").read_text()
     states = [
-        torch.load(f / "epoch_4.pth", weights_only=True)["state_dict"] for f in (whole, other)
+        torch.load(world.saved(folder, 4), weights_only=True)["state_dict"]
+        for folder in (whole, other)
     ]
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
-def test_killed_and_resumed_equals_uninterrupted(tiny_voc, tmp_path, steps, run_det, checkpoint):
-    data = tiny_voc.root.parent
-    options = ["--checkpoint", str(checkpoint), "--seed", "7"]
-    for setting in SETTINGS:
-        options += ["--set", setting]
+def test_killed_and_resumed_equals_uninterrupted(world, tmp_path, steps, checkpoint):
+    options = ["--checkpoint", str(checkpoint), "--seed", "7", *world.settings(4, 2)]
+    options += ["--set", "train_dataloader.num_workers=1", "--set", "val_dataloader.num_workers=1"]
+    if world.by_epoch:
+        # Each step in two micro-batches.
+        options += ["--set", "train_dataloader.batch_size=1"]
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    assert run_det(data, whole, *options, budget="full") == 0
+    assert world.run(whole, *options, budget="full") == 0
     assert steps == list(range(8))
 
-    command = [
-        sys.executable,
-        "-m",
-        "det.train",
-        "mini",
-        "--data",
-        data,
-        "--work-dir",
-        broken,
-        *options,
-    ]
-    # With a validation due that the killed run may not have come to; should the file be torn, epoch_1.pth is whole.
-    _kill_after(list(map(str, command)), broken / "epoch_2.pth")
+    # With a validation due that the killed run may not have come to; should the file be torn, the one before is whole.
+    _kill_after([sys.executable, *world.command(broken, *options)], world.saved(broken, 2))
     assert not (broken / "result.json").exists()
-    assert not (broken / "epoch_4.pth").exists()
+    assert not world.saved(broken, 4).exists()
 
     steps.clear()
-    assert run_det(data, broken, *options, "--resume", budget="full") == 0
+    assert world.run(broken, *options, "--resume", budget="full") == 0
     assert steps == list(range(8))[-len(steps) :] and 0 < len(steps) < 8
-    _assert_same(whole, broken)
+    _assert_same(world, whole, broken)
     curves = json.loads((whole / "curves.json").read_text())
     assert [point["step"] for point in curves["train"]] == list(range(1, 9))
     assert [point["step"] for point in curves["val"]] == [4, 8]
-    receipt = json.loads((broken / "result.json").read_text())["checkpoint"]
-    assert receipt["matched"] == receipt["total"] > 0
+    report = result_of(broken)["checkpoint"]
+    assert report["matched"] == report["total"] > 0
 
     # Killed after the last checkpoint, and before the validation that follows it.
     late = tmp_path / "late"
     late.mkdir()
-    shutil.copy(whole / "epoch_4.pth", late)
+    shutil.copy(world.saved(whole, 4), late)
     steps.clear()
-    assert run_det(data, late, *options, "--resume", budget="full") == 0
+    assert world.run(late, *options, "--resume", budget="full") == 0
     assert steps == []
-    _assert_same(whole, late)
+    _assert_same(world, whole, late)

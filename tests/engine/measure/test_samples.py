@@ -11,8 +11,8 @@ from torch import nn
 
 import backbones
 from backbones import CheckpointMetadata
-from engine import transfer_samples
 from engine.adapter import TransferBackbone
+from engine.measure import samples
 from engine.measure.samples import TRANSFERABILITY, TransferabilityHook, spaced
 
 SPEC = "resnet10_d-w8"
@@ -94,8 +94,8 @@ def test_what_is_taken_is_evenly_spaced(total, most, taken):
 
 
 def test_images_and_samples_have_limits(request, monkeypatch):
-    monkeypatch.setattr(transfer_samples, "MOST_IMAGES", 8)
-    monkeypatch.setattr(transfer_samples, "MOST_SAMPLES", 30)
+    monkeypatch.setattr(samples, "MOST_IMAGES", 8)
+    monkeypatch.setattr(samples, "MOST_SAMPLES", 30)
     images = Images(80)
     runner = _runner(request, images)
     TransferabilityHook(_regions, None).before_train(runner)

@@ -8,7 +8,7 @@ import torch
 from mmengine.registry import DATA_SAMPLERS
 from torch.utils.data import DataLoader
 
-from engine import seeding
+from engine.runner import seeding
 from engine.runner.seeding import (
     SeedEachIterationHook,
     SeededDataset,
