@@ -1,7 +1,12 @@
 """The networks, their declared features and names, and their pretrained checkpoints."""
 
 from backbones.backbone import Backbone, Feature, OutputStrideError
-from backbones.checkpoint.format import CheckpointError, CheckpointMetadata
+from backbones.checkpoint.format import (
+    CheckpointError,
+    CheckpointMetadata,
+    forget_checkpoints,
+    hold_checkpoints,
+)
 from backbones.checkpoint.load import (
     export_checkpoint,
     load_checkpoint,
@@ -28,6 +33,8 @@ __all__ = [
     "create",
     "dense_features",
     "export_checkpoint",
+    "forget_checkpoints",
+    "hold_checkpoints",
     "initialise",
     "load_checkpoint",
     "load_classifier",

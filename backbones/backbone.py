@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
@@ -40,6 +40,8 @@ class Backbone(nn.Module, ABC):
         image_multiple: ``forward`` pads the sides of images to multiples of this many pixels.
         aligned: Whether location i of a map lies around pixel i · stride of the image, as necks and
             heads assume. False for a network without padding, which can only classify.
+        aligned_spec: A spec of the same network with aligned maps; None if there is none.
+        output_stride: The output stride that the network was built at.
         own_initialisation: Whether the network's library draws its first weights, instead of a scheme
             of :func:`backbones.initialise`.
     """
@@ -48,6 +50,8 @@ class Backbone(nn.Module, ABC):
     feature_info: list[Feature]
     image_multiple: int = 1
     aligned: bool = True
+    aligned_spec: str | None = None
+    output_stride: int = 32
     own_initialisation: ClassVar[bool] = False
 
     @property
@@ -76,6 +80,22 @@ class Backbone(nn.Module, ABC):
             One list for the stem (index 0), then one per feature map, or per block of a plain
             transformer. Together they hold every parameter and every buffer exactly once.
         """
+
+    def lr_multipliers(self) -> dict[str, float]:
+        """Return the modules whose parameters need another learning rate than the rest.
+
+        A module declares it by its attribute ``lr_multiplier``; a network may override this method.
+
+        Returns:
+            Factors on the learning rate by the last part of a module's name, such as
+            ``{"conv_offset": 0.1}``; empty if all parameters have the same rate.
+        """
+        declared = {}
+        for name, module in self.named_modules():
+            factor: Any = getattr(module, "lr_multiplier", 1)
+            if factor != 1:
+                declared[name.rpartition(".")[2]] = float(factor)
+        return declared
 
     def freeze(self, stages: int) -> list[nn.Module]:
         """Stop the gradients of the stem and of the first stages.

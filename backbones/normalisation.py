@@ -10,6 +10,13 @@ Normalisation = tuple[_Three, _Three, str]
 # The numbers of "Bag of Tricks" (https://arxiv.org/abs/1812.01187, §2.1), for networks trained here; R, G, B.
 IMAGENET_MEAN: _Three = (123.68, 116.779, 103.939)
 IMAGENET_STD: _Three = (58.393, 57.12, 57.375)
+# Principal axes of the colours of ImageNet's pixels, as columns (Krizhevsky et al. 2012, §4.1, with the numbers
+# of fb.resnet.torch, MXNet and GluonCV).
+IMAGENET_COLOUR_AXES = (
+    (-0.5675, 0.7192, 0.4009),
+    (-0.5808, -0.0045, -0.8140),
+    (-0.5836, -0.6948, 0.4203),
+)
 
 # Public weights by the name of their normalisation. That of torchvision and timm rounds ImageNet's numbers otherwise.
 NORMALISATIONS: dict[str, Normalisation] = {

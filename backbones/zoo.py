@@ -250,9 +250,14 @@ def create(spec: str, *, in_channels: int = 3, output_stride: int = 32) -> Backb
         allowed = ", ".join(map(str, OUTPUT_STRIDES))
         raise UserError(f"output stride {output_stride} is not built; expected one of {allowed}")
     if foreign.is_foreign(spec):
-        return foreign.create(spec, in_channels=in_channels, output_stride=output_stride)
+        network = foreign.create(spec, in_channels=in_channels, output_stride=output_stride)
+        network.output_stride = output_stride
+        return network
     config = parse(spec)
     build = _NETWORKS[type(config)]
     network = build(config, in_channels=in_channels, output_stride=output_stride)
+    network.output_stride = output_stride
+    if not network.aligned:
+        network.aligned_spec = spec.replace("-valid", "")
     initialise(network)
     return network

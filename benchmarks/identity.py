@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from contract.errors import UserError
+from contract.tasks import TASKS
 
 # Their networks are pinned by the version of the package.
 FOREIGN_LIBRARIES = ("timm", "torchvision")
@@ -50,9 +51,19 @@ def identity_of(components: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def tricks_folder(stage: str) -> Path:
-    """Returns where the tricks of a stage lie, relative to the repository."""
-    return STAGE_CONFIGS[stage] / "tricks"
+def tricks_folders(stage: str) -> tuple[Path, ...]:
+    """Returns where the tricks of a stage lie, relative to the repository; the first folder that has one counts."""
+    return tuple(map(Path, TASKS[stage].tricks))
+
+
+def trick_file(stage: str, name: str, root: Path) -> Path:
+    """Returns the file of a trick."""
+    folders = [root / folder for folder in tricks_folders(stage)]
+    found = (folder / f"{name}.py" for folder in folders)
+    return next(
+        (path for path in found if path.is_file()),
+        root / STAGE_CONFIGS[stage] / "tricks" / f"{name}.py",
+    )
 
 
 def recipe_components(
@@ -65,7 +76,7 @@ def recipe_components(
         digests |= config_chain(path, root)
         tricks = (*_literal(path, "tricks", ()), *tricks)
     for trick in tricks:
-        digests |= config_chain(root / tricks_folder(stage) / f"{trick}.py", root)
+        digests |= config_chain(trick_file(stage, trick, root), root)
     return digests
 
 

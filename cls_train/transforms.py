@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
-from backbones.normalisation import IMAGENET_MEAN
+from backbones.normalisation import IMAGENET_COLOUR_AXES, IMAGENET_MEAN
 from contract.errors import UserError, unknown
 from engine.image_folder import register_transform
 
@@ -55,7 +55,7 @@ class Erasing(v2.RandomErasing):
 
 @register_transform
 class Cutout(nn.Module):
-    """Fill a square with the mean colour; its centre may lie anywhere, so that it may be cut off at the border.
+    """Fill a square with the mean colour; its centre may lie anywhere, and the border may cut it off.
 
     DeVries and Taylor, 1708.04552.
 
@@ -86,7 +86,7 @@ class Cutout(nn.Module):
 
 @register_transform
 class PCANoise(nn.Module):
-    """AlexNet's colour noise (paper §2.1): one shift of the whole image along ImageNet's colour axes.
+    """AlexNet's colour noise (1812.01187, §2.1): one shift of the whole image along ImageNet's colour axes.
 
     The shift is Σ_k α_k λ_k p_k with α_k ~ N(0, std), λ_k and p_k the eigenvalues and eigenvectors of the
     covariance of ImageNet's RGB pixels on the scale 0..255 (Krizhevsky et al. 2012, §4.1; the values are those
@@ -97,11 +97,7 @@ class PCANoise(nn.Module):
     """
 
     EIGENVALUES = (55.46, 4.794, 1.148)
-    EIGENVECTORS = (
-        (-0.5675, 0.7192, 0.4009),
-        (-0.5808, -0.0045, -0.8140),
-        (-0.5836, -0.6948, 0.4203),
-    )
+    EIGENVECTORS = IMAGENET_COLOUR_AXES
 
     def __init__(self, std: float) -> None:
         super().__init__()

@@ -67,9 +67,8 @@ class TransferBackbone(nn.Module):
             self.pyramid = SimpleFeaturePyramid(self.net.feature_info[0], self.feature_info)
         self.norm_eval = norm_eval
         self.channels_last = channels_last
-        self.receipt: LoadReport | None = None
         if checkpoint is not None:
-            self.receipt = backbones.load_checkpoint(self.net, Path(checkpoint), spec=spec)
+            backbones.load_checkpoint(self.net, Path(checkpoint), spec=spec)
         self.frozen = [self.net.requires_grad_(False)] if frozen else self.net.freeze(frozen_stages)
         if channels_last:
             self.to(memory_format=torch.channels_last)

@@ -33,6 +33,9 @@ class ImageFolderDataset:
         UserError: The folder is missing, has no class folders, an empty one, or other ones than `classes`.
     """
 
+    # torchvision's transforms are in no registry of mmengine's; `build_pipeline` checks their arguments.
+    CHECKED_WHEN_BUILT = ("pipeline",)
+
     def __init__(
         self, root: str, pipeline: Sequence[Mapping[str, Any]], classes: Sequence[str] | None = None
     ) -> None:

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from contract import progress
 from contract.errors import UserError
-from engine.seeding import SeededDataset
+from engine.runner.seeding import SeededDataset
 
 # Between two progress reports, to the harness and to a person.
 MACHINE_SECONDS, PERSON_SECONDS = 1.0, 10.0

@@ -16,18 +16,19 @@ import backbones
 from contract.errors import UserError
 from contract.files import write_json
 from contract.result import EVALUATION_FILE, RESULT_FILE, Metric, write_result
+from contract.tasks import TASKS
 from engine import config as configs
 from engine.adapter import TransferBackbone
 from engine.budget import Budget
 from engine.budget import resolve as resolve_budget
-from engine.command import exit_status, make_work_dir
-from engine.device import peak_memory_mib
-from engine.distributed import world_size
+from engine.cli import exit_status, make_work_dir, parse
 from engine.image_folder import ImageFolderDataset, class_folders, transforms_of
-from engine.options import parse
-from engine.seeding import SeededDataset, seed_everything
-from engine.stage import Job, common_fields, resolve_job
-from engine.transfer import normalisation
+from engine.job import Job, resolve_job
+from engine.normalisation import normalisation
+from engine.record import common_fields
+from engine.runner.device import peak_memory_mib
+from engine.runner.distributed import world_size
+from engine.runner.seeding import SeededDataset, seed_everything
 from probe.features import PooledFeatures, extract
 from probe.linear import Trial, choose_exponent, fit, hold_out
 from probe.neighbours import nearest_votes
@@ -57,7 +58,7 @@ class Split:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     return exit_status(
-        lambda: run(resolve_job(parse("python -m probe", arguments, classification=False))),
+        lambda: run(resolve_job(parse("python -m probe", arguments, TASKS[TASK]))),
         interrupted="interrupted; a probe keeps nothing to resume from: run it again",
     )
 

@@ -17,7 +17,7 @@ from mmengine.structures import PixelData
 from mmseg.models.segmentors import SegTTAModel
 from torch.utils.data import DataLoader
 
-from engine.averaging import measured_model
+from engine.runner.averaging import measured_model
 from seg.metric import Scores, confusion_matrix, scores
 
 

@@ -60,17 +60,17 @@ FAULTS = (
     ),
     Fault(
         "BGR for RGB",
-        "engine/transfer.py",
+        "engine/normalisation.py",
         'bgr_to_rgb=job.source.channel_order == "RGB"',
         'bgr_to_rgb=job.source.channel_order == "BGR"',
-        "tests/det/test_det_assembly.py",
+        "tests/engine/dense/test_assembly.py",
     ),
     Fault(
         "wrong mean",
-        "engine/transfer.py",
+        "engine/normalisation.py",
         "mean=list(job.source.mean)",
-        "mean=list(DEFAULT_NORMALISATION.mean)",
-        "tests/det/test_det_assembly.py",
+        "mean=list(_MEAN)",
+        "tests/engine/dense/test_assembly.py",
     ),
     Fault(
         "averaged weights not handed off",
@@ -110,8 +110,8 @@ FAULTS = (
     Fault(
         "weights that do not load",
         "engine/adapter.py",
-        "self.receipt = backbones.load_checkpoint(self.net, Path(checkpoint), spec=spec)",
-        "self.receipt = backbones.load_checkpoint(backbones.create(spec), Path(checkpoint))",
+        "backbones.load_checkpoint(self.net, Path(checkpoint), spec=spec)",
+        "backbones.load_checkpoint(backbones.create(spec), Path(checkpoint))",
         "tests/engine/test_adapter.py",
     ),
 )

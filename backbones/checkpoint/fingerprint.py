@@ -56,14 +56,11 @@ def fingerprint(network: Backbone, spec: str) -> Fingerprint:
 
 def _undilated(network: Backbone, spec: str) -> Backbone:
     """Return a copy on the CPU at output stride 32."""
-    strides = [feature.stride for feature in network.feature_info]
-    # A network of another class than the zoo's may have finer maps at output stride 32 too; only building it tells.
-    if not network.plain and strides[-1] < OUTPUT_STRIDES[0]:
-        plain = create(spec)
-        if [feature.stride for feature in plain.feature_info] != strides:
-            plain.load_state_dict(network.state_dict())
-            return plain
-    return copy.deepcopy(network).cpu()
+    if network.plain or network.output_stride == OUTPUT_STRIDES[0]:
+        return copy.deepcopy(network).cpu()
+    plain = create(spec)
+    plain.load_state_dict(network.state_dict())
+    return plain
 
 
 def _image(factor: int = 1) -> Tensor:

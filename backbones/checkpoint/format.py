@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -133,7 +134,60 @@ def write_file(path: Path, tensors: Mapping[str, Tensor], metadata: CheckpointMe
     return hashlib.sha256(data).hexdigest()
 
 
+# Files that were read inside `hold_checkpoints`, by path and file status; None outside of it.
+_held: dict[tuple[str, int, int, int], CheckpointContent] | None = None
+
+
+@contextmanager
+def hold_checkpoints() -> Iterator[None]:
+    """Read each checkpoint file once: inside this context, `read_file` keeps the content of each file.
+
+    A file with another size or time of modification is read again. The tensors stay in memory until
+    `forget_checkpoints`, or until the context ends.
+    """
+    global _held
+    before, _held = _held, {}
+    try:
+        yield
+    finally:
+        _held = before
+
+
+def forget_checkpoints() -> None:
+    """Free the tensors that `hold_checkpoints` keeps in memory."""
+    if _held is not None:
+        _held.clear()
+
+
 def read_file(path: Path) -> CheckpointContent:
+    """Read a whole checkpoint and check it for damage, or return the content that `hold_checkpoints` keeps.
+
+    Args:
+        path: The checkpoint.
+
+    Returns:
+        Its content. Do not change the tensors: the next caller gets the same ones.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged, or not a checkpoint of this package.
+    """
+    key = _key(path)
+    if _held is None or key is None:
+        return _read(path)
+    if key not in _held:
+        _held[key] = _read(path)
+    return _held[key]
+
+
+def _key(path: Path) -> tuple[str, int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return str(path.absolute()), status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _read(path: Path) -> CheckpointContent:
     """Read a whole checkpoint and check it for damage.
 
     Args:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from backbones.backbone import Backbone, Feature, OutputStrideError
+from backbones.nets.layers import OFFSET_LR_MULTIPLIER, predicts_modulated_offsets
 from contract.errors import UserError
 
 # The strides that pyramids and heads need; everything before the first of these maps is the stem.
@@ -100,6 +101,16 @@ class ForeignBackbone(Backbone):
         groups: list[list[nn.Module]] = [[] for _ in range(len(self._ends) + 1)]
         _distribute(self.trunk, "", _depths(self.trunk, self._ends), groups)
         return groups
+
+    def lr_multipliers(self) -> dict[str, float]:
+        """Return what the library's modules declare, and the rate of offsets; see `Backbone`."""
+        factors: dict[str, float] = {}
+        for module in self.trunk.modules():
+            for name, child in module.named_children():
+                if predicts_modulated_offsets(module, child, name):
+                    factors[name] = OFFSET_LR_MULTIPLIER
+        own = getattr(self.trunk, "lr_multipliers", dict)()
+        return {**factors, **super().lr_multipliers(), **own}
 
 
 def _depths(trunk: nn.Module, ends: Sequence[str]) -> dict[str, int]:

@@ -143,8 +143,18 @@ class Deformation:
     stages: tuple[int, ...] = (2, 3, 4)
 
 
+# Of the convolutions that predict offsets and masks in version 2 (§3.2); version 1 trains them as all others.
+OFFSET_LR_MULTIPLIER = 0.1
+
+
 class OffsetConv2d(nn.Conv2d):
-    """The convolution that predicts offsets: it starts at zero under every initialisation."""
+    """The convolution that predicts offsets: it starts at zero under every initialisation.
+
+    Attributes:
+        lr_multiplier: Factor on the learning rate of its parameters; see `Backbone.lr_multipliers`.
+    """
+
+    lr_multiplier: float = 1.0
 
     def reset_parameters(self) -> None:
         """Set weight and bias to 0, as both papers do (version 2, §3.2)."""
@@ -192,6 +202,8 @@ class DeformableConv2d(nn.Conv2d):
         self.conv_offset = OffsetConv2d(
             in_channels, (3 if modulated else 2) * _TAPS, 3, stride, dilation, dilation
         )
+        if modulated:
+            self.conv_offset.lr_multiplier = OFFSET_LR_MULTIPLIER
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve: (N, in_channels, H, W) to (N, out_channels, ⌈H/stride⌉, ⌈W/stride⌉).
@@ -223,3 +235,19 @@ def _without_autocast(device_type: str) -> AbstractContextManager:
     if not torch.amp.is_autocast_available(device_type):
         return nullcontext()
     return torch.autocast(device_type, enabled=False)
+
+
+def predicts_modulated_offsets(parent: nn.Module, child: nn.Module, name: str) -> bool:
+    """Return whether a module is the `conv_offset` of mmcv and detectron2 in a convolution of version 2.
+
+    Args:
+        parent: The deformable convolution; it may have the attribute `deform_groups`.
+        child: One of its children.
+        name: The child's name.
+    """
+    groups = getattr(parent, "deform_groups", 1)
+    return (
+        name == "conv_offset"
+        and isinstance(child, nn.Conv2d)
+        and child.out_channels == 3 * _TAPS * groups
+    )

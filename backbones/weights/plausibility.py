@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from backbones.backbone import Backbone
-from backbones.normalisation import Normalisation
+from backbones.normalisation import IMAGENET_COLOUR_AXES, Normalisation
 
 # Factors. 15 networks, from ImageNet, CIFAR-10 and a generated world, had an input-scale ratio of at most 1.4 with the
 # right normalisation, and of 1.65 or more with the next one.
@@ -26,15 +26,9 @@ LEAST_CORRELATION = 0.4
 # A correlation over fewer channels is chance.
 _LEAST_CHANNELS = 16
 _IMAGES, _SIDE = 4, 224
-# Colours of ImageNet's pixels on the scale 0 to 1: torchvision's mean, and the eigenvalues and eigenvectors of the
-# covariance (Krizhevsky et al. 2012, §4.1, with the numbers of fb.resnet.torch).
+# Colours of ImageNet's pixels on the scale 0 to 1: torchvision's mean, and the eigenvalues of their covariance.
 _MEAN = (0.485, 0.456, 0.406)
 _EIGENVALUES = (0.2175, 0.0188, 0.0045)
-_EIGENVECTORS = (
-    (-0.5675, 0.7192, 0.4009),
-    (-0.5808, -0.0045, -0.8140),
-    (-0.5836, -0.6948, 0.4203),
-)
 
 
 class _EnoughError(Exception):
@@ -204,7 +198,7 @@ def _noise_like_photographs(normalisation: Normalisation) -> Tensor:
     white = torch.randn(_IMAGES, 3, _SIDE, _SIDE, generator=generator)
     noise = torch.fft.irfft2(torch.fft.rfft2(white) / frequency, s=(_SIDE, _SIDE))
     noise = noise / noise.std(dim=(0, 2, 3), keepdim=True)
-    axes = torch.tensor(_EIGENVECTORS) * torch.tensor(_EIGENVALUES).sqrt()
+    axes = torch.tensor(IMAGENET_COLOUR_AXES) * torch.tensor(_EIGENVALUES).sqrt()
     colours = torch.einsum("nchw,dc->ndhw", noise, axes)
     images = 255 * (colours + torch.tensor(_MEAN).view(3, 1, 1))
     mean, std, order = normalisation

@@ -49,9 +49,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT")
+    options = parser.parse_args()
     print("| network | layers | least correlation | transposed | exchanged | mirrored |")
     print("|:--|--:|--:|--:|--:|--:|")
-    for path in parser.parse_args().checkpoints:
+    for path in options.checkpoints:
         metadata = backbones.read_metadata(path)
         network = backbones.create(metadata.spec)
         backbones.load_checkpoint(network, path, spec=metadata.spec)

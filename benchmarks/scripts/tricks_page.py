@@ -68,18 +68,17 @@ def read_trick(path: PurePosixPath, root: Path = ROOT) -> Trick:
 
 def catalogue(root: Path = ROOT) -> dict[str, list[Trick]]:
     """Read the tricks of every task that has some, sorted by name."""
-    return {
-        task.name: sorted(
-            (
-                read_trick(folder / path.name, root)
-                for folder in task.tricks
-                for path in (root / folder).glob("[!_]*.py")
-            ),
-            key=lambda trick: trick.name,
-        )
-        for task in TASKS.values()
-        if task.tricks
-    }
+    found = {}
+    for task in TASKS.values():
+        # The first folder that has a trick counts.
+        files = {
+            path.stem: folder / path.name
+            for folder in reversed(task.tricks)
+            for path in (root / folder).glob("[!_]*.py")
+        }
+        if files:
+            found[task.name] = [read_trick(files[name], root) for name in sorted(files)]
+    return found
 
 
 def format_page(

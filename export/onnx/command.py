@@ -15,8 +15,7 @@ from mmengine.registry import DATASETS, DefaultScope
 from torch import Tensor, nn
 
 from contract.errors import UserError
-from engine.command import exit_status
-from engine.options import Parser
+from engine.cli import Parser, exit_status
 from export.onnx.file import ExportResult, ExportSpec, write
 from export.onnx.run import TrainedRun, build, read, task_of
 

@@ -10,7 +10,7 @@ from cls_train.assemble import CONFIGS
 from contract.errors import UserError
 from engine import config as configs
 from engine.image_folder import ImageFolderDataset, build_pipeline, class_folders, transforms_of
-from engine.seeding import seed_everything
+from engine.runner.seeding import seed_everything
 
 
 def test_samples_are_read_in_label_order(image_folder):

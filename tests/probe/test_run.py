@@ -17,8 +17,8 @@ from backbones import CheckpointMetadata
 from cls_train.train import Classification
 from engine.adapter import TransferBackbone
 from engine.image_folder import ImageFolderDataset
-from engine.seeding import SeededDataset
-from engine.stage import main as train
+from engine.runner.seeding import SeededDataset
+from engine.task import main as train
 from probe.features import PooledFeatures, extract
 from probe.run import Split, main, probe
 
@@ -33,7 +33,7 @@ METADATA = CheckpointMetadata(
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     torch.manual_seed(11)
-    path = tmp_path_factory.mktemp("hand-off") / "backbone.safetensors"
+    path = tmp_path_factory.mktemp("checkpoint") / "backbone.safetensors"
     backbones.export_checkpoint(backbones.create(SPEC), path, METADATA)
     return path
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from contract.errors import UserError, unknown
-from engine.options import Parser
+from engine.cli import Parser
 
 FIGURES = ("lr_schedules", "label_smoothing", "beta", "tricks_sheet")
 EMBEDDED = Path("data/miniworld/mini/cls/val")

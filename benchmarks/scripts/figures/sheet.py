@@ -21,7 +21,7 @@ from contract.errors import UserError
 from engine import config as configs
 from engine.image_folder import ImageFolderDataset, build_pipeline, filled_slots, transforms_of
 from engine.images import read_rgb
-from engine.seeding import seed_everything
+from engine.runner.seeding import seed_everything
 
 CONFIG = "imagenet"
 # Smaller changes of a value, of 255, are hardly visible; the caption then gives the largest change.

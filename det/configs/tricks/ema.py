@@ -6,7 +6,7 @@ classifier and the segmentor, which train longer, average over one.
 
 Source: Polyak and Juditsky, 1992
 Library: mmengine `EMAHook`, with an average of ours
-Test: tests/engine/test_averaging.py
+Test: tests/engine/runner/test_averaging.py
 """
 
 ema = dict(type="EpochEMAHook", epochs=0.5)

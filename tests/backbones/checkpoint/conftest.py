@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from support.checkpoints import METADATA, SPEC
+from support.refusals import METADATA, SPEC
 
 import backbones
 

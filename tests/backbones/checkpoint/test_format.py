@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import safetensors.torch
 import torch
-from support.checkpoints import METADATA, SPEC, refusal
+from support.refusals import METADATA, SPEC, refusal
 
 import backbones
 from backbones import CheckpointError

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from support.checkpoints import METADATA, SPEC, refusal
+from support.refusals import METADATA, SPEC, refusal
 from torch import nn
 
 import backbones

@@ -10,7 +10,7 @@ from PIL import Image
 
 import backbones
 from cls_train.train import Classification
-from engine.stage import main
+from engine.task import main
 from export.onnx.cls import ClassifierExport
 from export.onnx.command import main as export
 from export.onnx.file import session

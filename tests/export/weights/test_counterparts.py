@@ -1,4 +1,4 @@
-"""Hand-offs under OpenMMLab's names; its own classes are the oracle where they are installed."""
+"""Checkpoints under OpenMMLab's names; its own classes are the oracle where they are installed."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ METADATA = CheckpointMetadata(
 )
 
 
-def random_handoff(spec, path):
+def random_checkpoint(spec, path):
     torch.manual_seed(4)
     network = backbones.create(spec)
     for module in network.modules():
@@ -42,7 +42,7 @@ def random_handoff(spec, path):
     ],
 )
 def test_mmdets_and_mmsegs_networks_compute_our_maps(tmp_path, spec, theirs):
-    network, _ = random_handoff(spec, tmp_path / "backbone.safetensors")
+    network, _ = random_checkpoint(spec, tmp_path / "backbone.safetensors")
     export_weights(tmp_path / "backbone.safetensors", "mmdet", tmp_path / "out.pth")
     theirs = theirs()
     state = torch.load(tmp_path / "out.pth", weights_only=True)["state_dict"]
@@ -55,7 +55,7 @@ def test_mmdets_and_mmsegs_networks_compute_our_maps(tmp_path, spec, theirs):
 
 
 def test_mmpretrains_deep_stem_is_three_modules(tmp_path):
-    network, head = random_handoff("resnet50_d-w16", tmp_path / "backbone.safetensors")
+    network, head = random_checkpoint("resnet50_d-w16", tmp_path / "backbone.safetensors")
     report = export_weights(tmp_path / "backbone.safetensors", "mmpretrain", tmp_path / "out.pth")
     assert report.errors == {} and report.head == "head.fc"
     state = torch.load(tmp_path / "out.pth", weights_only=True)["state_dict"]

@@ -1,4 +1,4 @@
-"""Hand-offs under the names of other programs."""
+"""Checkpoints under the names of other programs."""
 
 from dataclasses import replace
 
@@ -23,8 +23,8 @@ METADATA = CheckpointMetadata(
 
 
 @pytest.fixture
-def handoff(tmp_path):
-    """Writes a hand-off of random weights and random batch statistics; returns network, head and path."""
+def written(tmp_path):
+    """Writes a checkpoint of random weights and random batch statistics; returns network, head and path."""
 
     def write(spec, classes=5):
         torch.manual_seed(3)
@@ -62,8 +62,8 @@ def handoff(tmp_path):
         ("torchvision:resnet18", lambda: torchvision.models.resnet18(num_classes=5)),
     ],
 )
-def test_the_library_computes_our_logits_from_the_file(handoff, tmp_path, spec, build):
-    network, head, path = handoff(spec)
+def test_the_library_computes_our_logits_from_the_file(written, tmp_path, spec, build):
+    network, head, path = written(spec)
     theirs = build()
     library = "torchvision" if theirs.__module__.startswith("torchvision") else "timm"
     report = export_weights(path, library, tmp_path / "out.pth")
@@ -76,8 +76,8 @@ def test_the_library_computes_our_logits_from_the_file(handoff, tmp_path, spec, 
         torch.testing.assert_close(theirs.eval()(images), ours, rtol=1e-5, atol=1e-5)
 
 
-def test_resnet50_d_is_timms_resnet50d_map_by_map(handoff, tmp_path):
-    network, _, path = handoff("resnet50_d", classes=0)
+def test_resnet50_d_is_timms_resnet50d_map_by_map(written, tmp_path):
+    network, _, path = written("resnet50_d", classes=0)
     report = export_weights(path, "timm", tmp_path / "out.safetensors")
     assert report.call == "timm.create_model('resnet50d', num_classes=0)"
     (note,) = report.notes
@@ -91,8 +91,8 @@ def test_resnet50_d_is_timms_resnet50d_map_by_map(handoff, tmp_path):
             torch.testing.assert_close(other, ours, rtol=1e-5, atol=1e-5)
 
 
-def test_a_classifier_that_the_library_puts_elsewhere_stays_behind(handoff, tmp_path):
-    _, _, path = handoff("timm:convnext_atto")
+def test_a_classifier_that_the_library_puts_elsewhere_stays_behind(written, tmp_path):
+    _, _, path = written("timm:convnext_atto")
     report = export_weights(path, "timm", tmp_path / "out.pth")
     assert report.head == "" and set(report.errors) == {f"stages.{i}" for i in range(4)}
     assert "head.norm.weight, head.norm.bias" in report.notes[0]
@@ -103,8 +103,8 @@ def test_a_classifier_that_the_library_puts_elsewhere_stays_behind(handoff, tmp_
     assert not unexpected
 
 
-def test_a_library_that_computes_otherwise_is_refused(handoff, tmp_path, monkeypatch):
-    _, _, path = handoff("resnet10_d-w8")
+def test_a_library_that_computes_otherwise_is_refused(written, tmp_path, monkeypatch):
+    _, _, path = written("resnet10_d-w8")
     create = timm.create_model
 
     def with_other_pools(*arguments, **options):
@@ -118,8 +118,8 @@ def test_a_library_that_computes_otherwise_is_refused(handoff, tmp_path, monkeyp
     assert not list(tmp_path.glob("*out*"))
 
 
-def test_a_library_that_computes_no_numbers_is_refused(handoff, tmp_path, monkeypatch):
-    _, _, path = handoff("resnet10_d-w8")
+def test_a_library_that_computes_no_numbers_is_refused(written, tmp_path, monkeypatch):
+    _, _, path = written("resnet10_d-w8")
     create = timm.create_model
 
     def with_nan_behind_good_maps(*arguments, **options):
@@ -133,8 +133,8 @@ def test_a_library_that_computes_no_numbers_is_refused(handoff, tmp_path, monkey
     assert not list(tmp_path.glob("*out*"))
 
 
-def test_the_file_says_how_images_are_normalised(handoff, tmp_path, capsys):
-    _, _, path = handoff("resnet10_d-w8")
+def test_the_file_says_how_images_are_normalised(written, tmp_path, capsys):
+    _, _, path = written("resnet10_d-w8")
     out = tmp_path / "out.safetensors"
     assert main(["export", str(path), "--to", "timm", "--out", str(out)]) == 0
     told = capsys.readouterr().out
@@ -166,8 +166,8 @@ def test_what_has_no_counterpart_is_refused_with_what_has(spec, library, message
         find(spec, library)
 
 
-def test_the_paths_of_mistakes_are_sentences(handoff, tmp_path, capsys):
-    _, _, path = handoff("resnet10_d-w8")
+def test_the_paths_of_mistakes_are_sentences(written, tmp_path, capsys):
+    _, _, path = written("resnet10_d-w8")
     assert main(["export", str(path), "--to", "timm", "--out", str(tmp_path / "x.bin")]) == 2
     assert "another suffix than .safetensors, .pth, .pt" in capsys.readouterr().err
     assert main(["export", str(path), "--to", "timm", "--out", str(tmp_path / "a" / "x.pt")]) == 2
