@@ -87,11 +87,11 @@ class Backbone(nn.Module, ABC):
             Factors on the learning rate by the last part of a module's name, such as
             ``{"conv_offset": 0.1}``; empty if all parameters are trained alike.
         """
-        return {
-            name.rpartition(".")[2]: float(module.lr_multiplier)
+        factors = {
+            name.rpartition(".")[2]: getattr(module, "lr_multiplier", 1.0)
             for name, module in self.named_modules()
-            if getattr(module, "lr_multiplier", 1) != 1
         }
+        return {name: factor for name, factor in factors.items() if factor != 1}
 
     def freeze(self, stages: int) -> list[nn.Module]:
         """Stop the gradients of the stem and of the first stages.

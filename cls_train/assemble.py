@@ -25,7 +25,7 @@ CONFIGS = Path(__file__).parent / "configs"
 STANDARD = "standard"
 
 
-def load_recipe(job: Job) -> Config:
+def load_recipe(job: Job) -> Any:
     """The config of a job with its recipe's tricks, its own tricks and overrides merged in order."""
     options = job.options
     recipe = options.recipe or STANDARD
@@ -85,7 +85,7 @@ def assemble(job: Job) -> Config:
     )
 
 
-def transforms_of(recipe: Config, key: str) -> list[ConfigDict]:
+def transforms_of(recipe: Config, key: str) -> list[Any]:
     """The transforms of a pipeline, those that make the final square sized by `image_size`."""
     size = {
         "RandomResizedCrop": recipe.image_size,
@@ -99,7 +99,7 @@ def transforms_of(recipe: Config, key: str) -> list[ConfigDict]:
     return pipeline
 
 
-def filled_slots(recipe: Config, key: str) -> list[ConfigDict]:
+def filled_slots(recipe: Config, key: str) -> list[Any]:
     """The filled slots in order; one without a type was named by mistake."""
     filled = {name: slot for name, slot in recipe[key].items() if slot is not None}
     typed = [name for name, slot in filled.items() if "type" in slot]
@@ -115,7 +115,7 @@ def _dataset(root: Path, pipeline: list[ConfigDict], classes: list[str] | None) 
     )
 
 
-def _model(job: Job, recipe: Config, num_classes: int) -> dict[str, Any]:
+def _model(job: Job, recipe: Any, num_classes: int) -> dict[str, Any]:
     mixing = filled_slots(recipe, "batch_mixing")
     _require_compatible(recipe, mixing)
     return dict(
@@ -134,7 +134,7 @@ def _model(job: Job, recipe: Config, num_classes: int) -> dict[str, Any]:
     )
 
 
-def _require_compatible(recipe: Config, mixing: list[ConfigDict]) -> None:
+def _require_compatible(recipe: Any, mixing: list[Any]) -> None:
     """Refuse what would run, and mean nothing that a paper describes."""
     if len(mixing) > 1:
         names = " and ".join(name for name, slot in recipe.batch_mixing.items() if slot is not None)

@@ -36,7 +36,7 @@ class Erasing(v2.RandomErasing):
     ) -> None:
         if fill not in FILLS:
             raise unknown("fill of Erasing", fill, FILLS)
-        super().__init__(p=p, scale=scale, ratio=ratio, value=MEAN if fill == "mean" else 0)
+        super().__init__(p=p, scale=scale, ratio=ratio, value=MEAN if fill == "mean" else 0)  # pyright: ignore[reportArgumentType]
         self.fill = fill
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:

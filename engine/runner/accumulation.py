@@ -97,7 +97,7 @@ class _ShareOfStep:
         self.wrapper, self.fraction, self.last = wrapper, fraction, last
 
     @contextlib.contextmanager
-    def optim_context(self, model: nn.Module) -> Iterator[None]:
+    def optim_context(self, model: Any) -> Iterator[None]:
         """The wrapper's own; processes exchange gradients with the last part only."""
         silent = hasattr(model, "no_sync") and not self.last
         with (

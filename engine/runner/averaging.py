@@ -1,4 +1,4 @@
-"""Exponentially averaged weights, with the mean age told in epochs.
+"""Exponentially averaged weights, with a mean age in epochs.
 
 A momentum fits one size of data only: 0.0002 averages over an epoch of ImageNet in batches of 256, and over the
 whole training on a small set.
@@ -6,7 +6,7 @@ whole training on a small set.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from mmengine.config import Config
 from mmengine.hooks import EMAHook
@@ -62,10 +62,11 @@ class EpochEMAHook(EMAHook):
     def before_run(self, runner: Any) -> None:
         """Make the average, now that the length of an epoch is known."""
         iterations = len(runner.train_dataloader)
-        self.ema_cfg["momentum"] = min(LARGEST_MOMENTUM, 1 / (self.epochs * iterations))
+        momentum = min(LARGEST_MOMENTUM, 1 / (self.epochs * iterations))
+        cast(Any, self.ema_cfg)["momentum"] = momentum
         super().before_run(runner)
         runner.logger.info(
-            f"weights are averaged with momentum {self.ema_cfg['momentum']:.3g}: {self.epochs:g} epoch(s) "
+            f"weights are averaged with momentum {momentum:.3g}: {self.epochs:g} epoch(s) "
             f"of {iterations} iterations"
         )
 

@@ -212,8 +212,8 @@ class ResumableIterTrainLoop(IterBasedTrainLoop):
     def run(self) -> Any:
         """Train from the current iteration to the last."""
         if self._iter > 0:
-            batch_size = self.dataloader.batch_sampler.batch_size
-            self.dataloader.sampler.start_after(self._iter * batch_size)
+            loader: Any = self.dataloader
+            loader.sampler.start_after(self._iter * loader.batch_sampler.batch_size)
             self.dataloader_iterator = _AlreadyAdvanced(self.dataloader, self._iter)
         return super().run()
 
