@@ -84,7 +84,7 @@ def _annotations(truths: Truths) -> list[dict[str, object]]:
 
 def _results(truth: Any, detections: Detections) -> COCO:
     if not len(detections.score):
-        nothing = COCO()
+        nothing: Any = COCO()
         nothing.dataset = {**truth.dataset, "annotations": []}
         nothing.createIndex()
         return nothing

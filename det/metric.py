@@ -1,4 +1,4 @@
-"""The evaluator of the detection stage: one pass over the detections, every average precision in use."""
+"""The evaluator of the detection task: one pass over the detections, every average precision in use."""
 
 from __future__ import annotations
 

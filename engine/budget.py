@@ -1,4 +1,4 @@
-"""How long a stage trains: in full, a part of it, or two iterations to see that everything works."""
+"""How long a task trains: in full, a part of it, or two iterations to see that everything works."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contract.errors import unknown
 
 @dataclass(frozen=True)
 class Budget:
-    """Limits on a stage; None leaves the config's value.
+    """Limits on a task; None leaves the config's value.
 
     Attributes:
         fraction: Part of the training length, in (0, 1]; schedules shrink with it.

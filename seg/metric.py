@@ -1,4 +1,4 @@
-"""The evaluator of the segmentation stage: one confusion matrix, exact, on the device that predicts."""
+"""The evaluator of the segmentation task: one confusion matrix, exact, on the device that predicts."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The samples of transferability estimates: labelled features of a task's training images, before training.
 
-Which samples are taken depends on the training images alone, not on the backbone or its weights, so that rows are
+Which samples are taken depends on the training images alone, not on the backbone or its weights: all rows are
 compared on equal ones. A few-shot row is judged by its own few images, since it knows the labels of no others.
 """
 

@@ -72,14 +72,14 @@ class EpochEMAHook(EMAHook):
 
 
 def wire_average(config: Config) -> None:
-    """Turn a stage's key `ema`, None or a hook, into one of the Runner's hooks, in place."""
+    """Turn a task's key `ema`, None or a hook, into one of the Runner's hooks, in place."""
     hook = config.pop("ema", None)
     if hook is not None:
         config.custom_hooks = [*(config.get("custom_hooks") or []), hook]
 
 
 def measured_model(runner: Any) -> nn.Module:
-    """The network that validation measures: the averaged one where weights are averaged."""
+    """Return the network that validation measures: the averaged one where weights are averaged."""
     for hook in runner.hooks:
         if isinstance(hook, EMAHook):
             return hook.ema_model.module

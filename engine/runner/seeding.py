@@ -71,7 +71,7 @@ class SeededDataset:
 
     @property
     def notes(self) -> list[str]:
-        """What the datasets inside had to mend while loading, in sentences."""
+        """What the datasets inside had to repair while loading, in sentences."""
         return [note for dataset in leaves(self.dataset) for note in getattr(dataset, "notes", [])]
 
     @property
