@@ -30,7 +30,7 @@ CONFIGS = Path(__file__).parent / "configs"
 STANDARD = "standard"
 
 
-def load_recipe(job: Job) -> Config:
+def load_recipe(job: Job) -> Any:
     """The config of a job with its recipe's tricks, its own tricks and overrides merged in order."""
     options = job.options
     recipe = options.recipe or STANDARD
@@ -96,7 +96,7 @@ def _dataset(root: Path, pipeline: list[ConfigDict], classes: list[str] | None) 
     )
 
 
-def _model(job: Job, recipe: Config, num_classes: int) -> dict[str, Any]:
+def _model(job: Job, recipe: Any, num_classes: int) -> dict[str, Any]:
     mixing = filled_slots(recipe, "batch_mixing")
     _require_compatible(recipe, mixing)
     return dict(
@@ -115,7 +115,7 @@ def _model(job: Job, recipe: Config, num_classes: int) -> dict[str, Any]:
     )
 
 
-def _require_compatible(recipe: Config, mixing: list[ConfigDict]) -> None:
+def _require_compatible(recipe: Any, mixing: list[Any]) -> None:
     """Refuse what would run, and mean nothing that a paper describes."""
     if len(mixing) > 1:
         names = " and ".join(name for name, slot in recipe.batch_mixing.items() if slot is not None)

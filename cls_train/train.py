@@ -6,7 +6,6 @@ import sys
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.runner import Runner
 
 import backbones
 from backbones import CheckpointMetadata
@@ -58,12 +57,12 @@ class Classification(Task):
         """Return the name of the recipe."""
         return options.recipe or STANDARD
 
-    def costs(self, runner: Runner, images_per_second: float) -> list[Metric]:
+    def costs(self, runner: Any, images_per_second: float) -> list[Metric]:
         """Return the minutes that an epoch of the whole training set takes."""
         minutes = runner.train_dataloader.dataset.images_total / images_per_second / 60
         return [Metric(name="epoch_minutes", value=minutes, unit="min", higher_is_better=False)]
 
-    def finish(self, runner: Runner, job: Job, metrics: list[Metric]) -> dict[str, Any]:
+    def finish(self, runner: Any, job: Job, metrics: list[Metric]) -> dict[str, Any]:
         """Export the backbone with everything that its users must know."""
         recipe = load_recipe(job)
         metadata = CheckpointMetadata(
@@ -77,7 +76,7 @@ class Classification(Task):
             seed=job.options.seed,
             weights="raw" if recipe.ema is None else "ema",
         )
-        model = measured_model(runner)
+        model: Any = measured_model(runner)
         backbones.export_checkpoint(
             model.backbone.net, job.options.work_dir / CHECKPOINT_FILE, metadata, head=model.head
         )

@@ -39,9 +39,9 @@ class Erasing(v2.RandomErasing):
     ) -> None:
         if fill not in FILLS:
             raise unknown("fill of Erasing", fill, FILLS)
-        super().__init__(
-            p=p, scale=scale, ratio=ratio, value=IMAGENET_MEAN if fill == "mean" else 0
-        )
+        # torchvision also takes tuples, which its types do not say.
+        value: Any = IMAGENET_MEAN if fill == "mean" else 0
+        super().__init__(p=p, scale=scale, ratio=ratio, value=value)
         self.fill = fill
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:

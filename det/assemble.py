@@ -26,7 +26,7 @@ def wire_data(config: Config, root: Path) -> int:
 
 def wire_heads(config: Config, found: list[Feature], num_classes: int) -> None:
     """Make neck, proposals and RoI head as wide as the features, and the RoI head as wide as the classes."""
-    model = config.model
+    model: Any = config.model
     if model.get("neck") is None:
         _wire_c4(model, found)
     else:
@@ -34,7 +34,7 @@ def wire_heads(config: Config, found: list[Feature], num_classes: int) -> None:
     model.roi_head.bbox_head.num_classes = num_classes
 
 
-def _wire_pyramid(model: ConfigDict, found: list[Feature]) -> None:
+def _wire_pyramid(model: Any, found: list[Feature]) -> None:
     strides = [feature.stride for feature in found]
     model.neck.in_channels = [feature.channels for feature in found]
     # FPN's extra levels halve the last one.
@@ -47,7 +47,7 @@ def _wire_pyramid(model: ConfigDict, found: list[Feature]) -> None:
     extractor.featmap_strides = strides
 
 
-def _wire_c4(model: ConfigDict, found: list[Feature]) -> None:
+def _wire_c4(model: Any, found: list[Feature]) -> None:
     """Proposals from the one map, and a RoI head that is the backbone's last stage."""
     (feature,) = found
     *_, last = features(model.backbone.spec, model.backbone.get("output_stride", 32), (3,))
@@ -62,12 +62,12 @@ def _wire_c4(model: ConfigDict, found: list[Feature]) -> None:
     head.roi_feat_size = extractor.roi_layer.output_size * feature.stride // last.stride
 
 
-def _wire_data(config: Config, layout: Layout) -> None:
+def _wire_data(config: Any, layout: Layout) -> None:
     scale, min_size = config.pop("image_scale"), config.pop("box_min_size")
-    sizes = {"Resize": dict(scale=tuple(scale))}
+    sizes: dict[str, dict[str, Any]] = {"Resize": dict(scale=tuple(scale))}
     if "train_scales" in config:
         sizes["RandomChoiceResize"] = dict(scales=[tuple(s) for s in config.pop("train_scales")])
-    union = config.train_dataloader.dataset
+    union: Any = config.train_dataloader.dataset
     if union.type == "RepeatDataset":
         union = union.dataset
     template = union.datasets[0]
@@ -108,7 +108,7 @@ def _dataset(
     classes: tuple[str, ...],
     sizes: dict[str, dict[str, Any]],
 ) -> ConfigDict:
-    dataset = copy.deepcopy(template)
+    dataset: Any = copy.deepcopy(template)
     dataset.pop("data_root", None)
     dataset.update(split.dataset())
     dataset.metainfo = dict(classes=classes)

@@ -1,4 +1,4 @@
-"""`python -m engine.doctor --json`: what the stages will find on this machine."""
+"""`python -m engine.doctor --json`: what the tasks will find on this machine."""
 
 from __future__ import annotations
 

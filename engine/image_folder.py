@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from mmengine.registry import DATASETS
 from torch import nn
 from torchvision.datasets import ImageFolder
@@ -133,7 +133,7 @@ def _place_conversions(transforms: list[nn.Module]) -> list[nn.Module]:
     return [*head, v2.PILToTensor(), *tail]
 
 
-def transforms_of(recipe: Config, key: str) -> list[ConfigDict]:
+def transforms_of(recipe: Config, key: str) -> list[Any]:
     """Return the transforms of a pipeline; those that make the final square get their size from `image_size`."""
     size = {
         "RandomResizedCrop": recipe.image_size,
@@ -147,7 +147,7 @@ def transforms_of(recipe: Config, key: str) -> list[ConfigDict]:
     return pipeline
 
 
-def filled_slots(recipe: Config, key: str) -> list[ConfigDict]:
+def filled_slots(recipe: Config, key: str) -> list[Any]:
     """Return the filled slots in order.
 
     Raises:

@@ -90,7 +90,7 @@ class Task(ABC):
         """Return the name of the recipe; None for a task without recipes."""
         return None
 
-    def costs(self, runner: Runner, images_per_second: float) -> list[Metric]:
+    def costs(self, runner: Any, images_per_second: float) -> list[Metric]:
         """Return the costs of training beside what `engine.measure.costs` measures in every task."""
         return []
 
@@ -105,15 +105,15 @@ class Task(ABC):
         """
         return model(image)
 
-    def further_metrics(self, runner: Runner) -> list[Metric]:
+    def further_metrics(self, runner: Any) -> list[Metric]:
         """Return metrics that are measured once, after the last validation."""
         return []
 
-    def notes(self, runner: Runner) -> list[str]:
+    def notes(self, runner: Any) -> list[str]:
         """Return sentences about the evaluation that a reader of the numbers must know."""
         return []
 
-    def finish(self, runner: Runner, job: Job, metrics: list[Metric]) -> dict[str, Any]:
+    def finish(self, runner: Any, job: Job, metrics: list[Metric]) -> dict[str, Any]:
         """Write what else the task leaves behind.
 
         Returns:
@@ -165,7 +165,9 @@ def _run(task: Task, job: Job, config: Config) -> None:
     _announce(job, config, runner)
     apply_multipliers(runner)
     if task.labelled_features is not None:
-        runner.register_hook(TransferabilityHook(task.labelled_features, options.checkpoint))
+        runner.register_hook(
+            TransferabilityHook(task.labelled_features, options.checkpoint)  # pyright: ignore[reportArgumentType]
+        )
     runner.train()
     if is_main_process():
         _write(task, job, config, runner, started)
@@ -203,7 +205,7 @@ def _require_a_batch(runner: Any) -> None:
     )
 
 
-def _announce(job: Job, config: Config, runner: Runner) -> None:
+def _announce(job: Job, config: Config, runner: Any) -> None:
     if not is_main_process():
         return
     weights = f"from {job.options.checkpoint}" if job.pretrained else "random"

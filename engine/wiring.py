@@ -28,7 +28,7 @@ from engine.runner.timing import CpuTimeHook, TimedCheckpointHook
 from engine.runner.validation import ValidationHistoryHook
 
 
-def wire(config: Config, task: str, options: Options, precision: Precision, budget: Budget) -> None:
+def wire(config: Any, task: str, options: Options, precision: Precision, budget: Budget) -> None:
     """Turn a task's assembled config into one that mmengine's Runner runs, in place."""
     shorten_schedule(config, budget)
     config.auto_scale_lr = dict(config.get("auto_scale_lr") or {"base_batch_size": 1, "enable": 0})

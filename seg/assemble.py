@@ -22,7 +22,7 @@ def wire_data(config: Config, root: Path) -> int:
     return len(layout.classes)
 
 
-def choose_maps(model: ConfigDict) -> None:
+def choose_maps(model: Any) -> None:
     """Leave only the maps that a head reads: a pyramid's others would learn nothing, and stop several processes."""
     indices = model.backbone.get("out_indices", (0, 1, 2, 3))
     heads = _heads(model)
@@ -39,7 +39,7 @@ def wire_heads(config: Config, found: list[Feature], num_classes: int) -> None:
         head.num_classes = num_classes
 
 
-def _heads(model: ConfigDict) -> list[ConfigDict]:
+def _heads(model: Any) -> list[Any]:
     found = (model.decode_head, model.get("auxiliary_head"))
     return [head for head in found if head is not None]
 

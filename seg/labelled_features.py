@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -30,7 +31,7 @@ def location_features(last_map: Tensor, sample: Any, stride: int) -> tuple[Tenso
     return last_map[:, labelled].T, majority[labelled]
 
 
-def location_labels(labels: Tensor, shape: tuple[int, int], stride: int) -> Tensor:
+def location_labels(labels: Tensor, shape: Sequence[int], stride: int) -> Tensor:
     """The label of more than half of each cell's pixels.
 
     Args:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
-from mmengine.runner import Runner
 from mmseg.utils import register_all_modules
 from PIL import Image
 from torch import Tensor
@@ -62,7 +61,7 @@ class Segmentation(DenseTask):
         stride = config.model.backbone.output_stride
         return f"output stride {stride}, {super().describe_backbone(config)}"
 
-    def further_metrics(self, runner: Runner) -> list[Metric]:
+    def further_metrics(self, runner: Any) -> list[Metric]:
         """Return the same three at several scales, if the config asks for them."""
         settings = runner.cfg.get("multi_scale")
         if settings is None:

@@ -75,8 +75,8 @@ FAULTS = (
     Fault(
         "averaged weights not handed off",
         "cls_train/train.py",
-        "        model = measured_model(runner)\n",
-        "        model = runner.model\n",
+        "        model: Any = measured_model(runner)\n",
+        "        model: Any = runner.model\n",
         "tests/cls_train/test_ema.py",
     ),
     Fault(

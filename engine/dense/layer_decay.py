@@ -28,8 +28,8 @@ class LayerDecayConstructor(DefaultOptimWrapperConstructor):
         # With no rule at all mmengine puts all parameters into one group.
         self.paramwise_cfg = rules or dict(bias_lr_mult=1.0)
         wrapper = super().__call__(model)
-        backbone: Any = (model.module if hasattr(model, "module") else model).backbone
-        stages = backbone.net.stages()
+        network: Any = model.module if hasattr(model, "module") else model
+        stages = network.backbone.net.stages()
         below = {
             parameter: len(stages) - depth
             for depth, modules in enumerate(stages)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from mmengine.config import Config, ConfigDict
-from mmengine.runner import Runner
 from PIL import Image
 
 from backbones import Feature
@@ -174,14 +173,14 @@ class DenseTask(Task):
             words["tricks"] = ", ".join(job.options.tricks)
         return words
 
-    def notes(self, runner: Runner) -> list[str]:
+    def notes(self, runner: Any) -> list[str]:
         """Name the classes that no test image shows."""
         absent = _details(runner).get("absent_classes", ())
         if not absent:
             return []
         return [f"{self.absent_classes.format(count=len(absent))}: {listed_names(absent)}"]
 
-    def finish(self, runner: Runner, job: Job, metrics: list[Metric]) -> dict[str, Any]:
+    def finish(self, runner: Any, job: Job, metrics: list[Metric]) -> dict[str, Any]:
         """Draw examples, and write what the means are made of."""
         work_dir = job.options.work_dir
         write_json(work_dir / EVALUATION_FILE, _details(runner))

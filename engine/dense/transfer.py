@@ -37,7 +37,7 @@ class _Declared:
 
 
 def features(spec: str, output_stride: int, out_indices: tuple[int, ...]) -> list[Feature]:
-    """The declared features of a backbone for detectors and segmentors, without making its weights.
+    """Return the declared features of a backbone for dense tasks, without making its weights.
 
     Raises:
         UserError: Its maps are shifted against the image.
@@ -67,12 +67,11 @@ def _declared(spec: str, output_stride: int) -> _Declared:
 
 
 def wire_backbone(job: Job, config: Config) -> list[Feature]:
-    """Set the spec and how batch normalisation goes, and let a backbone with random weights train whole.
+    """Set the spec and the batch-norm policy, and train a backbone with random weights whole.
 
     The config's own key `batch_norm` is taken out: `'frozen'` keeps the backbone's stored statistics (γ and β train),
-    `'trained'` moves them, `'synchronised'` moves them by the batch of all GPUs together, in the heads too. Frozen
-    random filters and frozen random statistics would make the control row look worse than it is, so that such a row
-    is trained where others are frozen.
+    `'trained'` moves them, `'synchronised'` moves them by the batch of all GPUs together, in the heads too.
+    Random filters and random statistics are never frozen: that would make the control row look worse than it is.
 
     Returns:
         The features that the neck and the heads will get.
@@ -105,7 +104,7 @@ def wire_backbone(job: Job, config: Config) -> list[Feature]:
         try:
             found = features(job.spec, stride, indices)
         except OutputStrideError as error:
-            # What the user asks for in so many words is not changed behind his back.
+            # What the user states is never changed silently.
             if "model.backbone.output_stride" in job.options.overrides:
                 raise
             print(f"note: {error}; the next coarser one is tried", flush=True)
@@ -118,13 +117,13 @@ def wire_backbone(job: Job, config: Config) -> list[Feature]:
 
 
 def _require_stages(job: Job, backbone: ConfigDict, output_stride: int) -> None:
-    """Train a network whole that does not tell its stages, where a config freezes the first ones and nobody asked."""
+    """Train a network whole if it does not know its stages and only the config's default freezes some of them."""
     first = backbone.get("frozen_stages", -1)
     asked_for = "model.backbone.frozen_stages" in job.options.overrides
     if first < 0 or asked_for or _declared(job.spec, output_stride).staged:
         return
     print(
-        f"note: {job.spec} does not tell which of its parameters belong to which map, so that the config's "
+        f"note: {job.spec} does not tell which of its parameters belong to which map: the config's "
         f"frozen_stages={first} cannot be kept; all of it is trained",
         flush=True,
     )
@@ -132,7 +131,7 @@ def _require_stages(job: Job, backbone: ConfigDict, output_stride: int) -> None:
 
 
 def describe_batch_norm(config: Config) -> str:
-    """The batch norm and the backbone's frozen stages in words, for the protocol."""
+    """Return in words how batch norm goes and which stages are frozen, for the protocol."""
     backbone = config.model.backbone
     if backbone.get("frozen"):
         return "the whole backbone frozen, batch norm and all; heads trained"

@@ -10,7 +10,7 @@ import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -111,7 +111,7 @@ def _count(model: nn.Module, infer: Infer, size: tuple[int, int], costs: Costs) 
     counts = {
         "multiply_adds": backbones.multiply_adds_of(model, lambda net: infer(net, image)),
         "backbone_multiply_adds": backbones.multiply_adds_of(
-            model, lambda net: net.backbone(image)
+            model, lambda net: cast(Any, net).backbone(image)
         ),
     }
     costs.figures += [
@@ -190,7 +190,7 @@ def _gpu_memory_mib(run: Callable[[], object], model: nn.Module, device: torch.d
     return (added + sum(t.numel() * t.element_size() for t in tensors)) / 2**20
 
 
-def _batch(runner: Runner, model: Any, size: int) -> dict[str, Any]:
+def _batch(runner: Any, model: Any, size: int) -> dict[str, Any]:
     """The first test image `size` times, as the model's forward takes it."""
     loader = runner.val_loop.dataloader
     sample = loader.dataset[0]

@@ -1,4 +1,4 @@
-"""Something measured between two steps of a training that must go on as if it had not been."""
+"""Measure a network in the middle of its training without changing what the training computes."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The samples of transferability estimates: labelled features of a task's training images, before training.
 
-Which samples are taken depends on the training images alone, not on the backbone or its weights, so that rows are
+Which samples are taken depends on the training images alone, not on the backbone or its weights: all rows are
 compared on equal ones. A few-shot row is judged by its own few images, since it knows the labels of no others.
 """
 
@@ -16,7 +16,7 @@ import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from torch import Tensor, nn
+from torch import Tensor
 
 import backbones
 from engine.measure.preserve_state import preserve_state
@@ -68,7 +68,7 @@ class TransferabilityHook(Hook):
             f"transferability: {', '.join(summary)} ({len(labels)} samples, {time.monotonic() - started:.1f} s)"
         )
 
-    def _samples(self, runner: Any, model: nn.Module) -> tuple[Tensor, Tensor]:
+    def _samples(self, runner: Any, model: Any) -> tuple[Tensor, Tensor]:
         """Features (n, C) and labels (n,), n being at most `MOST_SAMPLES`."""
         train, test = runner.train_dataloader.dataset, runner.val_loop.dataloader.dataset
         # A run that is tested on a part of its images is measured on no more.

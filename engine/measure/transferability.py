@@ -1,4 +1,4 @@
-"""What a backbone's features promise for a data set, measured without training: LogME, H-score and LEEP.
+"""Estimates of transferability from a backbone's features, without training: LogME, H-score and LEEP.
 
 All three take features (n, d) of n labelled samples, or a source classifier's probabilities, and give one number that
 is the larger the better the features suit the labels. They are compared with what transfer then brings, and decide

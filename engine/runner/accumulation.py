@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 
 def wire_accumulation(config: Config, processes: int) -> None:
-    """Let the loader give the published batch, in place, where `auto_scale_lr` tells it and the devices are too few.
+    """Let the loader give the published batch, in place, if `auto_scale_lr` states it and the devices are too few.
 
     What does not divide is left to the rule on the learning rate: 3 processes of 2 images make 12 of 16, at 12/16 of
     the rate.
@@ -97,7 +97,7 @@ class _ShareOfStep:
         self.wrapper, self.fraction, self.last = wrapper, fraction, last
 
     @contextlib.contextmanager
-    def optim_context(self, model: nn.Module) -> Iterator[None]:
+    def optim_context(self, model: Any) -> Iterator[None]:
         """The wrapper's own; processes exchange gradients with the last part only."""
         silent = hasattr(model, "no_sync") and not self.last
         with (

@@ -1,4 +1,4 @@
-"""Exponentially averaged weights, with the mean age told in epochs.
+"""Exponentially averaged weights, with a mean age in epochs.
 
 A momentum fits one size of data only: 0.0002 averages over an epoch of ImageNet in batches of 256, and over the
 whole training on a small set.
@@ -6,7 +6,7 @@ whole training on a small set.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from mmengine.config import Config
 from mmengine.hooks import EMAHook
@@ -62,23 +62,24 @@ class EpochEMAHook(EMAHook):
     def before_run(self, runner: Any) -> None:
         """Make the average, now that the length of an epoch is known."""
         iterations = len(runner.train_dataloader)
-        self.ema_cfg["momentum"] = min(LARGEST_MOMENTUM, 1 / (self.epochs * iterations))
+        momentum = min(LARGEST_MOMENTUM, 1 / (self.epochs * iterations))
+        cast(Any, self.ema_cfg)["momentum"] = momentum
         super().before_run(runner)
         runner.logger.info(
-            f"weights are averaged with momentum {self.ema_cfg['momentum']:.3g}: {self.epochs:g} epoch(s) "
+            f"weights are averaged with momentum {momentum:.3g}: {self.epochs:g} epoch(s) "
             f"of {iterations} iterations"
         )
 
 
 def wire_average(config: Config) -> None:
-    """Turn a stage's key `ema`, None or a hook, into one of the Runner's hooks, in place."""
+    """Turn a task's key `ema`, None or a hook, into one of the Runner's hooks, in place."""
     hook = config.pop("ema", None)
     if hook is not None:
         config.custom_hooks = [*(config.get("custom_hooks") or []), hook]
 
 
 def measured_model(runner: Any) -> nn.Module:
-    """The network that validation measures: the averaged one where weights are averaged."""
+    """Return the network that validation measures: the averaged one where weights are averaged."""
     for hook in runner.hooks:
         if isinstance(hook, EMAHook):
             return hook.ema_model.module

@@ -14,7 +14,7 @@ class CumulativeStatisticsHook(Hook):
     """Average batch statistics over all iterations instead of exponentially, for runs of a few iterations.
 
     With the usual momentum of 0.1 the running statistics would still be near their start of 0 and 1, and a
-    network that was handed off with them and frozen would multiply its features layer by layer, up to NaN.
+    network that was exported with them and then frozen would multiply its features layer by layer, up to NaN.
     """
 
     def before_train(self, runner: Any) -> None:

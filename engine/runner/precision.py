@@ -1,4 +1,4 @@
-"""Which number format a stage trains in, and why.
+"""Which number format a task trains in, and why.
 
 Forward and loss run under autocast; weights, gradients and the optimiser's state stay in float32 (the "master
 copy" of paper §3.2). float16 needs loss scaling; bfloat16 has float32's exponent range and does without.

@@ -10,6 +10,7 @@ import rich.progress
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
+from rich.console import Console
 
 from contract import progress
 from engine.runner.validation import VALIDATION_HISTORY
@@ -41,7 +42,7 @@ class ProgressHook(Hook):
             self.bar = rich.progress.Progress(
                 *rich.progress.Progress.get_default_columns(),
                 rich.progress.TextColumn("{task.fields[note]}"),
-                console=rich.progress.Console(stderr=True),
+                console=Console(stderr=True),
             )
             self.bar_task = self.bar.add_task(
                 self.task, total=runner.max_iters, completed=runner.iter, note=""

@@ -71,7 +71,7 @@ class SeededDataset:
 
     @property
     def notes(self) -> list[str]:
-        """What the datasets inside had to mend while loading, in sentences."""
+        """What the datasets inside had to repair while loading, in sentences."""
         return [note for dataset in leaves(self.dataset) for note in getattr(dataset, "notes", [])]
 
     @property
@@ -212,8 +212,8 @@ class ResumableIterTrainLoop(IterBasedTrainLoop):
     def run(self) -> Any:
         """Train from the current iteration to the last."""
         if self._iter > 0:
-            batch_size = self.dataloader.batch_sampler.batch_size
-            self.dataloader.sampler.start_after(self._iter * batch_size)
+            loader: Any = self.dataloader
+            loader.sampler.start_after(self._iter * loader.batch_sampler.batch_size)
             self.dataloader_iterator = _AlreadyAdvanced(self.dataloader, self._iter)
         return super().run()
 
