@@ -59,8 +59,13 @@ class Split:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
+
+    def work() -> None:
+        with backbones.hold_checkpoints():
+            run(resolve_job(parse("python -m cls_train.probe", arguments, TASKS["probe"])))
+
     return exit_status(
-        lambda: run(resolve_job(parse("python -m cls_train.probe", arguments, TASKS["probe"]))),
+        work,
         interrupted="interrupted; a probe keeps nothing to resume from: run it again",
     )
 
