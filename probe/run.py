@@ -57,8 +57,13 @@ class Split:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
+
+    def work() -> None:
+        with backbones.hold_checkpoints():
+            run(resolve_job(parse("python -m probe", arguments, TASKS[TASK])))
+
     return exit_status(
-        lambda: run(resolve_job(parse("python -m probe", arguments, TASKS[TASK]))),
+        work,
         interrupted="interrupted; a probe keeps nothing to resume from: run it again",
     )
 

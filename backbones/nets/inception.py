@@ -158,6 +158,12 @@ class Mixed(Row):
         return block, block.out_channels
 
 
+def _add(parent: nn.Module, row: Row, in_channels: int, geometry: Geometry) -> int:
+    module, out_channels = row.build(in_channels, geometry)
+    parent.add_module(row.name, module)
+    return out_channels
+
+
 class MixedBlock(nn.Module):
     """Branches over the same input, their outputs concatenated.
 
@@ -174,14 +180,9 @@ class MixedBlock(nn.Module):
         for branch in branches:
             channels = in_channels
             for row in branch.trunk:
-                channels = self._add(row, channels, geometry)
+                channels = _add(self, row, channels, geometry)
             for row in branch.ends:
-                self.out_channels += self._add(row, channels, geometry)
-
-    def _add(self, row: Row, in_channels: int, geometry: Geometry) -> int:
-        module, out_channels = row.build(in_channels, geometry)
-        self.add_module(row.name, module)
-        return out_channels
+                self.out_channels += _add(self, row, channels, geometry)
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute: (N, in_channels, H, W) to (N, out_channels, H', W')."""
@@ -360,20 +361,15 @@ class Inception(Backbone):
         undilated = Geometry(_STRIDE, 1, config.valid_padding, config.width_factor)
         channels = in_channels
         for row in _STEM:
-            channels = self._add(row, channels, undilated)
+            channels = _add(self, row, channels, undilated)
         self.aligned = not config.valid_padding
         self.feature_info = []
         for rows, plan in zip(_STAGES, plans, strict=True):
             first = undilated._replace(stride=plan.stride, dilation=plan.first_dilation)
             for index, row in enumerate(rows):
                 geometry = first if index == 0 else first._replace(dilation=plan.dilation)
-                channels = self._add(row, channels, geometry)
+                channels = _add(self, row, channels, geometry)
             self.feature_info.append(Feature(rows[-1].name, channels, plan.output_stride))
-
-    def _add(self, row: Row, in_channels: int, geometry: Geometry) -> int:
-        module, out_channels = row.build(in_channels, geometry)
-        self.add_module(row.name, module)
-        return out_channels
 
     def forward(self, x: Tensor, maps: int | None = None) -> list[Tensor]:
         """Compute the maps of the four stages.

@@ -133,7 +133,7 @@ def test_the_runner_gets_a_plain_config(world):
     assert isinstance(config, Config)
     own = {"image_scale", "box_min_size", "budgets", "crop_size", "lr", "weight_decay"}
     assert not (own | {"clip_grad", "ema", "holdout"}) & set(config)
-    assert "SyncBN" not in config.dump()
+    assert "SyncBN" not in str(config.model)
 
 
 def test_a_job_knows_that_its_weights_are_random(tmp_path):

@@ -12,6 +12,8 @@ from contract.tasks import DENSE_TRICKS
 from engine.config import find, names
 
 COMMON = names(ROOT / DENSE_TRICKS)
+TOGETHER = ["ema", "clip_grad_norm", "few_shot_5", "layer_decay"]
+ALONE = ["frozen_backbone"]
 EMA = "exponential moving average, mean age"
 
 
@@ -44,23 +46,29 @@ def test_the_task_s_own_trick_takes_the_place_of_the_common_one(world):
     assert clip == dict(_delete_=True, type="value", clip_value=1.0 if det else 0.1)
 
 
-@pytest.mark.parametrize("trick", COMMON)
-def test_common_trick_trains(world, tmp_path, checkpoint, trick):
+def test_every_common_trick_is_tried():
+    # Below, in the tests of clipping and in test_holdout.py; the few-shot ones differ in a number alone.
+    tried = {*TOGETHER, *ALONE, "clip_grad_value", "holdout"}
+    assert tried | {f"few_shot_{percent}" for percent in (1, 10, 20)} == set(COMMON)
+
+
+@pytest.mark.parametrize("tricks", [TOGETHER, ALONE], ids="+".join)
+def test_common_tricks_train(world, tmp_path, checkpoint, tricks):
     work = tmp_path / "work"
-    assert world.run(work, "--checkpoint", checkpoint, "--trick", trick) == 0
+    words = [word for trick in tricks for word in ("--trick", trick)]
+    assert world.run(work, "--checkpoint", checkpoint, *words) == 0
     result = result_of(work)
     protocol = result["protocol"]
-    assert result["tricks"] == [trick]
-    assert protocol["tricks"] == trick
-    averaged = f"{EMA} {world.age:g} epoch(s)" if trick == "ema" else None
-    assert protocol.get("weights") == averaged
-    assert ("images" in protocol) == trick.startswith("few_shot_")
-    if trick == "few_shot_5":
-        words = "5% of the training images, stratified by class"
-        assert protocol["images"].startswith(words)
-    if trick == "layer_decay":
-        assert protocol["layer_decay"].startswith("learning rate times 0.7 for each stage")
+    assert result["tricks"] == tricks
+    assert protocol["tricks"] == ", ".join(tricks)
     assert result["checkpoint"]["matched"] == result["checkpoint"]["total"] > 0
+    if tricks == ALONE:
+        assert not {"weights", "images", "layer_decay"} & protocol.keys()
+        assert "the whole backbone frozen, batch norm and all" in protocol["backbone"]
+        return
+    assert protocol["weights"] == f"{EMA} {world.age:g} epoch(s)"
+    assert protocol["images"].startswith("5% of the training images, stratified by class")
+    assert protocol["layer_decay"].startswith("learning rate times 0.7 for each stage")
 
 
 @pytest.mark.parametrize(
