@@ -16,22 +16,21 @@ from pathlib import Path
 from typing import Any
 
 from contract.errors import UserError
+from contract.tasks import TASKS
 
 # Their networks are pinned by the version of the package.
 FOREIGN_LIBRARIES = ("timm", "torchvision")
 SHARED_CODE = ("contract", "backbones", "engine")
-STAGE_FOLDERS = {"cls": "cls_train", "probe": "cls_train", "det": "det", "seg": "seg"}
+STAGE_FOLDERS = {"cls": "cls_train", "probe": "probe", "det": "det", "seg": "seg"}
 STAGE_CONFIGS = {
     "cls": Path("cls_train/configs"),
-    "probe": Path("cls_train/configs/probe"),
+    "probe": Path("probe/configs"),
     "det": Path("det/configs"),
     "seg": Path("seg/configs"),
 }
 RECIPES = Path("cls_train/configs/recipes")
-# Folders of a package that its stage does not run: configs are digested by chain instead, and a change to the probe
-# shall not train classifiers anew.
-PROBE = "probe"
-NOT_CODE = ("configs", "export", "figures", PROBE)
+# Configs are digested by chain instead.
+NOT_CODE = ("configs",)
 
 _SENTENCES = {
     "budget": "the budget differs",
@@ -52,9 +51,19 @@ def identity_of(components: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def tricks_folder(stage: str) -> Path:
-    """Returns where the tricks of a stage lie, relative to the repository."""
-    return STAGE_CONFIGS[stage] / "tricks"
+def tricks_folders(stage: str) -> tuple[Path, ...]:
+    """Returns where the tricks of a stage lie, relative to the repository; the first folder that has one counts."""
+    return tuple(map(Path, TASKS[stage].tricks))
+
+
+def trick_file(stage: str, name: str, root: Path) -> Path:
+    """Returns the file of a trick."""
+    folders = [root / folder for folder in tricks_folders(stage)]
+    found = (folder / f"{name}.py" for folder in folders)
+    return next(
+        (path for path in found if path.is_file()),
+        root / STAGE_CONFIGS[stage] / "tricks" / f"{name}.py",
+    )
 
 
 def recipe_components(
@@ -67,7 +76,7 @@ def recipe_components(
         digests |= config_chain(path, root)
         tricks = (*_literal(path, "tricks", ()), *tricks)
     for trick in tricks:
-        digests |= config_chain(root / tricks_folder(stage) / f"{trick}.py", root)
+        digests |= config_chain(trick_file(stage, trick, root), root)
     return digests
 
 
@@ -134,10 +143,7 @@ def source_digest(path: Path) -> str:
 
 def stage_code(stage: str, root: Path) -> dict[str, str]:
     """Returns the digests of the code that a stage runs, by folder."""
-    folders = [*SHARED_CODE, STAGE_FOLDERS[stage]]
-    if stage == PROBE:
-        folders.append(f"{STAGE_FOLDERS[stage]}/{PROBE}")
-    return {name: code_digest(root / name) for name in folders}
+    return {name: code_digest(root / name) for name in (*SHARED_CODE, STAGE_FOLDERS[stage])}
 
 
 def own_code(spec: str) -> dict[str, str]:

@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks.datasets import miniworld
 from benchmarks.datasets.fingerprint import fingerprint
 from benchmarks.datasets.verify import verify
-from benchmarks.identity import RECIPES, STAGE_CONFIGS, code_digest, tricks_folder
+from benchmarks.identity import RECIPES, STAGE_CONFIGS, code_digest, tricks_folders
 from benchmarks.machine import cpu_cores
 from benchmarks.suite import Dataset, Suite
 from contract.errors import UserError, unknown
@@ -55,7 +55,8 @@ def names_in(folder: Path) -> list[str]:
 
 def available_tricks(root: Path, stage: str = "cls") -> list[str]:
     """Returns the tricks that this version has for a stage."""
-    return names_in(root / tricks_folder(stage))
+    found = {name for folder in tricks_folders(stage) for name in names_in(root / folder)}
+    return sorted(found)
 
 
 def check_names(suite: Suite, root: Path) -> None:

@@ -34,7 +34,7 @@ _POLL_SECONDS = 0.05
 
 MODULES = {
     "cls": "cls_train.train",
-    "probe": "cls_train.probe",
+    "probe": "probe",
     "det": "det.train",
     "seg": "seg.train",
 }

@@ -144,6 +144,3 @@ def read_classes(splits: Iterable[Split]) -> tuple[str, ...]:
         for category in sorted(read_json(path)["categories"], key=lambda entry: entry["id"]):
             names[category["name"]] = None
     return tuple(names)
-
-
-__all__ = ["Split", "find_splits", "name_of", "read_classes", "read_json"]

@@ -29,6 +29,3 @@ def note(share: Share | None) -> list[str]:
     return [
         f"the set names no splits: one image in {TEST_ONE_IN}, by the hash of its name, is tested on"
     ]
-
-
-__all__ = ["TEST_ONE_IN", "Share", "note", "of_share", "share_of"]

@@ -90,6 +90,3 @@ def classes_in(info: dict[str, Any]) -> frozenset[Hashable]:
     if "label" in info:
         return frozenset([info["label"]])
     raise UserError("a few-shot subset needs images with boxes, label maps or classes")
-
-
-__all__ = ["classes_in", "stratified_subset"]

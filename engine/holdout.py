@@ -60,6 +60,3 @@ def in_words(held_out: bool | None) -> str:
     if not held_out:
         return ""
     return f"; on training images held out (one in {ONE_IN}, by the hash of the name), not on the test set"
-
-
-__all__ = ["ONE_IN", "asked_for", "check", "in_words", "is_held_out"]

@@ -1,4 +1,4 @@
-"""From a delta on mmseg's config to the Runner config: data, classes, widths, normalisation."""
+"""What a set and a backbone decide of a segmentor's config: data, classes, widths."""
 
 from __future__ import annotations
 
@@ -7,59 +7,41 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from engine import config as configs
-from engine import holdout, transfer_protocols
-from engine.averaging import wire_average
-from engine.pictures import colour
-from engine.stage import Job
-from engine.transfer import normalisation, wire_backbone
+from backbones import Feature
+from engine import holdout
+from engine.dense.pictures import colour
+from engine.images import LoadImage
+from seg.labels import LoadLabels
 from seg.layout import Layout, read_layout
 
-CONFIGS = Path(__file__).parent / "configs"
-OWN_KEYS = (
-    frozenset(
-        {
-            *("image_scale", "resize_range", "crop_size", "batch_norm", "ema", "holdout"),
-            *("multi_scale", "sliding"),
-        }
-    )
-    | transfer_protocols.KEYS
-)
 
-
-def assemble(job: Job) -> Config:
-    """The Runner config of the segmentation stage."""
-    options = job.options
-    file = configs.find(CONFIGS, options.config, "config")
-    read = sorted(configs.runner_keys() | OWN_KEYS)
-    configs.check_file_keys(file, read)
-    configs.check_override_keys(options.overrides, read)
-    config = configs.load(CONFIGS, options.config, options.tricks, options.overrides)
-    layout = read_layout(options.data)
+def wire_data(config: Config, root: Path) -> int:
+    """Put a set in the layout of ADE20K into a config; return the number of its classes."""
+    layout = read_layout(root)
     _wire_data(config, layout)
-    _wire_model(config, job, len(layout.classes))
-    wire_average(config)
-    return config
+    return len(layout.classes)
 
 
-def _wire_model(config: Config, job: Job, num_classes: int) -> None:
-    model = config.model
-    heads = [head for head in (model.decode_head, model.get("auxiliary_head")) if head is not None]
-    _ask_for_what_is_read(model.backbone, heads)
-    found = wire_backbone(job, config)
-    for head in heads:
+def choose_maps(model: Any) -> None:
+    """Leave only the maps that a head reads: a pyramid's others would learn nothing, and stop several processes."""
+    indices = model.backbone.get("out_indices", (0, 1, 2, 3))
+    heads = _heads(model)
+    read = [indices[head.in_index] for head in heads]
+    model.backbone.out_indices = tuple(sorted(set(read)))
+    for head, index in zip(heads, read, strict=True):
+        head.in_index = model.backbone.out_indices.index(index)
+
+
+def wire_heads(config: Config, found: list[Feature], num_classes: int) -> None:
+    """Make each head as wide as the map that it reads, and as the classes."""
+    for head in _heads(config.model):
         head.in_channels = found[head.in_index].channels
         head.num_classes = num_classes
-    model.data_preprocessor.update(normalisation(job))
 
 
-def _ask_for_what_is_read(backbone: ConfigDict, heads: list[ConfigDict]) -> None:
-    """Leave only the maps that a head reads: a pyramid's others would learn nothing, and stop several processes."""
-    indices = backbone.get("out_indices", (0, 1, 2, 3))
-    read = [indices[head.in_index] for head in heads]
-    backbone.out_indices = tuple(sorted(set(read)))
-    for head, index in zip(heads, read, strict=True):
-        head.in_index = backbone.out_indices.index(index)
+def _heads(model: Any) -> list[Any]:
+    found = (model.decode_head, model.get("auxiliary_head"))
+    return [head for head in found if head is not None]
 
 
 def _wire_data(config: Config, layout: Layout) -> None:
@@ -106,7 +88,7 @@ def _transform(
     step: dict[str, Any], sizes: dict[str, dict[str, Any]], num_classes: int
 ) -> dict[str, Any]:
     if step["type"] == "LoadImageFromFile":
-        return dict(type="LoadImage")
+        return dict(type=LoadImage.__name__)
     if step["type"] == "LoadAnnotations":
-        return dict(type="LoadLabels", num_classes=num_classes)
+        return dict(type=LoadLabels.__name__, num_classes=num_classes)
     return {**step, **sizes.get(step["type"], {})}

@@ -44,7 +44,7 @@ class LoadLabels(BaseTransform):
         if wrong.size:
             raise UserError(
                 f"the label map {path} holds the value {int(np.max(wrong))}; allowed are 0 (ignored) to "
-                f"{self.num_classes}, the number of classes listed; mend the map, or complete the list of "
+                f"{self.num_classes}, the number of classes listed; repair the map, or complete the list of "
                 "classes"
             )
         ignored = (labels == 0) | (labels == IGNORED)

@@ -39,10 +39,10 @@ FAULTS = (
     ),
     Fault(
         "classes in another order",
-        "cls_train/data.py",
+        "engine/image_folder.py",
         "sorted(entry.name for entry in root.iterdir() if entry.is_dir())",
         "sorted((e.name for e in root.iterdir() if e.is_dir()), reverse=True)",
-        "tests/cls_train/test_cls_data.py",
+        "tests/engine/test_image_folder.py",
     ),
     Fault(
         "difficult objects counted",
@@ -60,23 +60,23 @@ FAULTS = (
     ),
     Fault(
         "BGR for RGB",
-        "engine/transfer.py",
+        "engine/normalisation.py",
         'bgr_to_rgb=job.source.channel_order == "RGB"',
         'bgr_to_rgb=job.source.channel_order == "BGR"',
-        "tests/det/test_det_assembly.py",
+        "tests/engine/dense/test_assembly.py",
     ),
     Fault(
         "wrong mean",
-        "engine/transfer.py",
+        "engine/normalisation.py",
         "mean=list(job.source.mean)",
-        "mean=list(DEFAULT_NORMALISATION.mean)",
-        "tests/det/test_det_assembly.py",
+        "mean=list(_MEAN)",
+        "tests/engine/dense/test_assembly.py",
     ),
     Fault(
         "averaged weights not handed off",
         "cls_train/train.py",
-        "        model = measured_model(runner)\n",
-        "        model = runner.model\n",
+        "        model: Any = measured_model(runner)\n",
+        "        model: Any = runner.model\n",
         "tests/cls_train/test_ema.py",
     ),
     Fault(
@@ -88,10 +88,10 @@ FAULTS = (
     ),
     Fault(
         "shuffled labels",
-        "cls_train/data.py",
+        "engine/image_folder.py",
         '"labels": label}',
         '"labels": (label + index) % len(self.samples)}',
-        "tests/cls_train/test_cls_data.py",
+        "tests/engine/test_image_folder.py",
     ),
     Fault(
         "tested on the training split",
@@ -110,8 +110,8 @@ FAULTS = (
     Fault(
         "weights that do not load",
         "engine/adapter.py",
-        "self.receipt = backbones.load_checkpoint(self.net, Path(checkpoint), spec=spec)",
-        "self.receipt = backbones.load_checkpoint(backbones.create(spec), Path(checkpoint))",
+        "backbones.load_checkpoint(self.net, Path(checkpoint), spec=spec)",
+        "backbones.load_checkpoint(backbones.create(spec), Path(checkpoint))",
         "tests/engine/test_adapter.py",
     ),
 )

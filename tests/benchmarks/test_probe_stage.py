@@ -18,7 +18,7 @@ from benchmarks.selection import Selection, select
 from benchmarks.suite import ROOT, Row, Stage, load_suite
 from contract.errors import UserError
 
-CONFIG = "cls_train/configs/probe/mini.py"
+CONFIG = "probe/configs/mini.py"
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_every_row_is_probed_from_its_own_weights(tmp_path: Path):
     ]
     commands = _commands(world)
     for row, words in commands.items():
-        assert words[1:4] == ["-m", "cls_train.probe", CONFIG]
+        assert words[1:4] == ["-m", "probe", CONFIG]
         assert "--recipe" not in words and "--trick" not in words, row
     given = {
         r: w[w.index("--checkpoint") + 1] if "--checkpoint" in w else None
@@ -106,9 +106,8 @@ def test_the_table_the_csv_and_the_report_show_it(world: World):
     ("file", "stages"),
     [
         (CONFIG, {"probe"}),
-        ("cls_train/probe/linear.py", {"probe"}),
-        # It loads the classifier's images by the classifier's code.
-        ("cls_train/data.py", {"cls", "probe"}),
+        ("probe/linear.py", {"probe"}),
+        ("cls_train/transforms.py", {"cls"}),
         ("det/train.py", {"det"}),
     ],
 )
@@ -155,9 +154,7 @@ def test_a_config_or_a_trick_that_does_not_exist_is_told(tmp_path: Path):
     check_names(suite, ROOT)
     with pytest.raises(UserError) as error:
         check_names(replace(suite, stages={**suite.stages, "probe": stage}), ROOT)
-    assert str(error.value) == (
-        "stage 'probe': unknown trick 'mixup'; known: none"
-    )
-    missing = replace(stage, config="cls_train/configs/probe/minni.py", tricks=())
-    with pytest.raises(UserError, match=r"did you mean 'cls_train/configs/probe/mini\.py'"):
+    assert str(error.value) == ("stage 'probe': unknown trick 'mixup'; known: none")
+    missing = replace(stage, config="probe/configs/minni.py", tricks=())
+    with pytest.raises(UserError, match=r"did you mean 'probe/configs/mini\.py'"):
         check_names(replace(suite, stages={**suite.stages, "probe": missing}), ROOT)

@@ -6,7 +6,7 @@ from mmengine.dataset import RepeatDataset
 from contract.errors import UserError
 from det.dataset import DetectionDataset
 from det.layout import Split
-from engine.seeding import SeededDataset
+from engine.runner.seeding import SeededDataset
 
 
 def _dataset(tree, names, classes=("cat", "dog"), **options):

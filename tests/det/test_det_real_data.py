@@ -9,8 +9,9 @@ from mmengine.registry import DATASETS, DefaultScope
 
 from det.layout import read_layout
 from det.train import Detection
-from engine.options import Options
-from engine.stage import prepare, resolve_job
+from engine.cli import Options
+from engine.job import resolve_job
+from engine.task import prepare
 
 ARCHIVE = Path(__file__).parents[3] / "shared" / "data" / "bccd.tar"
 pytestmark = pytest.mark.skipif(not ARCHIVE.is_file(), reason=f"{ARCHIVE} is not there")

@@ -8,7 +8,7 @@ from PIL import Image
 
 from contract.errors import UserError
 from engine.few_shot import classes_in, stratified_subset
-from engine.seeding import SeededDataset
+from engine.runner.seeding import SeededDataset
 
 
 def _images(count, seed):

@@ -71,7 +71,7 @@ def test_the_stock_transform_agrees_where_the_map_is_sound(tmp_path):
 def test_a_value_outside_the_classes(load, tmp_path, value):
     assert _refused(load, np.array([[0, 1], [value, 2]], np.uint8)) == (
         f"the label map {tmp_path / 'map.png'} holds the value {value}; allowed are 0 (ignored) to 3, the "
-        "number of classes listed; mend the map, or complete the list of classes"
+        "number of classes listed; repair the map, or complete the list of classes"
     )
 
 

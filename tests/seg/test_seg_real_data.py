@@ -8,8 +8,9 @@ import pytest
 from mmengine.registry import DATASETS, DefaultScope
 from PIL import Image
 
-from engine.options import Options
-from engine.stage import prepare, resolve_job
+from engine.cli import Options
+from engine.job import resolve_job
+from engine.task import prepare
 from seg.layout import read_layout
 from seg.train import Segmentation
 

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from benchmarks.statistics import aggregate, difference, rank_correlation
+from benchmarks.results.statistics import aggregate, difference, rank_correlation
 from scipy import stats
 
 VALUES = [41.2, 43.9, 42.4, 40.1]
