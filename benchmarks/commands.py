@@ -9,13 +9,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from datasets.layouts.kinds import KINDS, Kind
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from benchmarks import preflight
-from benchmarks.datasets.layout import KINDS, Kind
-from benchmarks.datasets.verify import verify
 from benchmarks.machine import choose_slots
 from benchmarks.plan import ADOPT, CACHED, RESUME, RUN, WAITS, Plan, make_plan
 from benchmarks.progress import format_seconds, make_display
@@ -27,6 +26,7 @@ from benchmarks.suite import ROOT, Dataset, Suite, load_suite
 from benchmarks.suite_schema import STAGES
 from benchmarks.timings import Timings, total_seconds
 from contract.errors import UserError
+from datasets.verify import verify
 
 SETUP_SECONDS_VARIABLE = "TRICKBENCH_SETUP_SECONDS"
 MOST_TOLD = 5

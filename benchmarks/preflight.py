@@ -16,15 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.datasets import miniworld
-from benchmarks.datasets.fingerprint import fingerprint
-from benchmarks.datasets.verify import verify
 from benchmarks.identity import RECIPES, STAGE_CONFIGS, code_digest, tricks_folder
 from benchmarks.machine import cpu_cores
 from benchmarks.suite import Dataset, Suite
 from contract.errors import UserError, unknown
 from contract.files import read_json, write_json
 from contract.settings import package_versions
+from datasets import miniworld
+from datasets.fingerprint import fingerprint
+from datasets.verify import verify
 
 # Above, only headers are read before a run: decoding ImageNet takes longer than a person would
 # wait.

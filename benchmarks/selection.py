@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.datasets.readers import kind_of
 from benchmarks.suite import Dataset, Row, Stage, Suite
 from benchmarks.suite_schema import STAGES, safe_name
 from contract.errors import UserError, unknown
 from contract.settings import BUDGETS, PRECISIONS
+from datasets.layouts import kind_of
 
 
 @dataclass(frozen=True)

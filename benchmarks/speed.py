@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.datasets import miniworld
+from datasets import miniworld
 
 ROOT = Path(__file__).resolve().parents[1]
 PRECISIONS = ("fp32", "auto")

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.datasets.layout import Kind
+from datasets.layouts.kinds import Kind
+
 from benchmarks.suite_schema import (
     DEFAULT_COLUMNS,
     LR_KEYS,
@@ -113,7 +114,7 @@ class Dataset:
     """A folder in one of the real layouts.
 
     Args:
-        kind: Layout, as `benchmarks.datasets` names it.
+        kind: Layout, as `datasets` names it.
         path: The folder.
         generate: The miniworld preset that makes the folder where it is missing.
     """

@@ -7,7 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.datasets.layout import KINDS
+from datasets.layouts.kinds import KINDS
+
 from contract.errors import unknown
 from contract.settings import PRECISIONS
 

@@ -28,12 +28,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.datasets import miniworld
 from benchmarks.identity import STAGE_FOLDERS, tricks_folder
 from benchmarks.preflight import names_in
 from benchmarks.results import Run, metric_values, read_run
 from benchmarks.statistics import aggregate
 from contract.errors import UserError
+from datasets import miniworld
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "tricks.md"

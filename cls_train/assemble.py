@@ -8,10 +8,10 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from cls_train.data import class_folders
 from cls_train.distillation import distillation_config
 from cls_train.schedules import schedulers
 from contract.errors import UserError, unknown
+from datasets.layouts.imagefolder import Folder
 from engine import config as configs
 from engine.distributed import world_size
 from engine.stage import Job
@@ -37,7 +37,7 @@ def assemble(job: Job) -> Config:
     """The Runner config of the classification stage."""
     recipe = load_recipe(job)
     root = job.options.data
-    classes = class_folders(root / "train")
+    classes = list(Folder(root / "train").classes())
     epochs = max(1, round(recipe.epochs * recipe.epochs_factor))
     batch = recipe.batch_size * recipe.batch_size_factor
     processes = world_size()

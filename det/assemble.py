@@ -9,8 +9,11 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from backbones import Feature
-from det import coco
-from det.layout import Layout, Split, read_layout
+from datasets.layouts import kind_of, layout_of
+from datasets.layouts.coco import JsonSplit
+from datasets.layouts.voc import ImageList
+from datasets.records import Splits
+from datasets.split import is_held_out, require_both_sides
 from engine import config as configs
 from engine import holdout, transfer_protocols
 from engine.averaging import wire_average
@@ -22,6 +25,7 @@ OWN_KEYS = (
     frozenset({"image_scale", "train_scales", "box_min_size", "batch_norm", "ema", "holdout"})
     | transfer_protocols.KEYS
 )
+_Part = ImageList | JsonSplit
 
 
 def assemble(job: Job) -> Config:
@@ -32,9 +36,10 @@ def assemble(job: Job) -> Config:
     configs.check_file_keys(file, read)
     configs.check_override_keys(options.overrides, read)
     config = configs.load(CONFIGS, options.config, options.tricks, options.overrides)
-    layout = read_layout(options.data)
-    _wire_data(config, layout)
-    _wire_model(config, job, len(layout.classes))
+    layout = layout_of(kind_of(options.data, "det"))
+    splits, classes = layout.splits(options.data), layout.classes(options.data)
+    _wire_data(config, splits, classes)
+    _wire_model(config, job, len(classes))
     wire_average(config)
     return config
 
@@ -78,7 +83,7 @@ def _wire_c4(model: ConfigDict, found: list[Feature]) -> None:
     head.roi_feat_size = extractor.roi_layer.output_size * feature.stride // last.stride
 
 
-def _wire_data(config: Config, layout: Layout) -> None:
+def _wire_data(config: Config, splits: Splits[_Part], classes: tuple[str, ...]) -> None:
     scale, min_size = config.pop("image_scale"), config.pop("box_min_size")
     sizes = {"Resize": dict(scale=tuple(scale))}
     if "train_scales" in config:
@@ -90,13 +95,13 @@ def _wire_data(config: Config, layout: Layout) -> None:
     template.filter_cfg.bbox_min_size = min_size
     tested = config.val_dataloader.dataset
     if not holdout.asked_for(config):
-        union.datasets = [_dataset(template, s, layout.classes, sizes) for s in layout.train]
-        config.val_dataloader.dataset = _dataset(tested, layout.test, layout.classes, sizes)
+        union.datasets = [_dataset(template, s, classes, sizes) for s in splits.train]
+        config.val_dataloader.dataset = _dataset(tested, splits.test, classes, sizes)
         return
-    sides = _sides(layout.train)
+    sides = _sides(splits.train)
     union.datasets, held_out = (
         [
-            ConfigDict(_dataset(made_like, split, layout.classes, sizes), held_out=side)
+            ConfigDict(_dataset(made_like, split, classes, sizes), held_out=side)
             for split in sides[side]
         ]
         for made_like, side in ((template, False), (tested, True))
@@ -104,15 +109,15 @@ def _wire_data(config: Config, layout: Layout) -> None:
     config.val_dataloader.dataset = ConfigDict(type="ConcatDataset", datasets=held_out)
 
 
-def _sides(splits: tuple[Split | coco.Split, ...]) -> dict[bool, list[Split | coco.Split]]:
+def _sides(splits: tuple[_Part, ...]) -> dict[bool, list[_Part]]:
     """The splits that have images to train on (False), and those that have images held out (True)."""
     names = [split.names() for split in splits]
-    holdout.check([name for part in names for name in part], "the set")
+    require_both_sides([name for part in names for name in part], "the set")
     return {
         side: [
             split
             for split, part in zip(splits, names, strict=True)
-            if side in map(holdout.is_held_out, part)
+            if side in map(is_held_out, part)
         ]
         for side in (False, True)
     }
@@ -120,16 +125,34 @@ def _sides(splits: tuple[Split | coco.Split, ...]) -> dict[bool, list[Split | co
 
 def _dataset(
     template: ConfigDict,
-    split: Split | coco.Split,
+    split: _Part,
     classes: tuple[str, ...],
     sizes: dict[str, dict[str, Any]],
 ) -> ConfigDict:
     dataset = copy.deepcopy(template)
     dataset.pop("data_root", None)
-    dataset.update(split.dataset())
+    dataset.update(_source(split))
     dataset.metainfo = dict(classes=classes)
     dataset.pipeline = [_transform(step, sizes) for step in dataset.pipeline]
     return dataset
+
+
+def _source(part: _Part) -> dict[str, Any]:
+    """Return the arguments of `DetectionDataset` that say where the samples come from."""
+    split = {} if part.split is None else {"split": part.split}
+    if isinstance(part, JsonSplit):
+        return dict(
+            type="CocoDetectionDataset",
+            ann_file=str(part.json_file),
+            data_prefix=dict(img=str(part.folder)),
+            **split,
+        )
+    return dict(
+        type="DetectionDataset",
+        ann_file=str(part.list_file or ""),
+        data_prefix=dict(sub_data_root=str(part.tree)),
+        **split,
+    )
 
 
 def _transform(step: dict[str, Any], sizes: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import torch
 from mmengine.dataset import pseudo_collate
 from PIL import Image, ImageDraw
 
-from engine.images import read_rgb
+from datasets.images import read_rgb
 from engine.pictures import colour, side_by_side
 
 SCORE_THRESHOLD = 0.3

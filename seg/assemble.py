@@ -7,13 +7,15 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
+from datasets.layouts import kind_of, layout_of
+from datasets.layouts.ade20k import LABEL_SUFFIX, Folders
+from datasets.records import Splits
 from engine import config as configs
 from engine import holdout, transfer_protocols
 from engine.averaging import wire_average
 from engine.pictures import colour
 from engine.stage import Job
 from engine.transfer import normalisation, wire_backbone
-from seg.layout import Layout, read_layout
 
 CONFIGS = Path(__file__).parent / "configs"
 OWN_KEYS = (
@@ -35,9 +37,10 @@ def assemble(job: Job) -> Config:
     configs.check_file_keys(file, read)
     configs.check_override_keys(options.overrides, read)
     config = configs.load(CONFIGS, options.config, options.tricks, options.overrides)
-    layout = read_layout(options.data)
-    _wire_data(config, layout)
-    _wire_model(config, job, len(layout.classes))
+    layout = layout_of(kind_of(options.data, "seg"))
+    splits, classes = layout.splits(options.data), layout.classes(options.data)
+    _wire_data(config, options.data, splits, classes)
+    _wire_model(config, job, len(classes))
     wire_average(config)
     return config
 
@@ -62,7 +65,9 @@ def _ask_for_what_is_read(backbone: ConfigDict, heads: list[ConfigDict]) -> None
         head.in_index = backbone.out_indices.index(index)
 
 
-def _wire_data(config: Config, layout: Layout) -> None:
+def _wire_data(
+    config: Config, root: Path, splits: Splits[Folders], classes: tuple[str, ...]
+) -> None:
     sizes = {
         "RandomResize": dict(
             scale=tuple(config["image_scale"]), ratio_range=tuple(config.pop("resize_range"))
@@ -76,28 +81,27 @@ def _wire_data(config: Config, layout: Layout) -> None:
     if sliding is not None:
         step = tuple(round(side * sliding["step"]) for side in crop)
         config.model.test_cfg = dict(mode="slide", crop_size=crop, stride=step)
-    tested: tuple[str, str, bool | None] = ("validation", layout.test_suffix, None)
-    trained: tuple[str, str, bool | None] = ("training", layout.train_suffix, None)
+    (train,), test = splits.train, splits.test
+    sides: tuple[bool | None, bool | None] = (None, None)
     if holdout.asked_for(config):
-        tested, trained = (*trained[:2], True), (*trained[:2], False)
-    for loader, (split, suffix, held_out) in (
-        (config.train_dataloader, trained),
-        (config.val_dataloader, tested),
+        test, sides = train, (False, True)
+    for loader, part, held_out in (
+        (config.train_dataloader, train, sides[0]),
+        (config.val_dataloader, test, sides[1]),
     ):
-        pipeline = [
-            _transform(step, sizes, len(layout.classes)) for step in loader.dataset.pipeline
-        ]
+        pipeline = [_transform(step, sizes, len(classes)) for step in loader.dataset.pipeline]
         loader.dataset = ConfigDict(
             type="SegmentationDataset",
             held_out=held_out,
-            data_root=str(layout.root),
-            data_prefix=dict(img_path=f"images/{split}", seg_map_path=f"annotations/{split}"),
-            img_suffix=suffix,
-            seg_map_suffix=".png",
-            reduce_zero_label=True,
-            metainfo=dict(
-                classes=layout.classes, palette=[colour(i) for i in range(len(layout.classes))]
+            data_root=str(root),
+            data_prefix=dict(
+                img_path=part.image_folder.relative_to(root).as_posix(),
+                seg_map_path=part.label_folder.relative_to(root).as_posix(),
             ),
+            img_suffix=part.suffix(),
+            seg_map_suffix=LABEL_SUFFIX,
+            reduce_zero_label=True,
+            metainfo=dict(classes=classes, palette=[colour(i) for i in range(len(classes))]),
             pipeline=pipeline,
         )
 

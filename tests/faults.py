@@ -102,7 +102,7 @@ FAULTS = (
     ),
     Fault(
         "a leaked split not told",
-        "benchmarks/datasets/verify.py",
+        "datasets/verify.py",
         "leak_problems(*layout.splits(root))",
         "[]",
         "tests/benchmarks/test_datasets_verify.py",

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 import cls_train.train  # noqa: F401  (registers what a config names)
 from cls_train.classifier import ImageClassifier
 from cls_train.data import build_pipeline
+from datasets.images import read_rgb
 from engine.export.command import Export, main
 from engine.export.finished import Finished
 from engine.export.onnx_file import Arrays, Network, relative
 from engine.export.preprocessing import Normalise
-from engine.images import read_rgb
 
 
 class ClassifierGraph(nn.Module):

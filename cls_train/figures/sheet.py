@@ -18,8 +18,8 @@ from cls_train import mixing  # noqa: F401  (it registers its modules)
 from cls_train.assemble import CONFIGS, filled_slots, transforms_of
 from cls_train.data import ImageFolderDataset, build_pipeline
 from contract.errors import UserError
+from datasets.images import read_rgb
 from engine import config as configs
-from engine.images import read_rgb
 from engine.seeding import seed_everything
 
 CONFIG = "imagenet"

@@ -15,13 +15,14 @@ from torch import Tensor
 
 import backbones
 from cls_train.assemble import transforms_of
-from cls_train.data import ImageFolderDataset, class_folders
+from cls_train.data import ImageFolderDataset
 from cls_train.probe.features import PooledFeatures, extract
 from cls_train.probe.linear import Trial, choose_exponent, fit, hold_out
 from cls_train.probe.neighbours import nearest_votes
 from contract.errors import UserError
 from contract.files import write_json
 from contract.result import EVALUATION_FILE, RESULT_FILE, Metric, write_result
+from datasets.layouts.imagefolder import Folder
 from engine import config as configs
 from engine.adapter import TransferBackbone
 from engine.budget import Budget
@@ -149,7 +150,7 @@ def _datasets(job: Job, config: Config, budget: Budget) -> tuple[SeededDataset, 
     """Training and test images, both in the test view."""
     root, seed = job.options.data, job.options.seed
     pipeline = transforms_of(config, "test_pipeline")
-    classes = class_folders(root / "train")
+    classes = list(Folder(root / "train").classes())
     train = ImageFolderDataset(str(root / "train"), pipeline)
     limit = None
     if budget.iterations is not None:

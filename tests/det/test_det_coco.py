@@ -5,13 +5,13 @@ import json
 import shutil
 
 import pytest
+from det.layout import Split, read_layout
 
-from benchmarks.datasets import coco as harness_coco
-from benchmarks.datasets import voc as harness_voc
 from contract.errors import UserError
+from datasets.layouts import coco as harness_coco
+from datasets.layouts import voc as harness_voc
 from det import shares
 from det.dataset import CocoDetectionDataset, DetectionDataset
-from det.layout import Split, read_layout
 
 OBJECTS = {
     "a": [("dog", 11, 21, 31, 41, 0), ("cat", 1, 1, 64, 48, 1), ("cow", 3, 3, 20, 20, 0)],

@@ -1,11 +1,11 @@
 """What the VOC loader makes of boxes as public sets contain them."""
 
 import pytest
+from det.layout import Split
 from mmengine.dataset import RepeatDataset
 
 from contract.errors import UserError
 from det.dataset import DetectionDataset
-from det.layout import Split
 from engine.seeding import SeededDataset
 
 

@@ -1,9 +1,9 @@
 """Where the VOC layout's splits and classes are found, and what a wrong folder is told."""
 
 import pytest
+from det.layout import Split, parse_xml, read_classes, read_layout
 
 from contract.errors import UserError
-from det.layout import Split, parse_xml, read_classes, read_layout
 
 # As in the development kit's VOCinit.m.
 VOC_CLASSES = [

@@ -5,9 +5,9 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
+from det.layout import read_layout
 from mmengine.registry import DATASETS, DefaultScope
 
-from det.layout import read_layout
 from det.train import Detection
 from engine.options import Options
 from engine.stage import prepare, resolve_job

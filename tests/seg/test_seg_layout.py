@@ -1,9 +1,9 @@
 """Where the ADE20K layout's splits and classes are found, and what a wrong folder is told."""
 
 import pytest
+from seg.layout import Layout, read_classes, read_layout
 
 from contract.errors import UserError
-from seg.layout import Layout, read_classes, read_layout
 
 
 def _refused(root):

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from mmengine.registry import DATASETS, DefaultScope
 from PIL import Image
+from seg.layout import read_layout
 
 from engine.options import Options
 from engine.stage import prepare, resolve_job
-from seg.layout import read_layout
 from seg.train import Segmentation
 
 FOLDER = Path(__file__).parents[3] / "shared" / "data"
