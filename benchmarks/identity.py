@@ -19,7 +19,7 @@ from contract.errors import UserError
 
 # Their networks are pinned by the version of the package.
 FOREIGN_LIBRARIES = ("timm", "torchvision")
-SHARED_CODE = ("contract", "backbones", "engine")
+SHARED_CODE = ("contract", "datasets", "backbones", "engine")
 STAGE_FOLDERS = {"cls": "cls_train", "probe": "cls_train", "det": "det", "seg": "seg"}
 STAGE_CONFIGS = {
     "cls": Path("cls_train/configs"),
@@ -31,7 +31,7 @@ RECIPES = Path("cls_train/configs/recipes")
 # Folders of a package that its stage does not run: configs are digested by chain instead, and a change to the probe
 # shall not train classifiers anew.
 PROBE = "probe"
-NOT_CODE = ("configs", "export", "figures", PROBE)
+NOT_CODE = ("configs", "export", "figures", "miniworld", "prepare", PROBE)
 
 _SENTENCES = {
     "budget": "the budget differs",

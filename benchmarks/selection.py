@@ -164,7 +164,7 @@ def _replace_data(
                 f"--{name}-data was given, but the suite has no stage {name!r} to use the data in."
             )
         stage = stages[name]
-        kind = kind_of(folder, datasets[stage.data].kind)
+        kind = kind_of(folder, name)
         datasets[f"--{name}-data"] = Dataset(kind, folder.absolute())
         changed[name] = replace(stage, data=f"--{name}-data")
         probe = stages.get("probe")

@@ -18,8 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from datasets.layouts.kinds import Kind
-
 from benchmarks.suite_schema import (
     DEFAULT_COLUMNS,
     LR_KEYS,
@@ -30,6 +28,7 @@ from benchmarks.suite_schema import (
     safe_name,
 )
 from contract.errors import UserError, unknown
+from datasets.kinds import Kind
 
 ROOT = Path(__file__).resolve().parents[1]
 

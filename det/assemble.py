@@ -131,13 +131,13 @@ def _dataset(
 ) -> ConfigDict:
     dataset = copy.deepcopy(template)
     dataset.pop("data_root", None)
-    dataset.update(_source(split))
+    dataset.update(source(split))
     dataset.metainfo = dict(classes=classes)
     dataset.pipeline = [_transform(step, sizes) for step in dataset.pipeline]
     return dataset
 
 
-def _source(part: _Part) -> dict[str, Any]:
+def source(part: _Part) -> dict[str, Any]:
     """Return the arguments of `DetectionDataset` that say where the samples come from."""
     split = {} if part.split is None else {"split": part.split}
     if isinstance(part, JsonSplit):

@@ -194,7 +194,8 @@ def _files(root: Path) -> dict[str, Path]:
     found = json_files(root)
     if not found:
         folder = root / "annotations"
-        inside = f" ({folder} holds: {entries(folder)})" if folder.is_dir() else ""
+        has_others = next(folder.glob("*.json"), None) is not None
+        inside = f" ({folder} holds: {entries(folder)})" if has_others else ""
         raise wrong_layout("coco", root, f"it has no annotation file of COCO's form{inside}")
     if "" not in found and not ("train" in found and ({"val", "test"} & found.keys())):
         listed = ", ".join(f"{split} ({path.name})" for split, path in sorted(found.items()))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from datasets.layouts.kinds import Kind
+from datasets.kinds import Kind
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from contract.errors import UserError, unknown
 from datasets.prepare.catalogue import SETS
 from datasets.prepare.workflow import prepare_sets
 
-DATA = Path(__file__).resolve().parents[3] / "data"
+DATA = Path(__file__).resolve().parents[2] / "data"
 GENERATED = "miniworld"
 
 

@@ -9,6 +9,17 @@ ROOT = Path(__file__).parents[2]
 STAGES = ("cls_train", "det", "seg")
 OPENMMLAB = {"mmengine", "mmcv", "mmdet", "mmseg"}
 FORBIDDEN = {
+    "contract": {"datasets", "backbones", "engine", *STAGES, "benchmarks", "torch", *OPENMMLAB},
+    "datasets": {
+        "backbones",
+        "engine",
+        *STAGES,
+        "benchmarks",
+        "torch",
+        "torchvision",
+        "timm",
+        *OPENMMLAB,
+    },
     "backbones": {"engine", *STAGES, "benchmarks", *OPENMMLAB},
     "engine": {*STAGES, "benchmarks"},
     "cls_train": {"det", "seg", "benchmarks", "mmdet", "mmseg"},

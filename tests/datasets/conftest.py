@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from support.dataset_trees import AdeTree, VocTree, tiny_ade20k, tiny_devkit
 from support.small_world import SMALL
 
 from datasets.miniworld import generate
@@ -29,3 +30,13 @@ def voc(pristine: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def ade(pristine: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(pristine / "ADEChallengeData2016", tmp_path / "ade"))
+
+
+@pytest.fixture
+def tiny_voc(tmp_path: Path) -> VocTree:
+    return tiny_devkit(tmp_path / "VOCdevkit")
+
+
+@pytest.fixture
+def tiny_ade(tmp_path: Path) -> AdeTree:
+    return tiny_ade20k(tmp_path / "ADEChallengeData2016")

@@ -72,17 +72,17 @@ def test_a_sound_set(root: Path):
         (lambda c: c["annotations"][0].pop("bbox"), "error", "has no bbox of four numbers"),
         (
             lambda c: c["annotations"][0].update(bbox=[2, 3, 0, 10]),
-            "mended",
+            "repaired",
             r"the box \[2, 3, 0, 10\] has no area; it is dropped",
         ),
         (
             lambda c: c["annotations"][0].update(bbox=[50, 3, 5, 10]),
-            "mended",
+            "repaired",
             "lies outside the 40×30 image; it is dropped",
         ),
         (
             lambda c: c["annotations"][0].update(bbox=[35, 3, 10, 10]),
-            "mended",
+            "repaired",
             "reaches beyond the 40×30 image; it is clipped",
         ),
     ],
@@ -122,7 +122,9 @@ def test_what_is_no_such_file_is_told(root: Path, text: str, message: str):
 
 
 def test_other_folders_are_refused(root: Path):
-    with pytest.raises(UserError, match="it has annotations for train only"):
+    with pytest.raises(
+        UserError, match=r"it has annotations for train \(instances_train2017.json\) only"
+    ):
         verify("coco", root)
     (root / "annotations" / "instances_train2017.json").unlink()
     with pytest.raises(UserError, match=r"it has no annotation file of COCO's form\. Expected"):
@@ -130,6 +132,6 @@ def test_other_folders_are_refused(root: Path):
 
 
 def test_the_form_is_found_where_detection_data_are_named(root: Path):
-    assert kind_of(root, "voc") == "coco"
-    assert kind_of(root, "ade20k") == "ade20k"
-    assert kind_of(root / "train2017", "voc") == "voc"
+    assert kind_of(root, "det") == "coco"
+    assert kind_of(root, "seg") == "ade20k"
+    assert kind_of(root / "train2017", "det") == "voc"

@@ -111,9 +111,9 @@ def test_imagefolder_problems(cls: Path):
         report.raise_for_errors(shown=3)
     message = str(caught.value)
     assert "29 images" in message
-    assert "4 errors, 0 mended" in message
+    assert "4 errors, 0 repaired" in message
     assert "… and 1 more" in message
-    assert "Mend or remove the files named here" in message
+    assert "Fix or remove the files named here" in message
 
 
 def test_other_modes_are_counted(cls: Path):
@@ -164,13 +164,17 @@ def test_bare_tree(voc: Path):
     [
         (an_object((10, 10, 50, 50)), None, ""),
         (an_object((1, 1, 100, 80)), None, ""),
-        (an_object((10, 10, 10, 50)), "mended", "has no area; it is dropped"),
-        (an_object((50, 50, 10, 10)), "mended", "has no area; it is dropped"),
-        (an_object((float("nan"), 1, 9, 9)), "mended", "has no area; it is dropped"),
-        (an_object((0, 10, 50, 50)), "mended", "reaches beyond the 100×80 image; it is clipped"),
-        (an_object((10, 10, 101, 50)), "mended", "reaches beyond the 100×80 image; it is clipped"),
-        (an_object((101, 10, 120, 50)), "mended", "lies outside the 100×80 image; it is dropped"),
-        (an_object((-9, 1, 0, 9)), "mended", "lies outside the 100×80 image; it is dropped"),
+        (an_object((10, 10, 10, 50)), "repaired", "has no area; it is dropped"),
+        (an_object((50, 50, 10, 10)), "repaired", "has no area; it is dropped"),
+        (an_object((float("nan"), 1, 9, 9)), "repaired", "has no area; it is dropped"),
+        (an_object((0, 10, 50, 50)), "repaired", "reaches beyond the 100×80 image; it is clipped"),
+        (
+            an_object((10, 10, 101, 50)),
+            "repaired",
+            "reaches beyond the 100×80 image; it is clipped",
+        ),
+        (an_object((101, 10, 120, 50)), "repaired", "lies outside the 100×80 image; it is dropped"),
+        (an_object((-9, 1, 0, 9)), "repaired", "lies outside the 100×80 image; it is dropped"),
         (
             an_object((1, 1, 9, 9), "striped_elipse"),
             "error",
@@ -210,7 +214,7 @@ def test_voc_files(voc: Path):
     assert "has no annotation" in told["000004.xml"]
     assert "<size> is 0×0; the image's own is used" in told["000005.xml"]
     assert "<size> is 80×100 but the image is 100×80" in told["000006.xml"]
-    assert [problem.path.name for problem in report.mended] == ["000005.xml"]
+    assert [problem.path.name for problem in report.repaired] == ["000005.xml"]
     assert len(report.problems) == 6
 
 
@@ -230,7 +234,7 @@ def test_voc_class_names(voc: Path):
         class_names("voc", voc)
     for path in voc.glob("*/ImageSets/Main/*.txt"):
         path.write_text("\n")
-    with pytest.raises(UserError, match="name no image"):
+    with pytest.raises(UserError, match="lists no image"):
         verify("voc", voc)
 
 
@@ -261,7 +265,7 @@ def test_ade_files(ade: Path):
     for (name, message), (expected_name, part) in zip(told, expected, strict=True):
         assert name == expected_name
         assert part in message
-    (stray,) = report.mended
+    (stray,) = report.repaired
     assert (stray.path.name, "has no image" in stray.message) == ("stray.png", True)
 
 
@@ -290,7 +294,7 @@ def test_ade_class_names(ade: Path):
     with pytest.raises(UserError, match="expected tab-separated columns with Idx and Name"):
         class_names("ade20k", ade)
     (ade / "objectInfo150.txt").unlink()
-    with pytest.raises(UserError, match=r"does not say its class names: add .*classes\.txt"):
+    with pytest.raises(UserError, match=r"does not say its class names: .*Add .*classes\.txt"):
         verify("ade20k", ade)
 
 

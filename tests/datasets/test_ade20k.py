@@ -1,28 +1,35 @@
-"""Where the ADE20K layout's splits and classes are found, and what a wrong folder is told."""
+"""Where the ADE20K layout's splits and classes are found, and the errors for wrong folders."""
 
 import pytest
-from seg.layout import Layout, read_classes, read_layout
 
 from contract.errors import UserError
+from datasets.layouts import ade20k
+from datasets.layouts.ade20k import Folders
+from datasets.records import Splits
 
 
 def _refused(root):
     with pytest.raises(UserError) as error:
-        read_layout(root)
+        ade20k.splits(root)
+        ade20k.classes(root)
     return str(error.value)
 
 
 def test_classes_and_suffixes(tiny_ade):
-    assert read_layout(tiny_ade.root) == Layout(
-        tiny_ade.root, ("sky", "tree", "road"), ".jpg", ".jpg"
+    train, test = (
+        Folders(tiny_ade.root / "images" / split, tiny_ade.root / "annotations" / split)
+        for split in ("training", "validation")
     )
+    assert ade20k.splits(tiny_ade.root) == Splits((train,), test)
+    assert ade20k.classes(tiny_ade.root) == ("sky", "tree", "road")
+    assert (train.suffix(), test.suffix()) == (".jpg", ".jpg")
 
 
 def test_each_split_has_its_own_suffix(tiny_ade):
     for path in (tiny_ade.root / "images" / "validation").iterdir():
         path.rename(path.with_suffix(".png"))
-    layout = read_layout(tiny_ade.root)
-    assert (layout.train_suffix, layout.test_suffix) == (".jpg", ".png")
+    splits = ade20k.splits(tiny_ade.root)
+    assert (splits.train[0].suffix(), splits.test.suffix()) == (".jpg", ".png")
 
 
 @pytest.mark.parametrize("part", ["images", "annotations"])
@@ -31,17 +38,15 @@ def test_a_missing_folder(tiny_ade, part, split):
     folder = tiny_ade.root / part / split
     folder.rename(folder.with_name("elsewhere"))
     message = _refused(tiny_ade.root)
-    assert f"{folder} does not exist; expected images/{{training,validation}}/*.jpg" in message
-    assert "and classes.txt or objectInfo150.txt" in message
+    assert f"{part} has no folder {split}. Expected:" in message
+    assert "ROOT/classes.txt or ROOT/objectInfo150.txt" in message
 
 
 def test_no_images(tiny_ade):
     folder = tiny_ade.root / "images" / "training"
     for path in folder.iterdir():
         path.unlink()
-    assert f"{folder} holds no images; one kind is expected; expected images/" in _refused(
-        tiny_ade.root
-    )
+    assert f"{folder} holds no images; one kind is expected. Expected:" in _refused(tiny_ade.root)
 
 
 def test_images_of_two_kinds(tiny_ade):
@@ -58,10 +63,9 @@ def test_an_image_without_label_map(tiny_ade):
     label_map = tiny_ade.label_map("validation", "004")
     label_map.unlink()
     image = tiny_ade.image("validation", "004")
-    assert (
-        _refused(tiny_ade.root)
-        == f"{image} has no label map {label_map}; add it or remove the image"
-    )
+    with pytest.raises(UserError) as error:
+        ade20k.splits(tiny_ade.root).test.samples()
+    assert str(error.value) == f"{image} has no label map {label_map}; add it or remove the image"
 
 
 def test_object_info_of_ade20k(tiny_ade):
@@ -72,31 +76,36 @@ def test_object_info_of_ade20k(tiny_ade):
         "2\t0.1072\t6046\t612\tbuilding, edifice\n"
         "3\t0.0878\t8265\t796\tsky\t\n".replace("sky\t", "sky")
     )
-    assert read_layout(tiny_ade.root).classes == ("wall", "building", "sky")
+    assert ade20k.classes(tiny_ade.root) == ("wall", "building", "sky")
 
 
 def test_classes_file_comes_first(tiny_ade):
     (tiny_ade.root / "objectInfo150.txt").write_text("Idx\tName\n1\twall\n")
-    assert read_classes(tiny_ade.root) == ("sky", "tree", "road")
+    assert ade20k.classes(tiny_ade.root) == ("sky", "tree", "road")
 
 
 def test_nothing_names_the_classes(tiny_ade):
     path = tiny_ade.root / "classes.txt"
     path.unlink()
     message = _refused(tiny_ade.root)
-    assert f"{tiny_ade.root} has neither classes.txt nor objectInfo150.txt" in message
-    assert f"write the class names into {path}, one a line, the name of label 1 first" in message
+    assert f"{tiny_ade.root} does not say its class names" in message
+    assert "it has neither classes.txt nor objectInfo150.txt" in message
+    assert f"Add {path} with the names of labels 1, 2, 3 and so on, one a line" in message
 
 
-@pytest.mark.parametrize("count", [0, 255])
-def test_more_classes_than_a_label_map_can_tell_apart_or_none(tiny_ade, count):
-    tiny_ade.classes(*(f"class {i}" for i in range(count)))
+def test_more_classes_than_a_label_map_can_tell_apart(tiny_ade):
+    tiny_ade.classes(*(f"class {i}" for i in range(255)))
     path = tiny_ade.root / "classes.txt"
-    assert f"{path} names {count} classes; 1 to 254 fit into label maps of 8 bits" in _refused(
+    assert f"{path} names 255 classes; 1 to 254 fit into label maps of 8 bits" in _refused(
         tiny_ade.root
     )
 
 
+def test_no_class(tiny_ade):
+    tiny_ade.classes()
+    assert f"{tiny_ade.root / 'classes.txt'} names no class" in _refused(tiny_ade.root)
+
+
 def test_as_many_classes_as_a_label_map_can_tell_apart(tiny_ade):
     tiny_ade.classes(*(f"class {i}" for i in range(254)))
-    assert len(read_layout(tiny_ade.root).classes) == 254
+    assert len(ade20k.classes(tiny_ade.root)) == 254
