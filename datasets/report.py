@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from contract.errors import UserError
+from datasets.images import REPAIRS
 from datasets.kinds import Kind
 
 Severity = Literal["error", "repaired", "noted"]
@@ -63,9 +64,11 @@ class VerifyReport:
         return tuple(problem for problem in self.problems if problem.severity == severity)
 
     def summary(self) -> str:
-        """Return one line with the counts."""
+        """Return one line with the counts; repairs that no image needs are left out."""
         counts = ", ".join(
-            f"{value} {name.replace('_', ' ')}" for name, value in self.counts.items()
+            f"{value} {name.replace('_', ' ')}"
+            for name, value in self.counts.items()
+            if value or name not in REPAIRS
         )
         return (
             f"{self.root} ({self.kind}): {counts}; "
