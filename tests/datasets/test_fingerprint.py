@@ -74,3 +74,33 @@ def test_cache_that_cannot_be_written(cls: Path, tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"can't write .*file/fingerprint-.*make the folder"):
         fingerprint("imagefolder", cls, cache_dir=tmp_path / "file")
+
+
+@pytest.mark.parametrize("suffix", ["xml", "txt", "json", "mat", "npy", "csv"])
+def test_every_kind_of_annotation_is_covered(voc: Path, ade: Path, suffix: str):
+    for kind, folder in (
+        ("voc", voc / "VOC2012" / "Annotations"),
+        ("ade20k", ade / "annotations" / "training"),
+    ):
+        root = {"voc": voc, "ade20k": ade}[kind]
+        before = fingerprint(kind, root)  # pyright: ignore[reportArgumentType]
+        (folder / f"further.{suffix}").write_text("one")
+        added = fingerprint(kind, root)  # pyright: ignore[reportArgumentType]
+        (folder / f"further.{suffix}").write_text("two")
+        assert len({before, added, fingerprint(kind, root)}) == 3  # pyright: ignore[reportArgumentType]
+
+
+def test_the_fingerprint_of_coco_covers_images_and_annotations_wherever_they_are(tmp_path: Path):
+    for number, place in enumerate(("train2017", "images/train2017", "images", ".")):
+        root = tmp_path / str(number)
+        (root / "annotations").mkdir(parents=True)
+        (root / place).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (9, 9)).save(root / place / "a.png")
+        for split in ("train2017", "val2017"):
+            (root / "annotations" / f"instances_{split}.json").write_text("not read")
+        found = {fingerprint("coco", root)}
+        Image.new("RGB", (9, 9), (1, 2, 3)).save(root / place / "a.png")
+        found.add(fingerprint("coco", root))
+        (root / "annotations" / "instances_val2017.json").write_text("changed")
+        found.add(fingerprint("coco", root))
+        assert len(found) == 3, place
