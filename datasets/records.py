@@ -76,7 +76,7 @@ class DetectionSample:
 
 
 class Part(Protocol):
-    """Images that lie together and belong to one split."""
+    """Images in one place that belong to one split."""
 
     def names(self) -> list[str]:
         """Return the names of the images without folder and suffix, by which they are divided, in order."""

@@ -96,7 +96,7 @@ class VerifyReport:
         raise UserError("\n".join(lines))
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain data with paths relative to `root`, so that the report of a moved dataset stays valid."""
+        """Return plain data. Paths are relative to `root`: the report of a moved dataset stays valid."""
         return {
             "kind": self.kind,
             "counts": self.counts,

@@ -1,4 +1,4 @@
-"""Checks a dataset before a run starts, so that a bad file is found now and not in epoch 9."""
+"""The check of a dataset before a run starts: a bad file is found now and not in epoch 9."""
 
 from __future__ import annotations
 

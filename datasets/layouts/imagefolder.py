@@ -39,7 +39,7 @@ class Folder:
         found = tuple(folder.name for folder in _folders(self.folder))
         if not found:
             raise UserError(
-                f"{self.folder} has no class folders; images lie in {self.folder}/<class>/*.jpg"
+                f"{self.folder} has no class folders; images are in {self.folder}/<class>/*.jpg"
             )
         return found
 

@@ -396,7 +396,7 @@ def _object_problems(
         yield "<bndbox> lacks a corner or has one that is no number; expected 4 numbers", "error"
         return
     shown = f"the box ({', '.join(f'{corner:g}' for corner in found.corners)})"
-    # Without a size, only a box without area can be told.
+    # Without a size, only a box without area can be reported.
     width, height = size or (float("inf"), float("inf"))
     if clip(box, (width, height)) is None:
         yield f"{shown} {dropped_because(box, (width, height))}", "repaired"

@@ -41,7 +41,7 @@ class VocObject:
 
     @property
     def unclear_difficult(self) -> bool:
-        """Whether `<difficult>` is no number, so that the reader should know how it is read."""
+        """Whether `<difficult>` is no number, and the user should know how it is read."""
         return self.difficult is not None and _number(self.difficult) is None
 
     @property

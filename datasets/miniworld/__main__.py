@@ -13,7 +13,7 @@ from datasets.miniworld.world import prepare
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command; returns its exit status."""
+    """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m datasets.miniworld")
     parser.add_argument("--preset", default="mini", help=f"one of: {', '.join(PRESETS)}")
     parser.add_argument("--root", type=Path, help="generate the preset into this folder")

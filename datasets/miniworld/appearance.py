@@ -1,7 +1,7 @@
 """What a class looks like: a pure function of its index.
 
 The first ten object classes are pairs out of five shapes and four textures. Each shape and each
-texture belongs to two classes or more, so neither alone tells the class: a network has to see both.
+texture belongs to two classes or more, so neither alone decides the class: a network has to see both.
 Classes beyond ten take further shapes and textures, with parameters from a hash of the index, so
 that sets of 20, 150 or 1000 classes can be drawn as well.
 """
@@ -93,13 +93,13 @@ class StuffAppearance:
 
 
 def base_appearance(shape: str, texture: str) -> Appearance:
-    """Returns the plain form of a shape with a texture."""
+    """Return the plain form of a shape with a texture."""
     return Appearance(shape, texture, OUTLINES[shape][1], SURFACES[texture][1])
 
 
 @cache
 def object_appearance(class_index: int) -> Appearance:
-    """Returns what object class `class_index` (counted from 0) looks like."""
+    """Return what object class `class_index` (counted from 0) looks like."""
     if class_index < BASE_CLASSES:
         shape_index = class_index % len(BASE_SHAPES)
         # The second round moves every shape two textures on: each shape gets two textures,
@@ -123,7 +123,7 @@ def object_appearance(class_index: int) -> Appearance:
 
 @cache
 def distractor_appearances() -> tuple[Appearance, ...]:
-    """Returns the pairs of base shape and base texture that belong to no class."""
+    """Return the pairs of base shape and base texture that belong to no class."""
     taken = {(a.shape, a.texture) for a in map(object_appearance, range(BASE_CLASSES))}
     return tuple(
         base_appearance(shape, texture)
@@ -135,7 +135,7 @@ def distractor_appearances() -> tuple[Appearance, ...]:
 
 @cache
 def stuff_appearance(stuff_index: int) -> StuffAppearance:
-    """Returns what background class `stuff_index` (counted from 0) looks like."""
+    """Return what background class `stuff_index` (counted from 0) looks like."""
     kinds = tuple(STUFF_TEXTURES)
     if stuff_index < len(kinds):
         return StuffAppearance(kinds[stuff_index], 1.0)

@@ -47,11 +47,11 @@ class Scene:
     canvas: Canvas
 
     def instance_mask(self, instance: int) -> NDArray[np.bool_]:
-        """Returns the visible pixels `(H, W)` of `canvas.instances[instance]`."""
+        """Return the visible pixels `(H, W)` of `canvas.instances[instance]`."""
         return self.canvas.owner == instance + 1
 
     def label_map(self, stuff_classes: int) -> NDArray[np.uint8]:
-        """Returns the uint8 `(H, W)` labels: 0 clutter, then stuff, then objects."""
+        """Return the uint8 `(H, W)` labels: 0 clutter, then stuff, then objects."""
         labels = self.canvas.stuff + 1
         for index, instance in enumerate(self.canvas.instances):
             labels[self.instance_mask(index)] = stuff_classes + 1 + instance.class_index
@@ -79,7 +79,7 @@ class ObjectBox:
 
 
 def object_boxes(scene: Scene) -> list[ObjectBox]:
-    """Returns the boxes of the objects of which enough is visible, in drawing order."""
+    """Return the boxes of the objects that are visible enough, in drawing order."""
     found = []
     width, height = scene.canvas.size
     for index, instance in enumerate(scene.canvas.instances):
@@ -104,7 +104,7 @@ def object_boxes(scene: Scene) -> list[ObjectBox]:
 
 
 def _pose(rng: np.random.Generator, centre: tuple[float, float], radius_px: float) -> Pose:
-    """Returns a pose with random turn, aspect and shear; like most things, these have an upper end."""
+    """Return a pose with random turn, aspect and shear; like most things, these have an upper end."""
     return Pose(
         centre,
         radius_px,
@@ -115,7 +115,7 @@ def _pose(rng: np.random.Generator, centre: tuple[float, float], radius_px: floa
 
 
 def _ground(canvas: Canvas, rng: np.random.Generator, stuff_classes: int, regions: int) -> None:
-    """Paints `regions` areas of different stuff."""
+    """Paint `regions` areas of different stuff."""
     chosen = rng.choice(stuff_classes, size=min(regions, stuff_classes), replace=False)
     paint_ground(canvas, rng, [(int(index), stuff_appearance(int(index))) for index in chosen])
 
@@ -128,7 +128,7 @@ def _random_point(rng: np.random.Generator, size: tuple[int, int]) -> tuple[floa
 def object_scene(
     rng: np.random.Generator, side_px: int, class_index: int, stuff_classes: int
 ) -> Scene:
-    """Draws a square picture in which one object dominates.
+    """Draw a square picture in which one object dominates.
 
     Args:
         rng: Where everything random comes from.
@@ -167,7 +167,7 @@ def _open_centre(
     radius_px: float,
     taken: list[tuple[float, float, float]],
 ) -> tuple[float, float]:
-    """Returns a centre that leaves earlier objects visible for the most part, where one is found.
+    """Return a centre that leaves earlier objects visible for the most part, where one is found.
 
     A few objects overlap all the same, and some reach beyond the border: both are wanted.
     """
@@ -191,7 +191,7 @@ def busy_scene(
     stuff_classes: int,
     objects: tuple[int, int],
 ) -> Scene:
-    """Draws a picture of several objects, with clutter between them and over them.
+    """Draw a picture of several objects, with clutter between them and over them.
 
     Args:
         rng: Where everything random comes from.

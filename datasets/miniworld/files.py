@@ -46,7 +46,7 @@ class Job:
 
 
 def jobs(spec: MiniworldSpec) -> list[Job]:
-    """Returns every image of the world, in a fixed order."""
+    """Return every image of the world, in a fixed order."""
     counts = {
         "cls/train": spec.cls_train_images,
         "cls/val": spec.cls_val_images,
@@ -60,12 +60,12 @@ def jobs(spec: MiniworldSpec) -> list[Job]:
 
 
 def cls_class_index(spec: MiniworldSpec, index: int) -> int:
-    """Returns the class of a classification image: the classes take turns."""
+    """Return the class of a classification image: the classes take turns."""
     return index % spec.cls_classes
 
 
 def draw(spec: MiniworldSpec, job: Job) -> Scene:
-    """Draws an image anew; the same arguments always give the same pixels."""
+    """Draw an image; the same arguments always give the same pixels."""
     rng = np.random.default_rng([spec.seed, STREAMS[job.split], job.index])
     if job.split.startswith("cls/"):
         side_px = spec.cls_large_size if job.index < spec.cls_large_images else spec.cls_size
@@ -79,7 +79,7 @@ def draw(spec: MiniworldSpec, job: Job) -> Scene:
 
 
 def voc_image_id(spec: MiniworldSpec, job: Job) -> str:
-    """Returns the image's identifier: unique within its year, as the devkit numbers them."""
+    """Return the image's identifier: unique within its year, as the devkit numbers them."""
     if job.split == "VOC2012/trainval":
         return f"2012_{job.index + 1:06d}"
     first = spec.det_trainval_images if job.split == "VOC2007/test" else 0
@@ -87,7 +87,7 @@ def voc_image_id(spec: MiniworldSpec, job: Job) -> str:
 
 
 def ade_image_id(job: Job) -> str:
-    """Returns the image's identifier as ADE20K writes it."""
+    """Return the image's identifier as ADE20K writes it."""
     prefix = "ADE_train" if job.split == "ade/training" else "ADE_val"
     return f"{prefix}_{job.index + 1:08d}"
 
@@ -99,7 +99,7 @@ def voc_xml(
     boxes: Sequence[ObjectBox],
     names: Sequence[str],
 ) -> str:
-    """Returns a VOC annotation; boxes are counted from 1 with their ends included."""
+    """Return a VOC annotation; boxes are counted from 1 with their ends included."""
     width, height = size
     lines = [
         "<annotation>",
@@ -131,7 +131,7 @@ def voc_xml(
 
 
 def write_image(spec: MiniworldSpec, root: Path, job: Job) -> list[int]:
-    """Draws an image and writes it with its annotation; the folders are there already.
+    """Draw an image and writes it with its annotation; the folders are there already.
 
     Returns:
         Pixels of each label of the map for segmentation images, else an empty list.

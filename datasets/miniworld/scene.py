@@ -36,7 +36,7 @@ class Pose:
     """Where and how large something is drawn.
 
     Attributes:
-        centre: `(x, y)` in pixels; may lie outside the image.
+        centre: `(x, y)` in pixels; may be outside the image.
         radius_px: Radius of the circumscribed circle before aspect and shear.
         angle: Rotation in radians.
         aspect: Width over height, one is even.
@@ -50,7 +50,7 @@ class Pose:
     shear: float = 0.0
 
     def matrix(self) -> NDArray[np.float64]:
-        """Returns the `(2, 2)` matrix from the unit frame to pixels."""
+        """Return the `(2, 2)` matrix from the unit frame to pixels."""
         cosine, sine = math.cos(self.angle), math.sin(self.angle)
         rotation = np.array([[cosine, -sine], [sine, cosine]])
         stretch = math.sqrt(self.aspect)
@@ -99,10 +99,10 @@ class Canvas:
 def colour_pair(
     rng: np.random.Generator, contrast: tuple[float, float], vividness: float = 0.22
 ) -> tuple[Colour, Colour]:
-    """Draws two colours whose brightness differs by an amount within `contrast`.
+    """Draw two colours whose brightness differs by an amount within `contrast`.
 
     `vividness` is the spread of the colours around grey.
-    Hue and brightness come from one distribution for all classes, so that colour tells nothing.
+    Hue and brightness come from one distribution for all classes: colour says nothing about the class.
     """
     difference = rng.uniform(*contrast)
     low = rng.uniform(0.04, 0.96 - difference)
@@ -118,7 +118,7 @@ def colour_pair(
 def _rotated_grid(
     rng: np.random.Generator, width: int, height: int, wavelength_px: float
 ) -> tuple[Field, Field]:
-    """Returns pixel coordinates `(H, W)` turned by a random angle and shifted at random."""
+    """Return pixel coordinates `(H, W)` turned by a random angle and shifted at random."""
     angle = rng.uniform(0.0, 2.0 * math.pi)
     shift_x, shift_y = rng.uniform(0.0, 8.0 * wavelength_px, 2)
     columns = np.arange(width, dtype=np.float32)[None, :]
@@ -131,7 +131,7 @@ def _rotated_grid(
 
 
 def _regions(rng: np.random.Generator, width: int, height: int, count: int) -> NDArray[np.intp]:
-    """Splits the image into `count` areas with wavy borders; returns the area of each pixel."""
+    """Split the image into `count` areas with wavy borders; return the area of each pixel."""
     side = float(min(width, height))
     columns = np.arange(width, dtype=np.float32)[None, :]
     rows = np.arange(height, dtype=np.float32)[:, None]
@@ -155,7 +155,7 @@ def paint_ground(
     rng: np.random.Generator,
     kinds: Sequence[tuple[int, StuffAppearance]],
 ) -> None:
-    """Covers the canvas with one region for each of `kinds`: stuff index and appearance."""
+    """Cover the canvas with one region for each of `kinds`: stuff index and appearance."""
     width, height = canvas.size
     region_of = _regions(rng, width, height, len(kinds))
     # The square root keeps patterns fine on small crops without making them coarse on large ones.
@@ -176,7 +176,7 @@ def paint_ground(
 
 
 def _window(canvas: Canvas, pose: Pose) -> tuple[slice, slice, Field, Field]:
-    """Returns the drawn window, unclipped, and its unit-frame coordinates.
+    """Return the drawn window, unclipped, and its unit-frame coordinates.
 
     Returns:
         Row and column ranges (they may reach beyond the canvas) and `(u, v)`, each `(h, w)`.
@@ -205,7 +205,7 @@ def _stamp(
     contrast: tuple[float, float],
     owner: int,
 ) -> tuple[int, int]:
-    """Draws one thing and returns its pixels on an endless canvas and inside the frame.
+    """Draw one thing and returns its pixels on an endless canvas and inside the frame.
 
     `surface` takes the unit-frame coordinates in pixels, that is multiplied by the radius.
     """
@@ -247,7 +247,7 @@ def paint_appearance(
     pose: Pose,
     class_index: int | None,
 ) -> None:
-    """Draws an object of `class_index`, or a distractor of no class where that is None."""
+    """Draw an object of `class_index`, or a distractor of no class if that is None."""
     outline, _ = OUTLINES[appearance.shape]
     texture, _ = SURFACES[appearance.texture]
     wavelength = pose.radius_px * appearance.relative_wavelength * rng.uniform(0.85, 1.2)
@@ -278,10 +278,10 @@ def paint_appearance(
 def paint_clutter(
     canvas: Canvas, rng: np.random.Generator, centre: tuple[float, float], radius_px: float
 ) -> None:
-    """Draws a line or a lump that belongs to no class."""
+    """Draw a line or a lump that belongs to no class."""
     angle = rng.uniform(0.0, 2.0 * math.pi)
     wavelength = float(max(3.0, radius_px * rng.uniform(0.4, 1.2)))
-    # Lines are longer than lumps and thin, so that they cross objects without hiding them.
+    # Lines are longer than lumps and thin: they cross objects without hiding them.
     if rng.random() < 0.5:
         pose = Pose(centre, 1.8 * radius_px, angle)
         half_width = float(min(0.3, max(1.0, 0.07 * radius_px) / pose.radius_px))
@@ -301,7 +301,7 @@ def paint_clutter(
 
 
 def develop(canvas: Canvas, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Applies light, blur and sensor noise; returns the finished uint8 `(H, W, 3)` picture."""
+    """Apply light, blur and sensor noise; return the finished uint8 `(H, W, 3)` picture."""
     width, height = canvas.size
     angle, strength = rng.uniform(0.0, 2.0 * math.pi), rng.uniform(0.0, 0.6)
     columns = np.linspace(-0.5, 0.5, width, dtype=np.float32)[None, :]

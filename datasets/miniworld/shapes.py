@@ -18,7 +18,7 @@ Outline = Callable[[Field, Field, float], Field]
 
 
 def _folded_angle(u: Field, v: Field, sectors: float) -> Field:
-    """Returns the angle to the nearest of `sectors` spokes, in `[0, pi / sectors]` radians."""
+    """Return the angle to the nearest of `sectors` spokes, in `[0, pi / sectors]` radians."""
     period = np.float32(2.0 * math.pi / sectors)
     angle = np.arctan2(v, u)
     return np.abs(angle - period * np.round(angle / period))

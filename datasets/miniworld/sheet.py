@@ -17,7 +17,7 @@ _TILE_PX = 288
 
 
 def label_palette(classes: int) -> NDArray[np.uint8]:
-    """Returns uint8 `(classes + 1, 3)` colours; label 0 is black."""
+    """Return uint8 `(classes + 1, 3)` colours; label 0 is black."""
     colours = [(0.0, 0.0, 0.0)]
     # The golden ratio keeps neighbouring labels far apart in hue.
     for label in range(classes):
@@ -27,7 +27,7 @@ def label_palette(classes: int) -> NDArray[np.uint8]:
 
 
 def contact_sheet(spec: MiniworldSpec, columns: int = 5) -> Image.Image:
-    """Draws samples of all three sets.
+    """Draw samples of all three sets.
 
     Args:
         spec: The world to sample.
@@ -60,7 +60,7 @@ def contact_sheet(spec: MiniworldSpec, columns: int = 5) -> Image.Image:
 
 
 def _tile(pixels: NDArray[np.uint8], side_px: int) -> Image.Image:
-    """Returns the picture fitted into a square."""
+    """Return the picture fitted into a square."""
     picture = Image.fromarray(pixels)
     scale = side_px / max(picture.size)
     size = (round(picture.width * scale), round(picture.height * scale))
@@ -79,7 +79,7 @@ def _row(tiles: Sequence[Image.Image]) -> Image.Image:
 
 
 def _with_boxes(scene: Scene, names: Sequence[str]) -> Image.Image:
-    """Draws the boxes: yellow, or red where `difficult`; a `t` marks truncated objects."""
+    """Draw the boxes: yellow, or red where `difficult`; a `t` marks truncated objects."""
     tile = _tile(scene.image, _TILE_PX)
     scale = _TILE_PX / max(scene.canvas.size)
     pen = ImageDraw.Draw(tile)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from datasets.layouts.voc import VOC_NAMES
 from datasets.miniworld.appearance import object_appearance, stuff_appearance
 
-# Part of a miniworld's identity. To be raised by whoever changes what is drawn or written.
+# Part of a miniworld's identity. Raise it with every change of what is drawn or written.
 GENERATOR_VERSION = 2
 
 
@@ -83,13 +83,13 @@ class MiniworldSpec:
         return _distinct(stuff) + _object_names(self.seg_object_classes)
 
     def digest(self) -> str:
-        """Returns the sha256 over every field and the generator's version."""
+        """Return the sha256 over every field and the generator's version."""
         fields = json.dumps({"version": GENERATOR_VERSION, **asdict(self)}, sort_keys=True)
         return hashlib.sha256(fields.encode()).hexdigest()
 
 
 def _distinct(names: list[str]) -> tuple[str, ...]:
-    """Returns the names, with their index appended where one would occur twice."""
+    """Return the names, with their index appended where one would occur twice."""
     return tuple(
         name if names.index(name) == index else f"{name}_{index}"
         for index, name in enumerate(names)

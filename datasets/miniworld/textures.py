@@ -2,7 +2,7 @@
 
 A texture is a function of pixel coordinates `(x, y)` (float32 arrays of one shape `(H, W)`, already
 rotated and shifted) and of its wavelength in pixels. It returns the share of the second colour,
-float32 in `[0, 1]`. Edges are one pixel soft, so that a pattern does not alias when it gets small.
+float32 in `[0, 1]`. Edges are one pixel soft: a pattern does not alias when it gets small.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ Texture = Callable[[Field, Field, float], Field]
 
 
 def _soft_step(distance_px: Field) -> Field:
-    """Returns 0 to 1 over the one pixel around distance zero."""
+    """Return 0 to 1 over the one pixel around distance zero."""
     return np.clip(distance_px + np.float32(0.5), 0.0, 1.0)
 
 
 def _wave(x: Field, wavelength_px: float) -> Field:
-    """Returns a sine whose slope at its zeros is one, so that it reads as a distance in pixels."""
+    """Return a sine whose slope at its zeros is one: near them it is a distance in pixels."""
     turn = np.float32(2.0 * math.pi / wavelength_px)
     return np.sin(x * turn) / turn
 
 
 def _cell_offset(x: Field, pitch_px: float) -> Field:
-    """Returns the signed distance in pixels to the centre of the cell that `x` is in."""
+    """Return the signed distance in pixels to the centre of the cell that `x` is in."""
     pitch = np.float32(pitch_px)
     return x - pitch * np.round(x / pitch)
 
@@ -131,7 +131,7 @@ def weave(x: Field, y: Field, wavelength_px: float) -> Field:
 
 
 def cloud(shape: tuple[int, int], wavelength_px: float, rng: np.random.Generator) -> Field:
-    """Returns smooth random patches.
+    """Return smooth random patches.
 
     Args:
         shape: Height and width in pixels.

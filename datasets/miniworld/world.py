@@ -33,7 +33,7 @@ def prepare(
     processes: int | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Makes sure that a preset's world lies under `root`.
+    """Make sure that a preset's world is under `root`.
 
     Args:
         preset: Key of `PRESETS`.
@@ -59,7 +59,7 @@ def generate(
     processes: int | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Makes sure that `folder` holds the world that `spec` describes; see `prepare`.
+    """Make sure that `folder` holds the world that `spec` describes; see `prepare`.
 
     The files are the same whatever the number of processes. They are written beside `folder`
     and moved there at the end, so a killed run leaves no half of a world behind.
@@ -88,7 +88,7 @@ def generate(
 
 
 def is_generated(folder: Path, spec: MiniworldSpec) -> bool:
-    """Tells whether `folder` holds the complete world of exactly this spec and version."""
+    """Return whether `folder` holds the complete world of exactly this spec and version."""
     try:
         marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -97,7 +97,7 @@ def is_generated(folder: Path, spec: MiniworldSpec) -> bool:
 
 
 def _available_cores() -> int:
-    """Returns the cores that this process may use, which in a container is fewer than there are."""
+    """Return the cores that this process may use, which in a container is fewer than there are."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -108,7 +108,7 @@ def _partial_path(folder: Path, pid: int) -> Path:
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Removes what killed runs have left behind; those still alive keep theirs."""
+    """Remove what killed runs have left behind; those still alive keep theirs."""
     for path in folder.parent.glob(f".{folder.name}.partial-*"):
         pid = path.name.rpartition("-")[2]
         if not pid.isdigit() or not _is_alive(int(pid)):
@@ -127,7 +127,7 @@ def _is_alive(pid: int) -> bool:
 
 @contextmanager
 def _partial_folder(folder: Path) -> Iterator[Path]:
-    """Yields an empty folder beside `folder`, and removes what is left of it at the end."""
+    """Yield an empty folder beside `folder`, and remove what is left of it at the end."""
     path = _partial_path(folder, os.getpid())
     shutil.rmtree(path, ignore_errors=True)
     path.mkdir()
@@ -138,7 +138,7 @@ def _partial_folder(folder: Path) -> Iterator[Path]:
 
 
 def _put_in_place(partial_folder: Path, folder: Path, spec: MiniworldSpec) -> None:
-    """Moves the finished world to its name, replacing a world of another spec."""
+    """Move the finished world to its name, replacing a world of another spec."""
     outdated = partial_folder.with_name(f"{partial_folder.name}-outdated")
     if folder.exists():
         # Another process was quicker: its files are the same.
@@ -152,7 +152,7 @@ def _put_in_place(partial_folder: Path, folder: Path, spec: MiniworldSpec) -> No
 def _write_world(
     spec: MiniworldSpec, root: Path, processes: int, progress: Progress | None
 ) -> None:
-    """Writes all files of the world into the empty folder `root`; the marker comes last."""
+    """Write all files of the world into the empty folder `root`; the marker comes last."""
     _make_folders(spec, root)
     jobs = files.jobs(spec)
     chunks = [jobs[start : start + _CHUNK_IMAGES] for start in range(0, len(jobs), _CHUNK_IMAGES)]
@@ -173,7 +173,7 @@ def _write_world(
 
 @contextmanager
 def _mapper(processes: int) -> Iterator[Callable]:
-    """Yields an ordered `map` over processes, or the plain one for a single process."""
+    """Yield an ordered `map` over processes, or the plain one for a single process."""
     if processes == 1 or not _can_spawn():
         yield map
         return
@@ -187,13 +187,13 @@ def _mapper(processes: int) -> Iterator[Callable]:
 
 
 def _can_spawn() -> bool:
-    """Tells whether a new process can import the main module, which a script on stdin can't be."""
+    """Return whether a new process can import the main module, which a script on stdin can't be."""
     path = getattr(sys.modules["__main__"], "__file__", None)
     return path is None or os.path.exists(path)
 
 
 def _ignore_interrupt() -> None:
-    """Leaves Ctrl-C to the parent, which ends the workers without a traceback from each."""
+    """Leave Ctrl-C to the parent, which ends the workers without a traceback from each."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -204,7 +204,7 @@ def _write_chunk(
 
 
 def _make_folders(spec: MiniworldSpec, root: Path) -> None:
-    """Makes every folder of the three layouts, so that the workers need not."""
+    """Make every folder of the three layouts, which the workers then find."""
     for split in ("train", "val"):
         for name in spec.cls_names():
             (root / "cls" / split / name).mkdir(parents=True)
@@ -221,7 +221,7 @@ def _write_lines(path: Path, lines: list[str]) -> None:
 
 
 def _write_voc_lists(spec: MiniworldSpec, devkit: Path) -> None:
-    """Writes the image lists of both years and the class names."""
+    """Write the image lists of both years and the class names."""
     ids: dict[str, list[str]] = {"VOC2007/trainval": [], "VOC2007/test": [], "VOC2012/trainval": []}
     for job in files.jobs(spec):
         if job.split in ids:
@@ -237,7 +237,7 @@ def _write_voc_lists(spec: MiniworldSpec, devkit: Path) -> None:
 
 
 def _write_ade_lists(spec: MiniworldSpec, ade: Path, pixels: dict[files.Job, list[int]]) -> None:
-    """Writes the class names, alone and as the table that ADE20K ships."""
+    """Write the class names, alone and as the table that ADE20K ships."""
     names = spec.seg_names()
     _write_lines(ade / "classes.txt", list(names))
     counts = {

@@ -1,4 +1,4 @@
-"""Says, for each data set, which file of which archive belongs where in the result."""
+"""Which file of which archive belongs where in the result, for each dataset."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ class Step(Protocol):
         ...
 
     def measure(self) -> int:
-        """Returns the bytes on disk that it takes."""
+        """Return the bytes on disk that it takes."""
         ...
 
     def write(self, staging: Staging, advance: Advance) -> None:
-        """Writes what is not there yet; calls `advance` with bytes on disk."""
+        """Write what is not there yet; calls `advance` with bytes on disk."""
         ...
 
 
 def steps(name: str, archives: Archives) -> list[Step]:
-    """Returns the work that turns archives into a set.
+    """Return the work that turns archives into a set.
 
     Args:
         name: A key of the catalogue.
@@ -45,7 +45,7 @@ def steps(name: str, archives: Archives) -> list[Step]:
 
 
 def _as_it_is(folder: str) -> Callable[[Archives], list[Step]]:
-    """For archives that hold the very folder; what lies beside it is left out."""
+    """For archives that hold the very folder; what is beside it is left out."""
 
     def place(name: str) -> str | None:
         inside = name.removeprefix(f"{folder}/")
@@ -55,7 +55,7 @@ def _as_it_is(folder: str) -> Callable[[Archives], list[Step]]:
 
 
 def _places365(archives: Archives) -> list[Step]:
-    """Flattens the categories' folders, and sorts the validation images by their list.
+    """Flatten the categories' folders, and sort the validation images by their list.
 
     `/a/apartment_building/outdoor` becomes `apartment_building-outdoor`, as a class is one folder
     in an ImageFolder. Its index is then that of the sorted folders, which near such names may
@@ -65,7 +65,7 @@ def _places365(archives: Archives) -> list[Step]:
     lists = read_files(archives["lists"], names)
     for name in names:
         if name not in lists:
-            raise UserError(f"{archives['lists']} lacks {name}: get the archive anew.")
+            raise UserError(f"{archives['lists']} lacks {name}: get the archive again.")
     categories = dict(line.split() for line in lists[names[0]].decode().splitlines() if line)
     for category in categories:
         if not re.fullmatch(r"/[a-z]/[\w/-]+", category):

@@ -1,4 +1,4 @@
-"""The data sets that can be prepared: their archives, mirrors, checksums and sizes.
+"""The datasets that can be prepared: their archives, mirrors, checksums and sizes.
 
 Checksums are those of torchvision's `datasets` (VOC, Imagenette, CIFAR-10, Places365, ImageNet)
 and, for ADE20K, of the archive that the SceneParsing benchmark links.
@@ -31,7 +31,7 @@ class Archive:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set as its authors publish it.
+    """A dataset as its authors publish it.
 
     Attributes:
         name: As the command line calls it.
@@ -39,7 +39,7 @@ class DataSet:
         folder: The result, relative to the data folder.
         archives: By their role; `arrange` asks for them by it.
         unpacked_bytes: About what the result takes on a disk with blocks of 4 KiB.
-        page: Where people read about it and, where that must be, sign up for it.
+        page: Where people read about it and, if need be, sign up for it.
     """
 
     name: str

@@ -63,7 +63,7 @@ class Pictures:
         return f"Writing the pictures of {self.archive.name}"
 
     def measure(self) -> int:
-        """Returns the bytes on disk; each picture fits into one block.
+        """Return the bytes on disk; each picture fits into one block.
 
         Raises:
             UserError: The archive is damaged, lacks a batch, or holds what it should not.
@@ -73,7 +73,7 @@ class Pictures:
         return sum(sizes) // PIXEL_BYTES * BLOCK_BYTES
 
     def write(self, staging: Staging, advance: Advance) -> None:
-        """Writes the pictures that are not there yet.
+        """Write the pictures that are not there yet.
 
         Raises:
             UserError: The archive is damaged, lacks a batch, or holds what it should not.
@@ -98,7 +98,7 @@ class Pictures:
         found = read_files(self.archive, wanted)
         missing = [name for name in wanted if name not in found]
         if missing:
-            raise UserError(f"{self.archive} lacks {missing[0]}: get the archive anew.")
+            raise UserError(f"{self.archive} lacks {missing[0]}: get the archive again.")
         return found
 
     def _load(self, batches: Mapping[str, bytes], member: str) -> dict[str, Any]:
@@ -112,7 +112,7 @@ class Pictures:
                 "Remove the archive and get it from its source."
             ) from error
         if not isinstance(content, dict):
-            raise UserError(f"{self.archive}: {member} holds no dictionary; get the archive anew.")
+            raise UserError(f"{self.archive}: {member} holds no dictionary; get the archive again.")
         return content
 
     def _pictures(
@@ -131,7 +131,7 @@ class Pictures:
         ):
             raise UserError(
                 f"{self.archive}: {member} does not hold rows of {PIXEL_BYTES} bytes and a label "
-                f"below {classes} for each; get the archive anew."
+                f"below {classes} for each; get the archive again."
             )
         # A row is the red plane, then the green, then the blue one.
         planes = data.reshape(-1, 3, SIDE_PX, SIDE_PX).transpose(0, 2, 3, 1)

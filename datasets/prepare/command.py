@@ -16,7 +16,7 @@ GENERATED = "miniworld"
 
 
 def prepare(options: argparse.Namespace) -> int:
-    """Prepares the data sets that are named.
+    """Prepare the datasets that are named.
 
     Args:
         options: The parsed command line: `names`, `root`, `preset` and `archives`.
@@ -30,7 +30,7 @@ def prepare(options: argparse.Namespace) -> int:
     names = list(dict.fromkeys(options.names))
     for name in names:
         if name not in (GENERATED, *SETS):
-            raise unknown("data set", name, (GENERATED, *SETS))
+            raise unknown("dataset", name, (GENERATED, *SETS))
     real = [name for name in names if name != GENERATED]
     if options.archives is not None and "imagenet" not in real:
         raise UserError("--archives was given without imagenet; only its archives are the user's.")
@@ -45,6 +45,6 @@ def prepare(options: argparse.Namespace) -> int:
         from datasets import miniworld
 
         folder = miniworld.prepare(options.preset, options.root or DATA / GENERATED)
-        console.print(f"The data set is in {folder}.", soft_wrap=True)
+        console.print(f"The dataset is in {folder}.", soft_wrap=True)
     prepare_sets(real, options.root or DATA, console, options.archives)
     return 0

@@ -1,14 +1,17 @@
-"""Downloads an archive: resumed where it broke off, mirror after mirror, believed by checksum only."""
+"""Download of an archive: resumed where it was interrupted, from one mirror after another, accepted by checksum only.
+
+pooch computes the checksums. Its own downloader cannot stand in for `_Transfer`: it starts each attempt from byte 0 and
+leaves nothing behind when the connection drops, which archives of many gigabytes cannot afford, and it cannot tell a
+server that answers a range from one that sends the whole file again.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import re
-import shutil
 import time
 from pathlib import Path
-from typing import Any
 
 import pooch
 import requests
@@ -16,8 +19,8 @@ import urllib3
 
 from contract.errors import UserError
 from datasets.prepare.catalogue import Archive
+from datasets.prepare.progress import Announcer, Bar
 from datasets.prepare.space import require_space
-from datasets.prepare.telling import Bar, Teller
 
 # How often in a row a mirror may fail without a single new byte, and how often out of reach.
 ATTEMPTS, ATTEMPTS_TO_REACH = 4, 2
@@ -43,29 +46,29 @@ class _WorthAnotherTry(MirrorError):
     """A request failed in a way that may pass."""
 
 
-def check(path: Path, archive: Archive, teller: Teller) -> None:
-    """Compares a file with its checksum.
+def check(path: Path, archive: Archive, announcer: Announcer) -> None:
+    """Compare a file with its checksum.
 
     Raises:
         UserError: They differ.
     """
-    algorithm, expected = archive.checksum.split(":")
-    teller.say(f"Checking {path}")
-    got = pooch.file_hash(str(path), alg=algorithm)
+    announcer.say(f"Checking {path}")
+    algorithm, got = _checksum(path, archive).split(":")
+    expected = archive.checksum.partition(":")[2]
     if got != expected:
         raise UserError(
-            f"{path} has the {algorithm.upper()} {got}, expected {expected}: it is damaged, not "
-            "whole, or another version. Remove it and run the same command again."
+            f"{path} has the {algorithm.upper()} {got}, expected {expected}: it is damaged, "
+            "incomplete, or another version. Remove it and run the same command again."
         )
 
 
-def fetch(archive: Archive, folder: Path, teller: Teller) -> Path:
-    """Returns the verified archive, downloaded where it is not there yet.
+def fetch(archive: Archive, folder: Path, announcer: Announcer) -> Path:
+    """Return the verified archive, downloaded if it is not there yet.
 
     Args:
         archive: What to get.
         folder: Where archives are kept; what has arrived so far is `NAME.part` in it.
-        teller: Shows the progress.
+        announcer: Shows the progress.
 
     Returns:
         The archive's path.
@@ -75,17 +78,17 @@ def fetch(archive: Archive, folder: Path, teller: Teller) -> Path:
     """
     path, part = folder / archive.file_name, folder / f"{archive.file_name}.part"
     if path.exists():
-        check(path, archive, teller)
+        check(path, archive, announcer)
         part.unlink(missing_ok=True)
         return path
     folder.mkdir(parents=True, exist_ok=True)
     failures: list[tuple[str, MirrorError]] = []
     for url in archive.urls:
         try:
-            _fetch_from(url, archive, path, part, teller)
+            _fetch_from(url, archive, path, part, announcer)
             return path
         except MirrorError as error:
-            teller.say(f"{url}: {error}.")
+            announcer.say(f"{url}: {error}.")
             failures.append((url, error))
     offline = all(error.unreachable for _, error in failures)
     raise UserError(
@@ -97,61 +100,51 @@ def fetch(archive: Archive, folder: Path, teller: Teller) -> Path:
     )
 
 
-def _fetch_from(url: str, archive: Archive, path: Path, part: Path, teller: Teller) -> None:
-    """Downloads from one mirror; raises MirrorError where that fails."""
-    # Else pooch tells on standard error what the teller has said already.
-    pooch.get_logger().setLevel("WARNING")
-    # A folder of its own, since pooch's temporary files have no name to know them by after a kill.
-    workspace = path.with_name(f".{path.name}.incoming")
+def _fetch_from(url: str, archive: Archive, path: Path, part: Path, announcer: Announcer) -> None:
+    """Download from one mirror.
+
+    Raises:
+        MirrorError: That fails.
+    """
     while True:
-        shutil.rmtree(workspace, ignore_errors=True)
         resumed = _size(part) > 0
-        try:
-            with teller.bar(f"Downloading {archive.file_name}", archive.size_bytes) as bar:
-                pooch.retrieve(
-                    url,
-                    known_hash=archive.checksum,
-                    fname=path.name,
-                    path=workspace,
-                    # pooch's protocol names the first two parameters after other things.
-                    downloader=ResumingDownloader(part, bar),  # pyright: ignore[reportArgumentType]
-                )
-        except ValueError:
-            part.unlink(missing_ok=True)
-            if not resumed:
-                reason = f"what it sent has not the checksum {archive.checksum}"
-                raise MirrorError(reason) from None
-            # The wrong bytes may have come from another mirror, or from another day.
-            teller.say(f"The resumed {archive.file_name} has a wrong checksum: once more from 0.")
-            continue
-        finally:
-            if (workspace / path.name).exists():
-                os.replace(workspace / path.name, path)
-            shutil.rmtree(workspace, ignore_errors=True)
-        part.unlink(missing_ok=True)
-        return
+        with announcer.bar(f"Downloading {archive.file_name}", archive.size_bytes) as bar:
+            _Transfer(url, part, bar).run()
+        if _checksum(part, archive) == archive.checksum:
+            os.replace(part, path)
+            return
+        part.unlink()
+        if not resumed:
+            raise MirrorError(f"what it sent has not the checksum {archive.checksum}")
+        # The wrong bytes may have come from another mirror, or from another day.
+        announcer.say(f"The resumed {archive.file_name} has a wrong checksum: once more from 0.")
 
 
-class ResumingDownloader:
-    """A downloader for pooch that goes on where an earlier one, or an earlier process, broke off.
+def _checksum(path: Path, archive: Archive) -> str:
+    """Return the checksum of a file, by the algorithm of the archive's and written like it."""
+    algorithm = archive.checksum.partition(":")[0]
+    return f"{algorithm}:{pooch.file_hash(str(path), alg=algorithm)}"
 
-    A connection that drops is taken up again for as long as each one brings something new. A
-    server that ignores ranges is read from the start, and what is there already is skipped, so
-    that the part never shrinks.
+
+class _Transfer:
+    """One download, which continues where an earlier one, or an earlier process, was interrupted.
+
+    A connection that drops is opened again as long as each attempt brings something new. A server that ignores ranges
+    is read from the start, and what is there already is skipped, so the part never shrinks.
 
     Args:
-        part: Collects what has arrived; stays when the download fails.
+        url: Where the file is.
+        part: Collects what has arrived; it stays if the download fails.
         bar: Shows how much that is.
     """
 
-    def __init__(self, part: Path, bar: Bar) -> None:
+    def __init__(self, url: str, part: Path, bar: Bar) -> None:
+        self._url = url
         self._part = part
         self._bar = bar
 
-    def __call__(
-        self, url: str, output_file: Any, pooch: Any = None, check_only: bool | None = False
-    ) -> bool | None:
-        """Downloads `url` to the path `output_file`.
+    def run(self) -> None:
+        """Download the file.
 
         Raises:
             MirrorError: The mirror does not have it, or failed several times in a row.
@@ -160,23 +153,16 @@ class ResumingDownloader:
         while True:
             before = _size(self._part)
             try:
-                self._request(url, before)
-                break
+                self._request(self._url, before)
+                return
             except _WorthAnotherTry as error:
                 failures = 0 if _size(self._part) > before else failures + 1
                 if failures >= (ATTEMPTS_TO_REACH if error.unreachable else ATTEMPTS):
                     raise
                 time.sleep(FIRST_WAIT_SECONDS * 2 ** max(0, failures - 1))
-        # Linked and not moved: when the check of the sum is interrupted, pooch deletes its file.
-        os.unlink(output_file)
-        try:
-            os.link(self._part, output_file)
-        except OSError:
-            os.replace(self._part, output_file)
-        return None
 
     def _request(self, url: str, offset: int) -> None:
-        """Makes one request and appends what it brings; returns where the file is complete."""
+        """Make one request and append what it brings; return where the file is complete."""
         # An encoding on the way would make sizes and ranges those of other bytes.
         headers = {"Accept-Encoding": "identity"}
         if offset:
@@ -221,22 +207,22 @@ class ResumingDownloader:
 
 
 def _answered_range(response: requests.Response, offset: int) -> tuple[int | None, int | None]:
-    """Reads which bytes a response holds.
+    """Read which bytes a response holds.
 
     Returns:
-        The first byte of its body, None where there is nothing more to get; and the size of the
+        The first byte of its body, None if there is nothing more to get; and the size of the
         whole file, None where the server does not say.
     """
     status = response.status_code
-    told = re.fullmatch(
+    stated = re.fullmatch(
         r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", response.headers.get("Content-Range", "").strip()
     )
-    total = int(told[2]) if told and told[2] != "*" else None
+    total = int(stated[2]) if stated and stated[2] != "*" else None
     if status == 416 and offset:
-        # The part is complete, or longer than the file; the checksum tells.
+        # The part is complete, or longer than the file; the checksum decides.
         return None, total
-    if status == 206 and told and told[1] is not None and int(told[1]) <= offset:
-        return int(told[1]), total
+    if status == 206 and stated and stated[1] is not None and int(stated[1]) <= offset:
+        return int(stated[1]), total
     if status == 200:
         length = response.headers.get("Content-Length", "")
         total = int(length) if length.isdigit() else None
@@ -250,7 +236,7 @@ def _answered_range(response: requests.Response, offset: int) -> tuple[int | Non
 
 
 def _failure(error: Exception, *, broke_off: bool = False) -> _WorthAnotherTry:
-    """Puts a network error into a clause."""
+    """Put a network error into a clause."""
     text = repr(error)
     if "SSL" in text or "CERTIFICATE" in text:
         return _WorthAnotherTry("no secure connection came about")

@@ -1,7 +1,11 @@
-"""Reads archives that are not trusted, and writes their files so that a kill leaves no half ones.
+"""Unpacking of archives that are not trusted; a kill leaves no half-written files.
 
-The data sets hold plain files and folders only. So every link is refused, inward ones too: what
-leads out of the folder cannot be hidden behind a link then.
+The datasets hold plain files and folders only. So every link is refused, inward ones too, and no path out of the
+folder can hide behind a link.
+
+pooch's `Untar` and `Unzip` cannot stand in for this module. They unpack in place: an interrupted preparation would
+leave half a dataset or start from nothing. They accept links, place each file where the archive says, and do not open
+the thousand archives inside ImageNet's.
 """
 
 from __future__ import annotations
@@ -45,7 +49,7 @@ class Staging:
     """The hidden folder in which a set grows.
 
     Args:
-        folder: Its own place; what lies in `target` is what will be renamed.
+        folder: Its own place; what is in `target` will be renamed.
         name: The name of the finished folder.
     """
 
@@ -55,15 +59,15 @@ class Staging:
         self._partial = folder / "partial"
 
     def used_bytes(self) -> int:
-        """Returns what an interrupted preparation has written already."""
+        """Return what an interrupted preparation has written already."""
         return folder_bytes(self.target)
 
     def has(self, relative: str) -> bool:
-        """Tells whether a file is there; then it is whole, as each comes by a rename."""
+        """Return whether a file is there; then it is whole, as each comes by a rename."""
         return (self.target / relative).is_file()
 
     def put(self, relative: str, size_bytes: int, source: Callable[[], IO[bytes]]) -> None:
-        """Writes a file, unless a whole one of this size is there.
+        """Write a file, unless a whole one of this size is there.
 
         Args:
             relative: Its path in the set.
@@ -72,7 +76,7 @@ class Staging:
         """
         parts = PurePosixPath(relative).parts
         if not parts or parts[0] == "/" or ".." in parts:
-            raise ValueError(f"{relative!r} is no path inside of a data set")
+            raise ValueError(f"{relative!r} is no path inside of a dataset")
         path = self.target / relative
         if path.is_file() and path.stat().st_size == size_bytes:
             return
@@ -102,7 +106,7 @@ class Unpack:
         return f"Unpacking {self.archive.name}"
 
     def measure(self) -> int:
-        """Returns the bytes on disk that it takes, and refuses what is wrong with the archive.
+        """Return the bytes on disk that it takes, and refuse what is wrong with the archive.
 
         The tars inside of a tar are measured by their own sizes, which are about the same: reading
         the million headers inside of ImageNet's would read the disk once more from end to end.
@@ -118,7 +122,7 @@ class Unpack:
             )
 
     def write(self, staging: Staging, advance: Advance) -> None:
-        """Writes the files that are not there yet.
+        """Write the files that are not there yet.
 
         Raises:
             UserError: A member is refused, or the archive is damaged.
@@ -132,7 +136,7 @@ class Unpack:
 
 
 def read_files(archive: Path, wanted: Container[str]) -> dict[str, bytes]:
-    """Returns the content of some small files of an archive, by name.
+    """Return the content of some small files of an archive, by name.
 
     Raises:
         UserError: A member is refused, or the archive is damaged.
@@ -147,7 +151,7 @@ def read_files(archive: Path, wanted: Container[str]) -> dict[str, bytes]:
 
 
 def items(archive: Path, *, nested: bool = False) -> Iterator[Item]:
-    """Yields the files of an archive in its order.
+    """Yield the files of an archive in its order.
 
     Raises:
         UserError: A member is a link or a device, or its path is absolute or leads out.
@@ -183,7 +187,7 @@ def _tar_items(tar: tarfile.TarFile, label: str, nested: bool, prefix: str = "")
 
 
 def _opened(tar: tarfile.TarFile, member: tarfile.TarInfo, label: str) -> IO[bytes]:
-    """Opens a member, after a second judge: the library's own filter for untrusted archives."""
+    """Open a member, after a second judge: the library's own filter for untrusted archives."""
     try:
         # The folder is made up: whether a name leads out does not depend on it.
         tarfile.data_filter(member, "/nowhere")
@@ -197,7 +201,7 @@ def _opened(tar: tarfile.TarFile, member: tarfile.TarInfo, label: str) -> IO[byt
 def _zip_items(archive: Path) -> Iterator[Item]:
     with zipfile.ZipFile(archive) as file:
         for member in file.infolist():
-            # The upper half holds the mode where a Unix program made the archive, else 0.
+            # The upper half holds the mode if a Unix program made the archive, else 0.
             mode = stat.S_IFMT(member.external_attr >> 16)
             if stat.S_ISLNK(mode):
                 target = file.read(member)[:200].decode(errors="replace")
@@ -227,7 +231,7 @@ def _refused(label: str, name: str, fault: str) -> UserError:
 
 @contextmanager
 def _readable(archive: Path) -> Iterator[None]:
-    """Turns what damaged archives raise into a sentence."""
+    """Turn what damaged archives raise into a sentence."""
     try:
         yield
     except _DAMAGE as error:
@@ -235,5 +239,5 @@ def _readable(archive: Path) -> Iterator[None]:
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(":")
         raise UserError(
             f"{archive} can't be read as an archive ({reason}): it is damaged or no archive. "
-            "Remove it and get it anew."
+            "Remove it and get it again."
         ) from error

@@ -3,7 +3,7 @@
 Two numberings of the 1000 classes exist. The field's class index is the position of the wnid among
 the sorted wnids, which is what ImageFolder gives, and what published weights use. The devkit has
 ids of its own (`ILSVRC2012_ID`), in another order, and the validation labels are such ids. So
-labels are mapped id ► wnid by the devkit's `meta.mat`; the images lie in folders named by wnid,
+labels are mapped id ► wnid by the devkit's `meta.mat`; the images are in folders named by wnid,
 and `devkit_classes.tsv` keeps the devkit's order (id, wnid, words).
 """
 
@@ -56,7 +56,7 @@ class _ClassList:
 
 
 def read_devkit(archive: Path) -> Devkit:
-    """Reads class ids and validation labels.
+    """Read class ids and validation labels.
 
     Args:
         archive: `ILSVRC2012_devkit_t12.tar.gz`.
@@ -85,7 +85,7 @@ def read_devkit(archive: Path) -> Devkit:
 
 
 def steps(archives: Mapping[str, Path]) -> list[Unpack | _ClassList]:
-    """Returns the work that sorts both splits into folders named by wnid.
+    """Return the work that sorts both splits into folders named by wnid.
 
     Args:
         archives: By the roles `devkit`, `val` and `train`.

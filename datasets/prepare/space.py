@@ -1,4 +1,4 @@
-"""Asks whether a disk has room, before anything is written to it."""
+"""Whether a disk has room, asked before anything is written to it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BLOCK_BYTES = 4096
 
 
 def on_disk(size_bytes: int) -> int:
-    """Returns what a file takes on a disk with the usual blocks of 4 KiB.
+    """Return what a file takes on a disk with the usual blocks of 4 KiB.
 
     With a million small pictures this is a tenth more than their sizes.
     """
@@ -22,7 +22,7 @@ def on_disk(size_bytes: int) -> int:
 
 
 def folder_bytes(folder: Path) -> int:
-    """Returns what the files below a folder take on the disk; 0 where there is no folder."""
+    """Return what the files below a folder take on the disk; 0 if there is no folder."""
     return sum(
         on_disk(os.lstat(os.path.join(parent, name)).st_size)
         for parent, _, names in os.walk(folder)
@@ -31,7 +31,7 @@ def folder_bytes(folder: Path) -> int:
 
 
 def require_space(folder: Path, needed_bytes: int, what: str) -> None:
-    """Checks that a disk has room.
+    """Check that a disk has room.
 
     Args:
         folder: Where it will be written; need not exist yet.

@@ -1,4 +1,4 @@
-"""From a name to a finished data set: check the disk, get the archives, arrange, rename once."""
+"""From a name to a finished dataset: check the disk, get the archives, arrange, rename once."""
 
 from __future__ import annotations
 
@@ -17,33 +17,32 @@ from rich.console import Console
 from rich.filesize import decimal
 
 from contract.errors import UserError
-from contract.files import read_json
-from datasets.fingerprint import write_json
+from contract.files import read_json, write_json
 from datasets.prepare.catalogue import SETS, DataSet
 from datasets.prepare.extract import Staging
+from datasets.prepare.progress import Announcer
 from datasets.prepare.space import folder_bytes, require_space
-from datasets.prepare.telling import Teller
 
 if TYPE_CHECKING:
     from datasets.prepare.arrange import Step
 
-# Lies in the set's folder and comes with it by one rename: who sees it sees the whole set.
+# It is in the dataset's folder and appears with it by one rename, so it marks a complete dataset.
 MARKER = ".prepared.json"
 ARCHIVES = "archives"
 WORKPLACE = ".prepare"
-# To be raised by whoever changes what `arrange` writes from the same archives.
+# Raise it with every change of what `arrange` writes from the same archives.
 ARRANGEMENT_VERSION = 1
 
 
 def prepare_sets(
     names: Sequence[str], root: Path, console: Console, archives: Path | None = None
 ) -> None:
-    """Prepares data sets, one after the other; one that fails does not keep the next from going on.
+    """Prepare datasets, one after the other; one that fails does not keep the next from going on.
 
     Args:
         names: Keys of the catalogue.
         root: The data folder; the sets will be in it, and the archives in `archives/` of it.
-        console: Where to tell.
+        console: Where to print.
         archives: The folder of the archives that the user brings; None looks for them in `root`.
 
     Raises:
@@ -52,18 +51,18 @@ def prepare_sets(
     problems: list[str] = []
     for name in names:
         try:
-            with _mended_disk_errors(name):
-                _prepare(SETS[name], root, Teller(console), archives)
+            with _disk_errors_in_words(name):
+                _prepare(SETS[name], root, Announcer(console), archives)
         except UserError as error:
             problems.append(str(error))
     if problems:
         raise UserError("\n".join(problems))
 
 
-def _prepare(dataset: DataSet, root: Path, teller: Teller, own_archives: Path | None) -> None:
+def _prepare(dataset: DataSet, root: Path, announcer: Announcer, own_archives: Path | None) -> None:
     final = root / dataset.folder
     if _is_finished(dataset, final):
-        teller.say(f"{dataset.name}: done before, in {final}; there is nothing to do.")
+        announcer.say(f"{dataset.name}: done before, in {final}; there is nothing to do.")
         return
     if final.is_symlink() or (final.exists() and not _is_empty_folder(final)):
         raise UserError(
@@ -76,48 +75,48 @@ def _prepare(dataset: DataSet, root: Path, teller: Teller, own_archives: Path | 
     with _locked(root / WORKPLACE, dataset.name):
         # Another process may have been at it until the lock came free.
         if not _is_finished(dataset, final):
-            _make(dataset, root, own, teller)
-    teller.say(f"{dataset.name}: the data set is in {final}.")
+            _make(dataset, root, own, announcer)
+    announcer.say(f"{dataset.name}: the dataset is in {final}.")
     if len(own) < len(dataset.archives):
         size = sum(a.size_bytes for role, a in dataset.archives.items() if role not in own)
-        teller.say(
+        announcer.say(
             f"Its archives (about {decimal(size)}) are kept in {root / ARCHIVES}; they may be "
             "removed."
         )
 
 
-def _make(dataset: DataSet, root: Path, own: dict[str, Path], teller: Teller) -> None:
-    """Gets the archives and fills the set's folder; the lock is held."""
-    # Imported late: who has the set already shall not wait for scipy and requests.
+def _make(dataset: DataSet, root: Path, own: dict[str, Path], announcer: Announcer) -> None:
+    """Get the archives and fills the set's folder; the lock is held."""
+    # Imported late: if the dataset is there already, nobody waits for scipy and requests.
     from datasets.prepare.arrange import steps as arrange_steps
     from datasets.prepare.download import check, fetch
 
     paths: dict[str, Path] = {}
     for role, archive in dataset.archives.items():
         if role in own:
-            check(own[role], archive, teller)
+            check(own[role], archive, announcer)
             paths[role] = own[role]
         else:
-            paths[role] = fetch(archive, root / ARCHIVES, teller)
+            paths[role] = fetch(archive, root / ARCHIVES, announcer)
     staging = Staging(root / WORKPLACE / f"{dataset.name}-{_origin(dataset)}", dataset.folder)
     staging.target.mkdir(parents=True, exist_ok=True)
     with _nothing_left_of_refused(staging):
         steps = arrange_steps(dataset.name, paths)
-        teller.say(f"Looking through the archives of {dataset.name}")
+        announcer.say(f"Looking through the archives of {dataset.name}")
         sizes = [step.measure() for step in steps]
     missing_bytes = max(0, sum(sizes) - staging.used_bytes())
     require_space(root, missing_bytes, f"Unpacking {dataset.name}")
     with _nothing_left_of_refused(staging):
         for step, size in zip(steps, sizes, strict=True):
-            _run(step, size, staging, teller)
+            _run(step, size, staging, announcer)
     write_json(staging.target / MARKER, _marker(dataset))
     os.replace(staging.target, root / dataset.folder)
     shutil.rmtree(staging.folder)
 
 
-def _run(step: Step, size_bytes: int, staging: Staging, teller: Teller) -> None:
+def _run(step: Step, size_bytes: int, staging: Staging, announcer: Announcer) -> None:
     done = 0
-    with teller.bar(step.title, size_bytes) as bar:
+    with announcer.bar(step.title, size_bytes) as bar:
 
         def advance(bytes_on_disk: int) -> None:
             nonlocal done
@@ -129,7 +128,7 @@ def _run(step: Step, size_bytes: int, staging: Staging, teller: Teller) -> None:
 
 @contextmanager
 def _nothing_left_of_refused(staging: Staging) -> Iterator[None]:
-    """Removes what was unpacked where an archive turns out to be wrong; interruptions keep it."""
+    """Remove what was unpacked if an archive turns out to be wrong; interruptions keep it."""
     try:
         yield
     except UserError:
@@ -138,7 +137,7 @@ def _nothing_left_of_refused(staging: Staging) -> Iterator[None]:
 
 
 def _own_archives(dataset: DataSet, root: Path, folder: Path | None) -> dict[str, Path]:
-    """Finds the archives that have no mirror, by role."""
+    """Find the archives that have no mirror, by role."""
     wanted = {role: archive for role, archive in dataset.archives.items() if not archive.urls}
     places = (root, root / ARCHIVES) if folder is None else (folder,)
     found: dict[str, Path] = {}
@@ -157,7 +156,7 @@ def _own_archives(dataset: DataSet, root: Path, folder: Path | None) -> dict[str
 
 
 def _require_space(dataset: DataSet, root: Path, own: dict[str, Path]) -> None:
-    """Checks, before the first byte is asked for, that archives and result find room together."""
+    """Check, before the first byte is asked for, that archives and result find room together."""
     to_download = 0
     for role, archive in dataset.archives.items():
         path = root / ARCHIVES / archive.file_name
@@ -184,7 +183,7 @@ def _marker(dataset: DataSet) -> dict[str, object]:
 
 
 def _origin(dataset: DataSet) -> str:
-    """Keeps what was begun from other archives, or by another version, out of the result."""
+    """Keep what was begun from other archives, or by another version, out of the result."""
     return hashlib.sha256(json.dumps(_marker(dataset)).encode()).hexdigest()[:12]
 
 
@@ -194,7 +193,7 @@ def _is_empty_folder(path: Path) -> bool:
 
 @contextmanager
 def _locked(folder: Path, name: str) -> Iterator[None]:
-    """Keeps two processes from preparing the same set; the kernel lets go when one ends."""
+    """Keep two processes from preparing the same set; the kernel lets go when one ends."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{name}.lock").open("a") as file:
         try:
@@ -207,15 +206,15 @@ def _locked(folder: Path, name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _mended_disk_errors(name: str) -> Iterator[None]:
-    """Turns what the operating system refuses into a sentence."""
+def _disk_errors_in_words(name: str) -> Iterator[None]:
+    """Turn what the operating system refuses into a sentence."""
     try:
         yield
     except BrokenPipeError:
         raise
     except OSError as error:
         place = f" at {error.filename}" if error.filename else ""
-        remedy = "Mend that"
+        remedy = "Fix that"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             remedy = "Free some space"
         raise UserError(

@@ -14,7 +14,7 @@ def test_missing_and_empty_folders_are_told(tmp_path):
         Folder(tmp_path / "absent").classes()
     (tmp_path / "flat").mkdir()
     Image.new("RGB", (4, 4)).save(tmp_path / "flat" / "a.png")
-    with pytest.raises(UserError, match=r"flat has no class folders; images lie in .*<class>"):
+    with pytest.raises(UserError, match=r"flat has no class folders; images are in .*<class>"):
         Folder(tmp_path / "flat").classes()
 
 

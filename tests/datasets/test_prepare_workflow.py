@@ -111,7 +111,7 @@ def test_voc(prepare: Preparing, pristine: Path):
     prepare.know("voc", voc_archives(pristine / "VOCdevkit"))
     text = prepare("voc")
     folder = prepare.root / "VOCdevkit"
-    assert f"voc: the data set is in {folder}." in text
+    assert f"voc: the dataset is in {folder}." in text
     assert f"are kept in {prepare.root / 'archives'}; they may be removed." in text
     made = files_below(folder)
     del made[".prepared.json"]
@@ -403,14 +403,14 @@ def test_the_miniworld_is_prepared_as_before(tmp_path, monkeypatch, capsys):
     options = ["--preset", "mini-smoke", "--root", str(tmp_path)]
     assert cli.main(["data", "prepare", "miniworld", *options]) == 0
     assert asked == [("mini", ROOT / "data" / "miniworld"), ("mini-smoke", tmp_path)]
-    assert capsys.readouterr().out == "The data set is in x.\n" * 2
+    assert capsys.readouterr().out == "The dataset is in x.\n" * 2
 
 
 @pytest.mark.parametrize(
     ("words", "part"),
     [
-        (["vco"], "unknown data set 'vco'; did you mean 'voc'?"),
-        (["imagnet", "voc"], "unknown data set 'imagnet'; did you mean 'imagenet'?"),
+        (["vco"], "unknown dataset 'vco'; did you mean 'voc'?"),
+        (["imagnet", "voc"], "unknown dataset 'imagnet'; did you mean 'imagenet'?"),
         (["voc", "--archives", "x"], "--archives was given without imagenet"),
         (["voc", "miniworld", "--root", "x"], "miniworld fills a folder of its own"),
         (["voc", "--rot", "x"], "unknown option '--rot'; did you mean '--root'?"),

@@ -27,27 +27,27 @@ class Bar(Protocol):
     """Shows how far one piece of work is."""
 
     def at(self, done_bytes: int, total_bytes: int | None = None) -> None:
-        """Shows a position; `total_bytes` replaces an earlier total where it is given."""
+        """Show a position; `total_bytes` replaces an earlier total if it is given."""
         ...
 
 
-class Teller:
+class Announcer:
     """Says sentences and shows bars on a console."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
 
     def say(self, text: str) -> None:
-        """Prints a sentence."""
+        """Print a sentence."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager
     def bar(self, title: str, total_bytes: int | None) -> Iterator[Bar]:
-        """Shows a bar for as long as the work takes.
+        """Show a bar for as long as the work takes.
 
         Args:
             title: What is being done.
-            total_bytes: How much there is to do; None where that is not known yet.
+            total_bytes: How much there is to do; None if that is not known yet.
         """
         if not self._console.is_terminal:
             self.say(f"{title}{_of(total_bytes)}")
@@ -75,8 +75,8 @@ class _Live:
 
 
 class _Lines:
-    def __init__(self, teller: Teller, title: str, total_bytes: int | None) -> None:
-        self._teller = teller
+    def __init__(self, announcer: Announcer, title: str, total_bytes: int | None) -> None:
+        self._announcer = announcer
         self._title = title
         self._total = total_bytes
         self._spoke = time.monotonic()
@@ -86,7 +86,7 @@ class _Lines:
         now = time.monotonic()
         if now - self._spoke >= SECONDS_BETWEEN_LINES:
             self._spoke = now
-            self._teller.say(f"{self._title}: {decimal(done_bytes)}{_of(self._total)}")
+            self._announcer.say(f"{self._title}: {decimal(done_bytes)}{_of(self._total)}")
 
 
 def _of(total_bytes: int | None) -> str:
