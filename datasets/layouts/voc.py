@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,8 +18,9 @@ from datasets.images import (
     map_threaded,
     upright_size,
 )
-from datasets.layouts.folder import require_folder, wrong_layout
+from datasets.layouts.folder import wrong_layout
 from datasets.layouts.names import read_classes, read_list
+from datasets.layouts.voc_folders import PARTS, holds_tree, is_undivided, list_files, trees
 from datasets.layouts.voc_xml import Annotation, VocObject, read_annotation, trained_objects
 from datasets.records import DetectionSample, Size, Splits, clip, dropped_because
 from datasets.report import Problem, Severity, VerifyReport
@@ -32,10 +32,6 @@ VOC_NAMES = (
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa"),
     *("train", "tvmonitor"),
 )
-LISTS = ("train", "val", "trainval", "test")
-_LIST_FOLDER = "ImageSets/Main"
-_PARTS = ("Annotations", "JPEGImages", _LIST_FOLDER)
-_YEAR = re.compile(r"VOC\d{4}")
 
 
 @dataclass(frozen=True)
@@ -125,40 +121,7 @@ class _Findings:
 
 def find(root: Path) -> bool:
     """Return whether a folder looks like one in this layout."""
-    return _is_tree(root) or any(_is_tree(tree) for tree in _years(root))
-
-
-def trees(root: Path) -> list[Path]:
-    """Return the folders of the years, or `root` itself if it is a single tree.
-
-    Raises:
-        UserError: The folder is not in this layout. The message names the folder that was probably meant.
-    """
-    require_folder("voc", root)
-    years = _years(root)
-    if not years and not _is_tree(root):
-        raise _not_a_devkit(root)
-    if not years and _YEAR.fullmatch(root.resolve().name):
-        raise wrong_layout(
-            "voc",
-            root,
-            "it is one year of the devkit, not the devkit",
-            f"Name the folder above it: {root.resolve().parent}.",
-        )
-    found = years or [root]
-    if _is_undivided(root):
-        return found
-    for tree in found:
-        if _missing(tree):
-            raise wrong_layout("voc", root, f"{tree} lacks {' and '.join(_missing(tree))}")
-        if not _lists(tree):
-            raise wrong_layout(
-                "voc",
-                root,
-                f"{tree / _LIST_FOLDER} has none of {', '.join(LISTS)} as .txt",
-                "List there the images of each split, one name without suffix a line.",
-            )
-    return found
+    return holds_tree(root)
 
 
 def splits(root: Path) -> Splits[ImageList]:
@@ -173,7 +136,7 @@ def splits(root: Path) -> Splits[ImageList]:
         UserError: The folder is not in this layout, or has nothing to train on or to test on.
     """
     found = trees(root)
-    if _is_undivided(root):
+    if is_undivided(root):
         return _with_images(
             Splits((ImageList(root, None, "train"),), ImageList(root, None, "test"))
         )
@@ -227,7 +190,7 @@ def entries(root: Path) -> list[Entry]:
 
 def data_paths(root: Path) -> list[Path]:
     """Return the folders and files that make up the dataset, without reading one; some may not exist."""
-    paths = [tree / part for tree in trees(root) for part in _PARTS]
+    paths = [tree / part for tree in trees(root) for part in PARTS]
     return [*paths, root / "classes.txt"]
 
 
@@ -247,43 +210,8 @@ def check(root: Path, decode: bool = True, progress: Progress | None = None) -> 
     return VerifyReport("voc", root, counts, tuple(problems))
 
 
-def _years(root: Path) -> list[Path]:
-    if not root.is_dir():
-        return []
-    return sorted(path for path in root.iterdir() if path.is_dir() and _YEAR.fullmatch(path.name))
-
-
-def _not_a_devkit(root: Path) -> UserError:
-    """Build the error for a folder without a tree; it names a tree below or above."""
-    inner = [path for path in sorted(root.iterdir()) if path.is_dir() and find(path)]
-    if inner:
-        return wrong_layout("voc", root, "it has no VOC2007 folder", f"Did you mean {inner[0]}?")
-    above = root.resolve().parent
-    if _is_tree(above):
-        meant = above.parent if _YEAR.fullmatch(above.name) else above
-        return wrong_layout("voc", root, "it is a part of a tree", f"Did you mean {meant}?")
-    present = [name for name in _PARTS if (root / name).is_dir()]
-    lacking = ", ".join(_missing(root)) if present else "VOC2007 and VOC2012"
-    return wrong_layout("voc", root, f"it has no {lacking}")
-
-
-def _missing(tree: Path) -> list[str]:
-    return [name for name in _PARTS if not (tree / name).is_dir()]
-
-
-def _is_tree(folder: Path) -> bool:
-    """Return whether images and annotations are there; a tree of the user's own may do without lists."""
-    return not set(_missing(folder)) - {_LIST_FOLDER}
-
-
-def _is_undivided(root: Path) -> bool:
-    """Return whether it is a tree of the user's own without lists. Years of the devkit come with theirs."""
-    return _is_tree(root) and not (root / "ImageSets").exists()
-
-
 def _lists(tree: Path) -> dict[str, ImageList]:
-    paths = {name: tree / _LIST_FOLDER / f"{name}.txt" for name in LISTS}
-    return {name: ImageList(tree, path) for name, path in paths.items() if path.is_file()}
+    return {name: ImageList(tree, path) for name, path in list_files(tree).items()}
 
 
 def _trained(lists: dict[str, ImageList]) -> list[ImageList]:
