@@ -178,7 +178,7 @@ def _object(annotation: Mapping[str, Any], path: Path) -> CocoObject:
     try:
         x, y, width, height = map(float, annotation["bbox"])
         place = ((x, y), (width, height))
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         place = (None, None)
     category = _key(annotation.get("category_id"), path)
     return CocoObject(annotation.get("id"), category, *place, bool(annotation.get("iscrowd")))
