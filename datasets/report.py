@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +27,25 @@ class Problem:
     path: Path
     message: str
     severity: Severity = "error"
+
+
+@dataclass
+class Findings:
+    """What checking one image and its annotation gave.
+
+    Attributes:
+        objects: How many objects, or different labels, it shows.
+        repairs: The entries of `datasets.images.REPAIRS` that decoding takes.
+        problems: What is wrong.
+    """
+
+    objects: int = 0
+    repairs: tuple[str, ...] = ()
+    problems: list[Problem] = field(default_factory=list)
+
+    def add(self, path: Path, message: str, severity: Severity = "error") -> None:
+        """Add a problem."""
+        self.problems.append(Problem(path, message, severity))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from datasets.images import Progress, count_repairs, images_below, inspect, is_h
 from datasets.layouts.folder import require_folder, wrong_layout
 from datasets.layouts.names import read_classes, read_text, require_different
 from datasets.records import LabelMapSample, Splits
-from datasets.report import Problem, Severity, VerifyReport
+from datasets.report import Findings, Problem, VerifyReport
 from datasets.split import keeps
 
 REQUIRED_SPLITS = ("training", "validation")
@@ -81,18 +81,6 @@ class Folders:
         return [sample for sample in samples if keeps(sample.image.stem, None, held_out)]
 
 
-@dataclass
-class _Findings:
-    """What checking one image gave."""
-
-    repairs: tuple[str, ...] = ()
-    labels: set[int] = field(default_factory=set)
-    problems: list[Problem] = field(default_factory=list)
-
-    def add(self, path: Path, message: str, severity: Severity = "error") -> None:
-        self.problems.append(Problem(path, message, severity))
-
-
 def find(root: Path) -> bool:
     """Return whether a folder looks like one in this layout."""
     return all((root / part / split).is_dir() for part in _PARTS for split in REQUIRED_SPLITS)
@@ -156,7 +144,7 @@ def check(root: Path, decode: bool = True, progress: Progress | None = None) -> 
         counts[f"{split}_images"] = len(images)
         check_pair = partial(_check_pair, part=part, num_classes=len(names), decode=decode)
         for findings in map_threaded(check_pair, images, progress):
-            counts["objects"] += len(findings.labels - {0})
+            counts["objects"] += findings.objects
             repairs.append(findings.repairs)
             problems += findings.problems
         problems += _labels_alone(part, images)
@@ -237,8 +225,8 @@ def _labels_alone(part: Folders, images: Sequence[Path]) -> list[Problem]:
     ]
 
 
-def _check_pair(image: Path, part: Folders, num_classes: int, decode: bool) -> _Findings:
-    findings = _Findings()
+def _check_pair(image: Path, part: Folders, num_classes: int, decode: bool) -> Findings:
+    findings = Findings()
     picture = inspect(image, decode)
     if picture.fault:
         findings.add(image, picture.fault)
@@ -276,7 +264,7 @@ def _check_pair(image: Path, part: Folders, num_classes: int, decode: bool) -> _
     return findings
 
 
-def _check_labels(path: Path, num_classes: int, findings: _Findings) -> None:
+def _check_labels(path: Path, num_classes: int, findings: Findings) -> None:
     """Note which labels a map holds, and report those outside `0..num_classes`."""
     try:
         with Image.open(path) as picture:
@@ -285,7 +273,7 @@ def _check_labels(path: Path, num_classes: int, findings: _Findings) -> None:
         findings.add(path, f"the label map does not decode ({error}): replace it")
         return
     present = np.flatnonzero(np.bincount(values.ravel(), minlength=256))
-    findings.labels = set(present.tolist())
+    findings.objects = len(present[present > 0])
     outside = present[present > num_classes].tolist()
     if outside:
         shown = ", ".join(map(str, outside[:5])) + (" …" if len(outside) > 5 else "")

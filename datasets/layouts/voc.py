@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from datasets.layouts.names import read_classes, read_list
 from datasets.layouts.voc_folders import PARTS, holds_tree, is_undivided, list_files, trees
 from datasets.layouts.voc_xml import Annotation, VocObject, read_annotation, trained_objects
 from datasets.records import DetectionSample, Size, Splits, clip, dropped_because
-from datasets.report import Problem, Severity, VerifyReport
+from datasets.report import Findings, Severity, VerifyReport
 from datasets.split import Split, keeps
 
 # In the order of the Pascal VOC devkit (VOCinit.m), which is alphabetical.
@@ -105,18 +105,6 @@ class ImageList:
             held_out: Keep one side of the images; see `datasets.split.keeps`.
         """
         return [entry.sample() for entry in self.entries() if keeps(entry.name, None, held_out)]
-
-
-@dataclass
-class _Findings:
-    """What checking one image gave."""
-
-    objects: int = 0
-    repairs: tuple[str, ...] = ()
-    problems: list[Problem] = field(default_factory=list)
-
-    def add(self, path: Path, message: str, severity: Severity = "error") -> None:
-        self.problems.append(Problem(path, message, severity))
 
 
 def find(root: Path) -> bool:
@@ -259,8 +247,8 @@ def _checked_classes(root: Path, found: list[Entry]) -> tuple[str, ...] | None:
         raise
 
 
-def _check_entry(entry: Entry, names: tuple[str, ...] | None, decode: bool) -> _Findings:
-    findings = _Findings()
+def _check_entry(entry: Entry, names: tuple[str, ...] | None, decode: bool) -> Findings:
+    findings = Findings()
     picture = inspect(entry.image, decode)
     if picture.fault:
         findings.add(entry.image, picture.fault + _other_suffix(entry))
@@ -292,7 +280,7 @@ def _other_suffix(entry: Entry) -> str:
 
 
 def _image_size(
-    entry: Entry, annotation: Annotation, picture: Picture, findings: _Findings
+    entry: Entry, annotation: Annotation, picture: Picture, findings: Findings
 ) -> Size | None:
     """Return the true width and height of the image, or those of the annotation if it cannot be read."""
     width, height = annotation.size

@@ -17,41 +17,32 @@ from datasets.verify import class_names, verify
 BOX = (5, 5, 30, 30)
 
 
-def _task(task):
-    """The task's package, imported late: mmdet and mmseg take seconds."""
-    if task == "det":
-        import det.train
-        from det.assemble import source
-        from det.dataset import CocoDetectionDataset, DetectionDataset
-
-        return source, (DetectionDataset, CocoDetectionDataset), det.train
-    import seg.train
-    from seg.dataset import SegmentationDataset
-
-    return None, (SegmentationDataset,), seg.train
-
-
 def _detection(root: Path):
-    """The training and test sets of detection, loaded as the task loads them."""
-    source, kinds, _ = _task("det")
+    """The training and test sets of detection, and its classes, loaded as the task loads them."""
+    # Imported late, here and below: mmdet and mmseg take seconds.
+    from mmengine.registry import DATASETS
+
+    import det.train  # noqa: F401  (it registers the datasets)
+    from det.assemble import source
+
     layout = layout_of(kind_of(root, "det"))
     splits, classes = layout.splits(root), layout.classes(root)
-    by_name = {kind.__name__: kind for kind in kinds}
 
     def load(part):
-        arguments = source(part)
-        kind = by_name[arguments.pop("type")]
-        return kind(metainfo=dict(classes=classes), pipeline=[], **arguments)
+        return DATASETS.build(dict(source(part), metainfo=dict(classes=classes), pipeline=[]))
 
     return [load(part) for part in splits.train], load(splits.test), classes
 
 
 def _segmentation(root: Path):
-    _, (kind,), _ = _task("seg")
+    """The same of segmentation."""
+    import seg  # noqa: F401  (it puts mmcv's ops in place)
+    from seg.dataset import SegmentationDataset
+
     layout = layout_of(kind_of(root, "seg"))
     splits, classes = layout.splits(root), layout.classes(root)
     loaded = [
-        kind(
+        SegmentationDataset(
             data_prefix=dict(img_path=str(part.image_folder), seg_map_path=str(part.label_folder)),
             img_suffix=part.suffix(),
             metainfo=dict(classes=classes),
@@ -229,7 +220,8 @@ def test_another_encoding_of_a_list(tmp_path):
 
 
 def test_two_classes_with_one_first_synonym(tiny_ade):
-    torch = pytest.importorskip("torch")
+    import torch
+
     from seg.metric import SegmentationMetric
 
     (tiny_ade.root / "classes.txt").unlink()
