@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from benchmarks.datasets.prepare.catalogue import SETS
 from benchmarks.suite_schema import STAGES
 from contract.errors import UserError, unknown
 from contract.settings import BUDGETS, PRECISIONS
+from datasets.prepare.catalogue import SETS
 
 COMMANDS = {
     "run": "run a suite and print its table",
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = parse(words)
         # Imported late, so that a mistake in the command is told at once.
         if getattr(options, "data_command", None) == "prepare":
-            from benchmarks.datasets.prepare.command import prepare
+            from datasets.prepare.command import prepare
 
             return prepare(options)
         from benchmarks import commands

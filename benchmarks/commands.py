@@ -14,8 +14,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from benchmarks import preflight
-from benchmarks.datasets.layout import KINDS, Kind
-from benchmarks.datasets.verify import verify
 from benchmarks.machine import choose_slots
 from benchmarks.plan import ADOPT, CACHED, RESUME, RUN, WAITS, Plan, make_plan
 from benchmarks.progress import format_seconds, make_display
@@ -27,6 +25,8 @@ from benchmarks.suite import ROOT, Dataset, Suite, load_suite
 from benchmarks.suite_schema import STAGES
 from benchmarks.timings import Timings, total_seconds
 from contract.errors import UserError
+from datasets.kinds import KINDS, Kind
+from datasets.verify import verify
 
 SETUP_SECONDS_VARIABLE = "TRICKBENCH_SETUP_SECONDS"
 MOST_TOLD = 5
@@ -193,7 +193,7 @@ def verify_data(kind: Kind, path: Path) -> int:
     console = make_console()
     console.print(f"{path} is a sound {kind} data set.", soft_wrap=True)
     console.print(escape(report.summary()), soft_wrap=True)
-    told = (*report.mended, *report.noted)
+    told = (*report.repaired, *report.noted)
     for problem in told[:MOST_TOLD]:
         console.print(escape(f"  {problem.path}: {problem.message}"), soft_wrap=True)
     if len(told) > MOST_TOLD:

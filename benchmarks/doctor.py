@@ -14,12 +14,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from benchmarks.datasets.prepare.catalogue import SETS
 from benchmarks.machine import choose_slots, visible_gpus
 from benchmarks.preflight import check_names
 from benchmarks.setup_environment import extras, read_requirements, unmet
 from benchmarks.suite import Dataset, Suite, load_suite, suite_names
 from contract.errors import UserError
+from datasets.prepare.catalogue import SETS
 
 SPARE_DISK_GIB = 5
 GIB = 1024**3

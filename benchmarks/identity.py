@@ -20,7 +20,7 @@ from contract.tasks import TASKS
 
 # Their networks are pinned by the version of the package.
 FOREIGN_LIBRARIES = ("timm", "torchvision")
-SHARED_CODE = ("contract", "backbones", "engine")
+SHARED_CODE = ("contract", "datasets", "backbones", "engine")
 STAGE_FOLDERS = {"cls": "cls_train", "probe": "probe", "det": "det", "seg": "seg"}
 STAGE_CONFIGS = {
     "cls": Path("cls_train/configs"),
@@ -30,7 +30,7 @@ STAGE_CONFIGS = {
 }
 RECIPES = Path("cls_train/configs/recipes")
 # Configs are digested by chain instead.
-NOT_CODE = ("configs",)
+NOT_CODE = ("configs", "miniworld", "prepare")
 
 _SENTENCES = {
     "budget": "the budget differs",

@@ -16,15 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.datasets import miniworld
-from benchmarks.datasets.fingerprint import fingerprint
-from benchmarks.datasets.verify import verify
 from benchmarks.identity import RECIPES, STAGE_CONFIGS, code_digest, tricks_folders
 from benchmarks.machine import cpu_cores
 from benchmarks.suite import Dataset, Suite
 from contract.errors import UserError, unknown
 from contract.files import read_json, write_json
 from contract.settings import package_versions
+from datasets import miniworld, verify
 
 # Above, only headers are read before a run: decoding ImageNet takes longer than a person would
 # wait.
@@ -185,11 +183,14 @@ def generate_missing(datasets: Iterable[Dataset], say: Callable[[str], None]) ->
 def inspect_data(dataset: Dataset, cache_dir: Path) -> DataState:
     """Verifies a dataset and hashes it; a mistake in it is kept as a sentence."""
     try:
-        report = verify(dataset.kind, dataset.path, decode=False, cache_dir=cache_dir)
-        if report.counts["images"] <= MOST_IMAGES_TO_DECODE:
-            report = verify(dataset.kind, dataset.path, cache_dir=cache_dir)
+        report, fingerprint = verify.inspect(
+            dataset.kind,
+            dataset.path,
+            most_images_to_decode=MOST_IMAGES_TO_DECODE,
+            cache_dir=cache_dir,
+        )
         report.raise_for_errors()
-        return DataState(dataset.path, fingerprint(dataset.kind, dataset.path, cache_dir=cache_dir))
+        return DataState(dataset.path, fingerprint)
     except UserError as error:
         return DataState(dataset.path, None, str(error))
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.datasets.readers import kind_of
 from benchmarks.suite import Dataset, Row, Stage, Suite
 from benchmarks.suite_schema import STAGES, safe_name
 from contract.errors import UserError, unknown
 from contract.settings import BUDGETS, PRECISIONS
+from datasets.layouts import kind_of
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def _replace_data(
                 f"--{name}-data was given, but the suite has no stage {name!r} to use the data in."
             )
         stage = stages[name]
-        kind = kind_of(folder, datasets[stage.data].kind)
+        kind = kind_of(folder, name)
         datasets[f"--{name}-data"] = Dataset(kind, folder.absolute())
         changed[name] = replace(stage, data=f"--{name}-data")
         probe = stages.get("probe")

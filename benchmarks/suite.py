@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.datasets.layout import Kind
 from benchmarks.suite_schema import (
     DEFAULT_COLUMNS,
     LR_KEYS,
@@ -29,6 +28,7 @@ from benchmarks.suite_schema import (
     safe_name,
 )
 from contract.errors import UserError, unknown
+from datasets.kinds import Kind
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -113,7 +113,7 @@ class Dataset:
     """A folder in one of the real layouts.
 
     Args:
-        kind: Layout, as `benchmarks.datasets` names it.
+        kind: Layout, as `datasets` names it.
         path: The folder.
         generate: The miniworld preset that makes the folder where it is missing.
     """

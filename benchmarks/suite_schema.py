@@ -7,9 +7,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.datasets.layout import KINDS
 from contract.errors import unknown
 from contract.settings import PRECISIONS
+from datasets.kinds import KINDS
 
 SUITE_KEYS = (
     "base",

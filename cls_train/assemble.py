@@ -14,11 +14,11 @@ from cls_train.losses import SmoothedTargets, SoftmaxFocalLoss
 from cls_train.metric import TopKAccuracy
 from cls_train.schedules import schedulers
 from contract.errors import UserError, unknown
+from datasets.layouts.imagefolder import Folder
 from engine import config as configs
 from engine.adapter import TransferBackbone
 from engine.image_folder import (
     ImageFolderDataset,
-    class_folders,
     filled_slots,
     transforms_of,
 )
@@ -48,7 +48,7 @@ def assemble(job: Job) -> Config:
     """The Runner config of the classification task."""
     recipe = load_recipe(job)
     root = job.options.data
-    classes = class_folders(root / "train")
+    classes = list(Folder(root / "train").classes())
     epochs = max(1, round(recipe.epochs * recipe.epochs_factor))
     batch = recipe.batch_size * recipe.batch_size_factor
     processes = world_size()

@@ -9,19 +9,25 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from backbones import Feature
-from det import coco
-from det.layout import Layout, Split, read_layout
+from datasets.layouts import kind_of, layout_of
+from datasets.layouts.coco import JsonSplit
+from datasets.layouts.voc import ImageList
+from datasets.records import Splits
+from datasets.split import is_held_out, require_both_sides
 from det.roi_extractor import Float32RoIExtractor
 from engine import holdout
 from engine.dense.transfer import features
 from engine.images import LoadImage
 
+_Part = ImageList | JsonSplit
+
 
 def wire_data(config: Config, root: Path) -> int:
-    """Put a set in the layout of Pascal VOC or COCO into a config; return the number of its classes."""
-    layout = read_layout(root)
-    _wire_data(config, layout)
-    return len(layout.classes)
+    """Put a dataset in the layout of Pascal VOC or COCO into a config; return the number of its classes."""
+    layout = layout_of(kind_of(root, "det"))
+    splits, classes = layout.splits(root), layout.classes(root)
+    _wire_data(config, splits, classes)
+    return len(classes)
 
 
 def wire_heads(config: Config, found: list[Feature], num_classes: int) -> None:
@@ -62,7 +68,7 @@ def _wire_c4(model: Any, found: list[Feature]) -> None:
     head.roi_feat_size = extractor.roi_layer.output_size * feature.stride // last.stride
 
 
-def _wire_data(config: Any, layout: Layout) -> None:
+def _wire_data(config: Any, splits: Splits[_Part], classes: tuple[str, ...]) -> None:
     scale, min_size = config.pop("image_scale"), config.pop("box_min_size")
     sizes: dict[str, dict[str, Any]] = {"Resize": dict(scale=tuple(scale))}
     if "train_scales" in config:
@@ -74,13 +80,13 @@ def _wire_data(config: Any, layout: Layout) -> None:
     template.filter_cfg.bbox_min_size = min_size
     tested = config.val_dataloader.dataset
     if not holdout.asked_for(config):
-        union.datasets = [_dataset(template, s, layout.classes, sizes) for s in layout.train]
-        config.val_dataloader.dataset = _dataset(tested, layout.test, layout.classes, sizes)
+        union.datasets = [_dataset(template, s, classes, sizes) for s in splits.train]
+        config.val_dataloader.dataset = _dataset(tested, splits.test, classes, sizes)
         return
-    sides = _sides(layout.train)
+    sides = _sides(splits.train)
     union.datasets, held_out = (
         [
-            ConfigDict(_dataset(made_like, split, layout.classes, sizes), held_out=side)
+            ConfigDict(_dataset(made_like, split, classes, sizes), held_out=side)
             for split in sides[side]
         ]
         for made_like, side in ((template, False), (tested, True))
@@ -88,15 +94,15 @@ def _wire_data(config: Any, layout: Layout) -> None:
     config.val_dataloader.dataset = ConfigDict(type="ConcatDataset", datasets=held_out)
 
 
-def _sides(splits: tuple[Split | coco.Split, ...]) -> dict[bool, list[Split | coco.Split]]:
+def _sides(splits: tuple[_Part, ...]) -> dict[bool, list[_Part]]:
     """The splits that have images to train on (False), and those that have images held out (True)."""
     names = [split.names() for split in splits]
-    holdout.check([name for part in names for name in part], "the set")
+    require_both_sides([name for part in names for name in part], "the set")
     return {
         side: [
             split
             for split, part in zip(splits, names, strict=True)
-            if side in map(holdout.is_held_out, part)
+            if side in map(is_held_out, part)
         ]
         for side in (False, True)
     }
@@ -104,16 +110,34 @@ def _sides(splits: tuple[Split | coco.Split, ...]) -> dict[bool, list[Split | co
 
 def _dataset(
     template: ConfigDict,
-    split: Split | coco.Split,
+    split: _Part,
     classes: tuple[str, ...],
     sizes: dict[str, dict[str, Any]],
 ) -> ConfigDict:
     dataset: Any = copy.deepcopy(template)
     dataset.pop("data_root", None)
-    dataset.update(split.dataset())
+    dataset.update(source(split))
     dataset.metainfo = dict(classes=classes)
     dataset.pipeline = [_transform(step, sizes) for step in dataset.pipeline]
     return dataset
+
+
+def source(part: _Part) -> dict[str, Any]:
+    """Return the arguments of `DetectionDataset` that say where the samples come from."""
+    split = {} if part.split is None else {"split": part.split}
+    if isinstance(part, JsonSplit):
+        return dict(
+            type="CocoDetectionDataset",
+            ann_file=str(part.json_file),
+            data_prefix=dict(img=str(part.folder)),
+            **split,
+        )
+    return dict(
+        type="DetectionDataset",
+        ann_file=str(part.list_file or ""),
+        data_prefix=dict(sub_data_root=str(part.tree)),
+        **split,
+    )
 
 
 def _transform(step: dict[str, Any], sizes: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -1,11 +1,11 @@
-"""Images in torchvision's ImageFolder layout, and pipelines of transforms by name.
+"""Images in the ImageFolder layout, and pipelines of transforms by name.
 
 Classification trains on it; the probe reads the features of its images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,11 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 from torch import nn
-from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from contract.errors import UserError, unknown
-from engine.images import read_rgb
+from datasets.images import read_rgb
+from datasets.layouts.imagefolder import Folder
 
 
 @DATASETS.register_module()
@@ -39,29 +39,32 @@ class ImageFolderDataset:
     def __init__(
         self, root: str, pipeline: Sequence[Mapping[str, Any]], classes: Sequence[str] | None = None
     ) -> None:
-        found = class_folders(Path(root))
-        if classes is not None and list(classes) != found:
+        folder = Folder(Path(root))
+        found = folder.classes()
+        if classes is not None and tuple(classes) != found:
             odd = sorted(set(found) ^ set(classes))
             raise UserError(
                 f"{root} has other class folders than the training set (for example {odd[:3]}); "
                 "both splits need the same ones"
             )
-        try:
-            self.samples = ImageFolder(root).samples
-        except FileNotFoundError as error:
-            raise UserError(f"{error}; every class folder of {root} needs an image") from None
+        # Plain pairs: a `Path` for each of a million images would take half a gigabyte.
+        self.samples = [(str(sample.image), sample.label) for sample in folder.samples()]
         self.classes = found
         self.transform = build_pipeline(pipeline)
 
     @property
     def metainfo(self) -> dict[str, Any]:
         """The class names in label order."""
-        return {"classes": tuple(self.classes)}
+        return {"classes": self.classes}
 
     def get_data_info(self, index: int) -> dict[str, Any]:
         """Path and label of a sample."""
         path, label = self.samples[index]
         return {"img_path": path, "label": label}
+
+    def classes_in(self, info: dict[str, Any]) -> frozenset[Hashable]:
+        """Return the class of an image, from its annotation; few-shot subsets are stratified by it."""
+        return frozenset([info["label"]])
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -69,22 +72,6 @@ class ImageFolderDataset:
     def __getitem__(self, index: int) -> dict[str, Any]:
         path, label = self.samples[index]
         return {"inputs": self.transform(read_rgb(path)), "labels": label}
-
-
-def class_folders(root: Path) -> list[str]:
-    """The class folders of a split, sorted, which makes their order the label order.
-
-    Raises:
-        UserError: The folder is missing or has no folders in it.
-    """
-    if not root.is_dir():
-        raise UserError(
-            f"{root} does not exist; classification data has the layout {{train,val}}/<class>/*.jpg"
-        )
-    found = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
-    if not found:
-        raise UserError(f"{root} has no class folders; images lie in {root}/<class>/*.jpg")
-    return found
 
 
 # Transforms beside those of torchvision, by name; their names come first. They take float images.

@@ -17,12 +17,13 @@ from contract.errors import UserError
 from contract.files import write_json
 from contract.result import EVALUATION_FILE, RESULT_FILE, Metric, write_result
 from contract.tasks import TASKS
+from datasets.layouts.imagefolder import Folder
 from engine import config as configs
 from engine.adapter import TransferBackbone
 from engine.budget import Budget
 from engine.budget import resolve as resolve_budget
 from engine.cli import exit_status, make_work_dir, parse
-from engine.image_folder import ImageFolderDataset, class_folders, transforms_of
+from engine.image_folder import ImageFolderDataset, transforms_of
 from engine.job import Job, resolve_job
 from engine.normalisation import normalisation
 from engine.record import common_fields
@@ -151,7 +152,7 @@ def _datasets(job: Job, config: Config, budget: Budget) -> tuple[SeededDataset, 
     """Return the training and the test images, both with the test pipeline."""
     root, seed = job.options.data, job.options.seed
     pipeline = transforms_of(config, "test_pipeline")
-    classes = class_folders(root / "train")
+    classes = list(Folder(root / "train").classes())
     train: Any = ImageFolderDataset(str(root / "train"), pipeline)
     limit = None
     if budget.iterations is not None:

@@ -8,18 +8,21 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from backbones import Feature
+from datasets.layouts import kind_of, layout_of
+from datasets.layouts.ade20k import LABEL_SUFFIX, Folders
+from datasets.records import Splits
 from engine import holdout
 from engine.dense.pictures import colour
 from engine.images import LoadImage
 from seg.labels import LoadLabels
-from seg.layout import Layout, read_layout
 
 
 def wire_data(config: Config, root: Path) -> int:
-    """Put a set in the layout of ADE20K into a config; return the number of its classes."""
-    layout = read_layout(root)
-    _wire_data(config, layout)
-    return len(layout.classes)
+    """Put a dataset in the layout of ADE20K into a config; return the number of its classes."""
+    layout = layout_of(kind_of(root, "seg"))
+    splits, classes = layout.splits(root), layout.classes(root)
+    _wire_data(config, root, splits, classes)
+    return len(classes)
 
 
 def choose_maps(model: Any) -> None:
@@ -44,7 +47,9 @@ def _heads(model: Any) -> list[Any]:
     return [head for head in found if head is not None]
 
 
-def _wire_data(config: Config, layout: Layout) -> None:
+def _wire_data(
+    config: Config, root: Path, splits: Splits[Folders], classes: tuple[str, ...]
+) -> None:
     sizes = {
         "RandomResize": dict(
             scale=tuple(config["image_scale"]), ratio_range=tuple(config.pop("resize_range"))
@@ -58,28 +63,27 @@ def _wire_data(config: Config, layout: Layout) -> None:
     if sliding is not None:
         step = tuple(round(side * sliding["step"]) for side in crop)
         config.model.test_cfg = dict(mode="slide", crop_size=crop, stride=step)
-    tested: tuple[str, str, bool | None] = ("validation", layout.test_suffix, None)
-    trained: tuple[str, str, bool | None] = ("training", layout.train_suffix, None)
+    (train,), test = splits.train, splits.test
+    sides: tuple[bool | None, bool | None] = (None, None)
     if holdout.asked_for(config):
-        tested, trained = (*trained[:2], True), (*trained[:2], False)
-    for loader, (split, suffix, held_out) in (
-        (config.train_dataloader, trained),
-        (config.val_dataloader, tested),
+        test, sides = train, (False, True)
+    for loader, part, held_out in (
+        (config.train_dataloader, train, sides[0]),
+        (config.val_dataloader, test, sides[1]),
     ):
-        pipeline = [
-            _transform(step, sizes, len(layout.classes)) for step in loader.dataset.pipeline
-        ]
+        pipeline = [_transform(step, sizes, len(classes)) for step in loader.dataset.pipeline]
         loader.dataset = ConfigDict(
             type="SegmentationDataset",
             held_out=held_out,
-            data_root=str(layout.root),
-            data_prefix=dict(img_path=f"images/{split}", seg_map_path=f"annotations/{split}"),
-            img_suffix=suffix,
-            seg_map_suffix=".png",
-            reduce_zero_label=True,
-            metainfo=dict(
-                classes=layout.classes, palette=[colour(i) for i in range(len(layout.classes))]
+            data_root=str(root),
+            data_prefix=dict(
+                img_path=part.image_folder.relative_to(root).as_posix(),
+                seg_map_path=part.label_folder.relative_to(root).as_posix(),
             ),
+            img_suffix=part.suffix(),
+            seg_map_suffix=LABEL_SUFFIX,
+            reduce_zero_label=True,
+            metainfo=dict(classes=classes, palette=[colour(i) for i in range(len(classes))]),
             pipeline=pipeline,
         )
 

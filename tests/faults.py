@@ -32,16 +32,16 @@ class Fault:
 FAULTS = (
     Fault(
         "boxes off by one pixel",
-        "det/dataset.py",
-        "minus_one=True",
-        "minus_one=False",
+        "datasets/layouts/voc_xml.py",
+        "int(corner) - 1 if",
+        "int(corner) if",
         "tests/det/test_det_dataset.py",
     ),
     Fault(
         "classes in another order",
-        "engine/image_folder.py",
-        "sorted(entry.name for entry in root.iterdir() if entry.is_dir())",
-        "sorted((e.name for e in root.iterdir() if e.is_dir()), reverse=True)",
+        "datasets/layouts/imagefolder.py",
+        "key=lambda path: path.name)",
+        "key=lambda path: path.name, reverse=True)",
         "tests/engine/test_image_folder.py",
     ),
     Fault(
@@ -102,10 +102,10 @@ FAULTS = (
     ),
     Fault(
         "a leaked split not told",
-        "benchmarks/datasets/verify.py",
-        "leak_problems(*layout.splits(root))",
+        "datasets/verify.py",
+        "leak_problems(splits.train_images(), splits.test_images())",
         "[]",
-        "tests/benchmarks/test_datasets_verify.py",
+        "tests/datasets/test_verify.py",
     ),
     Fault(
         "weights that do not load",

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.datasets import miniworld
 from contract.files import write_json
 from contract.result import RESULT_FILE
 from contract.settings import ROOT
 from contract.tasks import TASKS
+from datasets import miniworld
 
 PRECISIONS = ("fp32", "auto")
 

@@ -26,7 +26,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from benchmarks.datasets import miniworld
 from benchmarks.results.read import read_run
 from benchmarks.scripts.tricks_page import catalogue, format_page
 from contract.errors import UserError
@@ -34,6 +33,7 @@ from contract.files import write_json
 from contract.result import CHECKPOINT_FILE, RESULT_FILE
 from contract.settings import ROOT
 from contract.tasks import SOURCE, TASKS
+from datasets import miniworld
 
 PAGE = ROOT / "docs" / "tricks.md"
 SPEEDS = ROOT / "docs" / "results" / "tricks" / "speed.json"

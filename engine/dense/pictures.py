@@ -11,7 +11,7 @@ import torch
 from mmengine.dataset import pseudo_collate
 from PIL import Image
 
-from engine.images import read_rgb
+from datasets.images import read_rgb
 
 GAP = 6
 

@@ -21,7 +21,8 @@ from mmengine.runner import IterBasedTrainLoop
 from mmengine.runner.loops import _InfiniteDataloaderIterator
 from torch.utils.data import Sampler
 
-from engine.few_shot import classes_in, stratified_subset
+from contract.errors import UserError
+from engine.few_shot import stratified_subset
 
 
 def seed_everything(*key: int) -> None:
@@ -90,6 +91,10 @@ class SeededDataset:
         return range(self.images_total) if self.chosen is None else self.chosen
 
     def _choose(self, fraction: float) -> list[int]:
+        # All datasets of a split are of one kind.
+        classes_in = getattr(next(leaves(self.dataset)), "classes_in", None)
+        if classes_in is None:
+            raise UserError("a few-shot subset needs images with boxes, label maps or classes")
         labels = [classes_in(self.dataset.get_data_info(i)) for i in range(self.images_total)]
         return stratified_subset(labels, fraction, self.seed)
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 import cls_train.train  # noqa: F401  (registers what a config names)
 from cls_train.classifier import ImageClassifier
+from datasets.images import read_rgb
 from engine.image_folder import build_pipeline
-from engine.images import read_rgb
 from export.onnx.command import Export, main
 from export.onnx.file import Arrays, ExportSpec, relative
 from export.onnx.preprocessing import Normalise

@@ -9,6 +9,27 @@ ROOT = Path(__file__).parents[2]
 STAGES = ("cls_train", "det", "seg", "probe")
 OPENMMLAB = {"mmengine", "mmcv", "mmdet", "mmseg"}
 FORBIDDEN = {
+    "contract": {
+        "datasets",
+        "backbones",
+        "engine",
+        *STAGES,
+        "export",
+        "benchmarks",
+        "torch",
+        *OPENMMLAB,
+    },
+    "datasets": {
+        "backbones",
+        "engine",
+        *STAGES,
+        "export",
+        "benchmarks",
+        "torch",
+        "torchvision",
+        "timm",
+        *OPENMMLAB,
+    },
     "backbones": {"engine", *STAGES, "export", "benchmarks", *OPENMMLAB},
     "engine": {*STAGES, "export", "benchmarks"},
     "cls_train": {"det", "seg", "probe", "export", "benchmarks", "mmdet", "mmseg"},

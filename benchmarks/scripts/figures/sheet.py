@@ -18,9 +18,9 @@ import cls_train.mixing
 import cls_train.transforms  # noqa: F401  (both register what configs name)
 from cls_train.assemble import CONFIGS
 from contract.errors import UserError
+from datasets.images import read_rgb
 from engine import config as configs
 from engine.image_folder import ImageFolderDataset, build_pipeline, filled_slots, transforms_of
-from engine.images import read_rgb
 from engine.runner.seeding import seed_everything
 
 CONFIG = "imagenet"

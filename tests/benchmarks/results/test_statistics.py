@@ -6,8 +6,9 @@ import math
 from typing import Any
 
 import pytest
-from benchmarks.results.statistics import aggregate, difference, rank_correlation
 from scipy import stats
+
+from benchmarks.results.statistics import aggregate, difference, rank_correlation
 
 VALUES = [41.2, 43.9, 42.4, 40.1]
 OTHERS = [38.0, 39.5, 38.9]
