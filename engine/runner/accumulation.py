@@ -34,7 +34,7 @@ def wire_accumulation(config: Config, processes: int) -> None:
     config.train_dataloader.batch_size = size * parts
     config.custom_hooks = [
         *(config.get("custom_hooks") or []),
-        ConfigDict(type="MicroBatchHook", size=size),
+        ConfigDict(type=MicroBatchHook.__name__, size=size),
     ]
 
 
@@ -43,7 +43,7 @@ def describe_batch(config: Config, processes: int, lr_factor: float = 1.0) -> st
     size = config.train_dataloader.batch_size
     parts = [f"{processes} processes"] if processes > 1 else []
     for hook in config.get("custom_hooks") or []:
-        if hook.type == "MicroBatchHook":
+        if hook.type == MicroBatchHook.__name__:
             parts.append(f"{size // hook.size} micro-batches")
             size = hook.size
     total = config.train_dataloader.batch_size * processes

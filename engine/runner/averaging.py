@@ -56,7 +56,7 @@ class EpochEMAHook(EMAHook):
             raise UserError(
                 f"EpochEMAHook got epochs={epochs!r}; the mean age of the averaged weights must be above 0, such as 1.0"
             )
-        super().__init__(ema_type="DebiasedAverage", strict_load=True, update_buffers=True)
+        super().__init__(ema_type=DebiasedAverage.__name__, strict_load=True, update_buffers=True)
         self.epochs = epochs
 
     def before_run(self, runner: Any) -> None:
@@ -89,7 +89,7 @@ def measured_model(runner: Any) -> nn.Module:
 def describe_weights(config: Config) -> dict[str, str]:
     """The protocol's entry on which weights are evaluated; empty where those of the last iteration are."""
     for hook in config.get("custom_hooks") or []:
-        if hook.type == "EpochEMAHook":
+        if hook.type == EpochEMAHook.__name__:
             age = hook.get("epochs", 1.0)
             return {"weights": f"exponential moving average, mean age {age:g} epoch(s)"}
     return {}

@@ -64,7 +64,7 @@ def test_a_training_that_is_measured_gives_the_same_numbers(
     found = []
     for name in ("measured", "unmeasured"):
         if name == "unmeasured":
-            monkeypatch.setattr(Segmentation, "regions", None)
+            monkeypatch.setattr(Segmentation, "labelled_features", None)
         work = tmp_path / name
         assert run_seg(tiny_ade.root, work, "--checkpoint", checkpoint) == 0
         result = json.loads((work / "result.json").read_text())

@@ -5,6 +5,9 @@
 
 clip_grad = None
 ema = None
+# Of the backbone: 'frozen' keeps the stored statistics, 'trained' moves them, 'synchronised' moves them by the batch of
+# all GPUs together.
+batch_norm = "frozen"
 # Test on held-out training images, as the trick `holdout` does.
 holdout = False
 # Protocols besides fine-tuning the whole backbone on all images: the tricks `frozen_backbone`, `few_shot_10` … and
