@@ -4,7 +4,7 @@ As many steps as with all images, so that the schedule stays what it was.
 
 Source: subsets by iterative stratification, Sechidis et al., ECML PKDD 2011
 Library: ours
-Test: tests/engine/dense/test_transfer.py
+Test: tests/engine/dense/test_tricks.py
 """
 
 train_fraction = 0.05
