@@ -104,7 +104,7 @@ def test_the_gradient_is_the_mean_over_the_processes(tmp_path):
 
 STEP = """
 import sys, torch
-from engine.distributed import AnyDeviceDistributedDataParallel, join, leave
+from engine.runner.distributed import AnyDeviceDistributedDataParallel, join, leave
 from torch import distributed
 join()
 rank = distributed.get_rank()
@@ -119,7 +119,7 @@ leave()
 
 def test_more_processes_than_gpus_are_refused(monkeypatch):
     from contract.errors import UserError
-    from engine import distributed
+    from engine.runner import distributed
 
     monkeypatch.setenv("RANK", "2")
     monkeypatch.setenv("LOCAL_RANK", "2")

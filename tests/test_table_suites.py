@@ -20,6 +20,7 @@ from benchmarks.run import stage_command
 from benchmarks.selection import Selection, select
 from benchmarks.suite import load_suite, suite_names
 from cls_train.train import Classification
+from contract.tasks import TASKS
 from engine.cli import parse
 from engine.job import resolve_job
 from engine.task import main, prepare
@@ -72,7 +73,7 @@ def test_every_row_runs(name, done):
             words += [] if name == "table2" else ["--set", "image_size=96"]
             network = (cell.row.backbone, cell.row.teacher is None)
             if network in networks and cell.row not in plan.suite.teachers:
-                prepare(Classification(), resolve_job(parse("test", words, classification=True)))
+                prepare(Classification(), resolve_job(parse("test", words, TASKS["cls"])))
                 continue
             networks.add(network)
         work_dir = plan.folder(cell)

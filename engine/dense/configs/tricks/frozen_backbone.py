@@ -5,7 +5,7 @@ measure of what the heads can do alone.
 
 Source: Kornblith et al., 1805.08974 ("fixed feature extractors")
 Library: ours
-Test: tests/engine/dense/test_transfer.py
+Test: tests/engine/dense/test_tricks.py
 """
 
 frozen_backbone = True
