@@ -1,6 +1,7 @@
 """`result.json`: what is written is read, and what is wrong is said."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -75,6 +76,11 @@ def test_what_is_written_is_read(path):
     assert columns["top1"].value == 71.25
     assert columns["backbone_parameters"].value == 1.5
     assert columns["train_images_per_second"].value == 12.5
+
+
+def test_the_documentation_s_example_is_a_result():
+    result = read_result(Path(__file__).parents[2] / "docs" / "examples" / "result.json")
+    assert (result.task, result.data.test_images_total) == ("det", 150)
 
 
 def test_costs_and_estimates_of_other_tasks_have_prefixes(tmp_path):

@@ -1,7 +1,6 @@
 """The probe's command: what it leaves behind, that its features are the classifier's, and what it refuses."""
 
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from engine.task import main as train
 from probe.features import PooledFeatures, extract
 from probe.run import Split, main, probe
 
-DOCS = Path(__file__).parents[2] / "docs" / "architecture.md"
+EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "result.json"
 SPEC = "resnet10_d-w8"
 SMALL = ("image_size=32", "test_resize_ratio=1.0", "workers=0")
 METADATA = CheckpointMetadata(
@@ -56,7 +55,7 @@ def _probe(*arguments, **named):
 def test_a_run_leaves_what_the_documentation_says(image_folder, tmp_path, checkpoint):
     more = ("--checkpoint", checkpoint, "--identity", "ab12", "--data-fingerprint", "da7a")
     result, evaluation = _probe(image_folder, tmp_path, *more, "--seed", 3)
-    example = json.loads(re.search(r"```json\n(.*?)```", DOCS.read_text(), re.DOTALL)[1])
+    example = json.loads(EXAMPLE.read_text(encoding="utf-8"))
     assert result.keys() == example.keys()
     # The probe times no network of its own, and its learning rate is nothing to multiply.
     assert (result["inference"], result["lr_factor"]) == ({}, 1.0)
