@@ -25,6 +25,7 @@ from backbones.importing import (
 )
 from backbones.pyramid import dense_features
 from backbones.zoo import SUFFIXES, create, names
+from contract.command_line import Parser
 from contract.errors import UserError, listed_names
 
 # Costs of different networks compare at one size only.
@@ -40,8 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, or 2 after a user's mistake, told on standard error.
     """
-    options = _parser().parse_args(arguments)
     try:
+        options = _parser().parse_args(arguments)
         if options.command == "import":
             print(_import(options))
         elif options.command == "export":
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m backbones",
         description="List, describe or check backbones, bring weights for one, or take them elsewhere.",
         epilog=_suffix_help(),

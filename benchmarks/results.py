@@ -14,18 +14,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from benchmarks.plan.document import PLAN_AGAIN, RowEntry, RunEntry, read_plan
+from benchmarks.plan.store import run_file
 from benchmarks.result_file import (
     RUN_AGAIN,
-    Document,
     Metric,
     Receipt,
     Result,
     open_document,
     read_result,
 )
-from benchmarks.suite_schema import STAGES
 from contract.errors import UserError
-from contract.settings import BUDGETS
 
 __all__ = [
     "Cell",
@@ -42,9 +41,7 @@ __all__ = [
 ]
 
 MAIN_METRIC = {"cls": "top1", "probe": "linear_top1", "det": "map", "seg": "miou"}
-PLAN_VERSION = 2
 REPLACED = "`python -m benchmarks run` replaces it"
-PLAN_AGAIN = "Start `python -m benchmarks run` again: it plans anew and keeps finished cells."
 
 
 @dataclass(frozen=True)
@@ -169,91 +166,62 @@ def read_run(run_dir: Path) -> Run:
         UserError: There is no readable plan, a result cannot be read, or a result that claims to be
             the plan's is of another budget, stage or seed.
     """
-    plan = open_document(
-        run_dir / "plan.json",
-        "Name a folder that `python -m benchmarks run` wrote, as in `runs/mini`.",
-    )
-    if plan.get("schema_version", int) != PLAN_VERSION:
-        raise UserError(
-            f"{plan.path} has schema_version {plan.content['schema_version']}; this version reads "
-            f"{PLAN_VERSION}. {PLAN_AGAIN}"
-        )
-    budget = plan.get("budget", str)
-    if budget not in BUDGETS:
-        raise UserError(
-            f"{plan.path}: 'budget' is '{budget}', expected one of {list(BUDGETS)}. {PLAN_AGAIN}"
-        )
-    rows = tuple(_read_row(entry) for entry in plan.children("rows"))
-    teachers = tuple(_read_row(entry) for entry in plan.children("teachers"))
-    cells = tuple(_read_cell(entry, run_dir, budget) for entry in plan.children("cells"))
+    plan = read_plan(run_dir)
+    rows = tuple(_read_row(entry) for entry in plan.rows)
+    teachers = tuple(_read_row(entry) for entry in plan.teachers)
+    cells = tuple(_read_cell(entry, run_dir, plan.budget) for entry in plan.runs)
     return Run(
         folder=run_dir,
-        suite=plan.get("suite", str),
-        title=plan.get("title", str),
-        description=plan.get("description", str),
-        budget=budget,
-        seeds=tuple(plan.get("seeds", list)),
-        stages=plan.get("stages", dict),
+        suite=plan.suite,
+        title=plan.title,
+        description=plan.description,
+        budget=plan.budget,
+        seeds=plan.seeds,
+        stages={name: entry.model_dump() for name, entry in plan.tasks.items()},
         rows=rows,
-        cells=_mark_orphans(cells, {row.name for row in (*rows, *teachers)}, plan),
-        columns=tuple(plan.get("columns", list)),
-        intended=plan.get("intended", dict),
+        cells=_mark_orphans(cells),
+        columns=plan.columns,
+        intended=plan.intended,
         teachers=teachers,
     )
 
 
-def _read_row(entry: Document) -> Row:
+def _read_row(entry: RowEntry) -> Row:
     """Read one row of the plan."""
-    reference = entry.get("reference", dict, type(None)) or {}
     return Row(
-        name=entry.get("name", str),
-        backbone=entry.get("backbone", str),
-        recipe=entry.get("recipe", str, type(None)),
-        tricks=tuple(entry.get("tricks", list)),
-        pretrain=entry.get("pretrain", bool),
-        reference={name: float(value) for name, value in reference.items() if value is not None},
-        note=entry.get("note", str, type(None)),
-        unavailable=entry.get("unavailable", str, type(None)),
-        parameters=entry.get("parameters", int, type(None)),
-        teacher=entry.get("teacher", str, type(None)),
-        departures=_departures(entry),
+        name=entry.name,
+        backbone=entry.backbone,
+        recipe=entry.recipe,
+        tricks=entry.tricks,
+        pretrain=entry.pretrain,
+        reference=entry.reference,
+        note=entry.note,
+        unavailable=entry.unavailable,
+        parameters=entry.parameters,
+        teacher=entry.teacher,
+        departures=entry.overrides,
     )
 
 
-def _departures(entry: Document) -> tuple[str, ...]:
-    """In words, the tricks and learning rates of single stages; stages that do the same share their words."""
-    stages: dict[str, list[str]] = {}
-    for stage in STAGES:
-        # A classifier's tricks are what the row is about, and named by themselves.
-        own = [] if stage == "cls" else entry.get_or([], f"{stage}_tricks", list)
-        factor = entry.get_or(1.0, f"{stage}_lr", float)
-        rate = [] if factor == 1 else [f"lr × {factor:g}"]
-        if own or rate:
-            stages.setdefault(", ".join([*own, *rate]), []).append(stage)
-    return tuple(f"{', '.join(named)}: {words}" for words, named in stages.items())
-
-
-def _read_cell(entry: Document, run_dir: Path, budget: str) -> Cell:
-    """Read one cell of the plan and find its state.
+def _read_cell(entry: RunEntry, run_dir: Path, budget: str) -> Cell:
+    """Read one run of the plan and find its state.
 
     A result that is the plan's wins over a `failure.json` left by an earlier attempt; a failure
     wins over a result that is not the plan's.
     """
-    folder = run_dir / entry.get("path", str)
-    identity = entry.get("identity", str, type(None))
-    needs = entry.get("needs", str, type(None))
+    folder = run_dir / entry.path
     cell = Cell(
-        row=entry.get("row", str),
-        stage=entry.get("stage", str),
-        seed=entry.get("seed", int),
+        row=entry.row,
+        stage=entry.task,
+        seed=entry.seed,
         folder=folder,
         state="missing",
         result=None,
         message="not run yet",
         log_tail=(),
-        command=_read_command(folder / "cell.json"),
-        identity=identity,
-        needs=None if needs is None else run_dir / needs,
+        command=_read_command(folder),
+        identity=entry.identity,
+        needs=None if entry.needs is None else run_dir / entry.needs,
     )
     stale = None
     if (folder / "result.json").exists():
@@ -297,7 +265,7 @@ def _why_stale(cell: Cell, result: Result, budget: str) -> str | None:
     return None
 
 
-def _mark_orphans(cells: tuple[Cell, ...], rows: set[str], plan: Document) -> tuple[Cell, ...]:
+def _mark_orphans(cells: tuple[Cell, ...]) -> tuple[Cell, ...]:
     """Mark as stale each result whose classifier or teacher is not the plan's.
 
     The plan cannot know the identity of a cell before what it starts from exists. So where that
@@ -307,11 +275,6 @@ def _mark_orphans(cells: tuple[Cell, ...], rows: set[str], plan: Document) -> tu
     states = {cell.folder: cell.state for cell in cells}
     marked = []
     for cell in cells:
-        if cell.row not in rows:
-            raise UserError(
-                f"{plan.path} has a cell of row '{cell.row}', which is not among its rows. "
-                f"{PLAN_AGAIN}"
-            )
         source = "completed" if cell.needs is None else states.get(cell.needs, "missing")
         if cell.result and cell.identity is None and source != "completed":
             needed = "teacher" if cell.stage == "cls" else "classifier"
@@ -321,12 +284,9 @@ def _mark_orphans(cells: tuple[Cell, ...], rows: set[str], plan: Document) -> tu
     return tuple(marked)
 
 
-def _read_command(path: Path) -> tuple[str, ...]:
-    """Return the command line in `cell.json`; empty where the cell never started."""
-    if not path.exists():
-        return ()
-    command = open_document(path, PLAN_AGAIN).content.get("command") or ()
-    return (command,) if isinstance(command, str) else tuple(str(word) for word in command)
+def _read_command(folder: Path) -> tuple[str, ...]:
+    """Return the command line of a run; empty where it never started."""
+    return tuple(str(word) for word in run_file(folder).get("command") or ())
 
 
 def read_curves(result: Result) -> Curves:

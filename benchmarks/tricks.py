@@ -30,7 +30,7 @@ from typing import Any
 
 from benchmarks.datasets import miniworld
 from benchmarks.identity import STAGE_FOLDERS, tricks_folder
-from benchmarks.preflight import names_in
+from benchmarks.plan.preflight import names_in
 from benchmarks.results import Run, metric_values, read_run
 from benchmarks.statistics import aggregate
 from contract.errors import UserError

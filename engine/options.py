@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import ast
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from contract.errors import UserError, unknown
+from contract.command_line import Parser
+from contract.errors import UserError
 from contract.settings import BUDGETS, PRECISIONS
 
 
@@ -36,18 +36,6 @@ class Options:
     overrides: dict[str, Any] = field(default_factory=dict)
 
 
-class Parser(argparse.ArgumentParser):
-    """argparse whose mistakes are told like all others, with the nearest known option."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise the mistake as a `UserError` instead of printing it and exiting."""
-        stray = message.removeprefix("unrecognized arguments: ")
-        if stray != message:
-            known = [o for action in self._actions for o in action.option_strings]
-            raise unknown("option", stray.split()[0].split("=")[0], known)
-        raise UserError(f"{message}; see {self.prog} --help")
-
-
 def parse(prog: str, arguments: Sequence[str] | None, *, classification: bool) -> Options:
     """Read a stage's command line.
 
@@ -59,7 +47,7 @@ def parse(prog: str, arguments: Sequence[str] | None, *, classification: bool) -
     Raises:
         UserError: An option is unknown, misses its value or has a wrong one.
     """
-    parser = Parser(prog=prog, description="Train and evaluate one stage.", allow_abbrev=False)
+    parser = Parser(prog=prog, description="Train and evaluate one stage.")
     add = parser.add_argument
     add("config", help="name of a file in the stage's configs/ (such as mini), or a path")
     add("--data", type=Path, required=True, metavar="DIR", help="the dataset's folder")

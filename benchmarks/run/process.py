@@ -1,4 +1,4 @@
-"""A stage as a process: output to a log, progress to the screen, and a certain end."""
+"""A task as a process: output to a log, progress to the screen, and a certain end."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ LOG_TAIL_LINES = 40
 _GUARD = Path(__file__).with_name("guard.py")
 
 
-class StageProcess:
-    """A running stage.
+class TaskProcess:
+    """A running task.
 
     Args:
         command: The command line.
         log: Where standard output and standard error go, appended.
         cwd: The folder to run it in.
         environment: Variables on top of this process's.
-        on_progress: Called from another thread with each progress report of the stage.
+        on_progress: Called from another thread with each progress report of the task.
+        keep_open: A file descriptor that stays open while the task runs; None for no file.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class StageProcess:
         cwd: Path,
         environment: Mapping[str, str],
         on_progress: Callable[[dict[str, Any]], None],
+        keep_open: int | None = None,
     ) -> None:
         self.log = log
         self.started = time.monotonic()
@@ -55,6 +57,7 @@ class StageProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=() if keep_open is None else (keep_open,),
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -65,7 +68,7 @@ class StageProcess:
         return time.monotonic() - self.started
 
     def poll(self) -> int | None:
-        """Returns the exit status once the stage has ended and its log is complete, else None.
+        """Return the exit status once the task has ended and its log is complete, else None.
 
         Raises:
             OSError: The log could not be written.
@@ -75,19 +78,19 @@ class StageProcess:
         status = self._process.poll()
         if status is None:
             return None
-        # What the stage left behind would hold its output open, and the machine busy.
+        # What the task left behind would hold its output open, and the machine busy.
         self.signal(signal.SIGKILL)
         self._reader.join(timeout=10)
         self._close()
         return status if status >= 0 else 128 - status
 
     def signal(self, number: int) -> None:
-        """Sends a signal to the stage and all that it started."""
+        """Send a signal to the task and all that it started."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)
 
     def tail(self) -> list[str]:
-        """Returns the last lines of the log."""
+        """Return the last lines of the log."""
         with self.log.open("rb") as file:
             file.seek(max(0, self.log.stat().st_size - 65536))
             text = file.read().decode("utf-8", errors="replace")
@@ -102,7 +105,7 @@ class StageProcess:
                 self._on_progress(report)
                 continue
             if self.log_error is not None:
-                continue  # The pipe is still emptied, so that the stage is not held up.
+                continue  # The pipe is still emptied, so that the task does not block.
             try:
                 self._log_file.write(line)
             except OSError as error:
@@ -117,14 +120,14 @@ class StageProcess:
 
 
 def terminate(
-    processes: Sequence[StageProcess], grace_seconds: float, in_a_hurry: Callable[[], bool]
+    processes: Sequence[TaskProcess], grace_seconds: float, in_a_hurry: Callable[[], bool]
 ) -> None:
-    """Ends stages: asks them first, so that they can close their files, and kills what is left.
+    """End tasks: ask them first, so that they can close their files, and kill what is left.
 
     Args:
-        processes: The stages.
+        processes: The tasks.
         grace_seconds: How long they may take to obey.
-        in_a_hurry: Tells, while they are waited for, whether to kill them at once.
+        in_a_hurry: Whether to kill them at once, asked while waiting for them.
     """
     for process in processes:
         process.signal(signal.SIGINT)
@@ -139,7 +142,7 @@ def terminate(
             time.sleep(0.02)
 
 
-def _has_ended(process: StageProcess) -> bool:
+def _has_ended(process: TaskProcess) -> bool:
     try:
         return process.poll() is not None
     except OSError:  # Its log could not be written; it is being ended all the same.

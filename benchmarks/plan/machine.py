@@ -1,4 +1,4 @@
-"""What the machine offers, and how many cells it can run at a time."""
+"""What the machine offers, and how many runs it can take at a time."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pathlib import Path
 
 import psutil
 
-# Peak of the largest stage of the mini suite, rounded up.
-MEMORY_PER_CELL_BYTES = 3 * 1024**3
+# Peak of the largest task of the mini suite, rounded up.
+MEMORY_PER_RUN_BYTES = 3 * 1024**3
 
 
 @dataclass(frozen=True)
 class Slots:
-    """How cells share the machine.
+    """How runs share the machine.
 
-    Args:
-        jobs: Number of cells that run at a time.
+    Attributes:
+        jobs: Number of runs at a time.
         threads: Number of threads of each.
         gpus: Values for CUDA_VISIBLE_DEVICES; empty on a machine without a GPU.
         reason: Why this many, in words.
@@ -33,9 +33,9 @@ class Slots:
 
 
 def choose_slots(jobs: int | None) -> Slots:
-    """Decides how many cells run at a time.
+    """Decide how many runs there are at a time.
 
-    The numbers depend on the machine only, never on how many cells are left: a cell that is resumed
+    The numbers depend on the machine only, never on how many runs are left: a run that is resumed
     gets as many threads as it was started with, and so sums floats in the same order.
 
     Args:
@@ -47,16 +47,16 @@ def choose_slots(jobs: int | None) -> Slots:
     elif gpus:
         chosen, reason = len(gpus), "one per GPU"
     else:
-        by_memory = max(1, memory // MEMORY_PER_CELL_BYTES)
-        # Two cells of few threads each finish earlier than one of many; more than one cell per two
-        # cores would only lengthen the way from a classifier to its detector.
+        by_memory = max(1, memory // MEMORY_PER_RUN_BYTES)
+        # Two runs of few threads each finish earlier than one of many; more than one run per two
+        # cores would only delay the detector that waits for a classifier.
         chosen = min(cores, max(2, cores // 2), by_memory)
         reason = f"{cores} cores, {memory / 1024**3:.0f} GiB of memory"
     return Slots(chosen, max(1, cores // chosen), gpus, reason)
 
 
 def cpu_cores() -> int:
-    """Returns the number of CPU cores that this process may use."""
+    """Return the number of CPU cores that this process may use."""
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
@@ -67,7 +67,7 @@ def cpu_cores() -> int:
 
 
 def memory_bytes() -> int:
-    """Returns the memory that this process and its children may use."""
+    """Return the memory that this process and its children may use."""
     total = psutil.virtual_memory().total
     limit = _control_group("memory.max").strip()
     return min(total, int(limit)) if limit.isdigit() else total
@@ -75,7 +75,7 @@ def memory_bytes() -> int:
 
 @cache
 def visible_gpus() -> tuple[str, ...]:
-    """Returns the NVIDIA GPUs that cells may use, as CUDA_VISIBLE_DEVICES names them."""
+    """Return the NVIDIA GPUs that runs may use, as CUDA_VISIBLE_DEVICES names them."""
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
         names = [name.strip() for name in chosen.split(",")]
@@ -88,7 +88,7 @@ def visible_gpus() -> tuple[str, ...]:
 
 
 def _control_group(name: str) -> str:
-    """Returns a limit of the container that this process runs in; empty where there is none."""
+    """Return a limit of the container that this process runs in; empty if there is none."""
     try:
         return Path("/sys/fs/cgroup", name).read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError):

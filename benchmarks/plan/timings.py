@@ -1,4 +1,4 @@
-"""How long cells took and what they needed, to tell what others will take."""
+"""How long runs took and how much memory they needed, to estimate what others will take."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.plan import ADOPT, CACHED, Plan
-from benchmarks.plan import Cell as PlannedCell
-from benchmarks.run_folder import CellKey
+from benchmarks.plan.plan import CACHED, Plan, PlannedRun
+from benchmarks.plan.store import RunKey
 from contract.files import read_json, write_json
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a cell takes.
+    """What a run takes.
 
-    Args:
+    Attributes:
         seconds: Wall-clock time.
         memory_mib: Peak memory.
     """
@@ -27,7 +26,7 @@ class Cost:
 
 
 class Timings:
-    """Costs of earlier cells, in a file of the cache.
+    """Costs of earlier runs, in a file of the cache.
 
     Args:
         path: The file; it need not exist.
@@ -36,13 +35,11 @@ class Timings:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def record(
-        self, cell: PlannedCell, budget: str, result: dict[str, Any], seconds: float
-    ) -> None:
-        """Keeps the cost of a finished cell.
+    def record(self, run: PlannedRun, budget: str, result: dict[str, Any], seconds: float) -> None:
+        """Keep the cost of a finished run.
 
         Args:
-            cell: The cell.
+            run: The run.
             budget: How long it was to train.
             result: Its result.
             seconds: How long its last process ran.
@@ -53,44 +50,43 @@ class Timings:
         # The process includes imports, the result what was done before an interruption.
         seconds = round(max(trained, seconds), 2)
         known = read_json(self._path) or {}
-        known[_name(cell, budget)] = {"seconds": seconds, "memory_mib": memory}
+        known[_name(run, budget)] = {"seconds": seconds, "memory_mib": memory}
         write_json(self._path, known)
 
-    def estimate(self, cells: Sequence[PlannedCell], budget: str) -> list[Cost | None]:
-        """Returns what each cell will take; None where nothing like it has been run."""
+    def estimate(self, runs: Sequence[PlannedRun], budget: str) -> list[Cost | None]:
+        """Return what each run will take; None if nothing like it has been run."""
         known = read_json(self._path) or {}
         costs = []
-        for cell in cells:
-            entry = known.get(_name(cell, budget))
+        for run in runs:
+            entry = known.get(_name(run, budget))
             costs.append(Cost(entry["seconds"], entry["memory_mib"]) if entry else None)
         return costs
 
 
 def total_seconds(plan: Plan, costs: Sequence[Cost | None], jobs: int) -> float | None:
-    """Returns about how long the cells that are left take together; None where one is unknown.
+    """Return about how long the runs that are left take together; None if one is unknown.
 
-    No run is shorter than its longest way from a classifier to what it feeds, nor than its total
-    work shared evenly.
+    It cannot be shorter than the longest chain from a classifier to what starts from it, nor than the total work
+    divided evenly.
     """
-    left: dict[CellKey, float] = {}
-    for cell, cost in zip(plan.cells, costs, strict=True):
-        if cell.state in (CACHED, ADOPT) or cell.twin is not None:
+    left: dict[RunKey, float] = {}
+    for run, cost in zip(plan.wanted, costs, strict=True):
+        if run.state == CACHED or run.twin is not None:
             continue
         if cost is None:
             return None
-        left[cell.key] = cost.seconds
+        left[run.key] = cost.seconds
 
-    def chain(key: CellKey | None) -> float:
-        """From a teacher to a classifier to what it feeds."""
+    def chain(key: RunKey | None) -> float:
+        """Return the time from a teacher over a classifier to a run."""
         return 0.0 if key is None else left.get(key, 0.0) + chain(plan.find(key).needs)
 
     return max([sum(left.values()) / jobs, *map(chain, left)], default=0.0)
 
 
-def _name(cell: PlannedCell, budget: str) -> str:
+def _name(run: PlannedRun, budget: str) -> str:
     # Rows of one backbone differ in length through their tricks (mixup trains longer).
-    row = cell.row
-    recipe = [row.recipe or ""] if cell.key.stage == "cls" else []
-    return "|".join(
-        [cell.key.stage, cell.stage.config, row.backbone, budget, *recipe, *cell.tricks]
-    )
+    row, task = run.row, run.key.task
+    recipe = row.of(task).recipe
+    parts = [task, run.setup.config, row.backbone, budget]
+    return "|".join([*parts, *([recipe] if recipe is not None else []), *run.tricks])

@@ -1,4 +1,4 @@
-"""What a run shows: a live line for each running cell, or plain lines without a terminal."""
+"""Show progress: a live line for each run, or plain lines without a terminal."""
 
 from __future__ import annotations
 
@@ -11,47 +11,47 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from benchmarks.run_folder import CellKey
+from benchmarks.plan.store import RunKey
 
 SECONDS_BETWEEN_LINES = 15.0
 
 
 class Display(Protocol):
-    """Shows a run."""
+    """Shows the progress of a command."""
 
-    def started(self, key: CellKey, note: str) -> None:
-        """A cell has been started."""
+    def started(self, key: RunKey, note: str) -> None:
+        """A run has started."""
         ...
 
-    def progressed(self, key: CellKey, report: Mapping[str, Any]) -> None:
-        """A cell reports how far it is; may be called from any thread."""
+    def progressed(self, key: RunKey, report: Mapping[str, Any]) -> None:
+        """A run reports how far it is; may be called from any thread."""
         ...
 
-    def warned(self, key: CellKey, text: str) -> None:
-        """Something about a running cell should be looked at; may be called from any thread."""
+    def warned(self, key: RunKey, text: str) -> None:
+        """Something about a run deserves a look; may be called from any thread."""
         ...
 
-    def ended(self, key: CellKey, text: str, *, good: bool) -> None:
-        """Nothing more will come from a cell, which may never have been started."""
+    def ended(self, key: RunKey, text: str, *, good: bool) -> None:
+        """A run has ended; it may never have started."""
         ...
 
     def close(self) -> None:
-        """The run is over."""
+        """The command is over."""
         ...
 
 
 def make_display(console: Console, total: int) -> Display:
-    """Returns the display that suits where the output goes.
+    """Return the display that suits where the output goes.
 
     Args:
         console: Where to show.
-        total: Number of cells of the run.
+        total: Number of runs.
     """
     return LiveDisplay(console, total) if console.is_terminal else PlainDisplay(console, total)
 
 
 class PlainDisplay:
-    """Lines for a log file: the start and the end of each cell, and a sign of life in between."""
+    """Lines for a log file: the start and the end of each run, and its progress in between."""
 
     def __init__(
         self, console: Console, total: int, interval_seconds: float = SECONDS_BETWEEN_LINES
@@ -60,17 +60,17 @@ class PlainDisplay:
         self._total = total
         self._interval = interval_seconds
         self._ended = 0
-        self._spoke: dict[CellKey, float] = {}
+        self._spoke: dict[RunKey, float] = {}
         self._lock = threading.Lock()
 
-    def started(self, key: CellKey, note: str) -> None:
-        """Prints that a cell has been started."""
+    def started(self, key: RunKey, note: str) -> None:
+        """Print that a run has started."""
         with self._lock:
             self._spoke[key] = time.monotonic()
             self._print(f"{key}: {note}")
 
-    def progressed(self, key: CellKey, report: Mapping[str, Any]) -> None:
-        """Prints how far a cell is, if its last line is long enough ago."""
+    def progressed(self, key: RunKey, report: Mapping[str, Any]) -> None:
+        """Print how far a run is, if its last line is long enough ago."""
         with self._lock:
             now = time.monotonic()
             if now - self._spoke.get(key, now) < self._interval:
@@ -78,19 +78,19 @@ class PlainDisplay:
             self._spoke[key] = now
             self._print(f"{key}: {describe_progress(report)}")
 
-    def warned(self, key: CellKey, text: str) -> None:
-        """Prints a warning."""
+    def warned(self, key: RunKey, text: str) -> None:
+        """Print a warning."""
         with self._lock:
             self._print(f"{key}: warning: {text}")
 
-    def ended(self, key: CellKey, text: str, *, good: bool) -> None:
-        """Prints what became of a cell."""
+    def ended(self, key: RunKey, text: str, *, good: bool) -> None:
+        """Print what came of a run."""
         with self._lock:
             self._ended += 1
             self._print(f"{key}: {text}")
 
     def close(self) -> None:
-        """Does nothing: every line has been printed."""
+        """Do nothing: every line has been printed."""
 
     def _print(self, text: str) -> None:
         width = len(str(self._total))
@@ -99,7 +99,7 @@ class PlainDisplay:
 
 
 class LiveDisplay:
-    """A bar for each running cell below the lines of those that have ended."""
+    """A bar for each run below the lines of those that have ended."""
 
     def __init__(self, console: Console, total: int) -> None:
         self._progress = Progress(
@@ -108,17 +108,17 @@ class LiveDisplay:
             TextColumn("{task.fields[note]}"),
             console=console,
         )
-        self._tasks: dict[CellKey, TaskID] = {}
+        self._tasks: dict[RunKey, TaskID] = {}
         self._total = total
         self._ended = 0
         self._progress.start()
 
-    def started(self, key: CellKey, note: str) -> None:
-        """Adds a bar."""
+    def started(self, key: RunKey, note: str) -> None:
+        """Add a bar."""
         self._tasks[key] = self._progress.add_task(escape(str(key)), total=None, note=escape(note))
 
-    def progressed(self, key: CellKey, report: Mapping[str, Any]) -> None:
-        """Moves a bar."""
+    def progressed(self, key: RunKey, report: Mapping[str, Any]) -> None:
+        """Move a bar."""
         task = self._tasks.get(key)
         if task is not None:
             self._progress.update(
@@ -128,12 +128,12 @@ class LiveDisplay:
                 note=escape(describe_progress(report)),
             )
 
-    def warned(self, key: CellKey, text: str) -> None:
-        """Prints a warning above the bars."""
+    def warned(self, key: RunKey, text: str) -> None:
+        """Print a warning above the bars."""
         self._progress.console.print(f"[yellow]![/] {escape(f'{key}: {text}')}", highlight=False)
 
-    def ended(self, key: CellKey, text: str, *, good: bool) -> None:
-        """Replaces a bar by a line."""
+    def ended(self, key: RunKey, text: str, *, good: bool) -> None:
+        """Replace a bar by a line."""
         self._ended += 1
         task = self._tasks.pop(key, None)
         if task is not None:
@@ -145,12 +145,12 @@ class LiveDisplay:
         )
 
     def close(self) -> None:
-        """Takes the bars off the screen."""
+        """Remove the bars from the screen."""
         self._progress.stop()
 
 
 def describe_progress(report: Mapping[str, Any]) -> str:
-    """Puts a stage's progress report into words; what is missing in it is left out."""
+    """Put a task's progress report into words; what it does not have is left out."""
     parts = []
     step, steps = _number(report, "step"), _number(report, "steps")
     epoch, epochs = _number(report, "epoch"), _number(report, "epochs")
@@ -168,7 +168,7 @@ def describe_progress(report: Mapping[str, Any]) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """Returns a duration as a person would say it: `42 s`, `3 min 05 s`, `2 h 10 min`."""
+    """Return a duration as a person would say it: `42 s`, `3 min 05 s`, `2 h 10 min`."""
     whole = round(seconds)
     if whole < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
