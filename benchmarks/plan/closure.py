@@ -49,7 +49,7 @@ def import_closure(module: str, folder: Path, skipped: tuple[str, ...] = ()) -> 
 
 @cache
 def _files_of(module: str, folder: Path) -> tuple[Path, ...]:
-    """Return a module's file and the `__init__.py` of the packages around it; empty if it does not lie in the folder."""
+    """Return a module's file and the `__init__.py` of the packages around it; empty if it is not in the folder."""
     path, files = folder, []
     parts = module.split(".")
     for position, part in enumerate(parts):

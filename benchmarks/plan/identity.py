@@ -183,7 +183,7 @@ def _changed_files(kind: str, old: Mapping[str, Any], new: Mapping[str, Any]) ->
     for name in changed[:_MOST_FILES]:
         yield f"{kind}{name} differs"
     if len(changed) > _MOST_FILES:
-        yield f"{kind}{len(changed) - _MOST_FILES} more files differs"
+        yield f"{kind}{len(changed) - _MOST_FILES} more files differ"
 
 
 def _changed_packages(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:

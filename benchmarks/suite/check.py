@@ -95,7 +95,7 @@ def _fit(model: type[Model], values: Any, where: str, keys: Iterable[str] = ()) 
         for entry, sentence in zip(
             error.errors(include_url=False), problems(error, tuple(keys)), strict=True
         ):
-            place = ".".join(map(str, entry["loc"]))
+            place = str(next(iter(entry["loc"]), ""))
             named = entry["type"] != "value_error" or place in sentence
             yield f"{prefix}{'' if named else f'{place}: '}{sentence}"
 
@@ -175,7 +175,8 @@ def _check_keys(where: str, row: Mapping[str, Any]) -> Iterator[str]:
         if _dict(row.get(task)).get(option) is not None:
             yield f"{where}: give either {key} or {task}=dict({option}=…), not both."
         for sentence in _fit(TaskOptions, {option: row[key]}, where):
-            yield sentence.replace(f"'{option}'", f"'{key}'", 1)
+            named = sentence.replace(f"'{option}'", f"'{key}'", 1)
+            yield named.replace(f"{where}: {option}: ", f"{where}: {key}: ", 1)
     for task in TASKS:
         options = row.get(task)
         if options is None:

@@ -1,8 +1,8 @@
 """Evaluate the syntax tree of a suite file; nothing in the file is ever executed.
 
-Allowed are assignments of literals, lists, tuples, sets and dicts, `dict(…)`, `list(…)`, `tuple(…)`, `set(…)`, `range(…)`, names
-assigned above, arithmetic on numbers, `+` of texts and lists, comparisons, `a if b else c`, and comprehensions. All of
-them have limits on steps and sizes.
+Allowed are assignments of literals, lists, tuples, sets and dicts, `dict(…)`, `list(…)`, `tuple(…)`, `set(…)`,
+`range(…)`, names assigned above, arithmetic on numbers, `+` of texts and lists, comparisons, `a if b else c`, and
+comprehensions. All of them have limits on steps and sizes.
 """
 
 from __future__ import annotations

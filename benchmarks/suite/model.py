@@ -20,12 +20,21 @@ Changed = TypeVar("Changed", bound=BaseModel)
 
 
 def replace(record: Changed, **changes: Any) -> Changed:
-    """Return a copy of a record with other values."""
+    """Return a copy of a record with other values.
+
+    Raises:
+        TypeError: The record has no field of a name.
+    """
+    unknown_fields = changes.keys() - type(record).model_fields.keys()
+    if unknown_fields:
+        raise TypeError(f"{type(record).__name__} has no field {sorted(unknown_fields)}")
     return record.model_copy(update=changes)
 
 
-def _as_tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list | range) else value
+def _as_tuple(value: Any) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple | range):
+        raise ValueError(f"{value!r} is not a list")
+    return tuple(value)
 
 
 def _all_different(values: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -9,14 +9,20 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
-from harness_world import World, clean_environment, forget_digests, make_data, wait_for
 from rich.console import Console
+from support.world import World, answer, clean_environment, forget_digests, make_data, wait_for
 
-from benchmarks import cli, commands, doctor, preflight
-from benchmarks.suite import ROOT
+from benchmarks import cli
+from benchmarks.commands import doctor
+from benchmarks.commands import plan as plan_command
+from benchmarks.commands import run as run_command
+from benchmarks.plan import preflight
+from benchmarks.suite.names import ROOT
 from contract.errors import UserError
 
 SUITE = """
@@ -53,22 +59,20 @@ class Harness:
 
     def plan(self, *words: str) -> int:
         options = cli.parse(["plan", str(self.suite), *words])
-        return commands.show_plan(options, root=self.world.root, describe=self.describe)
+        return plan_command.plan(options, root=self.world.root, ask=self.ask)
 
     def run(self, *words: str) -> int:
         options = cli.parse(["run", str(self.suite), *words])
-        return commands.run(
+        return run_command.run(
             options,
             root=self.world.root,
             build_command=self.world.command,
-            describe=self.describe,
+            ask=self.ask,
         )
 
-    def describe(self, spec: str) -> dict[str, int]:
-        self.asked.append(spec)
-        if not spec.startswith("resnet"):
-            raise UserError(f"unknown backbone {spec!r}")
-        return {"parameters": 1_000_000}
+    def ask(self, specs: Sequence[str]) -> dict[str, Any]:
+        self.asked += specs
+        return answer(specs)
 
 
 @pytest.fixture
@@ -77,12 +81,12 @@ def harness(tmp_path, monkeypatch) -> Harness:
 
 
 def test_a_run_prints_the_table_and_where_the_report_is(harness, capsys, monkeypatch):
-    monkeypatch.setenv(commands.SETUP_SECONDS_VARIABLE, "3")
+    monkeypatch.setenv(run_command.SETUP_SECONDS_VARIABLE, "3")
     assert harness.run() == 0
     text = capsys.readouterr().out
     run_dir = harness.world.root / "runs" / "tiny"
     assert f"Report: {run_dir / 'report.html'}" in text
-    assert re.search(r"Set-up: 3 s\. Suite: .* Cells: 5 run, 0 cached, 0 failed, 0 skipped\.", text)
+    assert re.search(r"Set-up: 3 s\. Suite: .* Runs: 5 run, 0 cached, 0 failed, 0 skipped\.", text)
     assert "[5/5]" in text
     for name in ("table.md", "table.csv", "table.tex", "report.html"):
         assert (run_dir / name).is_file()
@@ -119,7 +123,7 @@ def test_ctrl_c_says_how_to_go_on(harness, capsys):
     assert harness.run("--jobs", "2") == 130
     thread.join()
     text = " ".join(capsys.readouterr().out.split())
-    assert re.search(r"Interrupted: \d of 5 cells are done and kept. Run the same command", text)
+    assert re.search(r"Interrupted: \d of 5 runs are done and kept. Run the same command", text)
 
 
 def test_the_plan_says_what_would_run_and_for_how_long(harness, capsys):
@@ -130,12 +134,14 @@ def test_the_plan_says_what_would_run_and_for_how_long(harness, capsys):
     assert not (harness.world.root / "runs" / "tiny").exists()
     harness.run()
     capsys.readouterr()
-    harness.world.edit("seg/train.py", "EPOCHS = 3\n")
+    harness.world.edit("seg/train.py", "from engine import run\nEPOCHS = 3\n")
     forget_digests()
     assert harness.plan("--jobs", "1") == 0
     text = capsys.readouterr().out
     assert re.search(r"scratch · det · seed 0 +cached +done +2.0 s +0.5 GiB", text)
-    assert re.search(r"scratch · seg · seed 0 +will run +will run again: code of seg differs", text)
+    assert re.search(
+        r"scratch · seg · seed 0 +will run +will run again: code of seg/train.py differs", text
+    )
     assert "Time left: about 4.0 s; memory: up to 0.5 GiB." in text
 
 
@@ -188,8 +194,8 @@ def test_an_unknown_backbone_stops_the_run(harness):
         (["run", "--budget", "ful"], "unknown budget 'ful'; did you mean 'full'?"),
         (["run", "--precision", "fp61"], "unknown precision 'fp61'; did you mean 'fp16'?"),
         (["run", "--rows", "trick"], "unknown row 'trick'; did you mean 'tricks'?"),
-        (["run", "--stages", "sge"], "unknown stage 'sge'; did you mean 'seg'?"),
-        (["run", "--set", "lr=1"], "Write STAGE.key=value"),
+        (["run", "--stages", "sge"], "unknown task 'sge'; did you mean 'seg'?"),
+        (["run", "--set", "lr=1"], "Write TASK.key=value"),
         (["data", "prepare", "vco"], "unknown data set 'vco'; did you mean 'voc'?"),
         (["data", "prepare", "miniworld", "--preset", "mnii"], "unknown miniworld preset 'mnii'"),
         (["verify", "vco", "/data"], "did you mean 'voc'?"),
@@ -217,7 +223,7 @@ def test_what_ends_a_command(monkeypatch, capsys, error, status, part):
     def fail(options: object) -> int:
         raise error
 
-    monkeypatch.setitem(commands.ACTIONS, "doctor", fail)
+    monkeypatch.setattr(doctor, "doctor", fail)
     assert cli.main(["doctor"]) == status
     assert part in capsys.readouterr().err
 
@@ -230,7 +236,11 @@ def test_help_lists_the_commands():
 
 
 def test_the_harness_imports_no_torch():
-    code = "import sys, benchmarks.commands, benchmarks.report; print('torch' in sys.modules)"
+    code = (
+        "import sys, pkgutil, benchmarks.cli, benchmarks.report, benchmarks.commands as c\n"
+        "for m in pkgutil.iter_modules(c.__path__): __import__(f'{c.__name__}.{m.name}')\n"
+        "print('torch' in sys.modules)"
+    )
     answer = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
@@ -240,25 +250,3 @@ def test_the_harness_imports_no_torch():
         check=True,
     )
     assert answer.stdout.strip() == "False"
-
-
-def test_descriptions_of_backbones_are_kept(tmp_path):
-    world, asked = World(tmp_path), []
-
-    def describe(spec: str) -> dict[str, int]:
-        asked.append(spec)
-        return {"parameters": len(spec)}
-
-    for specs in (["a", "bb"], ["bb", "ccc"]):
-        known = preflight.describe_backbones(specs, world.root, tmp_path, describe)
-        assert all(known[spec]["parameters"] == len(spec) for spec in specs)
-    assert sorted(asked) == ["a", "bb", "ccc"]
-
-
-def test_all_unknown_backbones_are_told_at_once(tmp_path):
-    def describe(spec: str) -> dict[str, int]:
-        raise UserError(f"unknown backbone {spec!r}")
-
-    with pytest.raises(UserError) as caught:
-        preflight.describe_backbones(["a", "b"], World(tmp_path).root, tmp_path, describe)
-    assert str(caught.value) == "unknown backbone 'a'\nunknown backbone 'b'"

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,7 +38,8 @@ from benchmarks.datasets import miniworld
 from benchmarks.datasets.prepare import extract
 from benchmarks.datasets.prepare.catalogue import SETS
 from benchmarks.datasets.verify import class_names, verify
-from benchmarks.suite import ROOT
+from benchmarks.suite.model import replace
+from benchmarks.suite.names import ROOT
 
 
 @pytest.fixture

@@ -1,18 +1,18 @@
 """Published figures and curves, and what is said of a run that leaves them."""
 
 import statistics
-from dataclasses import replace
 
 import pytest
 from fake_run import edit_json, write_run
-from harness_world import ROWS, World, make_suite
 from scipy import stats
+from support.world import ROWS, World, make_suite
 
 from benchmarks.cli import main
 from benchmarks.reference import curves, figures
 from benchmarks.reference.curves import Training, warning, warnings
 from benchmarks.reference.figures import compare, curve_warnings, prediction_band, published
 from benchmarks.results import read_run
+from benchmarks.suite.model import replace
 
 COSINE = ("cosine", "label_smoothing")
 FAMILY = [f"gluoncv-resnet50_v1{tweak}" for tweak in ("", "b", "c", "d")] + ["paper-fig3-cosine"]

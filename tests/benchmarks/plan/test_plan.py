@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
-from harness_world import World, make_suite
+from support.world import World, make_row, make_suite
 
-from benchmarks import machine
-from benchmarks.machine import choose_slots
-from benchmarks.plan import CACHED, RESUME, RUN, WAITS
-from benchmarks.preflight import check_names, fetch_published
+from benchmarks.plan import machine
+from benchmarks.plan.machine import choose_slots
+from benchmarks.plan.plan import CACHED, RESUME, RUN, WAITS
+from benchmarks.plan.preflight import check_names, fetch_published
+from benchmarks.plan.store import RunKey, locked
+from benchmarks.plan.timings import Cost, Timings, total_seconds
 from benchmarks.results import read_run
-from benchmarks.run_folder import CellKey, locked
-from benchmarks.selection import Selection
-from benchmarks.suite import Row
-from benchmarks.timings import Cost, Timings, total_seconds
+from benchmarks.suite.model import replace
+from benchmarks.suite.names import ROOT
+from benchmarks.suite.select import Selection
 from contract.errors import UserError
 from contract.files import read_json
 
@@ -28,7 +28,7 @@ def world(tmp_path) -> World:
 
 
 def states(world: World) -> dict[str, tuple[str, str]]:
-    return {f"{c.key.row}/{c.key.stage}": (c.state, c.reason) for c in world.plan().cells}
+    return {f"{c.key.row}/{c.key.task}": (c.state, c.reason) for c in world.plan().runs}
 
 
 def test_cells_of_a_suite(world):
@@ -42,17 +42,21 @@ def test_cells_of_a_suite(world):
 def test_a_row_with_weights_has_no_classifier_to_wait_for(tmp_path):
     weights = tmp_path / "public.safetensors"
     weights.write_text("weights", encoding="utf-8")
-    world = World(tmp_path, suite=make_suite((Row("public", "resnet50_b", weights=weights),)))
+    world = World(
+        tmp_path, suite=make_suite((make_row("public", "resnet50_b", weights=str(weights)),))
+    )
     assert list(states(world)) == ["public/det", "public/seg"]
-    before = world.plan().cells[0].identity
+    before = world.plan().runs[0].identity
     weights.write_text("other weights", encoding="utf-8")
-    assert world.plan().cells[0].identity != before
+    assert world.plan().runs[0].identity != before
     world.run()
     assert "read other weights" in world.journal_lines("read")
 
 
 def test_a_row_whose_trick_is_missing_is_stated_and_not_run(tmp_path):
-    row = Row("kd", "x", recipe="standard", tricks=("distillation",), requires=("distillation",))
+    row = make_row(
+        "kd", "x", recipe="standard", tricks=("distillation",), requires=("distillation",)
+    )
     world = World(tmp_path, suite=make_suite((*make_suite().rows, row)))
     assert not any(name.startswith("kd/") for name in states(world))
     plan = world.plan()
@@ -64,7 +68,7 @@ def test_a_row_whose_trick_is_missing_is_stated_and_not_run(tmp_path):
 
 
 def test_nothing_to_run_is_a_mistake(tmp_path):
-    selection = Selection(rows=("scratch",), stages=("cls",))
+    selection = Selection(rows=("scratch",), tasks=("cls",))
     with pytest.raises(UserError, match="There is nothing to run"):
         World(tmp_path, selection=selection).plan()
 
@@ -72,7 +76,7 @@ def test_nothing_to_run_is_a_mistake(tmp_path):
 @pytest.mark.parametrize(
     ("selection", "reason"),
     [
-        (Selection(precision="fp32"), "the precision differs (auto → fp32)"),
+        (Selection(precision="bf16"), "the number format differs (float32 → bfloat16)"),
         (Selection(budget="short"), "the budget differs (full → short)"),
         (Selection(overrides={"det": {"lr": 2}}), "the --set overrides differ"),
     ],
@@ -86,12 +90,12 @@ def test_why_a_cell_runs_again(world, selection, reason):
 
 def test_what_is_left_of_a_cell_decides(world):
     world.run()
-    folder = world.work_dir("standard/det")
+    folder = world.stored("standard/det")
     (folder / "result.json").write_text("{", encoding="utf-8")
     assert states(world)["standard/det"][1] == "will run again: its result.json cannot be read"
     (folder / "result.json").unlink()
     assert states(world)["standard/det"] == (RESUME, "was interrupted")
-    (world.work_dir("standard/cls") / "backbone.safetensors").unlink()
+    (world.stored("standard/cls") / "backbone.safetensors").unlink()
     assert "backbone.safetensors is gone" in states(world)["standard/cls"][1]
     assert states(world)["standard/det"][0] == WAITS
 
@@ -106,14 +110,14 @@ def test_the_plan_is_what_the_reports_read(world):
 
 def test_two_runs_in_one_folder_are_kept_apart(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from benchmarks.run_folder import locked\n"
+        "import sys; from pathlib import Path; from benchmarks.plan.store import locked\n"
         "with locked(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     )
     holder = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        cwd=machine.__file__.rsplit("/", 2)[0],
+        cwd=ROOT,
     )
     with holder:
         assert holder.stdout is not None
@@ -147,21 +151,21 @@ def test_how_many_cells_run_at_a_time(monkeypatch):
 
 def test_the_time_that_is_left(world, tmp_path):
     plan = world.plan()
-    assert Timings(tmp_path / "absent.json").estimate(plan.cells, "full") == [None] * 8
+    assert Timings(tmp_path / "absent.json").estimate(plan.runs, "full") == [None] * 8
     assert total_seconds(plan, [None] * 8, 2) is None
-    costs = [Cost(30.0 if cell.key.stage == "cls" else 10.0, 500.0) for cell in plan.cells]
+    costs = [Cost(30.0 if cell.key.task == "cls" else 10.0, 500.0) for cell in plan.runs]
     assert total_seconds(plan, costs, 2) == 60.0
     # With cells enough at a time, the longest way from a classifier to what it feeds is left.
     assert total_seconds(plan, costs, 100) == 40.0
-    plan.find(CellKey("standard", "cls", 0)).state = CACHED
+    plan.find(RunKey("standard", "cls", 0)).state = CACHED
     assert total_seconds(plan, costs, 1) == 90.0
 
 
 def test_published_weights_are_fetched_before_the_run(tmp_path, monkeypatch):
     weights = tmp_path / "weights" / "timm-net.tag.safetensors"
-    row = Row("public", "timm:net.tag", weights=weights, published=True)
+    row = replace(make_row("public", "timm:net.tag", weights=str(weights)), published=True)
     world = World(tmp_path, suite=make_suite((row,)))
-    check_names(replace(world.suite, stages={}), world.root)
+    check_names(replace(world.suite, tasks={}), world.root)
     assert states(world)["public/det"] == (RUN, "its published weights are fetched first")
     asked = []
 
@@ -182,7 +186,7 @@ def test_published_weights_are_fetched_before_the_run(tmp_path, monkeypatch):
 
 
 def test_published_weights_that_cannot_be_had_stop_the_command(tmp_path, monkeypatch):
-    row = Row("public", "timm:net", weights=tmp_path / "w" / "x", published=True)
+    row = replace(make_row("public", "timm:net", weights=str(tmp_path / "w" / "x")), published=True)
     answer = subprocess.CompletedProcess([], 2, "", "error: the weights cannot be had\n")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: answer)
     with pytest.raises(UserError, match=r"^the weights cannot be had$"):

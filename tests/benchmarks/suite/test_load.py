@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from harness_world import make_root, make_suite
+from support.world import make_root, make_row, make_suite
 
 from benchmarks.columns import KNOWN_COLUMNS
-from benchmarks.preflight import available_tricks, check_names
-from benchmarks.selection import Selection, parse_override, select
-from benchmarks.suite import ROOT, Row, load_suite, suite_names
-from benchmarks.suite_schema import COLUMNS, PERCENTAGES, STAGES
+from benchmarks.plan.preflight import available_tricks, check_names
+from benchmarks.suite.load import load_suite, suite_names
+from benchmarks.suite.model import replace
+from benchmarks.suite.names import COLUMNS, ROOT
+from benchmarks.suite.select import Selection, parse_override, select
 from contract.errors import UserError
+from contract.tasks import TASKS
 
 TRICKS = ("cosine", "label_smoothing", "mixup")
 SOUND = """
@@ -53,12 +54,12 @@ def test_a_row_may_have_learning_rates_of_its_own(tmp_path):
         'dict(name="b", backbone="z", like="a"), dict(name="c", backbone="x", pretrain=False, like="a")]'
     )
     one, like, scratch = load_suite(write(tmp_path, SOUND + text)).rows
-    assert [one.lr_of(stage) for stage in STAGES] == [0.5, 1.0, 3.0, 1.0]
+    assert [one.of(task).lr for task in TASKS] == [0.5, 1.0, 3.0, 1.0]
     # Whole numbers and others are one factor, and so one identity.
-    assert isinstance(one.det_lr, float)
-    assert (like.cls_lr, like.det_lr) == (0.5, 3.0)
+    assert isinstance(one.of("det").lr, float)
+    assert (like.of("cls").lr, like.of("det").lr) == (0.5, 3.0)
     # It trains no classifier.
-    assert (scratch.cls_lr, scratch.det_lr) == (1.0, 3.0)
+    assert (scratch.of("cls").lr, scratch.of("det").lr) == (1.0, 3.0)
 
 
 def test_the_full_suite_holds_the_paper_and_its_teachers():
@@ -80,7 +81,7 @@ def test_paths_of_a_users_suite_are_counted_from_its_folder(tmp_path):
     assert suite.datasets["det"].path == Path("/data/voc")
     assert suite.smoke_datasets["det"].path == tmp_path / "tiny/voc"
     assert suite.smoke_datasets["cls"] == suite.datasets["cls"]
-    assert suite.stages["det"].overrides == {"lr": 0.1}
+    assert suite.tasks["det"].overrides == {"lr": 0.1}
     assert suite.seeds == (0,)
 
 
@@ -105,7 +106,7 @@ def test_a_suite_may_inherit_from_a_file_and_replace_parts(tmp_path):
 
 def test_a_suite_may_leave_out_a_stage_of_its_base(tmp_path):
     suite = load_suite(write(tmp_path, 'base = "mini"\nstages = dict(seg=None)'))
-    assert list(suite.stages) == ["cls", "det"]
+    assert list(suite.tasks) == ["cls", "det"]
     assert suite.rows == load_suite("mini").rows
 
 
@@ -118,14 +119,19 @@ def test_all_mistakes_are_told_at_once(tmp_path):
     text = 'sedes = [1]\nseeds = [1, 1]\nadd_rows = [dict(name="a", backbnoe="x")]'
     message = mistake(tmp_path, SOUND + text)
     assert "has 6 mistakes" in message
-    for part in ("'sedes'", "names a seed twice", "'backbnoe'", "another row is called 'a'"):
+    for part in (
+        "'sedes'",
+        "seeds: [1, 1] names 1 twice",
+        "'backbnoe'",
+        "another row is called 'a'",
+    ):
         assert part in message
 
 
 @pytest.mark.parametrize(
     ("row", "part"),
     [
-        ('dict(name="b")', "backbone is missing"),
+        ('dict(name="b")', "it has no key 'backbone'"),
         ('dict(name="b", backbone="x")', "give a recipe, weights, or pretrain=False"),
         ('dict(name="b", backbone="x", reciep="y")', "did you mean 'recipe'?"),
         ('dict(name="b c", backbone="x", recipe="y")', "for example 'b-c'"),
@@ -134,19 +140,34 @@ def test_all_mistakes_are_told_at_once(tmp_path):
         ('dict(name="b", backbone="x", like="c")', "unknown row above it 'c'"),
         ('dict(name="b", backbone="x", pretrain=False, recipe="y")', "contradict each other"),
         ('dict(name="b", backbone="x", weights="w", recipe="y")', "not both"),
-        ('dict(name="b", backbone=3, recipe="y")', "backbone is 3; it must be a str"),
-        ('dict(name="b", backbone="x", recipe="y", tricks="mixup")', "it must be a list"),
-        ('dict(name="b", backbone="x", recipe="y", tricks=["m", "m"])', "names a trick twice"),
+        ('dict(name="b", backbone=3, recipe="y")', "'backbone' is 3, expected a valid string"),
+        (
+            'dict(name="b", backbone="x", recipe="y", tricks="mixup")',
+            "tricks: 'mixup' is not a list",
+        ),
+        (
+            'dict(name="b", backbone="x", recipe="y", tricks=["m", "m"])',
+            "tricks: ['m', 'm'] names 'm' twice",
+        ),
         ('dict(name="b", backbone="x", recipe="y", requires=["m"])', "not among its tricks"),
         ('dict(name="b", backbone="x", recipe="y", reference=dict(mpa=1))', "did you mean 'map'?"),
         ('dict(name="b", backbone="x", recipe="y", reference=dict(map=444))', "no percentage"),
-        ('dict(name="b", backbone="x", recipe="y", det_lr=0)', "det_lr is 0; it must be a finite"),
-        ('dict(name="b", backbone="x", recipe="y", seg_lr=-1.5)', "seg_lr is -1.5; it must be"),
-        ('dict(name="b", backbone="x", recipe="y", cls_lr=True)', "cls_lr is True; it must be"),
-        ('dict(name="b", backbone="x", recipe="y", det_lr=1e999)', "det_lr is inf; it must be"),
+        (
+            'dict(name="b", backbone="x", recipe="y", det_lr=0)',
+            "'det_lr' is 0, expected greater than 0",
+        ),
+        (
+            'dict(name="b", backbone="x", recipe="y", seg_lr=-1.5)',
+            "'seg_lr' is -1.5, expected greater than 0",
+        ),
+        ('dict(name="b", backbone="x", recipe="y", cls_lr=True)', "cls_lr: True is no number"),
+        (
+            'dict(name="b", backbone="x", recipe="y", det_lr=1e999)',
+            "'det_lr' is inf, expected a finite number",
+        ),
         (
             'dict(name="b", backbone="x", recipe="y", det_lr="3")',
-            "det_lr is '3'; it must be a number",
+            "'det_lr' is '3', expected a valid number",
         ),
         ('dict(name="b", backbone="x", recipe="y", det_rl=3)', "did you mean 'det_lr'?"),
         ('dict(name="b", backbone="x", recipe="y", probe_lr=3)', "unknown key 'probe_lr'"),
@@ -165,12 +186,16 @@ def test_mistakes_in_a_row(tmp_path, row, part):
         ('kind="voc"', 'kind="vco"', "did you mean 'voc'?"),
         ('data="det"', 'data="dte"', "did you mean 'det'?"),
         ("det=dict(config", "dte=dict(config", "did you mean 'det'?"),
-        ('path="images"', 'pth="images"', "path is missing"),
-        ("set=dict(lr=0.1)", "set=0.1", "set is not a dict"),
-        ("cls=dict(config", "seg=dict(config", "has no stage 'cls'"),
+        ('path="images"', 'pth="images"', "it has no key 'path'"),
+        ("set=dict(lr=0.1)", "set=0.1", "'set' is 0.1, expected a valid dictionary"),
+        ("cls=dict(config", "seg=dict(config", "has no task 'cls'"),
         ("rows = [", "import os\nrows = [", "line 9, holds more than data: `import os`"),
         ("rows = [", "rows = [[", "is not valid Python"),
-        ('recipe="standard"', "recipe=standard", "NameError"),
+        (
+            'recipe="standard"',
+            "recipe=standard",
+            "data: the name 'standard' is not assigned above",
+        ),
     ],
 )
 def test_mistakes_elsewhere(tmp_path, old, new, part):
@@ -192,15 +217,15 @@ def test_a_users_suite_may_not_take_the_folder_of_a_built_in_one(tmp_path):
 def test_names_that_do_not_exist_are_told_at_once(tmp_path):
     root = make_root(tmp_path)
     rows = (
-        Row("a", "x", recipe="standrad"),
-        Row("b", "x", recipe="standard", tricks=("cosin",)),
-        Row("c", "x", weights=tmp_path / "absent.safetensors"),
-        Row("d", "x", recipe="standard", tricks=("distillation",), requires=("distillation",)),
+        make_row("a", "x", recipe="standrad"),
+        make_row("b", "x", recipe="standard", tricks=("cosin",)),
+        make_row("c", "x", weights=tmp_path / "absent.safetensors"),
+        make_row("d", "x", recipe="standard", tricks=("distillation",), requires=("distillation",)),
     )
     suite = make_suite(rows)
-    stages = {**suite.stages, "det": replace(suite.stages["det"], config="det/configs/mnii.py")}
+    stages = {**suite.tasks, "det": replace(suite.tasks["det"], config="det/configs/mnii.py")}
     with pytest.raises(UserError) as caught:
-        check_names(replace(suite, stages=stages), root)
+        check_names(replace(suite, tasks=stages), root)
     lines = str(caught.value).splitlines()
     assert len(lines) == 4
     parts = ("det/configs/mini.py", "standard", "cosine", "no checkpoint")
@@ -215,18 +240,12 @@ def chosen(selection: Selection):
 def test_backbones_add_rows_like_the_last_that_can_be_run():
     rows = (
         *make_suite().rows,
-        Row("later", "x", recipe="efficient", tricks=("new",), requires=("new",)),
+        make_row("later", "x", recipe="efficient", tricks=("new",), requires=("new",)),
     )
     suite = select(make_suite(rows), Selection(backbones=("timm:resnet50.a1",)), TRICKS)
     added = suite.rows[-1]
     assert (added.name, added.backbone) == ("timm-resnet50.a1", "timm:resnet50.a1")
     assert (added.recipe, added.tricks) == ("efficient", ("cosine",))
-
-
-def test_a_stage_brings_the_classifier_it_starts_from():
-    assert set(chosen(Selection(stages=("det",))).stages) == {"cls", "det"}
-    scratch = Selection(stages=("det",), rows=("scratch",))
-    assert set(chosen(scratch).stages) == {"det"}
 
 
 def test_overrides_data_and_seeds_take_the_place_of_the_suites():
@@ -235,8 +254,8 @@ def test_overrides_data_and_seeds_take_the_place_of_the_suites():
     )
     suite = chosen(selection)
     assert suite.seeds == (4, 5)
-    assert suite.stages["det"].overrides == {"lr": 2}
-    dataset = suite.datasets[suite.stages["seg"].data]
+    assert suite.tasks["det"].overrides == {"lr": 2}
+    dataset = suite.datasets[suite.tasks["seg"].data]
     assert (dataset.kind, dataset.path, dataset.generate) == ("ade20k", Path("/mine"), None)
 
 
@@ -252,10 +271,10 @@ def test_one_seed_is_enough_for_smoke():
         (Selection(budget="ful"), "unknown budget 'ful'; did you mean 'full'?"),
         (Selection(precision="bf61"), "unknown precision 'bf61'; did you mean 'bf16'?"),
         (Selection(rows=("trick",)), "unknown row 'trick'; did you mean 'tricks'?"),
-        (Selection(stages=("sge",)), "unknown stage 'sge'; did you mean 'seg'?"),
+        (Selection(tasks=("sge",)), "unknown task 'sge'; did you mean 'seg'?"),
         (Selection(backbones=("tricks",)), "which the suite has already"),
-        (Selection(stages=("cls",), data={"det": Path()}), "no stage 'det' to use the data in"),
-        (Selection(stages=("cls",), overrides={"det": {"lr": 1}}), "stage 'det' does not run"),
+        (Selection(tasks=("cls",), data={"det": Path()}), "no task 'det' to use the data in"),
+        (Selection(tasks=("cls",), overrides={"det": {"lr": 1}}), "task 'det' does not run"),
     ],
 )
 def test_mistakes_in_a_selection(selection, part):
@@ -266,9 +285,9 @@ def test_mistakes_in_a_selection(selection, part):
 def test_overrides_are_read_as_python_where_they_can_be():
     assert parse_override("det.optimizer.lr=0.5") == ("det", "optimizer.lr", 0.5)
     assert parse_override("cls.schedule=step") == ("cls", "schedule", "step")
-    with pytest.raises(UserError, match=re.escape("Write STAGE.key=value")):
+    with pytest.raises(UserError, match=re.escape("Write TASK.key=value")):
         parse_override("lr=0.5")
-    with pytest.raises(UserError, match="unknown stage 'dte'"):
+    with pytest.raises(UserError, match="unknown task 'dte'"):
         parse_override("dte.lr=0.5")
 
 
@@ -278,9 +297,8 @@ def test_tricks_are_the_files_of_the_folder(tmp_path):
 
 def test_a_suite_may_name_exactly_the_columns_that_a_table_has():
     assert set(COLUMNS) == set(KNOWN_COLUMNS)
-    assert {name for name, column in KNOWN_COLUMNS.items() if column.unit == "%"} == set(
-        PERCENTAGES
-    )
+    scores = {name for name, column in COLUMNS.items() if column.kind == "score"}
+    assert {name for name, column in KNOWN_COLUMNS.items() if column.unit == "%"} == scores
 
 
 def test_weights_may_be_published(tmp_path):

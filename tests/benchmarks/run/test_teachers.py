@@ -1,22 +1,20 @@
 """Teachers, and what else a row may set for one stage: tricks and precision."""
 
-from dataclasses import replace
-
 import pytest
-from harness_world import ROWS, World, make_suite, name_of
+from support.world import ROWS, World, make_row, make_suite, name_of
 
-from benchmarks.plan import CACHED, RUN, WAITS
+from benchmarks.plan.plan import CACHED, RUN, WAITS
 from benchmarks.results import read_run
-from benchmarks.run import COMPLETED, FAILED, SKIPPED, stage_command
-from benchmarks.selection import Selection
-from benchmarks.suite import Row
-from benchmarks.suite_schema import check_suite
+from benchmarks.run.runner import COMPLETED, FAILED, SKIPPED, task_command
+from benchmarks.suite.check import check_suite
+from benchmarks.suite.model import replace
+from benchmarks.suite.select import Selection
 from benchmarks.table import build_table
 
-TEACHER = Row("big", "resnet152_d", recipe="efficient", tricks=("cosine",))
+TEACHER = make_row("big", "resnet152_d", recipe="efficient", tricks=("cosine",))
 PUPILS = (
-    Row("one", "resnet10_d", recipe="efficient", teacher="big"),
-    Row("two", "resnet10_b", recipe="standard", teacher="big"),
+    make_row("one", "resnet10_d", recipe="efficient", teacher="big"),
+    make_row("two", "resnet10_b", recipe="standard", teacher="big"),
 )
 
 
@@ -27,7 +25,7 @@ def _world(folder, **options):
 
 def test_a_teacher_is_trained_once_and_shared(tmp_path):
     world = _world(tmp_path)
-    found = {name_of(cell.key): (cell.state, cell.reason) for cell in world.plan().cells}
+    found = {name_of(cell.key): (cell.state, cell.reason) for cell in world.plan().runs}
     assert next(iter(found)) == "big/cls"
     assert found["one/cls"] == (WAITS, "waits for its teacher")
     assert found["one/det"] == (WAITS, "waits for its classifier")
@@ -38,7 +36,7 @@ def test_a_teacher_is_trained_once_and_shared(tmp_path):
     assert taught == [
         f"taught {row}/cls/seed-{seed} by big" for row in ("one", "two") for seed in (0, 1)
     ]
-    assert {cell.state for cell in world.plan().cells} == {CACHED}
+    assert {cell.state for cell in world.plan().runs} == {CACHED}
 
 
 def test_a_teacher_that_fails_stops_its_pupils_alone(tmp_path):
@@ -53,9 +51,9 @@ def test_a_teacher_that_fails_stops_its_pupils_alone(tmp_path):
 def test_another_teacher_makes_other_pupils(tmp_path):
     world = _world(tmp_path)
     world.run()
-    other = replace(TEACHER, tricks=())
+    other = TEACHER.with_task("cls", tricks=())
     world.suite = replace(world.suite, teachers=(other,))
-    states = {name_of(cell.key): cell.state for cell in world.plan().cells}
+    states = {name_of(cell.key): cell.state for cell in world.plan().runs}
     assert states["big/cls"] == RUN
     assert states["one/cls"] == states["two/cls/1"] == WAITS
     assert states["scratch/det"] == CACHED
@@ -81,11 +79,11 @@ def test_the_teacher_s_score_stands_below_the_table(tmp_path):
 
 def test_teachers_that_nobody_selected_needs_are_left_out(tmp_path):
     world = _world(tmp_path, selection=Selection(rows=("scratch",)))
-    assert not any(cell.key.row == "big" for cell in world.plan().cells)
+    assert not any(run.key.row == "big" for run in world.plan().wanted)
 
 
 def test_tricks_and_precision_of_rows_reach_their_stages(tmp_path):
-    row = Row(
+    row = make_row(
         "own",
         "resnet10_b",
         recipe="standard",
@@ -95,14 +93,14 @@ def test_tricks_and_precision_of_rows_reach_their_stages(tmp_path):
     )
     suite = make_suite((row,))
     suite = replace(
-        suite, stages={**suite.stages, "det": replace(suite.stages["det"], tricks=("ema",))}
+        suite, tasks={**suite.tasks, "det": replace(suite.tasks["det"], tricks=("ema",))}
     )
     world = World(tmp_path, suite=suite)
     for name in ("giou", "ema"):
         (world.root / "det/configs/tricks").mkdir(exist_ok=True)
         world.edit(f"det/configs/tricks/{name}.py", f"{name} = True\n")
     commands = {
-        cell.key.stage: " ".join(stage_command(world.plan(), cell)) for cell in world.plan().cells
+        cell.key.task: " ".join(task_command(world.plan(), cell)) for cell in world.plan().runs
     }
     assert "--trick cosine" in commands["cls"]
     assert "--trick ema --trick giou" in commands["det"]
@@ -110,12 +108,12 @@ def test_tricks_and_precision_of_rows_reach_their_stages(tmp_path):
     assert all("--precision fp32" in command for command in commands.values())
     world.run()
     world.edit("det/configs/tricks/giou.py", "giou = False\n")
-    states = {cell.key.stage: cell.state for cell in world.plan().cells}
+    states = {cell.key.task: cell.state for cell in world.plan().runs}
     assert states == {"cls": CACHED, "det": RUN, "seg": CACHED}
 
 
 SOUND = dict(
-    stages=dict(cls=dict(config="c", data="d")),
+    tasks=dict(cls=dict(config="c", data="d")),
     datasets=dict(d=dict(kind="imagefolder", path="p")),
     rows=[dict(name="a", backbone="x", recipe="r", teacher="t")],
     teachers=[dict(name="t", backbone="y", recipe="r")],
@@ -136,7 +134,7 @@ SOUND = dict(
             "a teacher has no teacher of its own",
         ),
         (dict(columns=["top1", "mAP"]), "columns: unknown column 'mAP'"),
-        (dict(intended=dict(precision=3)), "say in a sentence why rows differ"),
+        (dict(intended=dict(precision=3)), "'intended.precision' is 3, expected a valid string"),
         (dict(rows=[dict(name="a", backbone="x", recipe="r", precision="fp8")]), "precision 'fp8'"),
     ],
 )

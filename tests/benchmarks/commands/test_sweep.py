@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from harness_world import World, forget_digests, make_data
+from support.world import World, answer, forget_digests, make_data, make_row
 
-from benchmarks import cli, preflight, sweep
-from benchmarks.suite import Row, Suite, find_suite, load_suite
-from benchmarks.suite_file import suite_text
+from benchmarks import cli
+from benchmarks.commands import sweep
+from benchmarks.plan import preflight
+from benchmarks.suite.load import find_suite, load_suite
+from benchmarks.suite.model import Row, Suite, replace
+from benchmarks.suite.write import suite_text
 from contract.errors import UserError
 from contract.files import read_json
 
@@ -51,6 +53,7 @@ class Harness:
         monkeypatch.setattr(
             preflight, "inspect_data", lambda dataset, cache: data[dataset.path.name[:3]]
         )
+        self.run_dir = self.world.root / "runs" / "tiny-sweep-det"
         self.give(SCORES)
 
     def give(self, scores: dict[str, tuple[float, ...]], factors: str = "0.3 1 3") -> None:
@@ -65,20 +68,21 @@ class Harness:
             options,
             root=self.world.root,
             build_command=self.world.command,
-            describe=lambda spec: {"parameters": 1},
+            ask=answer,
         )
-
-    @property
-    def run_dir(self) -> Path:
-        return self.world.root / "runs" / "tiny-sweep-det"
 
     @property
     def written(self) -> Path:
         return self.run_dir / "tiny-det-lr.py"
 
+    def identity(self, row: str, task: str) -> str:
+        """The identity of a run."""
+        path = self.run_dir / "cells" / row / task / "seed-4" / "run.json"
+        return (read_json(path) or {})["identity"]
+
     def cell(self, row: str, stage: str) -> list[str]:
-        """The command line of a cell."""
-        path = self.run_dir / "cells" / row / stage / "seed-4" / "cell.json"
+        """The command line of a run."""
+        path = self.run_dir / "cells" / row / stage / "seed-4" / "run.json"
         return (read_json(path) or {})["command"]
 
 
@@ -105,7 +109,9 @@ def test_every_row_has_the_same_trials_on_held_out_images(harness):
         assert command[command.index("--lr-factor") + 1] == str(float(factor))
         assert command[command.index("--trick") + 1] == "holdout"
         checkpoint = Path(command[command.index("--checkpoint") + 1])
-        assert checkpoint.parts[-4:-2] == (f"standard.lr{factor}", "cls")
+        assert checkpoint.parent == harness.world.root / "runs" / "store" / harness.identity(
+            "standard.lr1", "cls"
+        )
         classifier = harness.cell(f"standard.lr{factor}", "cls")
         assert "--lr-factor" not in classifier and "holdout" not in classifier
     assert "--lr-factor" not in harness.cell("standard.lr1", "det")
@@ -115,7 +121,7 @@ def test_every_row_has_the_same_trials_on_held_out_images(harness):
     harness.give({row: (60,) for row in SCORES}, "10")
     assert harness.sweep("--factors", "0.3", "1", "3", "10") == 0
     assert len(harness.world.journal_lines("start")) == len(starts) + 3
-    assert {row.det_lr for row in load_suite(str(harness.written)).rows} == {10.0}
+    assert {row.of("det").lr for row in load_suite(str(harness.written)).rows} == {10.0}
 
 
 def test_the_best_of_each_row_is_written_as_a_suite(harness, capsys):
@@ -131,9 +137,10 @@ def test_the_best_of_each_row_is_written_as_a_suite(harness, capsys):
     }
     factors = {"scratch": 3.0, "standard": 1.0, "tricks": 1.0}
     assert chosen.rows == tuple(
-        replace(row, det_lr=factors[row.name], note=notes[row.name]) for row in base.rows
+        replace(row, note=notes[row.name]).with_task("det", lr=factors[row.name])
+        for row in base.rows
     )
-    for field in ("stages", "datasets", "seeds", "teachers", "columns", "intended"):
+    for field in ("tasks", "datasets", "seeds", "teachers", "columns", "intended"):
         assert getattr(chosen, field) == getattr(base, field)
     assert chosen.name == "tiny-det-lr"
     assert chosen.title == "Tiny, learning rate of detection by row"
@@ -151,13 +158,13 @@ def test_the_best_of_each_row_is_written_as_a_suite(harness, capsys):
 def test_a_row_without_all_its_trials_is_left_out_and_named(harness, capsys):
     assert harness.sweep() == 0
     harness.world.behaviour["standard.lr3/det"] = "user-error"
-    harness.world.edit("det/train.py", "EPOCHS = 2\n")
+    harness.world.edit("det/train.py", "import engine.run\nEPOCHS = 2\n")
     forget_digests()
     capsys.readouterr()
     assert harness.sweep() == 1
     text = " ".join(capsys.readouterr().out.split())
     assert (
-        "standard: no factor is chosen, for not all of its 3 trials have a result: × 3 (the image a.jpg is "
+        "standard: no factor is chosen, because not all of its 3 trials have a result: × 3 (the image a.jpg is "
         "truncated; remove it)." in text
     )
     assert "Written without the 1 row(s) above:" in text
@@ -186,13 +193,14 @@ def test_what_the_command_changed_is_in_the_suite(harness, tmp_path):
         (folder / part).mkdir(parents=True)
     words = ["--seg-data", str(folder), "--set", "det.train_cfg.max_epochs=2", "--seeds", "7"]
     assert harness.sweep(*words, "--rows", "scratch", "tricks") == 0
+    (harness.run_dir,) = (harness.world.root / "runs").glob("tiny-sweep-det+*")
     base, chosen = load_suite(str(harness.suite)), load_suite(str(harness.written))
-    assert chosen.datasets[chosen.stages["seg"].data].path == folder
-    assert chosen.datasets[chosen.stages["seg"].data].kind == "ade20k"
-    assert chosen.stages["det"].overrides == {"train_cfg.max_epochs": 2}
+    assert chosen.datasets[chosen.tasks["seg"].data].path == folder
+    assert chosen.datasets[chosen.tasks["seg"].data].kind == "ade20k"
+    assert chosen.tasks["det"].overrides == {"train_cfg.max_epochs": 2}
     # The trick that holds images out is the trials' alone, and so is their seed.
-    assert chosen.stages["det"].tricks == ()
-    assert (chosen.stages["cls"], chosen.seeds) == (base.stages["cls"], (4, 5))
+    assert chosen.tasks["det"].tricks == ()
+    assert (chosen.tasks["cls"], chosen.seeds) == (base.tasks["cls"], (4, 5))
     assert [row.name for row in chosen.rows] == ["scratch", "tricks"]
     assert "(seed 7)" in chosen.rows[0].note
 
@@ -215,15 +223,16 @@ def test_a_second_sweep_adds_to_the_first(harness):
             "short",
         ]
     )
-    describe = lambda spec: {"parameters": 1}  # noqa: E731
     world = harness.world
-    assert (
-        sweep.sweep(options, root=world.root, build_command=world.command, describe=describe) == 0
-    )
+    assert sweep.sweep(options, root=world.root, build_command=world.command, ask=answer) == 0
     file = world.root / "runs/tiny-det-lr-sweep-seg-short/tiny-det-lr-seg-lr.py"
     both = load_suite(str(file))
     # As far from 1 as each other: the smaller one.
-    assert [(row.det_lr, row.seg_lr) for row in both.rows] == [(3, 0.5), (1, 0.5), (1, 0.5)]
+    assert [(row.of("det").lr, row.of("seg").lr) for row in both.rows] == [
+        (3, 0.5),
+        (1, 0.5),
+        (1, 0.5),
+    ]
     assert both.rows[1].note.endswith(
         "43.10; learning rate of segmentation × 0.5 of 0.5, 2, chosen on held-out training images (seed 4, budget "
         "short): mIoU 30.00, 30.00; the best is at the edge of the range"
@@ -237,7 +246,10 @@ def _suite(*rows: Row) -> Suite:
 
 @pytest.mark.parametrize("name", ["a" * 75, "a"])
 def test_a_trial_needs_a_name_of_its_own(name):
-    rows = Row(name, "resnet10_b", pretrain=False), Row("A.LR0.3", "resnet10_b", pretrain=False)
+    rows = (
+        make_row(name, "resnet10_b", pretrain=False),
+        make_row("A.LR0.3", "resnet10_b", pretrain=False),
+    )
     with pytest.raises(UserError, match=f"The trial '{name}.lr0.3' of row '{name}' would have a"):
         sweep.expand(_suite(*rows), "det", [0.3, 1.0])
 
@@ -268,11 +280,11 @@ def test_published_and_own_weights_survive_the_file(tmp_path):
 
 
 def test_only_classifiers_that_are_trained_are_in_a_sweep():
-    scratch = Row("scratch", "resnet10_b", pretrain=False)
+    scratch = make_row("scratch", "resnet10_b", pretrain=False)
     trials = sweep.expand(_suite(scratch), "seg", [0.5, 2.0])
-    assert list(trials.stages) == ["seg"]
+    assert list(trials.tasks) == ["seg"]
     assert trials.columns == ("pixacc", "miou")
-    assert [(row.name, row.seg_lr) for row in trials.rows] == [
+    assert [(row.name, row.of("seg").lr) for row in trials.rows] == [
         ("scratch.lr0.5", 0.5),
         ("scratch.lr2", 2.0),
     ]
@@ -283,8 +295,8 @@ def test_only_classifiers_that_are_trained_are_in_a_sweep():
 @pytest.mark.parametrize(
     ("words", "part"),
     [
-        (["--stage", "cls"], "--stage cls was given; classification has no trick"),
-        (["--stage", "sge"], "unknown stage 'sge'; did you mean 'seg'?"),
+        (["--stage", "cls"], "--task cls was given; classification has no trick"),
+        (["--stage", "sge"], "unknown task 'sge'; did you mean 'seg'?"),
         (["--stage", "det", "--factors", "1"], "--factors 1 was given; give two or more"),
         (["--stage", "det", "--factors", "1", "1.0"], "--factors 1 1 was given; give two or more"),
         (["--stage", "det", "--factors", "0", "1"], "--factors 0 was given; a factor is a finite"),
@@ -294,7 +306,7 @@ def test_only_classifiers_that_are_trained_are_in_a_sweep():
         ),
         (["--stage", "det", "--seeds", "0", "1"], "--seeds 0 1 was given; a sweep takes one seed"),
         (["--stage", "det", "--stages", "det"], "unknown option '--stages'"),
-        ([], "The following arguments are required: --stage"),
+        ([], "the following arguments are required: --task"),
     ],
 )
 def test_mistakes_on_the_command_line(words, part, capsys):

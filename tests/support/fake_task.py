@@ -1,6 +1,7 @@
-"""Acts as a stage does, in no time: `fake_stage.py JOURNAL BEHAVIOUR` and a stage's own words.
+"""Acts as a task does, in no time: `fake_task.py JOURNAL BEHAVIOUR NAME RESULTS` and a task's own words.
 
-It is run with `python -I -S`, so it uses the standard library only.
+It is run with `python -I -S`, so it uses the standard library only. RESULTS is a file of one result per task, written
+through `contract.result`; so the result is bound to the schema.
 """
 
 import json
@@ -22,27 +23,29 @@ def note(journal, text):
 
 
 def main():
-    journal, behaviour, *words = sys.argv[1:]
+    journal, behaviour, name, results, *words = sys.argv[1:]
     folder = Path(option(words, "--work-dir"))
-    stage = folder.parent.name
-    name = f"{folder.parent.parent.name}/{stage}/{folder.name}"
+    row, task, _ = name.split("/")
     resumed = " resumed" if "--resume" in words else ""
     threads = os.environ["OMP_NUM_THREADS"]
     gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     note(journal, f"start {name}{resumed} threads={threads} gpu={gpu} pid={os.getpid()}")
-    report = {"stage": stage, "step": 1, "steps": 2, "loss": 1.5, "eta_seconds": 3.0}
+    report = {"stage": task, "step": 1, "steps": 2, "loss": 1.5, "eta_seconds": 3.0}
     print("@progress " + json.dumps(report), flush=True)
     print("some output", flush=True)
     behave(behaviour, journal, name)
-    if stage == "cls":
+    if task == "cls":
         seed = option(words, "--seed")
         (folder / "backbone.safetensors").write_text(f"weights of seed {seed}", encoding="utf-8")
+        (folder / "row.txt").write_text(row, encoding="utf-8")
+        (folder / "epoch_1.pth").write_text("large", encoding="utf-8")
     elif option(words, "--checkpoint"):
         note(journal, f"read {Path(option(words, '--checkpoint')).read_text(encoding='utf-8')}")
     if "--teacher" in words:
-        teacher = Path(option(words, "--teacher"))
-        note(journal, f"taught {name} by {teacher.parent.parent.parent.name}")
-    result = make_result(stage, words)
+        teacher = Path(option(words, "--teacher")).with_name("row.txt")
+        note(journal, f"taught {name} by {teacher.read_text(encoding='utf-8')}")
+    result = json.loads(Path(results).read_text(encoding="utf-8"))[task]
+    fill(result, words)
     if behaviour.startswith("score="):
         for metric in result["metrics"]:
             metric["value"] = float(behaviour.removeprefix("score="))
@@ -53,52 +56,15 @@ def main():
         sys.exit(7)
 
 
-def make_result(stage, words):
-    metrics = {
-        "cls": ["top1", "top5"],
-        "probe": ["linear_top1", "knn_top1"],
-        "det": ["map"],
-        "seg": ["pixacc", "miou"],
-    }[stage]
-    return {
-        "schema_version": 1,
-        "status": "completed",
-        "stage": stage,
-        "identity": option(words, "--identity"),
-        "config": "mini",
-        "backbone": option(words, "--backbone"),
-        "recipe": option(words, "--recipe"),
-        "tricks": [],
-        "lr_factor": float(option(words, "--lr-factor") or 1),
-        "budget": option(words, "--budget"),
-        "seed": int(option(words, "--seed")),
-        "metrics": [
-            {"name": name, "value": 50.0, "unit": "%", "higher_is_better": True} for name in metrics
-        ],
-        "costs": [],
-        "protocol": {"metric": "any"},
-        "data": {
-            "fingerprint": option(words, "--data-fingerprint"),
-            "classes": 2,
-            "train_images_total": 4,
-            "train_images_used": 4,
-            "test_images_total": 2,
-            "test_images_used": 2,
-            "notes": [],
-        },
-        "model": {"backbone_parameters": 10, "parameters": 20},
-        "checkpoint": None,
-        "code": {"git_sha": None, "dirty": None},
-        "packages": {"torch": "2"},
-        "python": "3.11",
-        "device": {"type": "cpu", "name": "cpu", "count": 1},
-        "precision": {"dtype": "float32", "reason": "fake"},
-        "wall_seconds": 2.0,
-        "train_images_per_second": 2.0,
-        "train_images_per_cpu_second": 1.5,
-        "peak_memory_mib": 512.0,
-        "artifacts": {},
-    }
+def fill(result, words):
+    """Write into a result what the command line says."""
+    result["identity"] = option(words, "--identity")
+    result["backbone"] = option(words, "--backbone")
+    result["recipe"] = option(words, "--recipe")
+    result["lr_factor"] = float(option(words, "--lr-factor") or 1)
+    result["budget"] = option(words, "--budget")
+    result["seed"] = int(option(words, "--seed"))
+    result["data"]["fingerprint"] = option(words, "--data-fingerprint")
 
 
 def behave(behaviour, journal, name):

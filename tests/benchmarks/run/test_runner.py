@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from harness_world import (
+from support.world import (
     World,
     clean_environment,
     is_alive,
@@ -23,9 +23,9 @@ from harness_world import (
     wait_for,
 )
 
-from benchmarks.machine import Slots
-from benchmarks.plan import CACHED
-from benchmarks.run import COMPLETED, FAILED, SKIPPED, Interrupted, failure_message
+from benchmarks.plan.machine import Slots
+from benchmarks.plan.plan import CACHED
+from benchmarks.run.runner import COMPLETED, FAILED, SKIPPED, Interrupted, failure_message
 from contract.files import read_json
 
 SERIAL = Slots(1, 2, (), "test")
@@ -64,15 +64,17 @@ def test_finished_cells_are_skipped(tmp_path):
 def test_a_changed_identity_runs_again_and_keeps_the_old_result(tmp_path):
     world = World(tmp_path)
     world.run()
-    first = read_json(world.work_dir("scratch/seg") / "result.json")
+    first = read_json(world.view("scratch/seg") / "result.json")
     world.edit("seg/configs/mini.py", "_base_ = 'mmseg::fcn/fcn.py'\nlr = 2\n")
     outcomes = world.run()
     changed = {name for name, outcome in outcomes.items() if outcome.status == COMPLETED}
     assert changed == {"scratch/seg", "standard/seg", "tricks/seg"}
     reason = "scratch · seg · seed 0: started (will run again: seg/configs/mini.py differs)"
     assert reason in world.display.lines
-    [kept] = (world.run_dir / "stale").glob("*/scratch/seg/seed-0/result.json")
+    assert first is not None
+    kept = world.folder / "store" / first["identity"] / "result.json"
     assert read_json(kept) == first
+    assert not (world.run_dir / "stale").exists()
 
 
 def test_a_classifier_that_comes_out_the_same_spares_what_it_feeds(tmp_path):
@@ -95,10 +97,10 @@ def test_a_failure_leaves_the_others_alone(tmp_path):
     assert "RuntimeError: the loss is no number" in outcomes["scratch/det"].message
     done = {name for name, outcome in outcomes.items() if outcome.status == COMPLETED}
     assert done == {"standard/cls", "standard/det", "standard/seg", "scratch/seg"}
-    failure = read_json(world.work_dir("scratch/det") / "failure.json")
+    failure = read_json(world.view("scratch/det") / "failure.json")
     assert failure is not None and failure["exit_status"] == 1
     assert "some output" in failure["log_tail"]
-    skipped = read_json(world.work_dir("tricks/det") / "failure.json")
+    skipped = read_json(world.view("tricks/det") / "failure.json")
     assert skipped is not None and skipped["exit_status"] is None
 
 
@@ -109,7 +111,7 @@ def test_a_failed_cell_is_resumed_and_its_failure_forgotten(tmp_path):
     outcomes = world.run()
     assert outcomes["scratch/det"].status == COMPLETED
     assert any("start scratch/det/seed-0 resumed" in line for line in world.journal_lines())
-    assert not (world.work_dir("scratch/det") / "failure.json").exists()
+    assert not (world.view("scratch/det") / "failure.json").exists()
 
 
 def test_a_resumed_cell_gets_as_many_threads_as_before(tmp_path):
@@ -143,13 +145,13 @@ def test_results_survive_data_that_are_away_for_a_while(tmp_path):
     assert world.run()["scratch/det"].status == FAILED
     world.data = make_data()
     assert world.run()["scratch/det"].status == CACHED
-    assert not (world.work_dir("scratch/det") / "failure.json").exists()
+    assert not (world.view("scratch/det") / "failure.json").exists()
 
 
 def test_a_stage_without_a_result_has_failed(tmp_path):
     world = World(tmp_path, behaviour={"scratch/seg": "no-result"})
     message = world.run()["scratch/seg"].message
-    assert message == "the stage ended without a complete result.json"
+    assert message == "the task ended without a complete result.json"
 
 
 def test_a_result_counts_even_if_the_stage_stumbles_on_its_way_out(tmp_path):
@@ -184,22 +186,22 @@ def test_progress_reaches_the_display_and_stays_out_of_the_log(tmp_path):
     world = World(tmp_path)
     world.run()
     assert world.display.reports[0]["loss"] == 1.5
-    log = (world.work_dir("scratch/det") / "stage.log").read_text(encoding="utf-8")
+    log = (world.view("scratch/det") / "stage.log").read_text(encoding="utf-8")
     assert log == "some output\n"
 
 
 def test_the_cell_file_holds_identity_components_and_command(tmp_path):
     world = World(tmp_path)
     world.run()
-    cell = read_json(world.work_dir("tricks/det") / "cell.json")
-    result = read_json(world.work_dir("tricks/det") / "result.json")
+    cell = read_json(world.view("tricks/det") / "run.json")
+    result = read_json(world.view("tricks/det") / "result.json")
     assert cell is not None and result is not None
     assert cell["identity"] == result["identity"]
     assert cell["components"]["dataset"] == "fingerprint of det"
     assert "--checkpoint" in cell["command"]
     plan = read_json(world.run_dir / "plan.json")
     assert plan is not None
-    identities = {(c["row"], c["stage"]): c["identity"] for c in plan["cells"]}
+    identities = {(r["row"], r["task"]): r["identity"] for r in plan["runs"]}
     assert identities["tricks", "det"] == cell["identity"]
 
 
@@ -252,9 +254,9 @@ def test_no_stage_outlives_a_harness_that_is_killed(tmp_path):
     script = textwrap.dedent(
         f"""
         import sys
-        sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[2])]!r}
+        sys.path[:0] = {[str(Path(__file__).parents[2]), str(Path(__file__).parents[3])]!r}
         from pathlib import Path
-        from harness_world import World
+        from support.world import World
         World(Path({str(tmp_path)!r}), behaviour={{"standard/cls": "family"}}).run()
         """
     )
@@ -278,7 +280,7 @@ def test_a_full_disk_ends_the_run_and_its_stages(tmp_path, monkeypatch):
     runner = world.runner(SERIAL)
 
     def fill(key: object) -> None:
-        monkeypatch.setattr("benchmarks.stage_process.StageProcess.poll", full)
+        monkeypatch.setattr("benchmarks.run.process.TaskProcess.poll", full)
 
     def full(self: object) -> None:
         monkeypatch.undo()

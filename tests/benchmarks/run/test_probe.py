@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from harness_world import ROWS, World, make_suite
+from support.world import ROWS, World, make_row, make_suite
 
 from benchmarks.findings import find_findings
-from benchmarks.plan import CACHED, RUN, WAITS
-from benchmarks.preflight import check_names
+from benchmarks.plan.plan import CACHED, RUN, WAITS
+from benchmarks.plan.preflight import check_names
 from benchmarks.report import format_html
 from benchmarks.results import read_run
-from benchmarks.run import stage_command
-from benchmarks.selection import Selection, select
-from benchmarks.suite import ROOT, Row, Stage, load_suite
+from benchmarks.run.command import task_command
+from benchmarks.suite.load import load_suite
+from benchmarks.suite.model import Row, TaskSetup, replace
+from benchmarks.suite.names import ROOT
+from benchmarks.suite.select import Selection, select
 from benchmarks.table import build_table
 from benchmarks.table_text import format_csv
 from contract.errors import UserError
@@ -32,29 +33,35 @@ def _world(folder: Path, rows: tuple[Row, ...] = ROWS, selection: Selection | No
     suite = make_suite(rows)
     suite = replace(
         suite,
-        stages={**suite.stages, "probe": Stage(CONFIG, "cls")},
+        tasks={**suite.tasks, "probe": TaskSetup(config=CONFIG, data="cls")},
         columns=("top1", "linear_top1", "knn_top1", "map"),
     )
     world = World(folder, suite=suite, selection=selection or Selection())
     world.edit(CONFIG, "neighbours = (20,)\n")
+    world.edit("cls_train/probe/__init__.py", "")
+    world.edit(
+        "cls_train/probe/__main__.py",
+        "from cls_train import data\nfrom cls_train.probe import linear\n",
+    )
+    world.edit("cls_train/probe/linear.py", "TOLERANCE = 1\n")
     return world
 
 
 def _commands(world: World) -> dict[str, list[str]]:
     plan = world.plan()
     return {
-        cell.key.row: stage_command(plan, cell) for cell in plan.cells if cell.key.stage == "probe"
+        cell.key.row: task_command(plan, cell) for cell in plan.runs if cell.key.task == "probe"
     }
 
 
 def test_every_row_is_probed_from_its_own_weights(tmp_path: Path):
     weights = tmp_path / "public.safetensors"
     weights.write_text("public weights", encoding="utf-8")
-    world = _world(tmp_path, (*ROWS, Row("public", "resnet50_b", weights=weights)))
+    world = _world(tmp_path, (*ROWS, make_row("public", "resnet50_b", weights=str(weights))))
     found = {
-        (cell.key.row, cell.key.stage): cell.state
-        for cell in world.plan().cells
-        if cell.key.stage in ("cls", "probe")
+        (cell.key.row, cell.key.task): cell.state
+        for cell in world.plan().runs
+        if cell.key.task in ("cls", "probe")
     }
     # Behind the classifiers, before detection.
     assert list(found)[2:] == [
@@ -63,6 +70,7 @@ def test_every_row_is_probed_from_its_own_weights(tmp_path: Path):
     assert [found[name, "probe"] for name in ("scratch", "standard", "tricks", "public")] == [
         *(RUN, WAITS, WAITS, RUN)
     ]
+    outcomes = world.run()
     commands = _commands(world)
     for row, words in commands.items():
         assert words[1:4] == ["-m", "cls_train.probe", CONFIG]
@@ -73,14 +81,13 @@ def test_every_row_is_probed_from_its_own_weights(tmp_path: Path):
     }
     assert given == {
         "scratch": None,
-        "standard": str(world.run_dir / "cells/standard/cls/seed-0/backbone.safetensors"),
-        "tricks": str(world.run_dir / "cells/tricks/cls/seed-0/backbone.safetensors"),
+        "standard": str(world.stored("standard/cls") / "backbone.safetensors"),
+        "tricks": str(world.stored("tricks/cls") / "backbone.safetensors"),
         "public": str(weights),
     }
-    outcomes = world.run()
     assert {outcomes[f"{row}/probe"].status for row in commands} == {"completed"}
     assert "read public weights" in world.journal_lines("read")
-    assert all(cell.state == CACHED for cell in world.plan().cells)
+    assert all(cell.state == CACHED for cell in world.plan().runs)
 
 
 def test_the_table_the_csv_and_the_report_show_it(world: World):
@@ -118,8 +125,8 @@ def test_what_matters_to_a_probe(world: World, file: str, stages: set[str]):
     world.run()
     world.edit(file, "NEW = 1\n")
     changed = {
-        cell.key.stage
-        for cell in world.plan().cells
+        cell.key.task
+        for cell in world.plan().runs
         if cell.state != CACHED and cell.reason.startswith("will run again")
     }
     assert changed == stages
@@ -128,7 +135,7 @@ def test_what_matters_to_a_probe(world: World, file: str, stages: set[str]):
 def test_the_classifier_s_data_move_with_the_probe_s(tmp_path: Path):
     selection = Selection(data={"cls": Path("/mine")})
     suite = select(_world(tmp_path).suite, selection, [])
-    assert suite.stages["probe"].data == suite.stages["cls"].data == "--cls-data"
+    assert suite.tasks["probe"].data == suite.tasks["cls"].data == "--cls-data"
     assert suite.datasets["--cls-data"].path == Path("/mine")
 
 
@@ -136,30 +143,33 @@ def test_a_probe_on_other_data_stays_where_it_is(tmp_path: Path):
     suite = _world(tmp_path).suite
     other = replace(
         suite,
-        stages={**suite.stages, "probe": Stage(CONFIG, "other")},
+        tasks={**suite.tasks, "probe": TaskSetup(config=CONFIG, data="other")},
         datasets={**suite.datasets, "other": suite.datasets["cls"]},
     )
     moved = select(other, Selection(data={"cls": Path("/mine")}), [])
-    assert (moved.stages["cls"].data, moved.stages["probe"].data) == ("--cls-data", "other")
+    assert (moved.tasks["cls"].data, moved.tasks["probe"].data) == ("--cls-data", "other")
     both = select(suite, Selection(data={"cls": Path("/mine"), "probe": Path("/yours")}), [])
-    assert both.datasets[both.stages["probe"].data].path == Path("/yours")
-    assert both.datasets[both.stages["cls"].data].path == Path("/mine")
+    assert both.datasets[both.tasks["probe"].data].path == Path("/yours")
+    assert both.datasets[both.tasks["cls"].data].path == Path("/mine")
 
 
 def test_the_probe_brings_the_classifier_it_starts_from(tmp_path: Path):
-    suite = select(_world(tmp_path).suite, Selection(stages=("probe",)), [])
-    assert set(suite.stages) == {"cls", "probe"}
+    plan = _world(tmp_path, selection=Selection(tasks=("probe",))).plan()
+    assert {run.key.task for run in plan.wanted} == {"cls", "probe"}
+    scratch = Selection(tasks=("probe",), rows=("scratch",))
+    plan = _world(tmp_path, selection=scratch).plan()
+    assert {run.key.task for run in plan.wanted} == {"probe"}
 
 
 def test_a_config_or_a_trick_that_does_not_exist_is_told(tmp_path: Path):
     suite = load_suite("probe-mini")
-    stage = Stage("cls_train/configs/mini.py", "cls", tricks=("mixup",))
+    stage = TaskSetup(config="cls_train/configs/mini.py", data="cls", tricks=("mixup",))
     check_names(suite, ROOT)
     with pytest.raises(UserError) as error:
-        check_names(replace(suite, stages={**suite.stages, "probe": stage}), ROOT)
+        check_names(replace(suite, tasks={**suite.tasks, "probe": stage}), ROOT)
     assert str(error.value) == (
-        "stage 'probe': unknown trick 'mixup': there is no trick to choose from."
+        "task 'probe': unknown trick 'mixup'; known: none"
     )
     missing = replace(stage, config="cls_train/configs/probe/minni.py", tricks=())
     with pytest.raises(UserError, match=r"did you mean 'cls_train/configs/probe/mini\.py'"):
-        check_names(replace(suite, stages={**suite.stages, "probe": missing}), ROOT)
+        check_names(replace(suite, tasks={**suite.tasks, "probe": missing}), ROOT)
