@@ -29,11 +29,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.datasets import miniworld
-from benchmarks.identity import STAGE_FOLDERS, tricks_folder
 from benchmarks.plan.preflight import names_in
 from benchmarks.results import Run, metric_values, read_run
 from benchmarks.statistics import aggregate
 from contract.errors import UserError
+from contract.tasks import TASKS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "tricks.md"
@@ -77,7 +77,7 @@ def read_trick(stage: str, name: str, root: Path = ROOT) -> Trick:
     Raises:
         UserError: The file's docstring lacks one of the lines `Source:`, `Library:` and `Test:`.
     """
-    path = root / tricks_folder(stage) / f"{name}.py"
+    path = root / TASKS[stage].tricks[0] / f"{name}.py"
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     found = {
         key: value.strip()
@@ -96,8 +96,8 @@ def catalogue(root: Path = ROOT) -> list[Trick]:
     """Read all tricks of all stages."""
     return [
         read_trick(stage, name, root)
-        for stage in STAGE_FOLDERS
-        for name in names_in(root / tricks_folder(stage))
+        for stage in STAGE_TITLES
+        for name in names_in(root / TASKS[stage].tricks[0])
     ]
 
 
@@ -140,7 +140,7 @@ def measure_speed(iterations: int, rounds: int) -> None:
         UserError: A training fails.
     """
     data = miniworld.prepare("mini-smoke", ROOT / "data" / "miniworld") / "cls"
-    names = [name for name in names_in(ROOT / tricks_folder("cls")) if name not in LEFT_OUT]
+    names = [name for name in names_in(ROOT / TASKS["cls"].tricks[0]) if name not in LEFT_OUT]
     with tempfile.TemporaryDirectory() as folder:
         teacher = Path(folder) / "teacher"
         _end(_begin("resnet26_d-w32", [], data, teacher, 2, 0), teacher)
@@ -231,13 +231,13 @@ def format_page(
     lines = ["# Tricks", "", _introduction(speeds, effects, seeds), ""]
     for stage, title in STAGE_TITLES.items():
         own = [trick for trick in tricks if trick.stage == stage]
-        lines += [f"## {title}", "", f"`python -m {STAGE_FOLDERS[stage]}.train … --trick NAME`", ""]
+        lines += [f"## {title}", "", f"`python -m {TASKS[stage].module} … --trick NAME`", ""]
         measured = stage == "cls"
         header = ["trick", "what it does", "source", "library", "test"]
         header += ["speed", "top-1 on mini"] if measured else []
         lines += ["| " + " | ".join(header) + " |", "|" + ":--|" * len(header)]
         for trick in own:
-            path = f"../{tricks_folder(stage).as_posix()}/{trick.name}.py"
+            path = f"../{TASKS[stage].tricks[0].as_posix()}/{trick.name}.py"
             test = f"[{Path(trick.test).name}](../{trick.test})"
             cells = [f"[`{trick.name}`]({path})", trick.summary, trick.source, trick.library, test]
             if measured:

@@ -31,7 +31,7 @@ from contract.errors import UserError
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib
+    import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
 SPARE_DISK_GIB = 5
 GIB = 1024**3

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import cast
 
 from rich.markup import escape
 
 from benchmarks.commands.request import make_console
+from benchmarks.datasets.layout import Kind
 from benchmarks.datasets.verify import verify as verify_dataset
 from benchmarks.suite.names import KINDS
 from contract.errors import UserError
@@ -29,7 +31,7 @@ def verify(options: argparse.Namespace) -> int:
 
 def verify_data(kind: str, path: Path) -> int:
     """Check one dataset."""
-    report = verify_dataset(kind, path)
+    report = verify_dataset(cast(Kind, kind), path)
     report.raise_for_errors()
     console = make_console()
     console.print(f"{path} is a sound {kind} dataset.", soft_wrap=True)

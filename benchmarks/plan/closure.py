@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from contract.errors import UserError
 
@@ -230,27 +231,27 @@ class _WithoutSettings(ast.NodeTransformer):
         return self._within(name, node)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        node.keywords = [
+        kept = [keyword for keyword in node.keywords if not self._drops(keyword.arg)]
+        for keyword in kept:
             self._within(keyword.arg, keyword)
-            for keyword in node.keywords
-            if not self._drops(keyword.arg)
-        ]
+        node.keywords = kept
+        node.args = [self.visit(argument) for argument in node.args]
         return node
 
     def visit_Dict(self, node: ast.Dict) -> ast.AST:
         names = [getattr(key, "value", None) for key in node.keys]
-        kept = [
-            (key, self._within(name, value))
-            for key, value, name in zip(node.keys, node.values, names, strict=True)
-            if not self._drops(name)
-        ]
-        node.keys, node.values = [key for key, _ in kept], [value for _, value in kept]
+        kept = [place for place, name in enumerate(names) if not self._drops(name)]
+        for place in kept:
+            node.values[place] = self._within(names[place], node.values[place])
+        node.keys = [node.keys[place] for place in kept]
+        node.values = [node.values[place] for place in kept]
         return node
 
-    def _within(self, name: str | None, node: ast.AST) -> ast.AST:
+    def _within(self, name: str | None, node: Any) -> Any:
         self._inside.append(name or "")
         try:
-            return self.generic_visit(node)
+            # A value is itself a node to look at, an assignment or a keyword only holds one.
+            return self.visit(node) if isinstance(node, ast.expr) else self.generic_visit(node)
         finally:
             self._inside.pop()
 

@@ -199,14 +199,15 @@ class _Evaluation:
         return found
 
     def _binop(self, node: ast.BinOp) -> Any:
-        left, right = self._value(node.left), self._value(node.right)
+        left: Any = self._value(node.left)
+        right: Any = self._value(node.right)
         combine = _BINARY.get(type(node.op))
         numbers = isinstance(left, _NUMBERS) and isinstance(right, _NUMBERS)
         joined = isinstance(node.op, ast.Add) and type(left) is type(right)
-        joined = joined and isinstance(left, str | list | tuple)
-        if combine is None or not (numbers or joined):
+        sequences = joined and isinstance(left, str | list | tuple)
+        if combine is None or not (numbers or sequences):
             raise _Refused(node, f"`{_shown(node)}`")
-        if joined and len(left) + len(right) > _MOST_ITEMS:
+        if not numbers and len(left) + len(right) > _MOST_ITEMS:
             raise _Refused(node, f"`{_shown(node)}` is longer than {_MOST_ITEMS:,}")
         return self._bounded(node, combine(left, right))
 

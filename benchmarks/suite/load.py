@@ -23,6 +23,7 @@ from benchmarks.suite.model import (
     Dataset,
     Head,
     Row,
+    SmokeFolder,
     Suite,
     TaskOptions,
     TaskSetup,
@@ -160,13 +161,8 @@ def _build(name: str, raw: Mapping[str, Any]) -> Suite:
     datasets, smoke = {}, {}
     for key, entry in raw["datasets"].items():
         written = WrittenDataset.model_validate(entry)
-        datasets[key] = Dataset(
-            kind=written.kind, path=Path(written.path), generate=written.generate
-        )
-        tiny = written.smoke
-        smoke[key] = datasets[key]
-        if tiny is not None:
-            smoke[key] = Dataset(kind=written.kind, path=Path(tiny.path), generate=tiny.generate)
+        datasets[key] = _dataset(written.kind, written)
+        smoke[key] = _dataset(written.kind, written.smoke or written)
     rows: dict[str, dict[str, Any]] = {}
     for entry in raw["rows"]:
         rows[entry["name"]] = resolve_like(entry, rows)
@@ -188,6 +184,11 @@ def _build(name: str, raw: Mapping[str, Any]) -> Suite:
         columns=head.columns,
         intended=head.intended,
     )
+
+
+def _dataset(kind: str, folder: WrittenDataset | SmokeFolder) -> Dataset:
+    values = {"kind": kind, "path": Path(folder.path), "generate": folder.generate}
+    return Dataset.model_validate(values)
 
 
 def _resolved_row(resolved: Mapping[str, Any]) -> Row:

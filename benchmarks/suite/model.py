@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
+from benchmarks.datasets.layout import Kind as Layout
 from benchmarks.suite.names import COLUMNS, DEFAULT_COLUMNS, INTENDED, KINDS
 from contract.errors import unknown
 from contract.models import Model
@@ -222,7 +223,7 @@ class Dataset(Model):
         generate: The miniworld preset that makes the folder if it is missing.
     """
 
-    kind: str
+    kind: Layout
     path: Path
     generate: str | None = None
 

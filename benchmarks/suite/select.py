@@ -246,7 +246,7 @@ def _replace_data(
     changed = dict(tasks)
     for name, folder in data.items():
         usual = tasks[name].data
-        kind = kind_of(folder, datasets[usual].kind)  # type: ignore[arg-type]
+        kind = kind_of(folder, datasets[usual].kind)
         datasets[f"--{name}-data"] = Dataset(kind=kind, path=folder.absolute())
         for other, setup in tasks.items():
             # Tasks that share the dataset of the classifier move with it.

@@ -167,9 +167,7 @@ def test_a_config_or_a_trick_that_does_not_exist_is_told(tmp_path: Path):
     check_names(suite, ROOT)
     with pytest.raises(UserError) as error:
         check_names(replace(suite, tasks={**suite.tasks, "probe": stage}), ROOT)
-    assert str(error.value) == (
-        "task 'probe': unknown trick 'mixup'; known: none"
-    )
+    assert str(error.value) == ("task 'probe': unknown trick 'mixup'; known: none")
     missing = replace(stage, config="cls_train/configs/probe/minni.py", tricks=())
     with pytest.raises(UserError, match=r"did you mean 'cls_train/configs/probe/mini\.py'"):
         check_names(replace(suite, tasks={**suite.tasks, "probe": missing}), ROOT)
