@@ -149,13 +149,14 @@ class Plan:
         if run.checkpoint is not None and run.row.published and not run.checkpoint.is_file():
             run.state, run.reason = RUN, "its published weights are fetched first"
             return
-        if run.data.fingerprint is None and run.data.problem is None:
+        fingerprint = self._fingerprint(run)
+        if fingerprint is None and run.data.problem is None:
             run.state, run.reason = RUN, "its data are generated first"
             return
         # Data with a problem have no fingerprint, and so an identity that no earlier result has.
-        run.components = self._components(run)
+        run.components = self._components(run, fingerprint)
         run.identity = identity.identity_of(run.components)
-        if run.data.problem is not None:
+        if run.data.problem is not None and fingerprint is None:
             run.state, run.reason = RUN, run.data.problem
             return
         run.state, run.reason = self._inspect(run, run.components)
@@ -179,7 +180,14 @@ class Plan:
         verb = "will run again" if (view / RESULT_FILE).exists() else "will start anew"
         return RUN, f"{verb}: {identity.explain(earlier.get('components') or {}, components)}"
 
-    def _components(self, run: PlannedRun) -> dict[str, Any]:
+    def _fingerprint(self, run: PlannedRun) -> str | None:
+        """Return the hash of a run's data; of a run that is not asked for, an earlier one if the data are away."""
+        if run.data.fingerprint is not None or run.wanted:
+            return run.data.fingerprint
+        earlier = run_file(self.store.view(run.key)).get("components") or {}
+        return earlier.get("dataset")
+
+    def _components(self, run: PlannedRun, fingerprint: str | None) -> dict[str, Any]:
         row, setup, task = run.row, run.setup, run.key.task
 
         def digest(path: Path | None) -> str | None:
@@ -196,7 +204,7 @@ class Plan:
             "recipe": identity.recipe_components(task, row.of(task).recipe, run.tricks, self.root),
             "tricks": list(run.tricks),
             "overrides": identity.overrides(setup.overrides),
-            "dataset": run.data.fingerprint,
+            "dataset": fingerprint,
             "checkpoint": digest(run.checkpoint),
             "teacher": digest(run.teacher),
             "code": {**identity.task_code(task, self.root), **identity.own_code(row.backbone)},

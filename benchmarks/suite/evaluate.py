@@ -199,16 +199,16 @@ class _Evaluation:
         return found
 
     def _binop(self, node: ast.BinOp) -> Any:
-        left: Any = self._value(node.left)
-        right: Any = self._value(node.right)
+        left, right = self._value(node.left), self._value(node.right)
         combine = _BINARY.get(type(node.op))
-        numbers = isinstance(left, _NUMBERS) and isinstance(right, _NUMBERS)
-        joined = isinstance(node.op, ast.Add) and type(left) is type(right)
-        sequences = joined and isinstance(left, str | list | tuple)
-        if combine is None or not (numbers or sequences):
+        if isinstance(left, str | list | tuple) and isinstance(right, type(left)):
+            if not isinstance(node.op, ast.Add):
+                raise _Refused(node, f"`{_shown(node)}`")
+            if len(left) + len(right) > _MOST_ITEMS:
+                raise _Refused(node, f"`{_shown(node)}` is longer than {_MOST_ITEMS:,}")
+        elif combine is None or not all(isinstance(side, _NUMBERS) for side in (left, right)):
             raise _Refused(node, f"`{_shown(node)}`")
-        if not numbers and len(left) + len(right) > _MOST_ITEMS:
-            raise _Refused(node, f"`{_shown(node)}` is longer than {_MOST_ITEMS:,}")
+        assert combine is not None
         return self._bounded(node, combine(left, right))
 
     def _unaryop(self, node: ast.UnaryOp) -> Any:

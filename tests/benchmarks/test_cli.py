@@ -56,6 +56,7 @@ class Harness:
         inspect = lambda dataset, cache: self.data[dataset.path.name]  # noqa: E731
         monkeypatch.setattr(preflight, "inspect_data", inspect)
         monkeypatch.setattr(preflight, "peek_at_data", inspect)
+        monkeypatch.setattr(preflight, "glance_at_data", inspect)
 
     def plan(self, *words: str) -> int:
         options = cli.parse(["plan", str(self.suite), *words])
@@ -173,6 +174,88 @@ def test_budgets_have_folders_of_their_own(harness):
     assert not (harness.world.root / "runs" / "tiny").exists()
 
 
+def _folders(harness: Harness) -> set[str]:
+    return {path.parent.name for path in (harness.world.root / "runs").glob("*/plan.json")}
+
+
+def test_settings_that_change_numbers_have_folders_of_their_own_and_share_the_store(harness):
+    assert harness.run() == 0
+    before = (harness.world.root / "runs/tiny/table.md").read_text(encoding="utf-8")
+    assert harness.run("--set", "det.lr=0.03") == 0
+    assert _folders(harness) == {"tiny", "tiny+det.lr=0.03"}
+    # The classifiers and the segmentors are those of the first command.
+    assert len(harness.world.journal_lines("start")) == 5 + 2
+    assert harness.run("--precision", "bf16", "--rows", "scratch", "--tasks", "seg") == 0
+    assert _folders(harness) == {"tiny", "tiny+det.lr=0.03", "tiny+bf16"}
+    assert (harness.world.root / "runs/tiny/table.md").read_text(encoding="utf-8") == before
+    # Loaders change no number.
+    assert harness.run("--set", "det.train_dataloader.num_workers=4") == 0
+    assert len(_folders(harness)) == 3
+    assert len(harness.world.journal_lines("start")) == 5 + 2 + 1
+
+
+def test_data_of_the_user_s_own_have_a_folder_of_their_own(harness, tmp_path):
+    harness.data["pictures"] = harness.data["cls"]
+    assert harness.run("--cls-data", str(tmp_path / "pictures"), "--tasks", "cls") == 0
+    [folder] = _folders(harness)
+    assert folder.startswith("tiny+cls-data=pictures-")
+
+
+def test_a_named_run_folder_takes_any_settings_and_loses_nothing(harness, tmp_path):
+    words = ["--run-dir", str(tmp_path / "mine")]
+    for more in ([], ["--set", "det.lr=2"], []):
+        assert harness.run(*words, *more) == 0
+    assert len(harness.world.journal_lines("start")) == 5 + 2
+    assert (tmp_path / "store").is_dir()
+
+
+def test_a_part_of_the_suite_leaves_the_table_whole(harness):
+    assert harness.run() == 0
+    table = harness.world.root / "runs/tiny/table.md"
+    before = table.read_text(encoding="utf-8")
+    for words in (["--rows", "tricks"], ["--tasks", "cls"], ["--stages", "seg"], ["--seeds", "0"]):
+        assert harness.run(*words) == 0
+        assert table.read_text(encoding="utf-8") == before
+    assert len(harness.world.journal_lines("start")) == 5
+
+
+def test_only_the_data_of_selected_tasks_are_checked(harness, monkeypatch):
+    checked, glanced = [], []
+    inspect = preflight.inspect_data
+    monkeypatch.setattr(
+        preflight, "inspect_data", lambda d, c: (checked.append(d.path.name), inspect(d, c))[1]
+    )
+    monkeypatch.setattr(
+        preflight, "glance_at_data", lambda d, c: (glanced.append(d.path.name), inspect(d, c))[1]
+    )
+    assert harness.run("--tasks", "det") == 0
+    assert (checked, glanced) == (["cls", "det"], ["seg"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "parts"),
+    [
+        ("tricks", ["cls", "mixup", "det", "giou"]),
+        ("suites", ["mini", "TrickBench mini", "cls, det, seg"]),
+        ("tasks", ["probe", "segmentation", "ade20k", "python -m det.train"]),
+        ("datasets", ["miniworld", "imagenet", "data prepare voc"]),
+    ],
+)
+def test_list_says_what_there_is(kind, parts, capsys):
+    assert cli.main(["list", kind]) == 0
+    text = capsys.readouterr().out
+    for part in parts:
+        assert part in text
+
+
+def test_list_of_backbones_is_that_of_their_own_command(monkeypatch):
+    started = []
+    answer = subprocess.CompletedProcess([], 0)
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: started.append(command) or answer)
+    assert cli.main(["list", "backbones"]) == 0
+    assert started[0][1:] == ["-m", "backbones"]
+
+
 def test_an_unknown_backbone_stops_the_run(harness):
     with pytest.raises(UserError, match="unknown backbone 'vgg'"):
         harness.run("--backbone", "vgg")
@@ -188,6 +271,7 @@ def test_an_unknown_backbone_stops_the_run(harness):
         (["plan", "--seed=0"], "unknown option '--seed'; did you mean '--seeds'?"),
         (["run", "mini", "short"], "'short' is one word too many"),
         (["run", "mnii"], "unknown suite 'mnii'; did you mean 'mini'?"),
+        (["list", "trick"], "unknown kind 'trick'; did you mean 'tricks'?"),
         (["run", "--rows"], "--rows: expected at least one argument"),
         (["run", "--seeds", "x"], "a seed is a whole number"),
         (["run", "--jobs", "0"], "expected auto or a whole number, 1 or more"),

@@ -50,9 +50,8 @@ class Harness:
         self.suite = folder / "tiny.py"
         self.suite.write_text(SUITE, encoding="utf-8")
         data = make_data()
-        monkeypatch.setattr(
-            preflight, "inspect_data", lambda dataset, cache: data[dataset.path.name[:3]]
-        )
+        for name in ("inspect_data", "glance_at_data"):
+            monkeypatch.setattr(preflight, name, lambda d, cache: data[d.path.name[:3]])
         self.run_dir = self.world.root / "runs" / "tiny-sweep-det"
         self.give(SCORES)
 

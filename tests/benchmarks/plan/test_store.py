@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from support.world import ROWS, World, make_row, make_suite, name_of, wait_for
+from support.world import ROWS, World, make_data, make_row, make_suite, name_of, wait_for
 
 from benchmarks.plan.plan import CACHED as DONE
 from benchmarks.plan.plan import RESUME, RUN
@@ -227,6 +227,21 @@ def test_one_task_leaves_the_others_in_the_table(tmp_path):
     world.edit("cls_train/data.py", "CROP = 1\n")
     world.run()
     assert set(_states(world).values()) == {"completed"}
+
+
+def test_results_stay_in_the_table_while_their_data_are_away_and_another_task_runs(tmp_path):
+    world = World(tmp_path)
+    world.run()
+    world.data = make_data(det="the folder /data/det does not exist")
+    world.selection = Selection(tasks=("seg",))
+    world.run()
+    assert set(_states(world).values()) == {"completed"}
+    # A changed detector is no longer the table's all the same.
+    world.edit("det/train.py", "import engine.run\nEPOCHS = 9\n")
+    world.run()
+    assert {n for n, s in _states(world).items() if s == "stale"} == {
+        f"{row.name}/det/0" for row in ROWS
+    }
 
 
 def test_other_seeds_add_to_the_table(tmp_path):
