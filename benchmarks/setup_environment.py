@@ -11,6 +11,7 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = (
@@ -37,7 +38,7 @@ def main(test: bool, root: Path = ROOT) -> int:
     active = _digest(sys.executable, sys.version, installed, test, *wanted)
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "setup.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # a second set-up waits, and then finds this one's work
+        _wait_for(lock)
         supported = (3, 10) <= sys.version_info[:2] <= (3, 12)
         half_done = Path(sys.prefix).resolve() == venv.resolve() and not stamp.is_file()
         known = _text(cache / "environment") == active
@@ -57,7 +58,8 @@ def main(test: bool, root: Path = ROOT) -> int:
                     f"Only {free:.0f} GB of disk are free; torch for GPUs needs about {DISK_GB} GB"
                 )
             _say(f"Installing packages into {venv}; the first time takes minutes and about 3 GB")
-            stamp.unlink() if stamp.exists() else None
+            if stamp.exists():
+                stamp.unlink()
             clear = [] if python.exists() else ["--clear"]
             pip = ["-m", "pip", "install", "--quiet", "-c", str(files[1]), "-e"]
             if (
@@ -75,6 +77,15 @@ def main(test: bool, root: Path = ROOT) -> int:
     return 0
 
 
+def _wait_for(lock: IO) -> None:
+    """Take the lock; a second set-up waits, and then finds the first one's work."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        _say("Another set-up is running; waiting for it")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+
 def _digest(*parts: object) -> str:
     return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()
 
@@ -85,7 +96,11 @@ def _text(file: Path) -> str:
 
 def _works(test: bool) -> bool:
     command = [sys.executable, "-c", CHECK + (TEST_CHECK if test else "")]
-    return subprocess.run(command, stdout=2, stderr=subprocess.DEVNULL, check=False).returncode == 0
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    if answer.returncode != 0:
+        why = (answer.stderr.strip().splitlines() or ["no message"])[-1]
+        _say(f"{sys.executable} cannot be used, so .venv is: {why}")
+    return answer.returncode == 0
 
 
 def _call(command: list) -> int:

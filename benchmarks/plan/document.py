@@ -196,7 +196,9 @@ def read_plan(run_dir: Path) -> PlanDocument:
     except ValidationError as error:
         found = list(problems(error))[:_MOST_PROBLEMS]
         raise UserError(f"{path}: {' '.join(found)} {PLAN_AGAIN}") from None
-    except (KeyError, TypeError, AttributeError) as error:
+    except KeyError as error:
+        raise UserError(f"{path}: it has no key {error}. {PLAN_AGAIN}") from None
+    except (TypeError, AttributeError) as error:
         raise UserError(f"{path}: it has no sound entry {error}. {PLAN_AGAIN}") from None
 
 
