@@ -1,8 +1,9 @@
 """Finished work by identity, and run folders as views of it.
 
 `<parent of a run folder>/store/<identity>/` is the work dir of a run while it trains and afterwards. A run folder's
-`cells/ROW/TASK/seed-N/` holds hard links to its files (copies if the disk cannot link), without checkpoints to resume
-from. So one result serves every run folder that plans it, and settings that change back find their earlier work.
+`cells/ROW/TASK/seed-N/` holds hard links to its files (copies if the disk cannot link); of the checkpoints it has the
+last one alone, and only as a link. So one result serves every run folder that plans it, and settings that change back
+find their earlier work.
 """
 
 from __future__ import annotations
@@ -145,6 +146,8 @@ class Store:
         self.make_way(key, identity)
         folder.mkdir(parents=True, exist_ok=True)
         files = sorted(_shown_files(source), key=lambda file: file.name == RESULT_FILE)
+        if Path(RESULT_FILE) in files:
+            _link_last_checkpoint(source, folder)
         for file in files:
             _mirror(source / file, folder / file)
         if Path(FAILURE_FILE) not in files or Path(RESULT_FILE) in files:
@@ -219,6 +222,15 @@ def _shown_files(source: Path) -> Iterator[Path]:
         for name in files:
             if not _is_left_out(name):
                 yield Path(folder, name).relative_to(source)
+
+
+def _link_last_checkpoint(source: Path, folder: Path) -> None:
+    """Link the trained network, from which `export` starts; a copy would take as much disk again, so there is none."""
+    weights = [*source.glob("epoch_*.pth"), *source.glob("iter_*.pth")]
+    last = max(weights, key=lambda path: path.stat().st_mtime_ns, default=None)
+    if last is not None and not (folder / last.name).exists():
+        with contextlib.suppress(OSError):
+            os.link(last, folder / last.name)
 
 
 def _is_left_out(name: str) -> bool:

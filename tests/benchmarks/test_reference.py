@@ -12,7 +12,6 @@ from benchmarks.reference import curves, figures
 from benchmarks.reference.curves import Training, warning, warnings
 from benchmarks.reference.figures import compare, curve_warnings, prediction_band, published
 from benchmarks.results import read_run
-from benchmarks.suite.model import replace
 
 COSINE = ("cosine", "label_smoothing")
 FAMILY = [f"gluoncv-resnet50_v1{tweak}" for tweak in ("", "b", "c", "d")] + ["paper-fig3-cosine"]
@@ -208,7 +207,7 @@ def test_a_running_classifier_is_warned_of_by_the_harness(tmp_path, monkeypatch)
     world.run()
     (told,) = [line for line in world.display.lines if "warning" in line]
     assert told.startswith("standard · cls · seed 0: warning: top-1 is at best 3.0 after epoch 6")
-    slower = tuple(replace(row, cls_lr=0.3) for row in ROWS)
+    slower = tuple(row.with_task("cls", lr=0.3) for row in ROWS)
     world = World(tmp_path / "2", make_suite(slower), behaviour={"standard/cls": "slow-learner"})
     world.run()
     assert not [line for line in world.display.lines if "warning" in line]

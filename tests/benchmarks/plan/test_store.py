@@ -45,14 +45,15 @@ def _files(folder: Path) -> dict[str, bytes]:
 # A run folder is a view of the store
 
 
-def test_a_run_folder_links_to_the_store_without_checkpoints_to_resume_from(tmp_path):
+def test_a_run_folder_links_to_the_store_with_the_last_checkpoint_alone(tmp_path):
     world = World(tmp_path)
     world.run()
     stored, view = world.stored("standard/cls"), world.view("standard/cls")
     assert stored.parent == tmp_path / "store" and not stored.is_symlink()
     shown = {path.name for path in view.iterdir()}
-    assert shown == {"run.json", "stage.log", "result.json", "backbone.safetensors", "row.txt"}
-    assert (stored / "epoch_1.pth").is_file()
+    files = {"run.json", "stage.log", "result.json", "backbone.safetensors", "row.txt"}
+    assert shown == {*files, "epoch_2.pth"}
+    assert (stored / "epoch_1.pth").is_file() and (stored / "last_checkpoint").is_file()
     for name in shown:
         assert (view / name).samefile(stored / name)
 
@@ -68,6 +69,7 @@ def test_without_links_files_are_copied(tmp_path, monkeypatch):
     for name in ("result.json", "stage.log", "run.json"):
         assert (view / name).read_bytes() == (stored / name).read_bytes()
         assert not (view / name).samefile(stored / name)
+    assert not list(world.run_dir.rglob("*.pth"))
     assert {o.status for o in world.run().values()} == {CACHED}
 
 
