@@ -15,10 +15,10 @@ from benchmarks.plan.document import PLAN_FILE, read_plan
 from benchmarks.plan.plan import Plan, added_rows, make_plan
 from benchmarks.plan.preflight import DataState
 from benchmarks.suite.load import load_suite
-from benchmarks.suite.model import Suite
+from benchmarks.suite.model import Row, Suite
 from benchmarks.suite.select import Selection, parse_override, select
 from contract.errors import UserError
-from contract.tasks import TASKS
+from contract.tasks import SOURCE, TASKS
 
 _CONSOLE_WIDTH = 140
 
@@ -96,21 +96,25 @@ def check_names_and_backbones(suite: Suite, request: Request, ask: Ask | None) -
     """Check all names of a suite, and describe the device and all backbones.
 
     Raises:
-        UserError: A name is unknown.
+        UserError: A name is unknown, or the weights of a selected row are not there.
     """
-    preflight.check_names(suite, request.root)
+    preflight.check_names(suite, request.root, wanted_rows(suite, request.selection))
     specs = {row.backbone for row in (*suite.rows, *suite.teachers)}
     return find_compute(specs, request.root, request.cache, ask)
 
 
+def wanted_rows(suite: Suite, selection: Selection) -> list[Row]:
+    """Return the rows that a command runs."""
+    return [row for row in suite.rows if selection.rows is None or row.name in selection.rows]
+
+
 def wanted_datasets(suite: Suite, selection: Selection) -> list[str]:
-    """Return the names of the datasets that the selected tasks use."""
-    needed = {
-        other
-        for name in (suite.tasks if selection.tasks is None else selection.tasks)
-        for other in (name, TASKS[name].starts_from)
-        if other in suite.tasks
-    }
+    """Return the names of the datasets that the runs of a command use."""
+    needed = set(suite.tasks if selection.tasks is None else selection.tasks)
+    if any(row.trains_classifier for row in wanted_rows(suite, selection)):
+        needed.add(SOURCE)
+    elif SOURCE in needed and len(needed) > 1:
+        needed.remove(SOURCE)
     return list(dict.fromkeys(suite.tasks[name].data for name in suite.tasks if name in needed))
 
 

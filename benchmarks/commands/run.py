@@ -21,6 +21,7 @@ from benchmarks.commands.request import (
     plan_request,
     read_request,
     wanted_datasets,
+    wanted_rows,
 )
 from benchmarks.plan import preflight
 from benchmarks.plan.compute import Ask
@@ -80,7 +81,8 @@ def run_request(
         compute = check_names_and_backbones(suite, request, ask)
         wanted = wanted_datasets(suite, request.selection)
         preflight.generate_missing([suite.datasets[name] for name in wanted], console.print)
-        preflight.fetch_published(suite, request.root, console.print)
+        rows = wanted_rows(suite, request.selection)
+        preflight.fetch_published(rows, request.root, console.print)
         with console.status("Checking the data"):
             data = {
                 name: preflight.inspect_data(dataset, request.cache)

@@ -146,8 +146,10 @@ class Plan:
                 run.teacher = file
             else:
                 run.checkpoint = file
-        if run.checkpoint is not None and run.row.published and not run.checkpoint.is_file():
-            run.state, run.reason = RUN, "its published weights are fetched first"
+        if run.checkpoint is not None and not run.checkpoint.is_file():
+            published = "its published weights are fetched first"
+            missing = f"there is no checkpoint {run.checkpoint}"
+            run.state, run.reason = RUN, published if run.row.published else missing
             return
         fingerprint = self._fingerprint(run)
         if fingerprint is None and run.data.problem is None:
@@ -194,7 +196,7 @@ class Plan:
             return None if path is None else file_sha256(path)
 
         return {
-            "stage": task,
+            "task": task,
             "backbone": row.backbone,
             "seed": run.key.seed,
             "budget": self.selection.budget,

@@ -55,8 +55,13 @@ def available_recipes(root: Path, task: str = SOURCE) -> list[str]:
     return [] if folder is None else names_in(root / folder)
 
 
-def check_names(suite: Suite, root: Path) -> None:
+def check_names(suite: Suite, root: Path, wanted: Iterable[Row] | None = None) -> None:
     """Check that every config, recipe, trick and weights file that a suite names exists.
+
+    Args:
+        suite: The suite.
+        root: The repository.
+        wanted: The rows whose weights must be there; None for all.
 
     Raises:
         UserError: Some do not; all are listed at once.
@@ -75,6 +80,12 @@ def check_names(suite: Suite, root: Path) -> None:
         ]
     for row in (*suite.teachers, *suite.rows):
         problems += _unknown_names(row, root)
+    for row in suite.rows if wanted is None else wanted:
+        if row.weights is not None and not row.published and not row.weights.is_file():
+            problems.append(
+                f"row {row.name!r}: there is no checkpoint {row.weights}. Give the path of a "
+                "backbone.safetensors file, or 'published' for what timm or torchvision publishes."
+            )
     if problems:
         raise UserError("\n".join(problems))
 
@@ -90,21 +101,16 @@ def _unknown_names(row: Row, root: Path) -> list[str]:
             for trick in options.tricks
             if trick not in tricks and trick not in options.requires
         ]
-    if row.weights is not None and not row.published and not row.weights.is_file():
-        problems.append(
-            f"row {row.name!r}: there is no checkpoint {row.weights}. Give the path of a "
-            "backbone.safetensors file, or 'published' for what timm or torchvision publishes."
-        )
     return problems
 
 
-def fetch_published(suite: Suite, root: Path, say: Callable[[str], None]) -> None:
+def fetch_published(rows: Iterable[Row], root: Path, say: Callable[[str], None]) -> None:
     """Make checkpoints of published weights that rows ask for and that are not there yet.
 
     Raises:
         UserError: They cannot be downloaded or converted.
     """
-    wanted = {row.weights: row.backbone for row in suite.rows if row.published and row.weights}
+    wanted = {row.weights: row.backbone for row in rows if row.published and row.weights}
     for path, spec in wanted.items():
         if path.is_file():
             continue

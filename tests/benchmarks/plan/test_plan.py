@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 from support.world import World, make_row, make_suite
 
-from benchmarks.plan import machine
-from benchmarks.plan.machine import choose_slots
 from benchmarks.plan.plan import CACHED, RESUME, RUN, WAITS
-from benchmarks.plan.preflight import check_names, fetch_published
-from benchmarks.plan.store import RunKey, locked
-from benchmarks.plan.timings import Cost, Timings, total_seconds
 from benchmarks.results import read_run
-from benchmarks.suite.model import replace
-from benchmarks.suite.names import ROOT
 from benchmarks.suite.select import Selection
 from contract.errors import UserError
 from contract.files import read_json
@@ -106,88 +96,3 @@ def test_the_plan_is_what_the_reports_read(world):
     assert [row.name for row in run.rows] == ["scratch", "standard", "tricks"]
     assert len(run.cells) == 8
     assert {cell.state for cell in run.cells} == {"missing"}
-
-
-def test_two_runs_in_one_folder_are_kept_apart(tmp_path):
-    code = (
-        "import sys; from pathlib import Path; from benchmarks.plan.store import locked\n"
-        "with locked(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
-    )
-    holder = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        cwd=ROOT,
-    )
-    with holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == b"held\n"
-        owner = rf"Another run \(process {holder.pid}\) is working in"
-        with pytest.raises(UserError, match=owner), locked(tmp_path):
-            pass
-        holder.kill()
-        holder.wait()
-        # The kernel has let go of the lock.
-        with locked(tmp_path):
-            pass
-
-
-def slots(monkeypatch, cores, memory_gib, gpus=(), jobs=None):
-    monkeypatch.setattr(machine, "cpu_cores", lambda: cores)
-    monkeypatch.setattr(machine, "memory_bytes", lambda: memory_gib * 1024**3)
-    monkeypatch.setattr(machine, "visible_gpus", lambda: gpus)
-    chosen = choose_slots(jobs)
-    return chosen.jobs, chosen.threads
-
-
-def test_how_many_cells_run_at_a_time(monkeypatch):
-    assert slots(monkeypatch, 1, 8) == (1, 1)
-    assert slots(monkeypatch, 2, 8) == (2, 1)
-    assert slots(monkeypatch, 2, 4) == (1, 2)
-    assert slots(monkeypatch, 16, 64) == (8, 2)
-    assert slots(monkeypatch, 16, 64, ("0", "1")) == (2, 8)
-    assert slots(monkeypatch, 4, 8, jobs=4) == (4, 1)
-
-
-def test_the_time_that_is_left(world, tmp_path):
-    plan = world.plan()
-    assert Timings(tmp_path / "absent.json").estimate(plan.runs, "full") == [None] * 8
-    assert total_seconds(plan, [None] * 8, 2) is None
-    costs = [Cost(30.0 if cell.key.task == "cls" else 10.0, 500.0) for cell in plan.runs]
-    assert total_seconds(plan, costs, 2) == 60.0
-    # With cells enough at a time, the longest way from a classifier to what it feeds is left.
-    assert total_seconds(plan, costs, 100) == 40.0
-    plan.find(RunKey("standard", "cls", 0)).state = CACHED
-    assert total_seconds(plan, costs, 1) == 90.0
-
-
-def test_published_weights_are_fetched_before_the_run(tmp_path, monkeypatch):
-    weights = tmp_path / "weights" / "timm-net.tag.safetensors"
-    row = replace(make_row("public", "timm:net.tag", weights=str(weights)), published=True)
-    world = World(tmp_path, suite=make_suite((row,)))
-    check_names(replace(world.suite, tasks={}), world.root)
-    assert states(world)["public/det"] == (RUN, "its published weights are fetched first")
-    asked = []
-
-    def run(command, **_):
-        asked.append(command[1:])
-        weights.write_text("weights", encoding="utf-8")
-        return subprocess.CompletedProcess(command, 0, "", "")
-
-    monkeypatch.setattr(subprocess, "run", run)
-    said: list[str] = []
-    for _ in range(2):
-        fetch_published(world.suite, world.root, said.append)
-    assert asked == [
-        ["-m", "backbones", "import", "timm:net.tag", "published", "--out", str(weights)]
-    ]
-    assert said == [f"Fetching the published weights of timm:net.tag into {weights}"]
-    assert states(world)["public/det"] == (RUN, "not run yet")
-
-
-def test_published_weights_that_cannot_be_had_stop_the_command(tmp_path, monkeypatch):
-    row = replace(make_row("public", "timm:net", weights=str(tmp_path / "w" / "x")), published=True)
-    answer = subprocess.CompletedProcess([], 2, "", "error: the weights cannot be had\n")
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: answer)
-    with pytest.raises(UserError, match=r"^the weights cannot be had$"):
-        fetch_published(make_suite((row,)), tmp_path, print)

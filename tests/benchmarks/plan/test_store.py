@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -12,12 +14,14 @@ from support.world import ROWS, World, make_data, make_row, make_suite, name_of,
 
 from benchmarks.plan.plan import CACHED as DONE
 from benchmarks.plan.plan import RESUME, RUN
-from benchmarks.plan.store import RunKey, Store, identity_in
+from benchmarks.plan.store import RunKey, Store, identity_in, locked
 from benchmarks.plan.timings import Cost, total_seconds
 from benchmarks.results import read_run
 from benchmarks.run.runner import CACHED, COMPLETED
 from benchmarks.suite.model import replace
+from benchmarks.suite.names import ROOT
 from benchmarks.suite.select import Selection
+from contract.errors import UserError
 from contract.files import read_json, write_json
 
 
@@ -382,3 +386,27 @@ def test_a_run_folder_that_was_moved_without_its_store_is_taken_in(tmp_path):
     assert {outcome.status for outcome in world.run().values()} == {CACHED}
     assert world.journal_lines() == []
     assert (world.stored("tricks/det") / "result.json").is_file()
+
+
+def test_two_runs_in_one_folder_are_kept_apart(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from benchmarks.plan.store import locked\n"
+        "with locked(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+    )
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        owner = rf"Another run \(process {holder.pid}\) is working in"
+        with pytest.raises(UserError, match=owner), locked(tmp_path):
+            pass
+        holder.kill()
+        holder.wait()
+        # The kernel has let go of the lock.
+        with locked(tmp_path):
+            pass
