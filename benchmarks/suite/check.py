@@ -22,6 +22,9 @@ _OWN_KEYS = (
     "gpu_hours",
 )
 ROW_KEYS = (*_OWN_KEYS, *FLAT_KEYS, *TASKS)
+_EXPLAINED = {
+    "lr": " It is a finite factor above 0 on the learning rate of the task's config, such as 0.3."
+}
 _TASK_KEYS = ("config", "data", "set", "tricks")
 
 
@@ -176,7 +179,8 @@ def _check_keys(where: str, row: Mapping[str, Any]) -> Iterator[str]:
             yield f"{where}: give either {key} or {task}=dict({option}=…), not both."
         for sentence in _fit(TaskOptions, {option: row[key]}, where):
             named = sentence.replace(f"'{option}'", f"'{key}'", 1)
-            yield named.replace(f"{where}: {option}: ", f"{where}: {key}: ", 1)
+            named = named.replace(f"{where}: {option}: ", f"{where}: {key}: ", 1)
+            yield f"{named}{_EXPLAINED.get(option, '')}"
     for task in TASKS:
         options = row.get(task)
         if options is None:
@@ -188,7 +192,9 @@ def _check_keys(where: str, row: Mapping[str, Any]) -> Iterator[str]:
         given = options
         if isinstance(options, dict):
             given = {k: v for k, v in options.items() if k in known and v is not None}
-        yield from _fit(TaskOptions, given, f"{where}, {task}")
+        for sentence in _fit(TaskOptions, given, f"{where}, {task}"):
+            about_lr = f"{task}: 'lr' " in sentence or f"{task}: lr: " in sentence
+            yield f"{sentence}{_EXPLAINED['lr'] if about_lr else ''}"
     if "like" not in row:
         options = split_row(row)[1].get(SOURCE, {})
         for name in _list(options.get("requires")):

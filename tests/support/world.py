@@ -73,8 +73,9 @@ def make_root(folder: Path) -> Path:
     """Write a repository that has just what identities are made of."""
     for name, text in SOURCES.items():
         path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
     return folder
 
 
@@ -217,7 +218,8 @@ class World:
         self.run_dir = self.folder / "run"
         self.journal = self.folder / "journal.txt"
         self.results = self.folder / "results.json"
-        self.results.write_text(json.dumps(make_results()), encoding="utf-8")
+        if not self.results.exists():
+            self.results.write_text(json.dumps(make_results()), encoding="utf-8")
 
     def table(self) -> Suite:
         """Return the whole table's suite, as the command would."""

@@ -10,7 +10,16 @@ import threading
 from pathlib import Path
 
 import pytest
-from support.world import ROWS, World, make_data, make_row, make_suite, name_of, wait_for
+from support.world import (
+    ROWS,
+    World,
+    clean_environment,
+    make_data,
+    make_row,
+    make_suite,
+    name_of,
+    wait_for,
+)
 
 from benchmarks.plan.plan import CACHED as DONE
 from benchmarks.plan.plan import RESUME, RUN
@@ -319,6 +328,38 @@ def test_two_harnesses_never_train_the_same_at_once(tmp_path):
     assert {outcome.status for outcome in runner.run()} == {CACHED}
     assert len(first.journal_lines("start")) == 2
     assert len([line for line in second.display.lines if "waiting for it" in line]) == 1
+
+
+def test_two_commands_at_the_same_time_share_the_work(tmp_path):
+    World(tmp_path)
+    script = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from support.world import World\n"
+        "rows = ('standard', 'tricks', 'scratch')\n"
+        "slow = {f'{row}/{task}': 'slow' for row in rows for task in ('cls', 'det', 'seg')}\n"
+        "world = World(Path(sys.argv[1]), behaviour=slow)\n"
+        "world.run_dir = world.folder / sys.argv[2]\n"
+        "print(sorted({outcome.status for outcome in world.run().values()}))\n"
+    )
+    environment = {**clean_environment(), "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, str(tmp_path), name],
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for name in ("one", "other")
+    ]
+    said = [process.communicate(timeout=60)[0] for process in both]
+    assert all(set(eval(line)) <= {CACHED, COMPLETED} for line in said)
+    starts = [line.split()[1] for line in World(tmp_path).journal_lines("start")]
+    assert len(starts) == len(set(starts)) == 8
+    for name in ("one", "other"):
+        world = World(tmp_path)
+        world.run_dir = tmp_path / name
+        assert set(_states(world).values()) == {"completed"}
 
 
 def test_a_damaged_result_is_kept_aside_and_run_again(tmp_path):

@@ -180,6 +180,75 @@ def test_mistakes_in_a_row(tmp_path, row, part):
     assert part in mistake(tmp_path, SOUND + f"add_rows = [{row}]")
 
 
+def test_a_row_may_be_written_by_task(tmp_path):
+    flat = (
+        'dict(name="b", backbone="x", recipe="y", tricks=["m", "k"], requires=["k"], cls_lr=2, '
+        'det_tricks=["giou"], det_lr=0.3, seg_tricks=["ohem"])'
+    )
+    nested = (
+        'dict(name="b", backbone="x", cls=dict(recipe="y", tricks=["m", "k"], requires=["k"], lr=2), '
+        'det=dict(tricks=["giou"], lr=0.3), seg=dict(tricks=("ohem",)))'
+    )
+    one, other = (
+        load_suite(write(tmp_path, SOUND + f"add_rows = [{row}]")).rows[-1]
+        for row in (flat, nested)
+    )
+    assert one == other
+    assert one.of("det").lr == 0.3 and one.of("cls").requires == ("k",)
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        ("det=dict(trikcs=['a'])", "row 'b', det: unknown key 'trikcs'; did you mean 'tricks'?"),
+        ("det=dict(recipe='a')", "row 'b', det: unknown key 'recipe'"),
+        ("probe=dict(lr=2)", "row 'b', probe: unknown key 'lr'"),
+        (
+            "det=dict(lr=0)",
+            "row 'b', det: 'lr' is 0, expected greater than 0. It is a finite factor",
+        ),
+        ("det=['a']", "row 'b', det is not a dict"),
+        ("det=dict(lr=2), det_lr=3", "give either det_lr or det=dict(lr=…), not both"),
+        ("dte=dict(lr=2)", "row 'b': unknown key 'dte'; did you mean 'det'?"),
+    ],
+)
+def test_mistakes_in_a_row_by_task(tmp_path, options, part):
+    text = f'add_rows = [dict(name="b", backbone="x", recipe="y", {options})]'
+    assert part in mistake(tmp_path, SOUND + text)
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("tasks = dict(cls=None)", "give either tasks or stages, not both"),
+        ("seeds = [2**32]", "`2 ** 32`"),
+        (
+            "seeds = [4294967296]",
+            "'seeds[0]' is 4294967296, expected less than or equal to 4294967295",
+        ),
+        ("seeds = 3", "seeds: 3 is not a list"),
+        ("columns = ['mpa']", "columns: unknown column 'mpa'; did you mean 'map'?"),
+        ("datasets = dict(cls=dict(kind='voc', path='x', generate=5))", "'generate' is 5"),
+        (
+            "add_rows = [dict(name='b', backbone='x', recipe='y', gpu_hours=-5)]",
+            "'gpu_hours' is -5",
+        ),
+    ],
+)
+def test_mistakes_in_the_head(tmp_path, text, part):
+    assert part in mistake(tmp_path, SOUND + text)
+
+
+def test_a_suite_may_say_tasks_or_stages(tmp_path):
+    one = load_suite(write(tmp_path, SOUND))
+    assert load_suite(write(tmp_path, SOUND.replace("stages =", "tasks ="))) == one
+
+
+def test_a_suite_file_may_not_take_the_folder_of_the_store(tmp_path):
+    with pytest.raises(UserError, match="where finished runs are kept"):
+        load_suite(write(tmp_path, SOUND, "store.py"))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "part"),
     [
