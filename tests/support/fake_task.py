@@ -38,8 +38,8 @@ def main():
         seed = option(words, "--seed")
         (folder / "backbone.safetensors").write_text(f"weights of seed {seed}", encoding="utf-8")
         (folder / "row.txt").write_text(row, encoding="utf-8")
-        for name in ("epoch_1.pth", "epoch_2.pth", "last_checkpoint"):
-            (folder / name).write_text("large", encoding="utf-8")
+        for file in ("epoch_1.pth", "epoch_2.pth", "last_checkpoint"):
+            (folder / file).write_text("large", encoding="utf-8")
             time.sleep(0.002)
     elif option(words, "--checkpoint"):
         note(journal, f"read {Path(option(words, '--checkpoint')).read_text(encoding='utf-8')}")
