@@ -30,8 +30,8 @@ from typing import Any
 
 from benchmarks.datasets import miniworld
 from benchmarks.plan.preflight import names_in
-from benchmarks.results import Run, metric_values, read_run
-from benchmarks.statistics import aggregate
+from benchmarks.results.read import RunFolder, metric_values, read_run
+from benchmarks.results.statistics import aggregate
 from contract.errors import UserError
 from contract.tasks import TASKS
 
@@ -214,7 +214,7 @@ def _end(process: subprocess.Popen[str], work_dir: Path) -> dict[str, Any]:
 
 
 def format_page(
-    tricks: Sequence[Trick], speeds: Mapping[str, Any] | None, runs: Sequence[Run]
+    tricks: Sequence[Trick], speeds: Mapping[str, Any] | None, runs: Sequence[RunFolder]
 ) -> str:
     """Write docs/tricks.md; what was not measured is told as such.
 
@@ -287,7 +287,7 @@ def _noise(ratios: Mapping[str, float]) -> str:
     return f"The {len(free)} tricks that change no step lie between {between}: so much is noise."
 
 
-def _effects(run: Run) -> dict[str, str]:
+def _effects(run: RunFolder) -> dict[str, str]:
     found = {}
     for row in run.rows:
         cells = run.of(row.name, "cls")

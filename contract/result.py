@@ -11,15 +11,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, FiniteFloat, ValidationError, model_validator
+from pydantic import Field, FiniteFloat, model_validator
 
-from contract.errors import UserError
 from contract.files import write_json
-from contract.models import Model, problems
+from contract.models import Model, read_model
 from contract.settings import BUDGETS, git_state, package_versions
 from contract.tasks import COSTS, ESTIMATES, TASKS, Quantity
 
 SCHEMA_VERSION = 1
+COMPLETED = "completed"
 RESULT_FILE = "result.json"
 CURVES_FILE = "curves.json"
 EVALUATION_FILE = "evaluation.json"
@@ -28,6 +28,7 @@ CHECKPOINT_FILE = "backbone.safetensors"
 # evaluation.json of detection holds the precision at these recalls.
 RECALLS = tuple(round(step / 100, 2) for step in range(101))
 RUN_AGAIN = "Delete it and start `python -m benchmarks run` again: only this run is repeated."
+_NEWER = "Read it with the version that wrote it, or upgrade (`pip install --upgrade trickbench`)."
 
 
 class Metric(Model):
@@ -154,8 +155,8 @@ class Result(Model):
         path: The file that the result was read from; not part of it.
     """
 
-    schema_version: Literal[1] = SCHEMA_VERSION
-    status: Literal["completed"] = "completed"
+    schema_version: Literal[1]
+    status: Literal["completed"]
     task: str = Field(alias="stage")
     identity: str | None
     config: str
@@ -219,8 +220,8 @@ class Result(Model):
         """The costs that have keys of their own in the file."""
         counts = self.model
         values = {
-            "parameters": None if counts.parameters is None else counts.parameters / 1e6,
-            "backbone_parameters": counts.backbone_parameters / 1e6,
+            "parameters": None if counts.parameters is None else 1e-6 * counts.parameters,
+            "backbone_parameters": 1e-6 * counts.backbone_parameters,
             "train_images_per_second": self.train_images_per_second,
             "train_images_per_cpu_second": self.train_images_per_cpu_second,
             "peak_memory": self.peak_memory_mib,
@@ -245,7 +246,7 @@ def write_result(path: Path, fields: Mapping[str, Any]) -> None:
 
     Args:
         path: The file.
-        fields: The fields of `Result` that the task knows; code, packages and Python are added here.
+        fields: The fields of `Result` that the task knows; version, status, code, packages and Python are added here.
 
     Raises:
         pydantic.ValidationError: The fields are not those of the schema, which is a defect of the task.
@@ -255,6 +256,8 @@ def write_result(path: Path, fields: Mapping[str, Any]) -> None:
     result = Result.model_validate(
         {
             **fields,
+            "schema_version": SCHEMA_VERSION,
+            "status": COMPLETED,
             "code": {"git_sha": sha, "dirty": dirty},
             "packages": dict(package_versions()),
             "python": platform.python_version(),
@@ -271,25 +274,4 @@ def read_result(path: Path) -> Result:
         UserError: The file is missing, not JSON, of an unknown schema version, not from a finished run, or lacks a key
             or a metric of its task.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist. {RUN_AGAIN}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read ({error}). {RUN_AGAIN}") from None
-    try:
-        result = Result.model_validate_json(text, extra="ignore")
-    except ValidationError as error:
-        raise UserError(_refusal(path, error)) from None
-    return result.model_copy(update={"path": path})
-
-
-def _refusal(path: Path, error: ValidationError) -> str:
-    for entry in error.errors(include_url=False):
-        if entry["loc"] == ("schema_version",) and entry["type"] == "literal_error":
-            return (
-                f"{path} has schema_version {entry['input']}; this version reads {SCHEMA_VERSION}. Read it with the "
-                f"version that wrote it, or upgrade (`pip install --upgrade trickbench`). {RUN_AGAIN}"
-            )
-    found = list(problems(error))
-    return f"{path}: {' '.join(found[:3])} {RUN_AGAIN}"
+    return read_model(path, Result, RUN_AGAIN, newer=_NEWER).model_copy(update={"path": path})

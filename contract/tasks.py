@@ -43,6 +43,38 @@ class Quantity:
 
 
 @dataclass(frozen=True)
+class ClassScore:
+    """A score of single classes.
+
+    Attributes:
+        key: In `evaluation.json`, where it is a fraction.
+        label: As shown in headings.
+        protocol: Tables show this score if the protocol's `metric` contains this word; the first that fits is shown.
+    """
+
+    key: str
+    label: str
+    protocol: str = ""
+
+
+@dataclass(frozen=True)
+class PerClass:
+    """What a task writes about each class in `evaluation.json`.
+
+    Attributes:
+        scores: One of them is shown.
+        counts: Keys of the numbers in the test images; also their labels.
+        note: A sentence on how to read the scores.
+        precision: Whether it has the precision at `contract.result.RECALLS`.
+    """
+
+    scores: tuple[ClassScore, ...]
+    counts: tuple[str, ...] = ()
+    note: str = ""
+    precision: bool = False
+
+
+@dataclass(frozen=True)
 class Task:
     """One task.
 
@@ -61,6 +93,7 @@ class Task:
         holds_out: Whether it can be tested on held-out training images, which `sweep` needs.
         pictures: Heading of its example pictures; None if it draws none.
         estimates: Whether transferability is estimated before it trains.
+        per_class: What it writes about each class; None if the report shows nothing of single classes.
         further_costs: Costs beside `COSTS`.
     """
 
@@ -78,6 +111,7 @@ class Task:
     holds_out: bool = False
     pictures: str | None = None
     estimates: bool = False
+    per_class: PerClass | None = None
     further_costs: tuple[Quantity, ...] = ()
 
     def metric(self, name: str) -> Quantity:
@@ -92,6 +126,14 @@ class Task:
     def cost_column(self, cost: str) -> str:
         """Return the name of one of the task's costs among a table's columns."""
         return cost if self.starts_from is None else f"{self.name}_{cost}"
+
+    def columns(self) -> dict[str, Quantity]:
+        """Return what a table can show of the task, by the name of the column: scores, costs, then estimates."""
+        found = {metric.name: metric for metric in self.metrics}
+        found |= {self.cost_column(cost.name): cost for cost in (*COSTS, *self.further_costs)}
+        if self.estimates:
+            found |= {f"{self.name}_{estimate.name}": estimate for estimate in ESTIMATES}
+        return found
 
 
 # In the order of a plan: classifiers first, since all other tasks start from them.
@@ -149,6 +191,15 @@ TASKS: dict[str, Task] = {
             holds_out=True,
             pictures="Detections",
             estimates=True,
+            per_class=PerClass(
+                scores=(
+                    ClassScore("voc10_ap", "AP (by area)", protocol="area"),
+                    ClassScore("voc07_ap", "AP (11 points)"),
+                ),
+                counts=("objects", "difficult"),
+                note="Difficult objects count neither as found nor as missed.",
+                precision=True,
+            ),
         ),
         Task(
             name="seg",
@@ -170,6 +221,7 @@ TASKS: dict[str, Task] = {
             holds_out=True,
             pictures="Label maps",
             estimates=True,
+            per_class=PerClass(scores=(ClassScore("iou", "IoU"),), counts=("pixels",)),
         ),
     )
 }

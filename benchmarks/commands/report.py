@@ -21,10 +21,11 @@ def report(options: argparse.Namespace) -> int:
 def write_and_print(run_dir: Path, console: Console) -> Path:
     """Write the reports of a run folder and print its table; return the path of the page."""
     # Imported late: figures take a second to import, which planning does not need.
-    from benchmarks.report import write_reports
-    from benchmarks.results import read_run
-    from benchmarks.table_text import print_table
+    from benchmarks.report.build import build_report
+    from benchmarks.report.text import print_table
+    from benchmarks.report.write import write_reports
 
-    page = write_reports(run_dir)
-    print_table(read_run(run_dir), console)
+    report = build_report(run_dir)
+    page = write_reports(report)
+    print_table(report, console)
     return page

@@ -27,11 +27,11 @@ from benchmarks.commands.request import (
 from benchmarks.commands.run import INTERRUPTED, run_request
 from benchmarks.plan.compute import Ask
 from benchmarks.plan.preflight import available_tricks
-from benchmarks.results import Run, metric_values, read_run
+from benchmarks.results.read import RunFolder, metric_values, read_run
 from benchmarks.run.command import CommandBuilder, task_command
 from benchmarks.suite.load import find_suite, load_suite
 from benchmarks.suite.model import Row, Suite, replace
-from benchmarks.suite.names import ROOT, columns_of, is_safe_name
+from benchmarks.suite.names import ROOT, is_safe_name
 from benchmarks.suite.select import Selection, select
 from benchmarks.suite.write import suite_text
 from contract.errors import UserError, unknown
@@ -181,7 +181,7 @@ def expand(suite: Suite, task: str, factors: Sequence[float]) -> Suite:
     tasks = {task: replace(swept, tricks=tricks)}
     if any(row.trains_classifier for row in rows):
         tasks = {SOURCE: suite.tasks[SOURCE], **tasks}
-    known = {name for other in tasks for name in columns_of(other)}
+    known = {name for other in tasks for name in TASKS[other].columns()}
     columns = [name for name in suite.columns if name in known]
     main = TASKS[task].main_metric
     if main not in columns:
@@ -199,7 +199,7 @@ def expand(suite: Suite, task: str, factors: Sequence[float]) -> Suite:
 
 
 def choose(
-    run: Run, rows: Sequence[Row], task: str, factors: Sequence[float], seed: int
+    run: RunFolder, rows: Sequence[Row], task: str, factors: Sequence[float], seed: int
 ) -> list[Choice]:
     """Choose the factor of each row that can be run: the best score, of equal ones the factor nearest to 1."""
     unavailable = {row.name for row in run.rows if row.unavailable}
@@ -211,7 +211,7 @@ def choose(
         missing = []
         for factor in factors:
             name = trial_name(row.name, factor)
-            trial = next(cell for cell in run.of(name, task) if cell.seed == seed)
+            trial = next(record for record in run.of(name, task) if record.seed == seed)
             found = metric_values([trial], TASKS[task].main_metric)
             if found:
                 scores[factor] = found[seed]

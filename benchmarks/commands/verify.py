@@ -46,8 +46,8 @@ def verify_data(kind: str, path: Path) -> int:
 
 def verify_run(folder: Path) -> int:
     """Compare a run with the figures and curves of its protocol; 1 if it is outside a band."""
-    from benchmarks.reference.figures import compare, curve_warnings
-    from benchmarks.results import read_run
+    from benchmarks.results.comparison import compare, curve_warnings
+    from benchmarks.results.read import read_run
 
     run = read_run(folder)
     comparisons, slow = compare(run), curve_warnings(run)

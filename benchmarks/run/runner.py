@@ -26,7 +26,7 @@ from benchmarks.plan.store import (
     write_failure,
 )
 from benchmarks.plan.timings import Timings
-from benchmarks.reference import curves
+from benchmarks.published import curves
 from benchmarks.run.command import CommandBuilder, task_command
 from benchmarks.run.display import Display, format_seconds
 from benchmarks.run.process import TaskProcess, terminate

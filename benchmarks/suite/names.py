@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from contract.tasks import COSTS, ESTIMATES, SOURCE, TASKS, Quantity, Task
+from contract.tasks import SOURCE, TASKS, Quantity, Task
 
 ROOT = Path(__file__).resolve().parents[2]
 SUITES = ROOT / "benchmarks" / "suites"
@@ -56,18 +56,10 @@ def _flat_keys() -> dict[str, tuple[str, str]]:
 FLAT_KEYS = _flat_keys()
 
 
-def columns_of(task: str) -> dict[str, Quantity]:
-    """Return what a table can show of a task, by the name of the column."""
-    entry = TASKS[task]
-    found = {metric.name: metric for metric in entry.metrics}
-    found |= {entry.cost_column(cost.name): cost for cost in (*COSTS, *entry.further_costs)}
-    if entry.estimates:
-        found |= {f"{task}_{estimate.name}": estimate for estimate in ESTIMATES}
-    return found
-
-
 # What a table can show, by the name of the column.
-COLUMNS = {name: quantity for task in TASKS for name, quantity in columns_of(task).items()}
+COLUMNS: dict[str, Quantity] = {
+    name: quantity for task in TASKS.values() for name, quantity in task.columns().items()
+}
 DEFAULT_COLUMNS = tuple(
     metric.name for task in TASKS.values() for metric in task.metrics if metric.by_default
 )

@@ -3,10 +3,10 @@
 import re
 
 import pytest
-from fake_run import write_json, write_run
+from support.fake_run import write_json, write_run
 
 from benchmarks.plan.preflight import names_in
-from benchmarks.results import read_run
+from benchmarks.results.read import read_run
 from benchmarks.suite.load import load_suite
 from benchmarks.suite.names import ROOT
 from benchmarks.tricks import LEFT_OUT, PAGE, catalogue, format_page, main, read_trick

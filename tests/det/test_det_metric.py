@@ -9,6 +9,8 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
 from contract.errors import UserError
+from contract.result import RECALLS
+from contract.tasks import TASKS
 from det.metric import DetectionMetric
 
 CLASSES = ("disc", "box", "star")
@@ -65,6 +67,15 @@ def test_all_averages_by_hand():
     assert (star["objects"], star["voc07_ap"], star["precision"]) == (0, None, [])
     assert disc["precision"] == [1.0] * 51 + [0.0] * 50
     assert json.loads(json.dumps(metric.details, allow_nan=False)) == metric.details
+
+
+def test_every_class_has_the_keys_of_the_task_table():
+    metric = DetectionMetric()
+    _evaluate(metric)
+    schema = TASKS["det"].per_class
+    for entry in metric.details["classes"].values():
+        assert {*schema.counts, *(score.key for score in schema.scores)} <= set(entry)
+    assert len(metric.details["classes"]["disc"]["precision"]) == len(RECALLS)
 
 
 @pytest.mark.parametrize("mode", ["11points", "area"])

@@ -12,6 +12,7 @@ from mmseg.structures import SegDataSample
 from PIL import Image
 
 from contract.errors import UserError
+from contract.tasks import TASKS
 from seg.labels import LoadLabels
 from seg.metric import SegmentationMetric, confusion_matrix, scores
 
@@ -99,6 +100,14 @@ def test_details_and_a_second_evaluation_that_starts_anew():
         total[0, 0] / (total[0].sum() + total[:, 0].sum() - total[0, 0]), abs=1e-6
     )
     assert _evaluate(metric, samples) == first
+
+
+def test_every_class_has_the_keys_of_the_task_table():
+    metric = SegmentationMetric()
+    _evaluate(metric, [_sample(*_maps(0))])
+    schema = TASKS["seg"].per_class
+    for entry in metric.details["classes"].values():
+        assert {*schema.counts, *(score.key for score in schema.scores)} <= set(entry)
 
 
 def test_saved_maps_are_ade20k_s_and_come_back(tmp_path):

@@ -25,7 +25,7 @@ from benchmarks.suite.load import build_row
 from benchmarks.suite.model import Dataset, Row, Suite, TaskSetup
 from benchmarks.suite.select import Selection, select
 from contract import files
-from contract.result import Result
+from contract.result import SCHEMA_VERSION, Result
 from contract.tasks import TASKS
 
 FAKE_TASK = Path(__file__).with_name("fake_task.py")
@@ -117,6 +117,8 @@ def make_results() -> dict[str, Any]:
     return {
         name: Result.model_validate(
             {
+                "schema_version": SCHEMA_VERSION,
+                "status": "completed",
                 "task": name,
                 "identity": None,
                 "config": "mini",

@@ -8,7 +8,7 @@ import pytest
 from support.world import World, make_row, make_suite
 
 from benchmarks.plan.document import PlanDocument, read_plan
-from benchmarks.results import read_run
+from benchmarks.results.read import read_run
 from contract.errors import UserError
 
 OLD = {
@@ -98,7 +98,7 @@ def test_a_plan_of_version_2_is_read(tmp_path):
     assert [run.task for run in document.runs] == ["cls", "det"]
     assert document.tasks["cls"].overrides == {"lr": "1"}
     run = read_run(tmp_path)
-    assert [(cell.stage, cell.state) for cell in run.cells] == [
+    assert [(record.task, record.state) for record in run.runs] == [
         ("cls", "missing"),
         ("det", "missing"),
     ]

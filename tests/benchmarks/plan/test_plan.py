@@ -6,7 +6,7 @@ import pytest
 from support.world import World, make_row, make_suite
 
 from benchmarks.plan.plan import CACHED, RESUME, RUN, WAITS
-from benchmarks.results import read_run
+from benchmarks.results.read import read_run
 from benchmarks.suite.select import Selection
 from contract.errors import UserError
 from contract.files import read_json
@@ -94,5 +94,5 @@ def test_the_plan_is_what_the_reports_read(world):
     world.plan().write()
     run = read_run(world.run_dir)
     assert [row.name for row in run.rows] == ["scratch", "standard", "tricks"]
-    assert len(run.cells) == 8
-    assert {cell.state for cell in run.cells} == {"missing"}
+    assert len(run.runs) == 8
+    assert {record.state for record in run.runs} == {"missing"}

@@ -25,7 +25,7 @@ from benchmarks.plan.plan import CACHED as DONE
 from benchmarks.plan.plan import RESUME, RUN
 from benchmarks.plan.store import RunKey, Store, identity_in, locked
 from benchmarks.plan.timings import Cost, total_seconds
-from benchmarks.results import read_run
+from benchmarks.results.read import read_run
 from benchmarks.run.runner import CACHED, COMPLETED
 from benchmarks.suite.model import replace
 from benchmarks.suite.names import ROOT
@@ -42,9 +42,7 @@ def _second(world: World, name: str = "other") -> World:
 
 
 def _states(world: World) -> dict[str, str]:
-    return {
-        f"{cell.row}/{cell.stage}/{cell.seed}": cell.state for cell in read_run(world.run_dir).cells
-    }
+    return {f"{run.row}/{run.task}/{run.seed}": run.state for run in read_run(world.run_dir).runs}
 
 
 def _files(folder: Path) -> dict[str, bytes]:

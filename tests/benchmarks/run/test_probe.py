@@ -7,18 +7,16 @@ from pathlib import Path
 import pytest
 from support.world import ROWS, World, make_row, make_suite
 
-from benchmarks.findings import find_findings
 from benchmarks.plan.plan import CACHED, RUN, WAITS
 from benchmarks.plan.preflight import check_names
-from benchmarks.report import format_html
-from benchmarks.results import read_run
+from benchmarks.report.build import build_report
+from benchmarks.report.page import format_html
+from benchmarks.report.text import format_csv
 from benchmarks.run.command import task_command
 from benchmarks.suite.load import load_suite
 from benchmarks.suite.model import Row, TaskSetup, replace
 from benchmarks.suite.names import ROOT
 from benchmarks.suite.select import Selection, select
-from benchmarks.table import build_table
-from benchmarks.table_text import format_csv
 from contract.errors import UserError
 
 CONFIG = "cls_train/configs/probe/mini.py"
@@ -92,8 +90,8 @@ def test_every_row_is_probed_from_its_own_weights(tmp_path: Path):
 
 def test_the_table_the_csv_and_the_report_show_it(world: World):
     world.run()
-    run = read_run(world.run_dir)
-    table = build_table(run)
+    report = build_report(world.run_dir)
+    table = report.table
     headings = [column.heading for column in table.columns]
     assert headings == ["top-1 ↑", "linear probe ↑", "k-NN ↑", "mAP ↑"]
     cells = {row.row.name: row.cells["linear_top1"].mean for row in table.rows}
@@ -102,13 +100,13 @@ def test_the_table_the_csv_and_the_report_show_it(world: World):
     assert (
         sum(
             ",probe,knn_top1,%,true,false,completed," in line
-            for line in format_csv(run).splitlines()
+            for line in format_csv(report).splitlines()
         )
         == 3
     )
-    page = format_html(run)
+    page = format_html(report)
     assert "linear probe" in page and "k-NN" in page
-    assert find_findings(run, table)
+    assert report.findings
 
 
 @pytest.mark.parametrize(

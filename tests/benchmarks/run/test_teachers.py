@@ -4,12 +4,12 @@ import pytest
 from support.world import ROWS, World, make_row, make_suite, name_of
 
 from benchmarks.plan.plan import CACHED, RUN, WAITS
-from benchmarks.results import read_run
+from benchmarks.report.table import build_table
+from benchmarks.results.read import read_run
 from benchmarks.run.runner import COMPLETED, FAILED, SKIPPED, task_command
 from benchmarks.suite.check import check_suite
 from benchmarks.suite.model import replace
 from benchmarks.suite.select import Selection
-from benchmarks.table import build_table
 
 TEACHER = make_row("big", "resnet152_d", recipe="efficient", tricks=("cosine",))
 PUPILS = (
@@ -59,9 +59,7 @@ def test_another_teacher_makes_other_pupils(tmp_path):
     assert states["scratch/det"] == CACHED
     # Until the new teacher is there, the old pupils' numbers are no longer the plan's.
     world.plan().write()
-    stale = {
-        (cell.row, cell.stage) for cell in read_run(world.run_dir).cells if cell.state == "stale"
-    }
+    stale = {(run.row, run.task) for run in read_run(world.run_dir).runs if run.state == "stale"}
     assert ("one", "cls") in stale
     assert ("scratch", "det") not in stale
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from support.world import make_root, make_row, make_suite
 
-from benchmarks.columns import KNOWN_COLUMNS
 from benchmarks.plan.preflight import available_tricks, check_names
+from benchmarks.results.columns import known_columns
 from benchmarks.suite.load import load_suite, suite_names
 from benchmarks.suite.model import replace
 from benchmarks.suite.names import COLUMNS, ROOT
@@ -365,9 +365,9 @@ def test_tricks_are_the_files_of_the_folder(tmp_path):
 
 
 def test_a_suite_may_name_exactly_the_columns_that_a_table_has():
-    assert set(COLUMNS) == set(KNOWN_COLUMNS)
+    assert set(COLUMNS) == set(known_columns())
     scores = {name for name, column in COLUMNS.items() if column.kind == "score"}
-    assert {name for name, column in KNOWN_COLUMNS.items() if column.unit == "%"} == scores
+    assert {name for name, column in known_columns().items() if column.unit == "%"} == scores
 
 
 def test_weights_may_be_published(tmp_path):

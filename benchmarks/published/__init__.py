@@ -1,0 +1,1 @@
+"""Published figures and learning curves, with the protocol of each."""

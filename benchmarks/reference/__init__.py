@@ -1,1 +1,0 @@
-"""Published figures and learning curves, and whether a run agrees with those of its own protocol."""

@@ -1,0 +1,1 @@
+"""What came of a run: its files as records, their statistics, and the warnings about them."""

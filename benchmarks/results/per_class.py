@@ -1,0 +1,109 @@
+"""Scores by class, from the `evaluation.json` beside each result."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmarks.results.read import RunFolder
+from contract.result import RECALLS
+from contract.tasks import TASKS, ClassScore, PerClass
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """Scores by class and row, means over a row's seeds.
+
+    Attributes:
+        score: What is shown, for example `IoU`.
+        classes: In label order.
+        counts: By name of the count, one number for each class; of the test images.
+        values: By row, one percentage for each class; None if no test image shows the class.
+        precision: By row, the mean over classes and seeds of the precision at `RECALLS`, in percent; empty if the task
+            has no precision.
+        class_precision: By row, the same class by class.
+        note: How to read the scores; may be empty.
+    """
+
+    score: str
+    classes: tuple[str, ...]
+    counts: Mapping[str, tuple[int, ...]]
+    values: Mapping[str, tuple[float | None, ...]]
+    precision: Mapping[str, tuple[float, ...]]
+    class_precision: Mapping[str, Mapping[str, tuple[float, ...]]]
+    note: str
+
+    def best(self, label: int) -> float | None:
+        """Return the best value of a class over the rows; None if no test image shows it."""
+        values = [row[label] for row in self.values.values()]
+        return max((value for value in values if value is not None), default=None)
+
+
+def read_class_table(run: RunFolder, task: str) -> ClassTable | None:
+    """Collect the evaluations of a task.
+
+    Returns:
+        The table, or None if no completed run has an evaluation by class.
+
+    Raises:
+        UserError: A file is there and cannot be parsed.
+    """
+    schema = TASKS[task].per_class
+    evaluated = [record for record in run.runs if record.task == task and record.classes]
+    if schema is None or not evaluated:
+        return None
+    first = evaluated[0].classes
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for record in evaluated:
+        # Runs on other data than the first one's have other classes, and no place in its table.
+        if list(record.classes) == list(first):
+            found.setdefault(record.row, []).append(record.classes)
+    rows = {row.name: found[row.name] for row in run.rows if row.name in found}
+    result = evaluated[-1].result
+    score = _score(schema, str(result.protocol.get("metric", "")) if result else "")
+    curves = {row: _precision(seeds) for row, seeds in rows.items()} if schema.precision else {}
+    return ClassTable(
+        score=score.label,
+        classes=tuple(first),
+        counts={
+            name: tuple(int(entry[name]) for entry in first.values()) for name in schema.counts
+        },
+        values={
+            row: tuple(_mean([classes[name].get(score.key) for classes in seeds]) for name in first)
+            for row, seeds in rows.items()
+        },
+        precision={
+            row: tuple(100 * np.mean(list(classes.values()), axis=0))
+            for row, classes in curves.items()
+            if classes
+        },
+        class_precision={
+            row: {name: tuple(100 * np.asarray(values)) for name, values in classes.items()}
+            for row, classes in curves.items()
+        },
+        note=schema.note,
+    )
+
+
+def _score(schema: PerClass, protocol: str) -> ClassScore:
+    """Return the score that belongs to a protocol's `metric`."""
+    fitting = (score for score in schema.scores if score.protocol in protocol)
+    return next(fitting, schema.scores[-1])
+
+
+def _precision(seeds: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """Return the precision of each class that has objects, mean over seeds."""
+    return {
+        name: np.mean([classes[name]["precision"] for classes in seeds], axis=0)
+        for name in seeds[0]
+        if all(len(classes[name].get("precision", ())) == len(RECALLS) for classes in seeds)
+    }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    return 100 * float(np.mean(known)) if known else None

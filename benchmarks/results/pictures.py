@@ -1,0 +1,81 @@
+"""The tasks' example pictures, made small and encoded for a page."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from benchmarks.results.read import RunFolder
+
+MAX_WIDTH = 480
+MAX_PICTURES = 4
+JPEG_QUALITY = 84
+
+
+@dataclass(frozen=True)
+class Strip:
+    """The pictures of one row and task.
+
+    Attributes:
+        row: Name of the row.
+        seed: The seed that made them; None if no seed is completed.
+        pictures: `(file name, data URI)` of each; empty if there is none.
+        reason: Why there is none; empty if there are some.
+    """
+
+    row: str
+    seed: int | None
+    pictures: tuple[tuple[str, str], ...]
+    reason: str
+
+
+def read_strips(run: RunFolder, task: str) -> tuple[Strip, ...]:
+    """Read the pictures of one task for every row that has it, from its first completed seed.
+
+    Args:
+        run: A run folder as read.
+        task: A task that draws pictures.
+
+    Returns:
+        One strip for each row, in the order of the plan.
+    """
+    strips = []
+    for row in run.rows:
+        records = run.of(row.name, task)
+        if not records:
+            continue
+        record = next((record for record in records if record.result), None)
+        if record is None or record.result is None:
+            reason = f"no seed is completed ({records[0].state})"
+            strips.append(Strip(row.name, None, (), reason))
+            continue
+        listed = record.result.artifacts.get("examples") or []
+        pictures = tuple(
+            (Path(name).name, uri)
+            for name in listed[:MAX_PICTURES]
+            if (uri := _encode(record.folder / name)) is not None
+        )
+        reason = "" if pictures else "the task wrote no readable examples"
+        strips.append(Strip(row.name, record.seed, pictures, reason))
+    return tuple(strips)
+
+
+def _encode(path: Path) -> str | None:
+    """Return a picture as a data URI, at most `MAX_WIDTH` wide; None if it cannot be read."""
+    try:
+        with Image.open(path) as image:
+            picture = image.convert("RGB")
+    except (FileNotFoundError, UnidentifiedImageError, OSError):
+        # A missing illustration changes no number; the strip says that it is missing.
+        return None
+    if picture.width > MAX_WIDTH:
+        height = max(1, round(picture.height * MAX_WIDTH / picture.width))
+        picture = picture.resize((MAX_WIDTH, height), Image.Resampling.LANCZOS)
+    stream = io.BytesIO()
+    # Full chroma resolution: label maps are made of hard edges between saturated colours.
+    picture.save(stream, format="JPEG", quality=JPEG_QUALITY, subsampling=0, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
