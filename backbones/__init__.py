@@ -1,8 +1,13 @@
-"""The networks, their declared features and names, and the checkpoints that hand them on."""
+"""The networks, their declared features and names, and their pretrained checkpoints."""
 
-from backbones.backbone import Backbone, Feature
-from backbones.checkpoint import (
-    LoadReceipt,
+from backbones.backbone import Backbone, Feature, OutputStrideError
+from backbones.checkpoint.format import (
+    CheckpointError,
+    CheckpointMetadata,
+    forget_checkpoints,
+    hold_checkpoints,
+)
+from backbones.checkpoint.load import (
     export_checkpoint,
     load_checkpoint,
     load_classifier,
@@ -10,25 +15,26 @@ from backbones.checkpoint import (
     read_metadata,
     verify_checkpoint,
 )
-from backbones.checkpoint_file import CheckpointError, CheckpointMetadata
 from backbones.complexity import count_parameters, multiply_adds, multiply_adds_of
 from backbones.initialisation import initialise, zero_gamma
-from backbones.output_stride import OutputStrideError
 from backbones.pyramid import SimpleFeaturePyramid, dense_features
 from backbones.zoo import create, names
+from contract.result import LoadReport
 
 __all__ = [
     "Backbone",
     "CheckpointError",
     "CheckpointMetadata",
     "Feature",
-    "LoadReceipt",
+    "LoadReport",
     "OutputStrideError",
     "SimpleFeaturePyramid",
     "count_parameters",
     "create",
     "dense_features",
     "export_checkpoint",
+    "forget_checkpoints",
+    "hold_checkpoints",
     "initialise",
     "load_checkpoint",
     "load_classifier",

@@ -1,9 +1,9 @@
-"""What every backbone offers to the stages that build on it."""
+"""What every backbone offers to the tasks that build on it."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
@@ -12,13 +12,17 @@ from contract.errors import UserError
 OUTPUT_STRIDES = (32, 16, 8)
 
 
+class OutputStrideError(UserError):
+    """A network cannot be built at the output stride that was asked for; it can at 32."""
+
+
 class Feature(NamedTuple):
     """One feature map of a backbone: necks and heads take their widths from here.
 
     Attributes:
         name: The stage that yields the map, as in ``"layer1"``.
         channels: Number of channels of the map.
-        stride: Input pixels per cell of the map, at the output stride that was built.
+        stride: Input pixels per location of the map, at the output stride that was built.
     """
 
     name: str
@@ -33,10 +37,12 @@ class Backbone(nn.Module, ABC):
         input_size: Height and width of the images that the network is published with. It takes
             others too.
         feature_info: One :class:`Feature` per map that ``forward`` returns, in its order.
-        image_multiple: The sides of images are padded, inside, to multiples of so many pixels.
-        aligned: Whether cell i of a map lies around pixel i · stride of the image, as necks and
-            heads assume. False for a network without padding, which only classifies.
-        own_initialisation: Whether the network's weights start as its library has it, not by a scheme
+        image_multiple: ``forward`` pads the sides of images to multiples of this many pixels.
+        aligned: Whether location i of a map lies around pixel i · stride of the image, as necks and
+            heads assume. False for a network without padding, which can only classify.
+        aligned_spec: A spec of the same network with aligned maps; None if there is none.
+        output_stride: The output stride that the network was built at.
+        own_initialisation: Whether the network's library draws its first weights, instead of a scheme
             of :func:`backbones.initialise`.
     """
 
@@ -44,11 +50,13 @@ class Backbone(nn.Module, ABC):
     feature_info: list[Feature]
     image_multiple: int = 1
     aligned: bool = True
+    aligned_spec: str | None = None
+    output_stride: int = 32
     own_initialisation: ClassVar[bool] = False
 
     @property
     def plain(self) -> bool:
-        """Whether it has one map only, as a plain vision transformer; its stride is the same at every output stride."""
+        """Whether it has a single map, as a plain vision transformer has; its stride ignores the output stride."""
         return len(self.feature_info) == 1
 
     @abstractmethod
@@ -57,12 +65,11 @@ class Backbone(nn.Module, ABC):
 
         Args:
             x: Float images of shape (N, C, H, W), normalised.
-            maps: Stop after so many; None computes all.
+            maps: Stop after this many; None computes all.
 
         Returns:
-            One float map per entry of ``feature_info``, or for the first of them, each of shape
-            (N, feature.channels, ⌈H / feature.stride⌉, ⌈W / feature.stride⌉), or smaller in a
-            network that is built without padding.
+            One float map per entry of ``feature_info``, or per one of the first ``maps``. Each has the shape
+            (N, feature.channels, ⌈H / feature.stride⌉, ⌈W / feature.stride⌉); without padding it is smaller.
         """
 
     @abstractmethod
@@ -74,12 +81,28 @@ class Backbone(nn.Module, ABC):
             transformer. Together they hold every parameter and every buffer exactly once.
         """
 
+    def lr_multipliers(self) -> dict[str, float]:
+        """Return the modules whose parameters need another learning rate than the rest.
+
+        A module declares it by its attribute ``lr_multiplier``; a network may override this method.
+
+        Returns:
+            Factors on the learning rate by the last part of a module's name, such as
+            ``{"conv_offset": 0.1}``; empty if all parameters have the same rate.
+        """
+        declared = {}
+        for name, module in self.named_modules():
+            factor: Any = getattr(module, "lr_multiplier", 1)
+            if factor != 1:
+                declared[name.rpartition(".")[2]] = float(factor)
+        return declared
+
     def freeze(self, stages: int) -> list[nn.Module]:
         """Stop the gradients of the stem and of the first stages.
 
-        The meaning of ``stages`` is that of MMDetection's ``frozen_stages``. Only
-        ``requires_grad`` is changed; batch statistics still move in training mode, so whoever
-        overrides ``train`` calls ``eval`` on the modules returned here.
+        ``stages`` means what MMDetection's ``frozen_stages`` means. Only ``requires_grad`` changes. Batch
+        statistics still move in training mode: a caller that overrides ``train`` has to call ``eval`` on the
+        modules returned here.
 
         Args:
             stages: -1 freezes nothing, 0 the stem, n ≥ 1 the stem and the first n stages.
@@ -88,7 +111,7 @@ class Backbone(nn.Module, ABC):
             The frozen modules, in the order of the forward pass.
 
         Raises:
-            UserError: If there are not so many stages.
+            UserError: The network has fewer stages.
         """
         if stages == -1:
             return []

@@ -1,4 +1,4 @@
-"""Whether networks can be backbones, and at which output strides: one row of a table for each."""
+"""Check whether networks can be backbones, and at which output strides: one row of a table for each."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import torch
 from torch import nn
 
 from backbones import foreign
-from backbones.backbone import OUTPUT_STRIDES, Backbone
+from backbones.backbone import OUTPUT_STRIDES, Backbone, OutputStrideError
 from backbones.complexity import count_parameters
-from backbones.output_stride import OutputStrideError
 from backbones.zoo import create
 from contract.errors import UserError
 
@@ -27,12 +26,12 @@ def row(spec: str) -> tuple[str, bool]:
     """Build a network and try it.
 
     Args:
-        spec: What `create` takes.
+        spec: The network's spec.
 
     Returns:
-        A row of the table under `HEADER`, and whether the network can be a backbone. An output stride is ``native``
-        where the network's library knows it, ``dilated`` where its layers are, and ``pyramid`` where the network has
-        one map at any.
+        A row of the table under `HEADER`, and whether the network can be a backbone. An output stride is ``native`` if
+        the network's library builds it, ``dilated`` if its layers are changed, and ``pyramid`` if the network has a
+        single map.
     """
     try:
         network = create(spec)
@@ -71,7 +70,7 @@ def _form(spec: str, output_stride: int) -> str:
 
 
 def _defects(network: Backbone) -> Iterator[str]:
-    """Where the maps are not as declared, and parameters that nothing trains."""
+    """Yield maps that differ from their declaration, and parameters that get no gradient."""
     maps = network(torch.rand(2, 3, *_IMAGE))
     declared = [
         (2, f.channels, *(math.ceil(side / f.stride) for side in _IMAGE))
@@ -95,7 +94,7 @@ def _without_gradient(network: nn.Module, maps: Sequence[torch.Tensor]) -> list[
 
 
 def _short(spec: str, error: UserError) -> str:
-    """The error's reason, without what it is about and what it asks for."""
+    """Return the reason of an error, without the spec and the advice."""
     text = str(error)
     if isinstance(error, OutputStrideError):
         text = text.partition(": ")[2]

@@ -21,12 +21,11 @@ def multiply_adds(module: nn.Module, image_size: tuple[int, int], *, in_channels
     """Count the multiply-adds of the convolutions and matrix products for one image.
 
     This is what "Bag of Tricks" (https://arxiv.org/abs/1812.01187, Table 5) calls FLOPs. Shapes
-    alone are computed, so that it takes no memory worth the name and well under a second. A
-    deformable convolution counts as the plain one plus the one that predicts its offsets, without
-    the interpolation, as pooling and normalisation do not count either.
+    alone are computed: it takes almost no memory and well under a second. A deformable convolution counts as the plain
+    one plus the one that predicts its offsets. Interpolation, pooling and normalisation do not count.
 
     Args:
-        module: The network; it is left as it is.
+        module: The network; it is not changed.
         image_size: Height and width of the image.
         in_channels: Channels of the image.
 
@@ -38,20 +37,20 @@ def multiply_adds(module: nn.Module, image_size: tuple[int, int], *, in_channels
 
 
 def multiply_adds_of(module: nn.Module, run: Callable[[nn.Module], object]) -> int:
-    """Count the multiply-adds of whatever is run on a network, by the rules of `multiply_adds`.
+    """Count the multiply-adds of a call on a network, by the rules of `multiply_adds`.
 
     Args:
-        module: The network; it is left as it is.
-        run: Called once with a copy on torch's device "meta", in evaluation mode; what it feeds the
-            copy has to lie there too.
+        module: The network; it is not changed.
+        run: Called once with a copy on torch's device "meta", in evaluation mode; its inputs have to be on that device
+            too.
 
     Returns:
         The number of multiply-adds of the call.
 
     Raises:
-        RuntimeError: What is run depends on values, which there are none of on that device.
+        RuntimeError: The call depends on values, which that device does not have.
     """
-    # Evaluation mode, because batch statistics of a single cell are an error in training mode.
+    # In training mode, batch statistics of a single location are an error.
     shapes_only = copy.deepcopy(module).to("meta").eval()
     counter = FlopCounterMode(display=False, custom_mapping=_FORMULAS)
     with torch.no_grad(), counter:
@@ -67,5 +66,5 @@ def _deformable_operations(
     return 2 * math.prod(out_shape) * math.prod(weight[1:])
 
 
-# What torch's counter does not know would count as nothing.
+# torch's counter counts unknown operations as nothing.
 _FORMULAS = {torch.ops.torchvision.deform_conv2d: _deformable_operations}

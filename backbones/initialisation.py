@@ -1,4 +1,4 @@
-"""How the weights of a network start."""
+"""The first weights of a network."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from backbones.deformable import OffsetConv2d
-from backbones.resnet import ResidualBlock
+from backbones.nets.layers import OffsetConv2d
+from backbones.nets.resnet import ResidualBlock
 from contract.errors import unknown
 
 
@@ -31,23 +31,23 @@ _WEIGHT_SCHEMES: dict[str, Callable[[Tensor, int, int], None]] = {
 def initialise(module: nn.Module, scheme: str = "xavier_uniform") -> None:
     """Draw the weights of all convolutions and fully connected layers of a network, in place.
 
-    Biases become 0; batch normalisation starts with γ = 1 and β = 0. What predicts the offsets of
-    deformable convolutions stays 0 in every scheme.
+    Biases become 0; batch normalisation starts with γ = 1 and β = 0. Convolutions that predict the offsets of
+    deformable convolutions stay 0 in every scheme.
 
     Args:
         module: The network.
         scheme: ``"xavier_uniform"``: U[-a, a], a = √(6 / (d_in + d_out)), from "Bag of Tricks" §2.1
             (https://arxiv.org/abs/1812.01187), where d_in and d_out are channels times kernel
-            area, as in Glorot and Bengio's paper and in MXNet, which the authors used. They are
-            counted within a group: at each tap a depthwise convolution has one input and one
-            output, where torch and MXNet would count as many outputs as there are channels.
+            area, as in Glorot and Bengio's paper and in MXNet, which the authors used. They are counted within a group:
+            at each tap a depthwise convolution has one input and one output. torch and MXNet would count all channels
+            as outputs.
             ``"kaiming_normal"``: N(0, 2 / d_out) for convolutions, as torchvision's ResNet does
-            (https://arxiv.org/abs/1502.01852). Its 2 makes up for a ReLU, and none follows a fully
-            connected layer here: these keep Xavier's, where the formula would start the logits of
-            few classes far from 0.
+            (https://arxiv.org/abs/1502.01852). The factor 2 compensates a ReLU, which does not follow a fully connected
+            layer here. Fully connected layers therefore keep Xavier's scheme; with few classes, the formula would start
+            their logits far from 0.
 
     Raises:
-        UserError: If there is no such scheme.
+        UserError: There is no such scheme.
     """
     if scheme not in _WEIGHT_SCHEMES:
         raise unknown("initialisation", scheme, _WEIGHT_SCHEMES)
@@ -66,7 +66,7 @@ def initialise(module: nn.Module, scheme: str = "xavier_uniform") -> None:
 
 
 def _fans(layer: nn.Conv2d | nn.Linear) -> tuple[int, int]:
-    """Count what a unit of the output sees, and what a unit of the input feeds."""
+    """Return the inputs of one output unit, and the outputs of one input unit."""
     groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
     outputs, inputs_of_group, *kernel = layer.weight.shape
     area = math.prod(kernel)
@@ -74,7 +74,7 @@ def _fans(layer: nn.Conv2d | nn.Linear) -> tuple[int, int]:
 
 
 def zero_gamma(module: nn.Module) -> int:
-    """Let every residual block start as its shortcut: γ = 0 in the last normalisation of each.
+    """Set γ = 0 in the last normalisation of each residual block: every block then starts as its shortcut.
 
     Source: "Bag of Tricks" §3.1, https://arxiv.org/abs/1812.01187.
 
@@ -82,7 +82,7 @@ def zero_gamma(module: nn.Module) -> int:
         module: The network, changed in place.
 
     Returns:
-        The number of blocks that it acted on: 0 for a network without residual blocks.
+        The number of residual blocks that were changed.
     """
     norms = [block.last_norm for block in module.modules() if isinstance(block, ResidualBlock)]
     for norm in norms:

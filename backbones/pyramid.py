@@ -1,4 +1,4 @@
-"""Four maps for detectors and segmentors from the one map of a plain transformer."""
+"""Four maps for detectors and segmentors from the single map of a plain transformer."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ _MIDDLE = 16
 
 
 def dense_features(network: Backbone, output_stride: int) -> list[Feature]:
-    """The maps that detectors and segmentors build on: the network's own, or of a plain one those of its pyramid.
+    """Return the maps that detectors and segmentors build on: the network's own, or the pyramid's for a plain one.
 
     Args:
         network: Built at ``output_stride``.
-        output_stride: Input pixels per cell of the coarsest map. A level of the pyramid that would be coarser is
-            that of the output stride.
+        output_stride: Input pixels per location of the coarsest map; it limits the strides of the pyramid's levels.
     """
     if not network.plain:
         return network.feature_info
@@ -30,7 +29,7 @@ def dense_features(network: Backbone, output_stride: int) -> list[Feature]:
 
 
 def _level(source: Feature, stride: int) -> Feature:
-    # Every doubling of the resolution halves the channels, as in the paper's code.
+    # As in the paper's code, each doubling of the resolution halves the channels.
     divisor = max(1, _MIDDLE // stride)
     return Feature(f"{source.name}@{stride}", source.channels // divisor, stride)
 
@@ -38,16 +37,15 @@ def _level(source: Feature, stride: int) -> Feature:
 class SimpleFeaturePyramid(nn.Module):
     """The simple feature pyramid of ViTDet (https://arxiv.org/abs/2203.16527, §3 and appendix A.2).
 
-    From the last map alone: stride 4 by two transposed convolutions 2×2 with a norm and GELU between them, stride 8 by
-    one, stride 16 is the map itself, stride 32 its maximum over 2×2 cells. The paper's two convolutions for each level,
-    1×1 and 3×3, are the business of whoever takes the maps. It learns anew for each task, and is part of no backbone.
-
-    A map of another stride than 16, as of patches of 14 pixels, is interpolated to 16 first.
+    All levels come from the last map: stride 4 by two transposed convolutions 2×2 with a norm and GELU between them,
+    stride 8 by one, stride 16 is the map itself, stride 32 its maximum over 2×2 locations. The paper's two convolutions
+    for each level, 1×1 and 3×3, belong to the neck that takes the maps. The pyramid starts anew in each task and is not
+    part of a backbone. A map of another stride than 16, such as 14, is first interpolated to 16.
 
     Args:
-        source: The map that is given.
-        levels: What `forward` returns, of `dense_features`. Levels of equal stride are one and the same; what no level
-            needs is not built, since several processes would wait for its gradient.
+        source: The input map.
+        levels: The maps that `forward` returns, from `dense_features`. Levels of equal stride share a map. Layers that
+            no level needs are not built: several processes would wait for their gradients.
     """
 
     def __init__(self, source: Feature, levels: Sequence[Feature]) -> None:
@@ -66,7 +64,7 @@ class SimpleFeaturePyramid(nn.Module):
             image_size: H and W.
 
         Returns:
-            By level a map ``(N, channels, ⌈H / stride⌉, ⌈W / stride⌉)``.
+            One map ``(N, channels, ⌈H / stride⌉, ⌈W / stride⌉)`` per level.
         """
         x = _crop(_to_middle(x, self.source.stride), image_size, _MIDDLE)
         found = {
@@ -92,10 +90,10 @@ def _layers(channels: int, stride: int) -> nn.Sequential:
 
 
 def _to_middle(x: Tensor, stride: int) -> Tensor:
-    """Interpolate a map to stride 16, each cell at the place of the image that it stands for."""
+    """Interpolate a map to stride 16; each location keeps its place in the image."""
     if stride == _MIDDLE:
         return x
-    # The last cell of stride 16 may reach beyond the map.
+    # The last location of stride 16 may reach beyond the map.
     beyond = math.ceil(_MIDDLE / stride)
     x = functional.pad(x, (0, beyond, 0, beyond), mode="replicate")
     return functional.interpolate(x, scale_factor=stride / _MIDDLE, mode="bilinear")
@@ -104,6 +102,3 @@ def _to_middle(x: Tensor, stride: int) -> Tensor:
 def _crop(x: Tensor, image_size: Sequence[int], stride: int) -> Tensor:
     height, width = image_size
     return x[..., : math.ceil(height / stride), : math.ceil(width / stride)]
-
-
-__all__ = ["STRIDES", "SimpleFeaturePyramid", "dense_features"]

@@ -1,4 +1,4 @@
-"""The names of the backbones, and what each of them builds."""
+"""The names of the backbones, and the network that each name builds."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from functools import partial
 
 from backbones import foreign
 from backbones.backbone import OUTPUT_STRIDES, Backbone
-from backbones.deformable import Deformation
-from backbones.inception import Inception, InceptionConfig
 from backbones.initialisation import initialise
-from backbones.mobilenet import MobileNet, MobileNetConfig
-from backbones.resnet import ResNet, ResNetConfig
+from backbones.nets.inception import Inception, InceptionConfig
+from backbones.nets.layers import Deformation
+from backbones.nets.mobilenet import MobileNet, MobileNetConfig
+from backbones.nets.resnet import ResNet, ResNetConfig
 from contract.errors import UserError, unknown
 
 Config = ResNetConfig | InceptionConfig | MobileNetConfig
 
-# A family is the type of its rows and the network that is built from one.
+# The network of each family, by the type of its rows.
 _NETWORKS: dict[type[Config], Callable[..., Backbone]] = {
     ResNetConfig: ResNet,
     InceptionConfig: Inception,
     MobileNetConfig: MobileNet,
 }
 
-# 10, 14 and 26 are no paper's: small nets with the blocks of the others, numbered as in timm.
+# 10, 14 and 26 are in no paper: small networks with the same blocks, numbered as in timm.
 _DEPTHS = {
     10: ResNetConfig(blocks=(1, 1, 1, 1), bottleneck=False),
     14: ResNetConfig(blocks=(1, 1, 1, 1), bottleneck=True),
@@ -62,7 +62,7 @@ class Suffix:
         pattern: What the text after the hyphen must match in full.
         families: The types of rows that it applies to.
         field: The field of the row that it sets. A spec sets a field once.
-        value: Reads the field's value off the match; raises UserError where it is out of range.
+        value: Reads the field's value from the match; raises UserError if it is out of range.
     """
 
     form: str
@@ -74,7 +74,7 @@ class Suffix:
 
     @property
     def help(self) -> str:
-        """What it does, and to which families."""
+        """Its meaning and its families."""
         return f"{self.meaning} ({_listed(self.families)})"
 
 
@@ -110,7 +110,7 @@ def _width_factor(match: re.Match[str]) -> float:
 def _deformation(match: re.Match[str], *, modulated: bool) -> Deformation:
     if match[1] is None:
         return Deformation(modulated)
-    # The digits of some of the four stages, each once and in order.
+    # Digits of the four stages, each at most once and in order.
     if not re.fullmatch("(?!$)1?2?3?4?", match[1]):
         raise UserError(
             f"suffix '-{match[0]}' has the stages {match[1]!r}; expected one or more of 1, 2, 3 "
@@ -139,7 +139,7 @@ SUFFIXES = (
     ),
     Suffix(
         form="-dcn[@STAGES]",
-        meaning="deformable 3×3 convolutions in stages 2, 3 and 4, or, as in -dcn@34, in those named",
+        meaning="deformable 3×3 convolutions in stages 2, 3 and 4, or in the named stages, as in -dcn@34",
         pattern=re.compile("dcn(?:@(.*))?"),
         families=(ResNetConfig,),
         field="deformation",
@@ -174,7 +174,7 @@ SUFFIXES = (
 
 
 def names() -> list[str]:
-    """List the base names of the zoo, shallow ones of a family first; each takes ``SUFFIXES``."""
+    """List the base names of the zoo, shallow networks of a family first; each name takes ``SUFFIXES``."""
     return list(_ROWS)
 
 
@@ -182,14 +182,13 @@ def parse(spec: str) -> Config:
     """Read a spec: a base name and its suffixes, as in ``"resnet10_d-w32"``.
 
     Args:
-        spec: What the user asked for.
+        spec: The spec from the user.
 
     Returns:
         The row to build.
 
     Raises:
-        UserError: If the name or a suffix is unknown, or a suffix is given twice, out of range, or
-            not for this family.
+        UserError: The name or a suffix is unknown, or a suffix is given twice, out of range, or not for this family.
     """
     base, *modifiers = spec.split("-")
     if base not in _ROWS:
@@ -235,15 +234,15 @@ def create(spec: str, *, in_channels: int = 3, output_stride: int = 32) -> Backb
     """Build a backbone with fresh weights, drawn by the paper's Xavier initialisation.
 
     Args:
-        spec: A name of :func:`names`, with suffixes where wanted: ``"resnet10_d-w32"``.
+        spec: A name of :func:`names`, with or without suffixes: ``"resnet10_d-w32"``.
         in_channels: Channels of the input images, at least 1.
-        output_stride: Input pixels per cell of the last feature map: 32, 16 or 8.
+        output_stride: Input pixels per location of the last feature map: 32, 16 or 8.
 
     Returns:
         The network in training mode. Its ``feature_info`` describes the maps that it returns.
 
     Raises:
-        UserError: If the spec is unknown, or one of the numbers is out of range.
+        UserError: The spec is unknown, or a number is out of range.
     """
     if in_channels < 1:
         raise UserError(f"in_channels is {in_channels}; expected at least 1")
@@ -251,9 +250,14 @@ def create(spec: str, *, in_channels: int = 3, output_stride: int = 32) -> Backb
         allowed = ", ".join(map(str, OUTPUT_STRIDES))
         raise UserError(f"output stride {output_stride} is not built; expected one of {allowed}")
     if foreign.is_foreign(spec):
-        return foreign.create(spec, in_channels=in_channels, output_stride=output_stride)
+        network = foreign.create(spec, in_channels=in_channels, output_stride=output_stride)
+        network.output_stride = output_stride
+        return network
     config = parse(spec)
     build = _NETWORKS[type(config)]
     network = build(config, in_channels=in_channels, output_stride=output_stride)
+    network.output_stride = output_stride
+    if not network.aligned:
+        network.aligned_spec = spec.replace("-valid", "")
     initialise(network)
     return network

@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
-from benchmarks.datasets.prepare.catalogue import SETS
 from contract.command_line import Parser
 from contract.errors import UserError
 from contract.settings import BUDGETS, PRECISIONS
 from contract.tasks import TASKS
+from datasets.prepare.catalogue import SETS
 
 COMMANDS = {
     "run": "run a suite and print its table",

@@ -1,1 +1,1 @@
-"""The classification stage: it trains a backbone by a recipe of tricks and hands it off."""
+"""The classification task: it trains a backbone by a recipe of tricks and exports it."""

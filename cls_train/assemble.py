@@ -8,21 +8,32 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from cls_train.data import class_folders
+from cls_train.classifier import ImageClassifier
 from cls_train.distillation import distillation_config
+from cls_train.losses import SmoothedTargets, SoftmaxFocalLoss
+from cls_train.metric import TopKAccuracy
 from cls_train.schedules import schedulers
 from contract.errors import UserError, unknown
+from datasets.layouts.imagefolder import Folder
 from engine import config as configs
-from engine.distributed import world_size
-from engine.stage import Job
+from engine.adapter import TransferBackbone
+from engine.image_folder import (
+    ImageFolderDataset,
+    filled_slots,
+    transforms_of,
+)
+from engine.job import Job
+from engine.runner.averaging import EpochEMAHook
+from engine.runner.distributed import world_size
 
 CONFIGS = Path(__file__).parent / "configs"
+STANDARD = "standard"
 
 
-def load_recipe(job: Job) -> Config:
+def load_recipe(job: Job) -> Any:
     """The config of a job with its recipe's tricks, its own tricks and overrides merged in order."""
     options = job.options
-    recipe = options.recipe or "standard"
+    recipe = options.recipe or STANDARD
     file = configs.find(CONFIGS / "recipes", recipe, "recipe")
     tricks = tuple(runpy.run_path(str(file))["tricks"]) + options.tricks
     configs.check_file_keys(configs.find(CONFIGS, options.config, "config"), _known_keys())
@@ -34,10 +45,10 @@ def _known_keys() -> list[str]:
 
 
 def assemble(job: Job) -> Config:
-    """The Runner config of the classification stage."""
+    """The Runner config of the classification task."""
     recipe = load_recipe(job)
     root = job.options.data
-    classes = class_folders(root / "train")
+    classes = list(Folder(root / "train").classes())
     epochs = max(1, round(recipe.epochs * recipe.epochs_factor))
     batch = recipe.batch_size * recipe.batch_size_factor
     processes = world_size()
@@ -61,7 +72,7 @@ def assemble(job: Job) -> Config:
                 collate_fn=dict(type="default_collate"),
                 dataset=_dataset(root / "val", transforms_of(recipe, "test_pipeline"), classes),
             ),
-            val_evaluator=dict(type="TopKAccuracy"),
+            val_evaluator=dict(type=TopKAccuracy.__name__),
             val_cfg=dict(),
             train_cfg=dict(
                 by_epoch=True, max_epochs=epochs, val_interval=recipe.validate_every_epochs
@@ -79,43 +90,21 @@ def assemble(job: Job) -> Config:
     )
 
 
-def transforms_of(recipe: Config, key: str) -> list[ConfigDict]:
-    """The transforms of a pipeline, those that make the final square sized by `image_size`."""
-    size = {
-        "RandomResizedCrop": recipe.image_size,
-        "CenterCrop": recipe.image_size,
-        "Resize": round(recipe.image_size * recipe.test_resize_ratio),
-    }
-    pipeline = filled_slots(recipe, key)
-    for slot in pipeline:
-        if slot.type in size:
-            slot.setdefault("size", size[slot.type])
-    return pipeline
-
-
-def filled_slots(recipe: Config, key: str) -> list[ConfigDict]:
-    """The filled slots in order; one without a type was named by mistake."""
-    filled = {name: slot for name, slot in recipe[key].items() if slot is not None}
-    typed = [name for name, slot in filled.items() if "type" in slot]
-    for name in filled:
-        if name not in typed:
-            raise unknown(f"slot without a type in {key}:", name, typed)
-    return list(filled.values())
-
-
 def _dataset(root: Path, pipeline: list[ConfigDict], classes: list[str] | None) -> dict[str, Any]:
-    return dict(type="ImageFolderDataset", root=str(root), pipeline=pipeline, classes=classes)
+    return dict(
+        type=ImageFolderDataset.__name__, root=str(root), pipeline=pipeline, classes=classes
+    )
 
 
-def _model(job: Job, recipe: Config, num_classes: int) -> dict[str, Any]:
+def _model(job: Job, recipe: Any, num_classes: int) -> dict[str, Any]:
     mixing = filled_slots(recipe, "batch_mixing")
     _require_compatible(recipe, mixing)
     return dict(
-        type="ImageClassifier",
+        type=ImageClassifier.__name__,
         data_preprocessor=dict(type="ImgDataPreprocessor", **recipe.normalisation),
-        backbone=dict(type="TransferBackbone", spec=job.spec),
+        backbone=dict(type=TransferBackbone.__name__, spec=job.spec),
         num_classes=num_classes,
-        targets=dict(type="SmoothedTargets", **recipe.label_smoothing),
+        targets=dict(type=SmoothedTargets.__name__, **recipe.label_smoothing),
         loss=recipe.loss,
         mixing=mixing,
         distillation=distillation_config(recipe, job.options.teacher, num_classes),
@@ -126,7 +115,7 @@ def _model(job: Job, recipe: Config, num_classes: int) -> dict[str, Any]:
     )
 
 
-def _require_compatible(recipe: Config, mixing: list[ConfigDict]) -> None:
+def _require_compatible(recipe: Any, mixing: list[Any]) -> None:
     """Refuse what would run, and mean nothing that a paper describes."""
     if len(mixing) > 1:
         names = " and ".join(name for name, slot in recipe.batch_mixing.items() if slot is not None)
@@ -135,7 +124,7 @@ def _require_compatible(recipe: Config, mixing: list[ConfigDict]) -> None:
         )
     soft = ["label smoothing"] if recipe.label_smoothing.epsilon else []
     soft += [slot.type for slot in mixing]
-    if recipe.loss.type == "SoftmaxFocalLoss" and soft:
+    if recipe.loss.type == SoftmaxFocalLoss.__name__ and soft:
         raise UserError(
             f"the focal loss is defined for labels of one class, and {' and '.join(soft)} makes mixtures of them; "
             "leave out one of the two"
@@ -161,7 +150,7 @@ def optimiser_config(recipe: Config) -> dict[str, Any]:
 def _custom_hooks(recipe: Config) -> list[dict[str, Any]]:
     hooks = []
     if recipe.ema is not None:
-        hooks.append({"type": "EpochEMAHook", **recipe.ema})
+        hooks.append({"type": EpochEMAHook.__name__, **recipe.ema})
     if recipe.early_stopping is not None:
         hooks.append(dict(type="EarlyStoppingHook", **recipe.early_stopping))
     return hooks

@@ -23,7 +23,7 @@ class Distillation(nn.Module):
     checkpoints. It runs in evaluation mode on the very batch that the student gets.
 
     Args:
-        teacher: The hand-off file of a classification stage.
+        teacher: The pretrained checkpoint of a classification task.
         num_classes: K of the student.
         mean: What the student's images were normalised with, on the scale 0 to 255, RGB.
         std: The same.
@@ -69,11 +69,11 @@ class Distillation(nn.Module):
 
     def forward(self, logits: Tensor, inputs: Tensor) -> Tensor:
         """The term for the student's logits `(N, K)` and the images `(N, 3, H, W)` that it saw, a scalar."""
-        teacher_logits = self.teach(inputs)
+        teacher_logits = self.compute_teacher_logits(inputs)
         return self.teacher_weight * distillation_loss(logits, teacher_logits, self.temperature)
 
     @torch.no_grad()
-    def teach(self, inputs: Tensor) -> Tensor:
+    def compute_teacher_logits(self, inputs: Tensor) -> Tensor:
         """The teacher's logits `(N, K)`."""
         network, head = (part.to(inputs.device) for part in self._teacher)
         if self._normalisation is not None:
@@ -99,7 +99,7 @@ def distillation_config(
         return None
     if teacher is None:
         raise UserError(
-            "distillation needs a teacher; name the backbone.safetensors of a classification stage with "
+            "distillation needs a teacher; name the backbone.safetensors of a classification task with "
             "--teacher (in a suite: teacher=ROW)"
         )
     return dict(

@@ -5,7 +5,7 @@ mmengine knows those of torch by itself.
 
 from mmengine.registry import OPTIMIZERS
 from pytorch_optimizer import AdaBound
-from timm.optim import Lars
+from timm.optim.lars import Lars
 
 OPTIMIZERS.register_module(module=AdaBound)
 OPTIMIZERS.register_module(module=Lars)

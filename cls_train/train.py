@@ -1,69 +1,73 @@
-"""`python -m cls_train.train CONFIG …`: train a classifier and hand off its backbone."""
+"""`python -m cls_train.train CONFIG …`: train a classifier and export its backbone."""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.runner import Runner
 
 import backbones
 from backbones import CheckpointMetadata
-from cls_train import (  # noqa: F401  (they register themselves)
+from cls_train import (
     classifier,
-    data,
     distillation,
     losses,
     metric,
     mixing,
     optimisers,
     schedules,
+    transforms,
 )
-from cls_train.assemble import assemble, load_recipe
+from cls_train.assemble import STANDARD, assemble, load_recipe
 from contract.result import CHECKPOINT_FILE, Metric
-from engine.averaging import measured_model, weights_in_words
-from engine.stage import Job, Stage, main
+from engine.cli import Options
+from engine.job import Job
+from engine.runner.averaging import describe_weights, measured_model
+from engine.task import Task, main
 
 
-class Classification(Stage):
+class Classification(Task):
     """Top-1 and top-5 accuracy of a backbone with a linear classifier."""
 
     name = "cls"
-    folder = Path(__file__).parent
     scope = "mmengine"
+    modules = (classifier, distillation, losses, metric, mixing, optimisers, schedules, transforms)
 
     def assemble(self, job: Job) -> Config:
         """See `cls_train.assemble`."""
         return assemble(job)
 
     def metrics(self, values: dict[str, float]) -> list[Metric]:
-        """Top-1 and top-5 in percent."""
+        """Return top-1 and top-5 in percent."""
         return [Metric(name=name, value=values[name]) for name in ("top1", "top5")]
 
     def protocol(self, config: Config) -> dict[str, str]:
-        """The test pipeline in words."""
+        """Return the test pipeline in words."""
         steps = config.val_dataloader.dataset.dataset.pipeline
         return {
             "metric": "top-1 and top-5 accuracy",
             "test": ", ".join(f"{step['type']} {step.get('size', '')}".strip() for step in steps)
             + "; one view",
             "checkpoint": "last",
-            **weights_in_words(config),
+            **describe_weights(config),
         }
 
-    def costs(self, runner: Runner, images_per_second: float) -> list[Metric]:
-        """Minutes that an epoch of the whole training set takes."""
+    def recipe(self, options: Options) -> str:
+        """Return the name of the recipe."""
+        return options.recipe or STANDARD
+
+    def costs(self, runner: Any, images_per_second: float) -> list[Metric]:
+        """Return the minutes that an epoch of the whole training set takes."""
         minutes = runner.train_dataloader.dataset.images_total / images_per_second / 60
         return [Metric(name="epoch_minutes", value=minutes, unit="min", higher_is_better=False)]
 
-    def finish(self, runner: Runner, job: Job, metrics: list[Metric]) -> dict[str, Any]:
+    def finish(self, runner: Any, job: Job, metrics: list[Metric]) -> dict[str, Any]:
         """Export the backbone with everything that its users must know."""
         recipe = load_recipe(job)
         metadata = CheckpointMetadata(
             spec=job.spec,
-            recipe=job.options.recipe or "standard",
+            recipe=self.recipe(job.options),
             tricks=job.options.tricks,
             top1=metrics[0].value,
             mean=tuple(recipe.normalisation.mean),
@@ -72,7 +76,7 @@ class Classification(Stage):
             seed=job.options.seed,
             weights="raw" if recipe.ema is None else "ema",
         )
-        model = measured_model(runner)
+        model: Any = measured_model(runner)
         backbones.export_checkpoint(
             model.backbone.net, job.options.work_dir / CHECKPOINT_FILE, metadata, head=model.head
         )

@@ -14,6 +14,8 @@ Kind = Literal["score", "estimate", "count", "measured"]
 
 # Decimals of a score: as in Tables 8 and 9 of 1812.01187, whose figures stand beside ours.
 DECIMALS = 2
+# Tricks that every dense task has; one of the same name in the task's own folder takes its place.
+DENSE_TRICKS = PurePosixPath("engine/dense/configs/tricks")
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,8 @@ class Task:
         metrics: Its scores.
         main_metric: The score that learning rates are chosen by and that figures show.
         starts_from: The task whose pretrained checkpoint it starts from; None if it makes that checkpoint.
-        tricks: Folders of its tricks, relative to the repository; empty if it has none.
+        tricks: Folders of its tricks, relative to the repository; a trick is taken from the first one that has it.
+            Empty if it has none.
         recipes: Folder of its recipes; None if it has none.
         trains: Whether it trains step by step, so that it has a learning rate, curves and checkpoints to resume from.
         holds_out: Whether it can be tested on held-out training images, which `sweep` needs.
@@ -160,8 +163,8 @@ TASKS: dict[str, Task] = {
         Task(
             name="probe",
             label="probe",
-            module="cls_train.probe",
-            configs=PurePosixPath("cls_train/configs/probe"),
+            module="probe",
+            configs=PurePosixPath("probe/configs"),
             layouts=("imagefolder",),
             metrics=(
                 Quantity("linear_top1", "linear probe", required=True),
@@ -187,7 +190,7 @@ TASKS: dict[str, Task] = {
             ),
             main_metric="map",
             starts_from="cls",
-            tricks=(PurePosixPath("det/configs/tricks"),),
+            tricks=(PurePosixPath("det/configs/tricks"), DENSE_TRICKS),
             holds_out=True,
             pictures="Detections",
             estimates=True,
@@ -217,7 +220,7 @@ TASKS: dict[str, Task] = {
             ),
             main_metric="miou",
             starts_from="cls",
-            tricks=(PurePosixPath("seg/configs/tricks"),),
+            tricks=(PurePosixPath("seg/configs/tricks"), DENSE_TRICKS),
             holds_out=True,
             pictures="Label maps",
             estimates=True,

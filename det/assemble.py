@@ -1,4 +1,4 @@
-"""From a delta on mmdet's config to the Runner config: data, classes, widths, normalisation."""
+"""What a set and a backbone decide of a detector's config: data, classes, widths."""
 
 from __future__ import annotations
 
@@ -9,48 +9,38 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from backbones import Feature
-from det import coco
-from det.layout import Layout, Split, read_layout
-from engine import config as configs
-from engine import holdout, transfer_protocols
-from engine.averaging import wire_average
-from engine.stage import Job
-from engine.transfer import features, normalisation, wire_backbone
+from datasets.layouts import kind_of, layout_of
+from datasets.layouts.coco import JsonSplit
+from datasets.layouts.voc import ImageList
+from datasets.records import Splits
+from datasets.split import is_held_out, require_both_sides
+from det.roi_extractor import Float32RoIExtractor
+from engine import holdout
+from engine.dense.transfer import features
+from engine.images import LoadImage
 
-CONFIGS = Path(__file__).parent / "configs"
-OWN_KEYS = (
-    frozenset({"image_scale", "train_scales", "box_min_size", "batch_norm", "ema", "holdout"})
-    | transfer_protocols.KEYS
-)
+_Part = ImageList | JsonSplit
 
 
-def assemble(job: Job) -> Config:
-    """The Runner config of the detection stage."""
-    options = job.options
-    file = configs.find(CONFIGS, options.config, "config")
-    read = sorted(configs.runner_keys() | OWN_KEYS)
-    configs.check_file_keys(file, read)
-    configs.check_override_keys(options.overrides, read)
-    config = configs.load(CONFIGS, options.config, options.tricks, options.overrides)
-    layout = read_layout(options.data)
-    _wire_data(config, layout)
-    _wire_model(config, job, len(layout.classes))
-    wire_average(config)
-    return config
+def wire_data(config: Config, root: Path) -> int:
+    """Put a dataset in the layout of Pascal VOC or COCO into a config; return the number of its classes."""
+    layout = layout_of(kind_of(root, "det"))
+    splits, classes = layout.splits(root), layout.classes(root)
+    _wire_data(config, splits, classes)
+    return len(classes)
 
 
-def _wire_model(config: Config, job: Job, num_classes: int) -> None:
-    model = config.model
-    found = wire_backbone(job, config)
+def wire_heads(config: Config, found: list[Feature], num_classes: int) -> None:
+    """Make neck, proposals and RoI head as wide as the features, and the RoI head as wide as the classes."""
+    model: Any = config.model
     if model.get("neck") is None:
         _wire_c4(model, found)
     else:
         _wire_pyramid(model, found)
     model.roi_head.bbox_head.num_classes = num_classes
-    model.data_preprocessor.update(normalisation(job))
 
 
-def _wire_pyramid(model: ConfigDict, found: list[Feature]) -> None:
+def _wire_pyramid(model: Any, found: list[Feature]) -> None:
     strides = [feature.stride for feature in found]
     model.neck.in_channels = [feature.channels for feature in found]
     # FPN's extra levels halve the last one.
@@ -59,18 +49,18 @@ def _wire_pyramid(model: ConfigDict, found: list[Feature]) -> None:
         strides[-1] * 2 ** (i + 1) for i in range(extra)
     ]
     extractor = model.roi_head.bbox_roi_extractor
-    extractor.type = "Float32RoIExtractor"
+    extractor.type = Float32RoIExtractor.__name__
     extractor.featmap_strides = strides
 
 
-def _wire_c4(model: ConfigDict, found: list[Feature]) -> None:
+def _wire_c4(model: Any, found: list[Feature]) -> None:
     """Proposals from the one map, and a RoI head that is the backbone's last stage."""
     (feature,) = found
     *_, last = features(model.backbone.spec, model.backbone.get("output_stride", 32), (3,))
     model.rpn_head.in_channels = feature.channels
     model.rpn_head.anchor_generator.strides = [feature.stride]
     extractor = model.roi_head.bbox_roi_extractor
-    extractor.type = "Float32RoIExtractor"
+    extractor.type = Float32RoIExtractor.__name__
     extractor.featmap_strides = [feature.stride]
     extractor.out_channels = feature.channels
     head = model.roi_head.bbox_head
@@ -78,25 +68,25 @@ def _wire_c4(model: ConfigDict, found: list[Feature]) -> None:
     head.roi_feat_size = extractor.roi_layer.output_size * feature.stride // last.stride
 
 
-def _wire_data(config: Config, layout: Layout) -> None:
+def _wire_data(config: Any, splits: Splits[_Part], classes: tuple[str, ...]) -> None:
     scale, min_size = config.pop("image_scale"), config.pop("box_min_size")
-    sizes = {"Resize": dict(scale=tuple(scale))}
+    sizes: dict[str, dict[str, Any]] = {"Resize": dict(scale=tuple(scale))}
     if "train_scales" in config:
         sizes["RandomChoiceResize"] = dict(scales=[tuple(s) for s in config.pop("train_scales")])
-    union = config.train_dataloader.dataset
+    union: Any = config.train_dataloader.dataset
     if union.type == "RepeatDataset":
         union = union.dataset
     template = union.datasets[0]
     template.filter_cfg.bbox_min_size = min_size
     tested = config.val_dataloader.dataset
     if not holdout.asked_for(config):
-        union.datasets = [_dataset(template, s, layout.classes, sizes) for s in layout.train]
-        config.val_dataloader.dataset = _dataset(tested, layout.test, layout.classes, sizes)
+        union.datasets = [_dataset(template, s, classes, sizes) for s in splits.train]
+        config.val_dataloader.dataset = _dataset(tested, splits.test, classes, sizes)
         return
-    sides = _sides(layout.train)
+    sides = _sides(splits.train)
     union.datasets, held_out = (
         [
-            ConfigDict(_dataset(made_like, split, layout.classes, sizes), held_out=side)
+            ConfigDict(_dataset(made_like, split, classes, sizes), held_out=side)
             for split in sides[side]
         ]
         for made_like, side in ((template, False), (tested, True))
@@ -104,15 +94,15 @@ def _wire_data(config: Config, layout: Layout) -> None:
     config.val_dataloader.dataset = ConfigDict(type="ConcatDataset", datasets=held_out)
 
 
-def _sides(splits: tuple[Split | coco.Split, ...]) -> dict[bool, list[Split | coco.Split]]:
+def _sides(splits: tuple[_Part, ...]) -> dict[bool, list[_Part]]:
     """The splits that have images to train on (False), and those that have images held out (True)."""
     names = [split.names() for split in splits]
-    holdout.check([name for part in names for name in part], "the set")
+    require_both_sides([name for part in names for name in part], "the set")
     return {
         side: [
             split
             for split, part in zip(splits, names, strict=True)
-            if side in map(holdout.is_held_out, part)
+            if side in map(is_held_out, part)
         ]
         for side in (False, True)
     }
@@ -120,19 +110,37 @@ def _sides(splits: tuple[Split | coco.Split, ...]) -> dict[bool, list[Split | co
 
 def _dataset(
     template: ConfigDict,
-    split: Split | coco.Split,
+    split: _Part,
     classes: tuple[str, ...],
     sizes: dict[str, dict[str, Any]],
 ) -> ConfigDict:
-    dataset = copy.deepcopy(template)
+    dataset: Any = copy.deepcopy(template)
     dataset.pop("data_root", None)
-    dataset.update(split.dataset())
+    dataset.update(source(split))
     dataset.metainfo = dict(classes=classes)
     dataset.pipeline = [_transform(step, sizes) for step in dataset.pipeline]
     return dataset
 
 
+def source(part: _Part) -> dict[str, Any]:
+    """Return the arguments of `DetectionDataset` that say where the samples come from."""
+    split = {} if part.split is None else {"split": part.split}
+    if isinstance(part, JsonSplit):
+        return dict(
+            type="CocoDetectionDataset",
+            ann_file=str(part.json_file),
+            data_prefix=dict(img=str(part.folder)),
+            **split,
+        )
+    return dict(
+        type="DetectionDataset",
+        ann_file=str(part.list_file or ""),
+        data_prefix=dict(sub_data_root=str(part.tree)),
+        **split,
+    )
+
+
 def _transform(step: dict[str, Any], sizes: dict[str, dict[str, Any]]) -> dict[str, Any]:
     if step["type"] == "LoadImageFromFile":
-        return dict(type="LoadImage")
+        return dict(type=LoadImage.__name__)
     return {**step, **sizes.get(step["type"], {})}

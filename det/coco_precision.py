@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from pycocotools.coco import COCO
@@ -41,7 +42,7 @@ def evaluate(detections: Detections, truths: Truths, num_classes: int) -> CocoPr
     """
     images = np.unique(np.concatenate([detections.image, truths.image]))
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO()
+        truth: Any = COCO()
         truth.dataset = {
             "images": [{"id": int(image)} for image in images],
             "categories": [{"id": label} for label in range(num_classes)],
@@ -81,9 +82,9 @@ def _annotations(truths: Truths) -> list[dict[str, object]]:
     ]
 
 
-def _results(truth: COCO, detections: Detections) -> COCO:
+def _results(truth: Any, detections: Detections) -> COCO:
     if not len(detections.score):
-        nothing = COCO()
+        nothing: Any = COCO()
         nothing.dataset = {**truth.dataset, "annotations": []}
         nothing.createIndex()
         return nothing

@@ -2,55 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-from mmengine.dataset import pseudo_collate
 from PIL import Image, ImageDraw
 
-from engine.images import read_rgb
-from engine.pictures import colour, side_by_side
+from engine.dense.pictures import colour
 
 SCORE_THRESHOLD = 0.3
 WIDTH = 360
 
 
-def write_examples(
-    model: Any, dataset: Any, classes: Sequence[str], folder: Path, count: int
-) -> list[str]:
-    """Detect on images spread evenly over the test set and draw each beside its truth.
+def draw_detections(
+    image: Image.Image, sample: Any, metainfo: Mapping[str, Any]
+) -> list[Image.Image]:
+    """Return pictures of the detections above `SCORE_THRESHOLD` and of the ground truth.
 
     Args:
-        model: The trained detector.
-        dataset: The wrapped test set.
-        classes: Names in label order.
-        folder: Where the PNG files go.
-        count: How many.
-
-    Returns:
-        The file names.
+        image: As in the file.
+        sample: The detector's; its boxes are in pixels of the file, as is the ground truth, loaded after the resize.
+        metainfo: The names of the `classes` in label order.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    model.eval()
-    names = []
-    count = min(count, len(dataset))
-    for number in range(count):
-        with torch.no_grad():
-            batch = pseudo_collate([dataset[number * len(dataset) // count]])
-            sample = model.val_step(batch)[0]
-        kept = sample.pred_instances[sample.pred_instances.scores >= SCORE_THRESHOLD]
-        truth = sample.gt_instances
-        # Detections come scaled back to the file's size, and so does the truth, loaded after the resize.
-        image = read_rgb(sample.img_path)
-        detected = _draw(
-            image, kept.bboxes.cpu(), kept.labels.tolist(), classes, kept.scores.tolist()
-        )
-        true = _draw(image, truth.bboxes.cpu(), truth.labels.tolist(), classes, None)
-        names.append(f"{number}.png")
-        side_by_side([detected, true]).save(folder / names[-1])
-    return names
+    classes = metainfo["classes"]
+    kept = sample.pred_instances[sample.pred_instances.scores >= SCORE_THRESHOLD]
+    truth = sample.gt_instances
+    return [
+        _draw(image, kept.bboxes.cpu(), kept.labels.tolist(), classes, kept.scores.tolist()),
+        _draw(image, truth.bboxes.cpu(), truth.labels.tolist(), classes, None),
+    ]
 
 
 def _draw(

@@ -1,4 +1,4 @@
-"""The evaluator of the detection stage: one pass over the detections, every average precision in use."""
+"""The evaluator of the detection task: one pass over the detections, every average precision in use."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class DetectionMetric(BaseMetric):
         Raises:
             UserError: A detection is not finite.
         """
-        names = self.dataset_meta["classes"]
+        names = _classes(self)
         detections, truths = _detections(results), _truths(results)
         by_class = average_precision.evaluate(detections, truths, len(names))
         coco = coco_precision.evaluate(detections, truths, len(names))
@@ -86,6 +86,13 @@ class DetectionMetric(BaseMetric):
             "coco_ap50": _mean([coco.ap_50]),
             "coco_ap75": _mean([coco.ap_75]),
         }
+
+
+def _classes(metric: BaseMetric) -> Sequence[str]:
+    """The names of the dataset's classes, which mmengine gives to the evaluator."""
+    meta = metric.dataset_meta
+    assert meta is not None
+    return meta["classes"]
 
 
 def _array(tensor: Any) -> Floats:

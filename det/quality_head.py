@@ -144,7 +144,7 @@ class QualityBBoxHead(Shared2FCBBoxHead):
         bbox_pred: Tensor,
         img_meta: dict[str, Any],
         rescale: bool = False,
-        rcnn_test_cfg: ConfigDict | None = None,
+        rcnn_test_cfg: Any = None,
     ) -> InstanceData:
         """The detections of one image: the stock head's boxes, scored with the further outputs, then NMS.
 
@@ -160,13 +160,13 @@ class QualityBBoxHead(Shared2FCBBoxHead):
         stock = super()._predict_by_feat_single
         if not quality or len(roi) == 0:
             return stock(roi, classes, bbox_pred, img_meta, rescale, rcnn_test_cfg)
-        found = stock(roi, classes, bbox_pred, img_meta, rescale, None)
+        found: Any = stock(roi, classes, bbox_pred, img_meta, rescale, None)
         scores = self._rated(found.scores, quality)
         if rcnn_test_cfg is None:
             found.scores = scores
             return found
         candidates = torch.where(found.scores > rcnn_test_cfg.score_thr, scores, 0.0)
-        boxes, labels = multiclass_nms(
+        boxes, labels = multiclass_nms(  # pyright: ignore[reportAssignmentType]
             found.bboxes, candidates, 0.0, rcnn_test_cfg.nms, rcnn_test_cfg.max_per_img
         )
         return InstanceData(bboxes=boxes[:, :4], scores=boxes[:, 4], labels=labels)

@@ -19,4 +19,4 @@ class Float32RoIExtractor(SingleRoIExtractor):
 
     def forward(self, feats: tuple[Tensor, ...], rois: Tensor, *scale: Any) -> Tensor:
         """Pool RoIs `(R, 5)` (image, x1, y1, x2, y2) from feature maps to `(R, C, size, size)`."""
-        return super().forward(tuple(f.float() for f in feats), rois.float(), *scale)
+        return super().forward(tuple(f.float() for f in feats), rois.float(), *scale)  # pyright: ignore[reportArgumentType]

@@ -10,7 +10,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 import backbones
-from backbones import LoadReceipt, SimpleFeaturePyramid, dense_features
+from backbones import LoadReport, SimpleFeaturePyramid, dense_features
 from contract.errors import UserError
 
 
@@ -67,9 +67,8 @@ class TransferBackbone(nn.Module):
             self.pyramid = SimpleFeaturePyramid(self.net.feature_info[0], self.feature_info)
         self.norm_eval = norm_eval
         self.channels_last = channels_last
-        self.receipt: LoadReceipt | None = None
         if checkpoint is not None:
-            self.receipt = backbones.load_checkpoint(self.net, Path(checkpoint), spec=spec)
+            backbones.load_checkpoint(self.net, Path(checkpoint), spec=spec)
         self.frozen = [self.net.requires_grad_(False)] if frozen else self.net.freeze(frozen_stages)
         if channels_last:
             self.to(memory_format=torch.channels_last)
@@ -95,7 +94,7 @@ class TransferBackbone(nn.Module):
                         module.eval()
         return self
 
-    def verify(self, checkpoint: str) -> LoadReceipt:
+    def verify(self, checkpoint: str) -> LoadReport:
         """Compare every tensor with the file.
 
         Raises:

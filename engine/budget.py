@@ -1,18 +1,16 @@
-"""How long a stage trains: in full, a part of it, or two iterations to see that everything works."""
+"""How long a task trains: in full, a part of it, or two iterations to see that everything works."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from typing import Any
 
-from mmengine.config import ConfigDict
-
 from contract.errors import unknown
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Limits on a stage; None leaves the config's value.
+    """Limits on a task; None leaves the config's value.
 
     Attributes:
         fraction: Part of the training length, in (0, 1]; schedules shrink with it.
@@ -51,7 +49,7 @@ def resolve(name: str, overrides: dict[str, dict[str, Any]]) -> Budget:
     return Budget(**values)
 
 
-def shorten_schedule(config: ConfigDict, budget: Budget) -> None:
+def shorten_schedule(config: Any, budget: Budget) -> None:
     """Cut the training loop and its learning-rate schedule of a Runner config to the budget."""
     loop = config.train_cfg
     length = "max_epochs" if "max_epochs" in loop else "max_iters"
@@ -69,7 +67,7 @@ def shorten_schedule(config: ConfigDict, budget: Budget) -> None:
         _shorten(scheduler, loop[length], full)
 
 
-def _shorten(scheduler: ConfigDict, length: int, full: int) -> None:
+def _shorten(scheduler: Any, length: int, full: int) -> None:
     """Cut a scheduler as its loop was cut from `full` to `length`, rounding included."""
     # Durations that mmengine turns from epochs into iterations may be fractions, and a short
     # warm-up must be.

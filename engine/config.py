@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,13 @@ from mmengine.registry import DefaultScope, Registry, root
 from mmengine.runner import Runner
 
 from contract.errors import UserError, unknown
+from engine.short_keys import drop_unset, full_fragment, full_overrides, settle_file
 
 # Taken out by mmengine's builders before the class is called.
 _CONSUMED_BY_BUILDERS = frozenset(
     {"type", "_scope_", "priority", "convert_to_iter_based", "requires_grad"}
 )
-# Read by the stages and taken out before mmengine's Runner sees the config.
+# Read by the tasks and taken out before mmengine's Runner sees the config.
 OWN_KEYS = frozenset({"budgets"})
 # Arguments of mmengine's Runner that `engine.wiring` sets from the command line, or takes out.
 _SET_BY_WIRING = frozenset(
@@ -45,36 +46,54 @@ _SET_BY_WIRING = frozenset(
 )
 
 
-def load(folder: Path, name: str, tricks: tuple[str, ...], overrides: Mapping[str, Any]) -> Config:
-    """The config of a stage with its tricks and overrides merged in.
+def load(
+    folder: Path,
+    name: str,
+    tricks: tuple[str, ...],
+    overrides: Mapping[str, Any],
+    *,
+    trick_folders: Sequence[Path] = (),
+    short_keys: Mapping[str, str] | None = None,
+) -> Config:
+    """Return the config of a task with its tricks and overrides merged in.
 
     Args:
-        folder: The stage's `configs/`.
+        folder: The task's `configs/`.
         name: A file in it, with or without `.py`, or a path.
-        tricks: Names of files in `folder/tricks/`, applied in order.
+        tricks: Names of tricks, applied in order.
         overrides: Dotted keys and values.
+        trick_folders: Where the tricks are; each is taken from the first folder that has it. By default
+            `folder/tricks/`.
+        short_keys: Full names, dotted, of settings that the config may state under short names; see
+            `engine.short_keys`. The config that is returned has the full names alone.
 
     Raises:
         UserError: A file, trick or key is unknown, two tricks contradict each other, or the file is not a config.
     """
-    config = _read(find(folder, name, "config"))
+    short_keys = short_keys or {}
+    file = find(folder, name, "config")
+    config = _read(file)
+    added = settle_file(config, file, short_keys)
     fragments: dict[str, dict[str, Any]] = {}
     for trick in tricks:
-        fragment = _read(find(folder / "tricks", trick, "trick"))._cfg_dict.to_dict()
+        path = find(trick_folders or (folder / "tricks",), trick, "trick")
+        owner = f"the trick {trick!r}"
+        fragment = full_fragment(_read(path)._cfg_dict.to_dict(), short_keys, owner)
         _check_keys(fragment, config._cfg_dict, f"trick {trick!r}")
         for other, earlier in fragments.items():
             _refuse_contradiction(other, earlier, trick, fragment)
         fragments[trick] = fragment
-        _merge(config, _fitted(fragment, config._cfg_dict), f"the trick {trick!r}")
-    for key, value in overrides.items():
+        _merge(config, _fitted(fragment, config._cfg_dict), owner)
+    for key, (written, value) in full_overrides(overrides, short_keys).items():
         old = _check_path(key, config._cfg_dict)
         if isinstance(value, str) and not (old is None or isinstance(old, str)):
             raise UserError(
-                f"--set {key}={value} gives a word where {old!r} stands; give a value of that kind"
+                f"--set {written}={value} gives a word where {old!r} stands; give a value of that kind"
             )
         if isinstance(value, Mapping) and old is None:
             value = {**value, DELETE_KEY: True}
-        _merge(config, {key: value}, f"--set {key}")
+        _merge(config, {key: value}, f"--set {written}")
+    drop_unset(config, added, short_keys)
     return config
 
 
@@ -154,8 +173,13 @@ def _merge(config: Config, values: dict[str, Any], owner: str) -> None:
         raise UserError(f"{owner} does not fit the config: {error}") from error
 
 
-def find(folder: Path, name: str, kind: str) -> Path:
-    """The file that a config's, recipe's or trick's name means.
+def find(folders: Path | Sequence[Path], name: str, kind: str) -> Path:
+    """Return the file that a config's, recipe's or trick's name means.
+
+    Args:
+        folders: Where it may be; the first one that has it counts.
+        name: With or without `.py`, or a path.
+        kind: What it is, for the message.
 
     Raises:
         UserError: There is none; the message lists the candidates.
@@ -163,15 +187,18 @@ def find(folder: Path, name: str, kind: str) -> Path:
     path = Path(name)
     if path.suffix == ".py" and path.is_file():
         return path
-    inside = folder / f"{path.stem if path.suffix == '.py' else name}.py"
-    if inside.is_file():
-        return inside
-    raise unknown(kind, name, names(folder))
+    folders = [folders] if isinstance(folders, Path) else folders
+    for folder in folders:
+        inside = folder / f"{path.stem if path.suffix == '.py' else name}.py"
+        if inside.is_file():
+            return inside
+    raise unknown(kind, name, names(*folders))
 
 
-def names(folder: Path) -> list[str]:
-    """The names of the configs, recipes or tricks in a folder."""
-    return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
+def names(*folders: Path) -> list[str]:
+    """Return the names of the configs, recipes or tricks in folders, each once."""
+    found = {path.stem for folder in folders for path in folder.glob("*.py")}
+    return sorted(name for name in found if not name.startswith("_"))
 
 
 def _read(path: Path) -> Config:
@@ -183,7 +210,7 @@ def _read(path: Path) -> Config:
 
 def _unreadable(path: Path, error: Exception) -> UserError:
     return UserError(
-        f"the config {path} cannot be read ({type(error).__name__}: {error}); mend it, or take one "
+        f"the config {path} cannot be read ({type(error).__name__}: {error}); repair it, or take one "
         f"of those in {path.parent} as a pattern"
     )
 
@@ -263,8 +290,8 @@ def check_arguments(config: ConfigDict | Config, scope: str) -> None:
     problems: list[str] = []
     with DefaultScope.overwrite_default_scope(scope):
         registries = _all_registries(scope)
-        for path, node in _typed(config, ""):
-            accepted = _accepted(registries, node["type"])
+        for path, node in _typed(config, "", registries):
+            accepted = _accepted(_registered(registries, node["type"]))
             if accepted is None:
                 continue
             for key in node:
@@ -274,18 +301,23 @@ def check_arguments(config: ConfigDict | Config, scope: str) -> None:
         raise UserError("\n".join(problems))
 
 
-def _typed(node: Any, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _typed(
+    node: Any, path: str, registries: list[Any]
+) -> Iterator[tuple[str, Mapping[str, Any] | Config]]:
     if isinstance(node, (Mapping, Config)):
         # optim_wrapper mixes its own arguments with those of its constructor.
-        if isinstance(node.get("type"), str) and path != "optim_wrapper":
-            yield path, node  # type: ignore[misc]
+        typed = isinstance(node.get("type"), str)
+        if typed and path != "optim_wrapper":
+            yield path, node
+        built = _registered(registries, node["type"]) if typed else None
+        # Such as torchvision's transforms, which are in no registry.
+        checked = getattr(built, "CHECKED_WHEN_BUILT", ())
         for key, value in node.items():
-            if key == "pipeline" and node.get("type") == "ImageFolderDataset":
-                continue  # torchvision's transforms, which are built with their own check
-            yield from _typed(value, f"{path}.{key}" if path else str(key))
+            if key not in checked:
+                yield from _typed(value, f"{path}.{key}" if path else str(key), registries)
     elif isinstance(node, (list, tuple)):
         for index, value in enumerate(node):
-            yield from _typed(value, f"{path}[{index}]")
+            yield from _typed(value, f"{path}[{index}]", registries)
 
 
 def _all_registries(scope: str) -> list[Any]:
@@ -299,13 +331,17 @@ def _all_registries(scope: str) -> list[Any]:
     return [r for r in vars(child).values() if isinstance(r, Registry)] + registries
 
 
-def _accepted(registries: list[Any], type_name: str) -> set[str] | None:
-    """The argument names of a registered class, or None where it takes any or is not known."""
+def _registered(registries: list[Any], type_name: str) -> Any:
+    """The class or function that a name means; None if it is unknown."""
     for registry in registries:
         if type_name in registry.module_dict:
-            built = registry.module_dict[type_name]
-            break
-    else:
+            return registry.module_dict[type_name]
+    return None
+
+
+def _accepted(built: Any) -> set[str] | None:
+    """The argument names of a class or function, or None if it takes any or is None."""
+    if built is None:
         return None
     accepted: set[str] = set()
     for cls in inspect.getmro(built) if inspect.isclass(built) else [built]:

@@ -15,8 +15,8 @@ import torch
 import backbones
 from contract.errors import UserError
 from contract.settings import PRECISIONS
-from engine.device import device
-from engine.precision import choose_precision
+from engine.runner.device import device
+from engine.runner.precision import choose_precision
 
 
 def facts(specs: Sequence[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`python -m engine.doctor --json`: what the stages will find on this machine."""
+"""`python -m engine.doctor --json`: what the tasks will find on this machine."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import warnings
 import torch
 
 from contract.settings import package_versions
-from engine.compiled_ops import install
-from engine.device import device
-from engine.precision import choose_precision
+from engine.mmcv_ops import install
+from engine.runner.device import device
+from engine.runner.precision import choose_precision
 
 
 def findings() -> dict[str, str]:

@@ -7,15 +7,8 @@ Multi-Label Data", ECML PKDD 2011, algorithm 1, for the two parts "chosen" and "
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Any
 
 import numpy as np
-from PIL import Image
-
-from contract.errors import UserError
-
-# mmseg's label of pixels that belong to no class.
-_IGNORED = 255
 
 
 def stratified_subset(
@@ -72,24 +65,3 @@ class _Part:
         self.room -= 1
         for label in labels:
             self.wanted[label] -= 1
-
-
-def classes_in(info: dict[str, Any]) -> frozenset[Hashable]:
-    """The classes in an image, from mmdet's or mmseg's annotation of it or a classifier's.
-
-    Raises:
-        UserError: The annotation is of none of these kinds.
-    """
-    if "instances" in info:
-        return frozenset(
-            instance["bbox_label"] for instance in info["instances"] if not instance["ignore_flag"]
-        )
-    if "seg_map_path" in info:
-        with Image.open(info["seg_map_path"]) as image:
-            return frozenset(np.unique(np.asarray(image)).tolist()) - {_IGNORED}
-    if "label" in info:
-        return frozenset([info["label"]])
-    raise UserError("a few-shot subset needs images with boxes, label maps or classes")
-
-
-__all__ = ["classes_in", "stratified_subset"]

@@ -1,44 +1,14 @@
 """Training images held out to choose a learning rate by, so that the test set decides nothing.
 
-One image in five, by the hash of its name alone: every row of a suite, every machine and every repetition holds out
-the same images, and a set that grows moves none from one side to the other.
+`datasets.split` says which images these are.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-
 from mmengine.config import Config
 
 from contract.errors import UserError
-
-ONE_IN = 5
-
-
-def is_held_out(name: str) -> bool:
-    """Whether the training image of that name (without folder and suffix) is tested on instead of trained on."""
-    # The digest's first four bytes divide a set that names no splits: they would hold out none of what it trains on.
-    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[4:8], "big")
-    return number % ONE_IN == 0
-
-
-def check(names: Sequence[str], source: str) -> None:
-    """Refuse training images of which none, or all, are held out.
-
-    Args:
-        names: Of all of them.
-        source: What lists them, for the message.
-
-    Raises:
-        UserError: One side is empty.
-    """
-    count = sum(map(is_held_out, names))
-    if not 0 < count < len(names):
-        raise UserError(
-            f"the trick holdout takes {count} of the {len(names)} training images of {source}, one in {ONE_IN} by "
-            "the hash of its name, and both sides need at least one; give more training images"
-        )
+from datasets.split import ONE_IN
 
 
 def asked_for(config: Config) -> bool:
@@ -60,6 +30,3 @@ def in_words(held_out: bool | None) -> str:
     if not held_out:
         return ""
     return f"; on training images held out (one in {ONE_IN}, by the hash of the name), not on the test set"
-
-
-__all__ = ["ONE_IN", "asked_for", "check", "in_words", "is_held_out"]

@@ -1,43 +1,14 @@
-"""Reading images so that a damaged file is told and never silently half used."""
+"""The transform that decodes images in the pipelines of mmdet and mmseg."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine.registry import TRANSFORMS
-from PIL import Image, ImageOps
 
-from contract.errors import UserError
-
-
-def read_rgb(path: str | Path) -> Image.Image:
-    """Decode an image of any mode as upright RGB.
-
-    Grey, palette and RGBA files, and files whose suffix lies about their format, are converted.
-
-    Raises:
-        UserError: The file is missing, is no image, or is truncated.
-    """
-    try:
-        with Image.open(path) as image:
-            # A PNG's EXIF block comes after its pixels; only JPEG cameras rotate by tag. Phones
-            # append a second picture to the first, which Pillow then calls MPO.
-            upright = image
-            if image.format in ("JPEG", "MPO"):
-                upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I;16"):
-                # Pillow would clip 16-bit grey at 255, which leaves a white picture.
-                upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
-            return upright.convert("RGB")
-    except FileNotFoundError:
-        raise UserError(f"the image {path} does not exist; complete the dataset") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(
-            f"the image {path} cannot be decoded ({error}); replace it, or take it out of the dataset"
-        ) from None
+from datasets.images import read_rgb
 
 
 @TRANSFORMS.register_module()

@@ -1,4 +1,4 @@
-"""From a stage's config to the Runner's: seeds, precision, hooks, budget and folders, alike for all stages."""
+"""From a task's config to the Runner's: seeds, precision, hooks, budget and folders, the same for all tasks."""
 
 from __future__ import annotations
 
@@ -7,21 +7,29 @@ from typing import Any
 import torch
 from mmengine.config import Config, ConfigDict
 
-from engine.accumulation import wire_accumulation
+from contract.errors import UserError
 from engine.budget import Budget, shorten_schedule
-from engine.distributed import launched, world_size
-from engine.learning_rate import scale_rates
-from engine.options import Options
-from engine.precision import Precision
-from engine.transfer_protocols import train_fraction, wire_layer_decay
+from engine.cli import Options
+from engine.runner.accumulation import wire_accumulation
+from engine.runner.batch_statistics import CumulativeStatisticsHook
+from engine.runner.distributed import AnyDeviceDistributedDataParallel, launched, world_size
+from engine.runner.learning_rate import scale_rates
+from engine.runner.load_report import LoadReportHook
+from engine.runner.loss_guard import NonFiniteLossHook
+from engine.runner.precision import Precision
+from engine.runner.progress import ProgressHook
+from engine.runner.seeding import (
+    ResumableIterTrainLoop,
+    SeedEachIterationHook,
+    SeededDataset,
+    SeededSampler,
+)
+from engine.runner.timing import CpuTimeHook, TimedCheckpointHook
+from engine.runner.validation import ValidationHistoryHook
 
-OFFSET_RATE = 0.1
 
-
-def wire(
-    config: Config, stage: str, options: Options, precision: Precision, budget: Budget
-) -> None:
-    """Turn a stage's assembled config into one that mmengine's Runner runs, in place."""
+def wire(config: Any, task: str, options: Options, precision: Precision, budget: Budget) -> None:
+    """Turn a task's assembled config into one that mmengine's Runner runs, in place."""
     shorten_schedule(config, budget)
     config.auto_scale_lr = dict(config.get("auto_scale_lr") or {"base_batch_size": 1, "enable": 0})
     if budget.batch_size is None:
@@ -29,28 +37,27 @@ def wire(
     scale_rates(config, options.lr_factor)
     by_epoch = "max_epochs" in config.train_cfg
     if not by_epoch:
-        config.train_cfg.type = "ResumableIterTrainLoop"
+        config.train_cfg.type = ResumableIterTrainLoop.__name__
     _wire_loaders(config, options.seed, budget, by_epoch)
-    wire_layer_decay(config)
     config.optim_wrapper.update(precision.optim_wrapper())
-    if "-dcnv2" in config.model.backbone.get("spec", ""):
-        _slow_offsets(config.optim_wrapper)
     config.model.backbone.channels_last = True
     if options.checkpoint is not None:
         config.model.backbone.checkpoint = str(options.checkpoint)
     config.randomness = dict(seed=options.seed)
     config.work_dir = str(options.work_dir)
     config.launcher = "pytorch" if launched() else "none"
-    config.model_wrapper_cfg = dict(type="StageDistributedDataParallel", broadcast_buffers=False)
+    config.model_wrapper_cfg = dict(
+        type=AnyDeviceDistributedDataParallel.__name__, broadcast_buffers=False
+    )
     config.resume = options.resume
     config.env_cfg = dict(
         cudnn_benchmark=True, mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0)
     )
     if config.launcher == "none" or not torch.cuda.is_available():
         _replace_synchronised_norm(config.model)
-    _wire_hooks(config, stage, options, by_epoch)
+    _wire_hooks(config, task, options, by_epoch)
     if budget.iterations is not None:
-        config.custom_hooks.append(ConfigDict(type="CumulativeStatisticsHook"))
+        config.custom_hooks.append(ConfigDict(type=CumulativeStatisticsHook.__name__))
 
 
 def _wire_loaders(config: Config, seed: int, budget: Budget, by_epoch: bool) -> None:
@@ -65,31 +72,51 @@ def _wire_loaders(config: Config, seed: int, budget: Budget, by_epoch: bool) -> 
             loader.num_workers = 0
     for loader in (train, test):
         loader.persistent_workers = loader.num_workers > 0
-    fraction = train_fraction(config)
+    fraction = _train_fraction(config)
     # `_delete_` is not needed: the whole dict is new.
-    train.dataset = ConfigDict(type="SeededDataset", dataset=train.dataset, seed=seed, limit=limit)
+    train.dataset = ConfigDict(
+        type=SeededDataset.__name__, dataset=train.dataset, seed=seed, limit=limit
+    )
     if fraction is not None:
         train.dataset.fraction = fraction
-    train.sampler = ConfigDict(type="SeededSampler", seed=seed, shuffle=True, infinite=not by_epoch)
+    train.sampler = ConfigDict(
+        type=SeededSampler.__name__, seed=seed, shuffle=True, infinite=not by_epoch
+    )
     test.dataset = ConfigDict(
-        type="SeededDataset", dataset=test.dataset, seed=seed, limit=budget.test_images
+        type=SeededDataset.__name__, dataset=test.dataset, seed=seed, limit=budget.test_images
     )
     config.pop("test_dataloader", None)
     config.pop("test_evaluator", None)
     config.pop("test_cfg", None)
 
 
-def _wire_hooks(config: Config, stage: str, options: Options, by_epoch: bool) -> None:
+def _train_fraction(config: Config) -> float | None:
+    """Take the part of the training images out of a config; None if all are used.
+
+    Raises:
+        UserError: It is not a fraction.
+    """
+    fraction = config.pop("train_fraction", None)
+    if fraction is None:
+        return None
+    if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction < 1:
+        raise UserError(
+            f"train_fraction={fraction!r}; expected a number between 0 and 1, as 0.1 for a tenth of the images, or None"
+        )
+    return float(fraction)
+
+
+def _wire_hooks(config: Config, task: str, options: Options, by_epoch: bool) -> None:
     hooks = config.setdefault("default_hooks", ConfigDict())
     interval = hooks.get("checkpoint", {}).get("interval", 1)
     loop = config.train_cfg
     if not by_epoch:
         interval = min(interval, loop.max_iters)
     hooks.checkpoint = ConfigDict(
-        type="StageCheckpointHook",
+        type=TimedCheckpointHook.__name__,
         interval=interval,
         by_epoch=by_epoch,
-        # The older one stays until the newer is whole.
+        # The older one stays until the newer is complete.
         max_keep_ckpts=2,
     )
     hooks.logger = ConfigDict(type="LoggerHook", interval=50, log_metric_by_epoch=by_epoch)
@@ -97,32 +124,20 @@ def _wire_hooks(config: Config, stage: str, options: Options, by_epoch: bool) ->
     batch_size = config.train_dataloader.batch_size * world_size()
     config.custom_hooks = [
         *(config.get("custom_hooks") or []),
-        ConfigDict(type="SeedEachIterationHook", seed=options.seed),
-        ConfigDict(type="NonFiniteLossHook"),
-        ConfigDict(type="CpuTimeHook"),
-        ConfigDict(type="ValidationHistoryHook"),
-        ConfigDict(type="ProgressHook", stage=stage, batch_size=batch_size),
+        ConfigDict(type=SeedEachIterationHook.__name__, seed=options.seed),
+        ConfigDict(type=NonFiniteLossHook.__name__),
+        ConfigDict(type=CpuTimeHook.__name__),
+        ConfigDict(type=ValidationHistoryHook.__name__),
+        ConfigDict(type=ProgressHook.__name__, task=task, batch_size=batch_size),
     ]
     if options.checkpoint is not None:
         config.custom_hooks.append(
-            ConfigDict(type="ReceiptHook", checkpoint=str(options.checkpoint))
-        )
-
-
-def _slow_offsets(optim_wrapper: ConfigDict) -> None:
-    """Train what predicts offsets and masks at a tenth of the rate (Deformable ConvNets v2, 1811.11168, §3.2)."""
-    rules = optim_wrapper.setdefault("paramwise_cfg", ConfigDict())
-    keys = rules.setdefault("custom_keys", ConfigDict())
-    keys[".conv_offset."] = ConfigDict(lr_mult=OFFSET_RATE)
-    if rules.get("flat_decay_mult") is not None:
-        # A custom key would switch the rule for one-dimensional parameters off.
-        keys[".conv_offset.bias"] = ConfigDict(
-            lr_mult=OFFSET_RATE, decay_mult=rules.flat_decay_mult
+            ConfigDict(type=LoadReportHook.__name__, checkpoint=str(options.checkpoint))
         )
 
 
 def _replace_synchronised_norm(node: Any) -> None:
-    """One process has nobody to synchronise with, and SyncBN refuses a CPU: several there keep their own."""
+    """Replace SyncBN by BN: one process has no others to synchronise with, and SyncBN does not run on a CPU."""
     if isinstance(node, dict):
         if node.get("type") == "SyncBN":
             node["type"] = "BN"

@@ -1,4 +1,4 @@
-"""The segmentation stage: FCN on ADE20K with a handed-off backbone."""
+"""The segmentation task: FCN on a pretrained backbone."""
 
 # Puts the stand-in for mmcv's compiled ops in place before anything here imports OpenMMLab's packages.
 import engine as _engine  # noqa: F401

@@ -1,22 +1,26 @@
-"""The images and label maps of one split, or of one side of it where some are held out."""
+"""mmseg's view of the images and label maps that `datasets` reads."""
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mmengine.registry import DATASETS
 from mmseg.datasets import BaseSegDataset
 
-from engine.holdout import check, is_held_out
+from datasets.layouts.ade20k import IGNORED, Folders
+from datasets.split import require_both_sides
+from seg.labels import read_labels
 
 
 @DATASETS.register_module()
 class SegmentationDataset(BaseSegDataset):
-    """mmseg's dataset of two folders, of which one side may be left out.
+    """The images and label maps of two folders of the ADE20K layout.
 
     Args:
-        held_out: The side of these training images that is loaded, see `engine.holdout`; None for all images.
+        held_out: The side of these training images that is loaded, see `datasets.split`; None loads all images.
         arguments: Those of mmseg's dataset.
     """
 
@@ -24,18 +28,30 @@ class SegmentationDataset(BaseSegDataset):
         self.held_out = held_out
         super().__init__(**arguments)
 
+    @property
+    def part(self) -> Folders:
+        """Where the samples come from."""
+        return Folders(*(Path(self.data_prefix[key]) for key in ("img_path", "seg_map_path")))
+
     def load_data_list(self) -> list[dict[str, Any]]:
-        """The images by name, each with its label map.
+        """Return the images by name, each with its label map.
 
         Raises:
-            UserError: A side is asked for, and one of the two has no image.
+            UserError: An image has no label map; or one side of the images is wanted, and one of the two has none.
         """
-        images = super().load_data_list()
-        if self.held_out is None:
-            return images
-        check([_name(image) for image in images], str(self.data_prefix["img_path"]))
-        return [image for image in images if is_held_out(_name(image)) == self.held_out]
+        if self.held_out is not None:
+            require_both_sides(self.part.names(), str(self.data_prefix["img_path"]))
+        return [
+            {
+                "img_path": str(sample.image),
+                "seg_map_path": str(sample.label_map),
+                "label_map": self.label_map,
+                "reduce_zero_label": self.reduce_zero_label,
+                "seg_fields": [],
+            }
+            for sample in self.part.samples(self.held_out)
+        ]
 
-
-def _name(image: dict[str, Any]) -> str:
-    return Path(image["img_path"]).stem
+    def classes_in(self, info: dict[str, Any]) -> frozenset[Hashable]:
+        """Return the labels that an image's label map holds; few-shot subsets are stratified by them."""
+        return frozenset(np.unique(read_labels(info["seg_map_path"])).tolist()) - {IGNORED}

@@ -2,54 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from mmengine.dataset import pseudo_collate
 from PIL import Image
 
-from engine.images import read_rgb
-from engine.pictures import side_by_side
 from seg.labels import IGNORED
 
 WIDTH = 240
 
 
-def write_examples(
-    model: Any, dataset: Any, palette: Sequence[Sequence[int]], folder: Path, count: int
-) -> list[str]:
-    """Segment images spread evenly over the test set; each picture is image, prediction, truth.
+def draw_label_maps(
+    image: Image.Image, sample: Any, metainfo: Mapping[str, Any]
+) -> list[Image.Image]:
+    """Return the image, the predicted and the true label map.
 
     Args:
-        model: The trained segmentor.
-        dataset: The wrapped test set.
-        palette: RGB colours in label order.
-        folder: Where the PNG files go.
-        count: How many.
-
-    Returns:
-        The file names.
+        image: As in the file.
+        sample: The segmentor's, with both label maps in the size of the file.
+        metainfo: The `palette`, RGB colours in label order.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    model.eval()
-    names = []
-    count = min(count, len(dataset))
-    for number in range(count):
-        with torch.no_grad():
-            batch = pseudo_collate([dataset[number * len(dataset) // count]])
-            sample = model.val_step(batch)[0]
-        image = read_rgb(sample.img_path)
-        predicted = sample.pred_sem_seg.data[0].cpu().numpy()
-        true = sample.gt_sem_seg.data[0].cpu().numpy()
-        parts = [image, *(_paint(labels, palette) for labels in (predicted, true))]
-        height = round(WIDTH * image.height / image.width)
-        resized = [part.resize((WIDTH, height), Image.Resampling.NEAREST) for part in parts]
-        names.append(f"{number}.png")
-        side_by_side(resized).save(folder / names[-1])
-    return names
+    predicted = sample.pred_sem_seg.data[0].cpu().numpy()
+    true = sample.gt_sem_seg.data[0].cpu().numpy()
+    parts = [image, *(_paint(labels, metainfo["palette"]) for labels in (predicted, true))]
+    height = round(WIDTH * image.height / image.width)
+    return [part.resize((WIDTH, height), Image.Resampling.NEAREST) for part in parts]
 
 
 def _paint(labels: np.ndarray, palette: Sequence[Sequence[int]]) -> Image.Image:

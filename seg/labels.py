@@ -10,8 +10,7 @@ from mmengine.registry import TRANSFORMS
 from PIL import Image
 
 from contract.errors import UserError
-
-IGNORED = 255
+from datasets.layouts.ade20k import IGNORED
 
 
 @TRANSFORMS.register_module()
@@ -34,7 +33,7 @@ class LoadLabels(BaseTransform):
             UserError: The map is damaged, has not the image's shape, or holds a value outside the classes.
         """
         path = results["seg_map_path"]
-        labels = _read(path)
+        labels = read_labels(path)
         if labels.shape != tuple(results["ori_shape"]):
             raise UserError(
                 f"the label map {path} has shape {labels.shape}, and its image is "
@@ -44,7 +43,7 @@ class LoadLabels(BaseTransform):
         if wrong.size:
             raise UserError(
                 f"the label map {path} holds the value {int(np.max(wrong))}; allowed are 0 (ignored) to "
-                f"{self.num_classes}, the number of classes listed; mend the map, or complete the list of "
+                f"{self.num_classes}, the number of classes listed; fix the map, or complete the list of "
                 "classes"
             )
         ignored = (labels == 0) | (labels == IGNORED)
@@ -55,11 +54,16 @@ class LoadLabels(BaseTransform):
         return results
 
 
-def _read(path: str) -> np.ndarray:
+def read_labels(path: str) -> np.ndarray:
+    """Return a label map as the file has it, (H, W), or (H, W, channels) if it is no label map.
+
+    Raises:
+        UserError: It cannot be decoded.
+    """
     try:
         with Image.open(path) as image:
             return np.asarray(image)
-    except (OSError, SyntaxError, ValueError) as error:
+    except Exception as error:  # Pillow raises nearly anything for damaged files.
         raise UserError(
             f"the label map {path} cannot be decoded ({error}); replace it, or take it and its image out of "
             "the dataset"

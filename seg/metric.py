@@ -1,4 +1,4 @@
-"""The evaluator of the segmentation stage: one confusion matrix, exact, on the device that predicts."""
+"""The evaluator of the segmentation task: one confusion matrix, exact, on the device that predicts."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class SegmentationMetric(BaseMetric):
 
     def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
         """Count the pixels of a batch."""
-        num_classes = len(self.dataset_meta["classes"])
+        num_classes = len(_classes(self))
         for sample in data_samples:
             predicted = sample["pred_sem_seg"]["data"]
             labels = sample["gt_sem_seg"]["data"].to(predicted.device)
@@ -128,7 +128,7 @@ class SegmentationMetric(BaseMetric):
 
     def evaluate(self, size: int) -> dict[str, float]:
         """The scores of all images that were processed since the last call, here and in other processes."""
-        num_classes = len(self.dataset_meta["classes"])
+        num_classes = len(_classes(self))
         matrix = self._matrix
         if matrix is None:
             matrix = torch.zeros(num_classes, num_classes, dtype=torch.int64)
@@ -144,7 +144,7 @@ class SegmentationMetric(BaseMetric):
         ((matrix, images),) = results
         found = scores(matrix)
         labelled, predicted = matrix.sum(dim=1).tolist(), matrix.sum(dim=0).tolist()
-        names = self.dataset_meta["classes"]
+        names = _classes(self)
         self.details = {
             "images": images,
             "absent_classes": [n for n, count in zip(names, labelled, strict=True) if not count],
@@ -161,6 +161,13 @@ class SegmentationMetric(BaseMetric):
             "confusion": matrix.tolist(),
         }
         return {"pixacc": found.pixacc, "miou": found.miou, "macc": found.macc}
+
+
+def _classes(metric: BaseMetric) -> Sequence[str]:
+    """The names of the dataset's classes, which mmengine gives to the evaluator."""
+    meta = metric.dataset_meta
+    assert meta is not None
+    return meta["classes"]
 
 
 def _or_none(value: Tensor) -> float | None:

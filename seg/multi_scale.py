@@ -17,7 +17,7 @@ from mmengine.structures import PixelData
 from mmseg.models.segmentors import SegTTAModel
 from torch.utils.data import DataLoader
 
-from engine.averaging import measured_model
+from engine.runner.averaging import measured_model
 from seg.metric import Scores, confusion_matrix, scores
 
 
@@ -33,7 +33,8 @@ class StreamedTTA(SegTTAModel):
         total: torch.Tensor | None = None
         sample: Any = None
         for inputs, samples in zip(data["inputs"], data["data_samples"], strict=True):
-            (sample,) = self.module.test_step({"inputs": inputs, "data_samples": samples})
+            network: Any = self.module
+            (sample,) = network.test_step({"inputs": inputs, "data_samples": samples})
             probabilities = sample.seg_logits.data.softmax(dim=0)
             total = probabilities if total is None else total.add_(probabilities)
         if total is None:
@@ -71,7 +72,7 @@ def evaluate(runner: Runner, settings: Mapping[str, Any]) -> Scores:
     loader = runner.cfg.val_dataloader
     dataset = copy.deepcopy(loader.dataset)
     dataset.dataset.pipeline = pipeline(dataset.dataset.pipeline, settings)
-    images = DataLoader(
+    images: Any = DataLoader(
         DATASETS.build(dataset), num_workers=loader.num_workers, collate_fn=pseudo_collate
     )
     tta = StreamedTTA(measured_model(runner).eval())

@@ -4,83 +4,73 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
-from mmengine.runner import Runner
+from mmengine.config import Config, ConfigDict
 from mmseg.utils import register_all_modules
+from PIL import Image
 from torch import Tensor
 
-from contract.errors import listed_names
-from contract.files import write_json
-from contract.result import EVALUATION_FILE, Metric
-from engine import holdout
-from engine.averaging import measured_model, weights_in_words
-from engine.stage import Job, Stage, main
-from engine.transfer import batch_norm_policy
-from seg import dataset, labels, metric, multi_scale  # noqa: F401  (all but the last register themselves)
-from seg.assemble import assemble
-from seg.examples import write_examples
-from seg.regions import cell_features
+from backbones import Feature
+from contract.result import Metric
+from engine.dense.task import DenseTask
+from engine.task import main
+from seg import assemble, dataset, labels, metric, multi_scale
+from seg.examples import draw_label_maps
+from seg.labelled_features import location_features
 
+# Those of `multi_scale` too, each with the suffix `_ms`.
 METRICS = ("pixacc", "miou", "macc")
-EXAMPLES = 4
 
 register_all_modules(init_default_scope=False)
 
 
-class Segmentation(Stage):
+class Segmentation(DenseTask):
     """Pixel accuracy and mean IoU of FCN on a given backbone."""
 
     name = "seg"
-    folder = Path(__file__).parent
     scope = "mmseg"
-    regions = staticmethod(cell_features)
+    modules = (dataset, labels, metric)
+    labelled_features = staticmethod(location_features)
+    keys = frozenset({"image_scale", "resize_range", "crop_size", "multi_scale", "sliding"})
+    absent_classes = "{count} class(es) are not labelled in the test images, and count 0 where they are predicted"
 
-    def assemble(self, job: Job) -> Config:
+    def wire_data(self, config: Config, root: Path) -> int:
         """See `seg.assemble`."""
-        return assemble(job)
+        return assemble.wire_data(config, root)
 
-    def metrics(self, values: dict[str, float]) -> list[Metric]:
-        """Pixel accuracy, mean IoU and mean class accuracy in percent."""
-        return [Metric(name=name, value=100 * float(values[f"seg/{name}"])) for name in METRICS]
+    def choose_maps(self, model: ConfigDict) -> None:
+        """See `seg.assemble`."""
+        assemble.choose_maps(model)
 
-    def protocol(self, config: Config) -> dict[str, str]:
-        """The metric, the image scale, the stride and what was trained."""
-        tested = config.val_dataloader.dataset.dataset
-        steps = tested.pipeline
-        scale = next(step["scale"] for step in steps if step["type"] == "Resize")
+    def wire_heads(self, config: Config, features: list[Feature], classes: int) -> None:
+        """See `seg.assemble`."""
+        assemble.wire_heads(config, features, classes)
+
+    def test_protocol(self, config: Config) -> dict[str, str]:
+        """Return the metric and how images were tested."""
         return {
             "metric": "PixAcc and mIoU over labelled pixels; a class neither labelled nor predicted is left out",
-            "test": f"single-scale {scale[0]}x{scale[1]}, {_window(config)}, no flip{_scales(config)}"
-            + holdout.in_words(tested.held_out),
-            "backbone": f"output stride {config.model.backbone.output_stride}, "
-            + batch_norm_policy(config),
-            "checkpoint": "last",
-            **weights_in_words(config),
+            "test": self.describe_test(config, _window(config), f"no flip{_scales(config)}"),
         }
 
-    def further_metrics(self, runner: Runner) -> list[Metric]:
-        """The same three at several scales, where the config asks for them."""
+    def describe_backbone(self, config: Config) -> str:
+        """Return the output stride and what was trained."""
+        stride = config.model.backbone.output_stride
+        return f"output stride {stride}, {super().describe_backbone(config)}"
+
+    def further_metrics(self, runner: Any) -> list[Metric]:
+        """Return the same three at several scales, if the config asks for them."""
         settings = runner.cfg.get("multi_scale")
         if settings is None:
             return []
         found = multi_scale.evaluate(runner, settings)
         return [Metric(name=f"{name}_ms", value=100 * getattr(found, name)) for name in METRICS]
 
-    def notes(self, runner: Runner) -> list[str]:
-        """The classes that no test image shows."""
-        absent = runner.val_loop.evaluator.metrics[0].details["absent_classes"]
-        if not absent:
-            return []
-        return [
-            f"{len(absent)} class(es) are not labelled in the test images, and count 0 where they are predicted: "
-            f"{listed_names(absent)}"
-        ]
-
     def infer(self, model: Any, image: Tensor) -> object:
-        """The segmentor without its auxiliary head, which only training needs, on every window."""
+        """Run the segmentor without its auxiliary head, which only training needs, on every window."""
         test = model.test_cfg
         if test.mode == "whole":
             return model(image)
@@ -93,15 +83,11 @@ class Segmentation(Stage):
         height, width = map(min, sides, test.crop_size)
         return [model(image[..., :height, :width]) for _ in range(windows)]
 
-    def finish(self, runner: Runner, job: Job, metrics: list[Metric]) -> dict[str, Any]:
-        """Draw label maps, and write what the means are made of."""
-        (evaluator,) = runner.val_loop.evaluator.metrics
-        write_json(job.options.work_dir / EVALUATION_FILE, evaluator.details)
-        model = measured_model(runner)
-        test = runner.val_loop.dataloader.dataset
-        folder = job.options.work_dir / "examples"
-        names = write_examples(model, test, test.metainfo["palette"], folder, EXAMPLES)
-        return {"examples": [f"examples/{name}" for name in names], "evaluation": EVALUATION_FILE}
+    def draw(
+        self, image: Image.Image, sample: Any, metainfo: Mapping[str, Any]
+    ) -> list[Image.Image]:
+        """Return the image, the predicted and the true label map."""
+        return draw_label_maps(image, sample, metainfo)
 
 
 def _window(config: Config) -> str:

@@ -104,12 +104,12 @@ def test_the_gradient_is_the_mean_over_the_processes(tmp_path):
 
 STEP = """
 import sys, torch
-from engine.distributed import StageDistributedDataParallel, join, leave
+from engine.distributed import AnyDeviceDistributedDataParallel, join, leave
 from torch import distributed
 join()
 rank = distributed.get_rank()
 model = torch.nn.Linear(1, 1, bias=False)
-wrapped = StageDistributedDataParallel(model, device_ids=[rank])
+wrapped = AnyDeviceDistributedDataParallel(model, device_ids=[rank])
 inputs = torch.tensor([[[1.0], [2.0]], [[30.0], [40.0]]])[rank]
 wrapped(inputs).mean().backward()
 torch.save(model.weight.grad, f"{sys.argv[1]}/{rank}.pt")

@@ -20,8 +20,9 @@ from benchmarks.run.command import task_command
 from benchmarks.suite.load import load_suite, suite_names
 from benchmarks.suite.select import Selection, select
 from cls_train.train import Classification
-from engine.options import parse
-from engine.stage import main, prepare, resolve_job
+from engine.cli import parse
+from engine.job import resolve_job
+from engine.task import main, prepare
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLES = [name for name in suite_names() if name.startswith("table")]

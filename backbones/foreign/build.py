@@ -1,4 +1,4 @@
-"""From a prefixed spec to a backbone."""
+"""Build the backbone of a prefixed spec."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ from typing import Any
 
 import torch
 
-from backbones.backbone import Backbone
+from backbones.backbone import Backbone, OutputStrideError
 from backbones.foreign import class_path, timm_models, torchvision_models
 from backbones.foreign.wrapper import same_on_common_grid
-from backbones.output_stride import OutputStrideError
 from contract.errors import UserError
 
 _LIBRARIES = {"timm": timm_models, "torchvision": torchvision_models}
 
 
 def is_foreign(spec: str) -> bool:
-    """Whether a spec names a network of another library, or of the user's own."""
+    """Return whether a spec names a network of another library or of the user."""
     return ":" in spec
 
 
@@ -28,19 +27,19 @@ def create(spec: str, *, in_channels: int = 3, output_stride: int = 32) -> Backb
         spec: ``"timm:NAME"``, with a tag of pretrained weights or without; ``"torchvision:NAME"``; or
             ``"package.module:Class"``, a class or function that is called without arguments.
         in_channels: Channels of the input images.
-        output_stride: Input pixels per cell of the last feature map: 32, 16 or 8. A plain network is the same at each.
+        output_stride: Input pixels per location of the last feature map: 32, 16 or 8. Plain networks ignore it.
 
     Returns:
         The network in training mode; its parameters keep their library's names after ``trunk.``.
 
     Raises:
-        UserError: If there is no such network, or it has no feature maps that necks and heads can use.
-        OutputStrideError: If it cannot keep to the output stride, or would compute something else there.
+        UserError: There is no such network, or it has no feature maps that necks and heads can use.
+        OutputStrideError: The network cannot be built at the output stride, or would compute something else there.
     """
     prefix, _, name = spec.partition(":")
     if not name:
         raise UserError(f"backbone {spec!r} names nothing after the colon; write {prefix}:NAME")
-    # Some constructors compute with numbers, which a network of shapes alone has not.
+    # Some constructors compute with numbers, which the device "meta" does not have.
     with torch.device("cpu"):
         if output_stride == 32:
             return _library(spec).build(spec, in_channels)
@@ -51,7 +50,7 @@ def create(spec: str, *, in_channels: int = 3, output_stride: int = 32) -> Backb
 
 
 def dilated_form(spec: str, output_stride: int) -> str | None:
-    """In which form a network keeps to an output stride.
+    """Return the form in which a network can be built at an output stride.
 
     Args:
         spec: As for `create`.
@@ -63,7 +62,7 @@ def dilated_form(spec: str, output_stride: int) -> str | None:
 
     Raises:
         UserError: As `create` does.
-        OutputStrideError: In none.
+        OutputStrideError: No form works.
     """
     found = _find_form(spec, output_stride)
     if isinstance(found, OutputStrideError):
@@ -73,13 +72,13 @@ def dilated_form(spec: str, output_stride: int) -> str | None:
 
 @functools.cache
 def _find_form(spec: str, output_stride: int) -> str | OutputStrideError | None:
-    """The first of the library's forms that computes at the output stride what the network computes at 32.
+    """Return the first of the library's forms that computes the same at the output stride as at 32.
 
-    Not all do: where two stages dilate, timm's ConvNeXt shifts the patches that it merges by a cell (timm 1.0.31).
+    Some do not: if two stages dilate, timm's ConvNeXt shifts the patches that it merges by a location (timm 1.0.31).
     """
     library = _library(spec)
     problem = None
-    # From a seed of its own, so that the answer is always the same, and the caller's draws are not disturbed.
+    # With its own seed: the answer never changes, and the caller's random state stays as it is.
     with torch.device("cpu"), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         whole = library.build(spec, 3)
@@ -94,8 +93,8 @@ def _find_form(spec: str, output_stride: int) -> str | OutputStrideError | None:
             if same_on_common_grid(dilated, whole):
                 return form
             problem = OutputStrideError(
-                f"{spec} cannot be built at output stride {output_stride}: dilated it computes something else than at "
-                "stride 32 at the cells that both have"
+                f"{spec} cannot be built at output stride {output_stride}: dilated, it computes something else than at "
+                "stride 32 at the locations that both have"
             )
     return problem
 

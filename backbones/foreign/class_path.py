@@ -1,4 +1,4 @@
-"""A network of the user's own, by the path of its class."""
+"""A network of the user, named by the path of its class."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from torch import Tensor, nn
 from backbones.backbone import Backbone, Feature
 from backbones.foreign import torchvision_models
 from backbones.foreign.dilation import dilate
-from backbones.foreign.wrapper import STRIDES, ForeignBackbone, measure, require_strides, run_probe
+from backbones.foreign.wrapper import STRIDES, ForeignBackbone, measure, require_strides, run_dummy
 from contract.errors import UserError, unknown
 
 
 def forms(spec: str) -> tuple[str, ...]:
-    """How a network may keep to an output stride below 32: as its class knows to, else layer by layer."""
+    """Return the forms at an output stride below 32: by the class itself if it can, else layer by layer."""
     return ("native",) if _takes_stride(_find(spec)) else ("layers",)
 
 
 def build(spec: str, in_channels: int, output_stride: int = 32, form: str = "native") -> Backbone:
     """Build `package.module:Class`; see `backbones.foreign.build.create`.
 
-    The class, or function, is called without arguments; one that takes ``output_stride`` is given it where it is not
-    32, and any other is dilated by `dilate`. What it makes may be a `Backbone`; a network whose ``forward`` returns a
-    list, tuple or dictionary of maps, of which the last four are taken, at the strides 4, 8, 16 and 32, or the only
-    one, of any stride; or a classifier that torch.fx can trace.
+    The class or function is called without arguments. Below output stride 32, it gets ``output_stride`` if it takes
+    it; otherwise `dilate` changes its layers. It may return a `Backbone`; a network whose ``forward`` returns a list,
+    tuple or dictionary of maps (the last four, at the strides 4, 8, 16 and 32, or a single one of any stride); or a
+    classifier that torch.fx can trace.
     """
     make = _find(spec)
     options = {} if output_stride == 32 or form == "layers" else {"output_stride": output_stride}
@@ -48,7 +48,7 @@ def build(spec: str, in_channels: int, output_stride: int = 32, form: str = "nat
     if in_channels != 3:
         raise UserError(f"{spec} takes images of 3 channels, not of {in_channels}")
     dilated = bool(options)
-    if isinstance(run_probe(spec, network, network), Tensor):
+    if isinstance(run_dummy(spec, network, network), Tensor):
         return torchvision_models.wrap(spec, network, output_stride, dilated=dilated)
     return _wrap(spec, network, output_stride, dilated=dilated)
 
@@ -66,9 +66,9 @@ def _find(spec: str) -> Any:
         module = importlib.import_module(path)
     except ImportError as error:
         raise UserError(
-            f"backbone {spec!r}: there is no library {path!r} of backbones, nor can such a module be imported "
-            f"({error}); write timm:NAME or torchvision:NAME, or for a class of your own package.module:Class, with "
-            "its folder in PYTHONPATH"
+            f"backbone {spec!r}: there is no library {path!r} of backbones, and no such module can be imported "
+            f"({error}); write timm:NAME or torchvision:NAME, or for your own class package.module:Class, with its "
+            "folder in PYTHONPATH"
         ) from None
     if not hasattr(module, name):
         raise unknown(f"name in {path}", name, [n for n in dir(module) if not n.startswith("_")])
@@ -76,7 +76,7 @@ def _find(spec: str) -> Any:
 
 
 def _wrap(spec: str, network: nn.Module, output_stride: int, *, dilated: bool) -> ForeignBackbone:
-    """Take the last four maps, which at output stride 32 must be at the strides that are needed, or the only one."""
+    """Take the last four maps, which must have the required strides, or the single one."""
     everything = measure(spec, _maps, network, -1)
     if len(everything) == 1:
         return ForeignBackbone(spec, network, _last_maps, [Feature("map1", *everything[0])])
@@ -93,7 +93,7 @@ def _wrap(spec: str, network: nn.Module, output_stride: int, *, dilated: bool) -
 
 
 def _find_ends(spec: str, network: nn.Module) -> Sequence[str]:
-    """The outermost module whose very output each of the last four maps is; empty where one is made otherwise."""
+    """Return the outermost module that outputs each of the last four maps; empty if a map is no module's output."""
     outputs: list[tuple[str, Any]] = []
     hooks = [
         module.register_forward_hook(
@@ -103,7 +103,7 @@ def _find_ends(spec: str, network: nn.Module) -> Sequence[str]:
         if name
     ]
     try:
-        found = run_probe(spec, lambda x: _maps(network, x, -1), network)
+        found = run_dummy(spec, lambda x: _maps(network, x, -1), network)
     finally:
         for hook in hooks:
             hook.remove()

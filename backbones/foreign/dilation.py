@@ -1,9 +1,9 @@
-"""Any convolutional network at a smaller output stride: strides given up for dilation, found by one image.
+"""Any convolutional network at a smaller output stride: a dummy input finds the strides, dilation replaces them.
 
-The à-trous way of https://arxiv.org/abs/1606.00915, without knowing the network: a layer whose input had stride r in
-the network as it was, and has the output stride o < r now, sees every (r / o)-th cell; a layer that would go beyond o
-keeps to it. On the common grid all maps are equal to those of the network as it was, but for what looks at the whole
-map, such as the gates of squeeze-and-excitation.
+The à-trous way of https://arxiv.org/abs/1606.00915, for any network. If the input of a layer had stride r and now has
+the output stride o < r, the layer reads every (r / o)-th location; a layer that would exceed o keeps it.
+On the common grid all maps equal those of the original network, except for layers that see the whole map, such as the
+gates of squeeze-and-excitation.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 from torch.nn import functional
 
-from backbones.foreign.wrapper import PROBE, run_probe
-from backbones.output_stride import OutputStrideError
+from backbones.backbone import OutputStrideError
+from backbones.foreign.wrapper import DUMMY_SIZE, run_dummy
 
 _LAYERS = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
 _SAME: Any = Conv2dSame
@@ -36,7 +36,7 @@ def dilate(
         spec: What the user asked for.
         network: The network, at output stride 32.
         output_stride: 16 or 8.
-        call: Computes the maps; the network itself when not given.
+        call: Computes the maps; None calls the network itself.
 
     Raises:
         OutputStrideError: A layer that would have to dilate cannot.
@@ -48,7 +48,7 @@ def dilate(
         if name and not any(True for _ in module.children())
     ]
     try:
-        run_probe(spec, call or network, network)
+        run_dummy(spec, call or network, network)
     finally:
         for hook in hooks:
             hook.remove()
@@ -68,7 +68,7 @@ def dilate(
 def _note(
     strides: dict[str, tuple[int, int]], name: str, _module: nn.Module, inputs: Any, output: Any
 ) -> None:
-    """Keep the strides of a layer's input and output, where both are maps of the image."""
+    """Store the strides of a layer's input and output if both are maps of the image."""
     if not (inputs and isinstance(inputs[0], Tensor) and isinstance(output, Tensor)):
         return
     found = [_stride(inputs[0]), _stride(output)]
@@ -79,7 +79,7 @@ def _note(
 def _stride(values: Tensor) -> int | None:
     if values.ndim != 4 or min(values.shape[-2:]) < 2:
         return None
-    ratios = {size / side for size, side in zip(PROBE, values.shape[-2:], strict=True)}
+    ratios = {size / side for size, side in zip(DUMMY_SIZE, values.shape[-2:], strict=True)}
     ratio = ratios.pop()
     return int(ratio) if not ratios and ratio == int(ratio) else None
 
@@ -93,7 +93,7 @@ def _change(spec: str, name: str, layer: Any, before: int, after: int, output_st
         _pair(value) for value in (layer.kernel_size, layer.padding, getattr(layer, "dilation", 1))
     )
     centred = all(2 * p == d * (k - 1) for k, p, d in zip(kernel, padding, dilation, strict=True))
-    # Patches side by side, as ConvNeXt and VGG merge them; at stride 1 they need cells beyond the last.
+    # Patches side by side, as ConvNeXt and VGG merge them; at stride 1 they need locations beyond the last.
     patches = padding == (0, 0) and kernel == _pair(layer.stride) and dilation == (1, 1)
     dilates = factor == 1 or hasattr(layer, "dilation")
     if type(layer) not in _LAYERS or not (centred or patches) or not dilates:
@@ -112,10 +112,10 @@ def _change(spec: str, name: str, layer: Any, before: int, after: int, output_st
 
 
 def _change_same(layer: nn.Conv2d, before: int, after: int, output_stride: int) -> nn.Conv2d:
-    """The same convolution at other strides; its padding, which goes by the size of its input, becomes a hook's.
+    """Return the same convolution at other strides; a hook pads by the size of the input.
 
-    TensorFlow pads so that an input of n cells gives ⌈n / stride⌉, the odd cell at the end, and the first window begins
-    elsewhere at stride 2 than at stride 1. In the new form it begins where it began.
+    TensorFlow pads an input of n locations to get ⌈n / stride⌉, with the odd location at the end. The first window
+    starts at different positions at strides 2 and 1; the new convolution keeps the original position.
     """
     factor = max(1, before // output_stride)
     stride = min(after, output_stride) // min(before, output_stride)
@@ -148,7 +148,7 @@ def _pad_same(
     _layer: nn.Module,
     inputs: tuple[Tensor, ...],
 ) -> Any:
-    """Pad as the layer did on every `factor`-th cell, at its old stride, and for ⌈n / stride⌉ cells of output."""
+    """Pad as the layer did on every `factor`-th location at its old stride, for an output of ⌈n / stride⌉."""
     padding: list[int] = []
     for side, taps in zip(inputs[0].shape[-2:], reach, strict=True):
         old_side = -(-side // factor)
@@ -163,15 +163,12 @@ def _pad_same(
 def _pad_after(
     missing: list[int], fill: float, _layer: nn.Module, inputs: tuple[Tensor, ...]
 ) -> Any:
-    """Add cells below and right of a layer's input, so that its output has as many cells."""
+    """Pad a layer's input below and right, to keep the size of its output."""
     return (functional.pad(inputs[0], (0, missing[1], 0, missing[0]), value=fill), *inputs[1:])
 
 
 def _pair(value: Any) -> tuple[float, float]:
     if isinstance(value, str):
-        # torch's "same", centred where the kernel is odd, refuses strides; its "valid" is 0.
+        # torch's "same" refuses strides and is not centred for even kernels; its "valid" is 0.
         return (math.nan, math.nan) if value == "same" else (0, 0)
     return tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-
-
-__all__ = ["dilate"]

@@ -1,4 +1,4 @@
-"""timm's networks, by their own `forward_intermediates`."""
+"""timm's networks, through their own `forward_intermediates`."""
 
 from __future__ import annotations
 
@@ -10,21 +10,20 @@ import timm
 import torch
 from torch import Tensor
 
-from backbones.backbone import Feature
+from backbones.backbone import Feature, OutputStrideError
 from backbones.foreign.dilation import dilate
 from backbones.foreign.wrapper import (
-    PROBE,
+    DUMMY_SIZE,
     ForeignBackbone,
     Run,
     choose,
     measure,
     require_strides,
 )
-from backbones.output_stride import OutputStrideError
 from contract.errors import UserError, unknown
 
-# What makes a transformer take images of any size, by family; a network that knows none of them ignores the question.
-# Windows that are a part of the published image, as MaxViT's, take multiples of it: its images are padded.
+# Options that make a transformer take images of any size; families differ in them, and others need none. Windows that
+# are a fixed part of the published image, as in MaxViT, need a multiple of its size: images are padded to it.
 _ANY_SIZE: tuple[dict[str, Any], ...] = (
     {},
     dict(strict_img_size=False),
@@ -35,7 +34,7 @@ _PADDED = len(_ANY_SIZE) - 1
 
 
 def forms(_spec: str) -> tuple[str, ...]:
-    """How a network may keep to an output stride below 32, the preferred way first."""
+    """Return the forms at an output stride below 32, the preferred one first."""
     return ("native", "layers")
 
 
@@ -71,28 +70,28 @@ def build(
         ) from None
 
 
-# By name and options, which of the ways works: others would be built in vain.
+# The index in `_ANY_SIZE` that works, by name and options: the others need not be built again.
 _WAYS: dict[tuple[Any, ...], int] = {}
 
 
 def _build_any(
     spec: str, name: str, in_channels: int, dilated_to: int = 32, **options: Any
 ) -> ForeignBackbone:
-    """Build a network that takes images of any size, by the first of the ways that works."""
+    """Build a network that takes images of any size, with the first options of `_ANY_SIZE` that work."""
     problem: UserError | None = None
     known = (name, in_channels, dilated_to, *options.items())
     state = torch.get_rng_state()
     for way, any_size in enumerate(_ANY_SIZE):
         if _WAYS.get(known, way) != way:
             continue
-        # One that was built in vain must not change the weights that are drawn.
+        # A failed attempt must not change the weights that are drawn.
         torch.set_rng_state(state)
         try:
             network = timm.create_model(
                 name, pretrained=False, in_chans=in_channels, num_classes=0, **any_size, **options
             )
         except TypeError:
-            # The constructor knows no such option.
+            # The constructor has no such option.
             continue
         except (RuntimeError, ValueError, AssertionError) as error:
             raise UserError(f"{spec} cannot be built: {error}") from None
@@ -113,7 +112,7 @@ def _build_any(
 
 
 def _input_size(network: Any) -> int:
-    """Height and width of the images that timm publishes the network with."""
+    """Return height and width of the images that timm publishes the network with."""
     return network.pretrained_cfg.get("input_size", (3, 224, 224))[-1]
 
 
@@ -129,7 +128,7 @@ def _wrap(
     declared = [int(info["reduction"]) for info in infos]
     if len(set(declared)) == 1:
         return _wrap_plain(spec, network, in_channels)
-    # Built dilated, several maps have the same stride, and the order decides.
+    # A network that is built dilated has several maps of one stride; their order decides.
     built_dilated = output_stride != dilated_to
     indices = list(range(len(declared)))[-4:] if built_dilated else choose(spec, declared)
     run = functools.partial(_run, indices)
@@ -137,7 +136,7 @@ def _wrap(
     network.prune_intermediate_layers(indices, prune_norm=True, prune_head=True)
     if dilated_to != 32:
         dilate(spec, network, dilated_to, functools.partial(run, network, maps=len(indices)))
-    size = (image_multiple, 2 * image_multiple) if image_multiple else PROBE
+    size = (image_multiple, 2 * image_multiple) if image_multiple else DUMMY_SIZE
     measured = measure(spec, run, network, len(indices), in_channels=in_channels, size=size)
     require_strides(spec, [stride for _, stride in measured], output_stride)
     features = [
@@ -149,7 +148,7 @@ def _wrap(
 
 
 def _wrap_plain(spec: str, network: Any, in_channels: int) -> ForeignBackbone:
-    """Take the map after the last block and the final norm, where the library has that before it pools."""
+    """Take the map after the last block and after the final norm, if the library applies that before pooling."""
     infos = list(network.feature_info)
     stride = int(infos[-1]["reduction"])
     run = functools.partial(_run, [len(infos) - 1], norm=True)

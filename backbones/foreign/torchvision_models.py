@@ -1,4 +1,4 @@
-"""torchvision's networks, by its own feature extraction."""
+"""torchvision's networks, through its own feature extraction."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from torchvision.models import feature_extraction
 from backbones.backbone import Feature
 from backbones.foreign.dilation import dilate
 from backbones.foreign.wrapper import (
-    PROBE,
+    DUMMY_SIZE,
     STRIDES,
     ForeignBackbone,
     measure,
     require_strides,
-    run_probe,
+    run_dummy,
 )
 from contract.errors import UserError, unknown
 
 
 def forms(_spec: str) -> tuple[str, ...]:
-    """How a network may keep to an output stride below 32."""
+    """Return the forms at an output stride below 32."""
     return ("layers",)
 
 
@@ -45,13 +45,13 @@ def build(
 def wrap(
     spec: str, network: nn.Module, output_stride: int, *, dilated: bool = False
 ) -> ForeignBackbone:
-    """Find the last module at each stride, and cut off what comes after.
+    """Find the last module at each stride, and cut off everything after it.
 
     Args:
         spec: What the user asked for.
-        network: A classifier; it is changed where it has to dilate.
+        network: A classifier; its layers change if they have to dilate.
         output_stride: Of the last map.
-        dilated: The network is built at that output stride already, so that its stages cannot be told by stride.
+        dilated: Whether the network is already built at that output stride; strides then do not separate its stages.
 
     Raises:
         UserError: The network cannot be traced, or has no map at one of the strides.
@@ -97,10 +97,10 @@ def _run(channels_last: Sequence[bool], trunk: nn.Module, x: Tensor, maps: int) 
 
 
 def _find_ends(spec: str, network: nn.Module) -> list[tuple[str, bool]]:
-    """The module that each map leaves, and whether its channels come last.
+    """Return the module that outputs each map, and whether its channels come last.
 
-    Of the modules whose output has a stride, the outermost are stages and the inner ones parts of them; the last of the
-    outermost is the end of the stage.
+    Among the modules whose output has the same stride, the outermost are stages and the inner ones their parts; the
+    last of the outermost ends the stage.
     """
     seen: dict[int, list[tuple[str, bool]]] = {}
     hooks = [
@@ -109,7 +109,7 @@ def _find_ends(spec: str, network: nn.Module) -> list[tuple[str, bool]]:
         if name
     ]
     try:
-        run_probe(spec, network, network)
+        run_dummy(spec, network, network)
     finally:
         for hook in hooks:
             hook.remove()
@@ -132,6 +132,6 @@ def _note(
         return
     for channels_last, sides in ((False, output.shape[2:]), (True, output.shape[1:3])):
         for stride in STRIDES:
-            if tuple(sides) == (PROBE[0] // stride, PROBE[1] // stride):
+            if tuple(sides) == (DUMMY_SIZE[0] // stride, DUMMY_SIZE[1] // stride):
                 seen.setdefault(stride, []).append((name, channels_last))
                 return

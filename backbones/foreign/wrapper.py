@@ -1,4 +1,4 @@
-"""What makes a network of another library a backbone: its maps found, named, measured and cut to size."""
+"""A network of another library as a backbone: find, name, measure and crop its maps."""
 
 from __future__ import annotations
 
@@ -11,45 +11,44 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from backbones.backbone import Backbone, Feature
-from backbones.output_stride import OutputStrideError
+from backbones.backbone import Backbone, Feature, OutputStrideError
+from backbones.nets.layers import OFFSET_LR_MULTIPLIER, predicts_modulated_offsets
 from contract.errors import UserError
 
-# The maps that pyramids and heads are built on; what a network has before them is its stem.
+# The strides that pyramids and heads need; everything before the first of these maps is the stem.
 STRIDES = (4, 8, 16, 32)
-# Neither square nor small, so that swapped sides and maps without cells are seen.
-PROBE = (128, 192)
-# A dilated form that is right differs by rounding, by gates, or by the pool in the shortcut of ResNet-D, which averages
-# nearer cells (0.04 to 0.06); one that is wrong by more (windows from 0.17 on, shifted cells 0.7).
+# Height and width of the dummy input: not square, which shows swapped sides, and large enough for all maps.
+DUMMY_SIZE = (128, 192)
+# A correct dilated form differs by rounding, by gates, or by the pool in the shortcut of ResNet-D, which averages
+# nearer locations (0.04 to 0.06). A wrong one differs by more (windows by 0.17 or more, shifted locations by 0.7).
 _TOLERANCE = 0.1
-# The same with the branches awake that start silent: right 0.13 at most (ResNet-D), wrong from 0.25 on (timm's GENet,
-# whose last 3×3 convolution does not dilate; HaloNet's windows).
-_AWAKE_TOLERANCE = 0.17
-# A scale or gain that starts below this silences what it multiplies; ConvNeXt's starts at 1e-6.
-_SILENT = 0.1
+# The same after zero-initialised branches are drawn anew: correct forms differ by at most 0.13 (ResNet-D), wrong ones
+# by 0.25 or more (timm's GENet, whose last 3×3 convolution does not dilate; HaloNet's windows).
+_DRAWN_TOLERANCE = 0.17
+# A constant weight below this counts as zero-initialised; ConvNeXt's layer scale starts at 1e-6.
+_NEAR_ZERO = 0.1
 
-# (trunk, images, n) → the first n maps. It is given the trunk, for a copy of the backbone has its own.
+# (trunk, images, n) → the first n maps. The trunk is an argument because a copy of the backbone has its own.
 Run = Callable[[nn.Module, Tensor, int], Sequence[Tensor]]
 
 
 class ForeignBackbone(Backbone):
     """A network of another library.
 
-    Images are padded with zeros, right and below, to a multiple of the coarsest stride, or of more where the network's
-    windows ask for it, and maps are cut to ⌈H / stride⌉ × ⌈W / stride⌉: libraries differ in how they round sizes that
-    do not divide.
+    Libraries round sizes that do not divide in different ways. Images are therefore padded with zeros, right and below,
+    to a multiple of the coarsest stride, or of a larger size if the network's windows need it. Maps are then cropped to
+    ⌈H / stride⌉ × ⌈W / stride⌉.
 
     Args:
         spec: What the user asked for.
         trunk: The network, without a classifier.
         run: Computes the first n maps of a batch, each of shape (N, C, H, W), from `trunk`, the batch and n.
-        features: What the maps are.
-        ends: By stage, the name of the module in `trunk` that its map leaves, or that is its block; empty where that is
-            not known.
+        features: The maps' names, channels and strides.
+        ends: By stage, the name of the module in `trunk` that outputs its map, or of its block; empty if unknown.
         input_size: Height and width of the images that the network is published with.
-        image_multiple: What the sides of images must divide by; None for the coarsest stride.
-        library_names: Names of the tensors of the library's whole network, in its order; some are after the last map,
-            and `trunk` has them not.
+        image_multiple: The number that must divide the sides of images; None for the coarsest stride.
+        library_names: Names of the tensors of the library's whole network, in its order; `trunk` does not have those
+            after the last map.
     """
 
     own_initialisation = True
@@ -78,36 +77,46 @@ class ForeignBackbone(Backbone):
 
     def forward(self, x: Tensor, maps: int | None = None) -> list[Tensor]:
         """Compute the feature maps of a batch; see `Backbone`."""
-        wanted = self.feature_info[:maps]
+        features = self.feature_info[:maps]
         height, width = x.shape[-2:]
         multiple = self.image_multiple
         padded = functional.pad(x, (0, -width % multiple, 0, -height % multiple))
-        found = self._run(self.trunk, padded, len(wanted))
+        found = self._run(self.trunk, padded, len(features))
         return [
             values[..., : math.ceil(height / f.stride), : math.ceil(width / f.stride)]
-            for f, values in zip(wanted, found, strict=True)
+            for f, values in zip(features, found, strict=True)
         ]
 
     def stages(self) -> list[list[nn.Module]]:
-        """Parameters by depth, as the library registers them; see `Backbone`.
+        """List the modules by depth, as the library registers them; see `Backbone`.
 
         Raises:
-            UserError: It is not known which module a map leaves.
+            UserError: It is not known which module outputs a map.
         """
         if not self._ends:
             raise UserError(
-                f"{self.spec} does not tell which of its parameters belong to which map, so that no stage of it can be "
+                f"{self.spec} does not show which of its parameters belong to which map, and none of its stages can be "
                 "frozen; set model.backbone.frozen_stages=-1"
             )
         groups: list[list[nn.Module]] = [[] for _ in range(len(self._ends) + 1)]
         _distribute(self.trunk, "", _depths(self.trunk, self._ends), groups)
         return groups
 
+    def lr_multipliers(self) -> dict[str, float]:
+        """Return what the library's modules declare, and the rate of offsets; see `Backbone`."""
+        factors: dict[str, float] = {}
+        for module in self.trunk.modules():
+            for name, child in module.named_children():
+                if predicts_modulated_offsets(module, child, name):
+                    factors[name] = OFFSET_LR_MULTIPLIER
+        own = getattr(self.trunk, "lr_multipliers", dict)()
+        return {**factors, **super().lr_multipliers(), **own}
+
 
 def _depths(trunk: nn.Module, ends: Sequence[str]) -> dict[str, int]:
-    """The depth of each module: 0 before the one that the first map leaves, else by where the next map leaves.
+    """Return the depth of each module: 0 before the first map's module, else the number of the next map.
 
-    Libraries register modules in the order in which they compute; what comes after the last map belongs to it.
+    Libraries register modules in the order in which they compute. Modules after the last map belong to it.
     """
     names = [name for name, _ in trunk.named_modules()]
     first = names.index(ends[0])
@@ -126,7 +135,7 @@ def _depths(trunk: nn.Module, ends: Sequence[str]) -> dict[str, int]:
 def _distribute(
     module: nn.Module, name: str, depths: dict[str, int], groups: list[list[nn.Module]]
 ) -> None:
-    """Put modules that hold tensors of one depth alone into its group, outermost first."""
+    """Put each outermost module whose tensors have a single depth into the group of that depth."""
     inside = {
         depths[".".join(filter(None, (name, part)))]
         for part, inner in module.named_modules()
@@ -154,18 +163,18 @@ def _own_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from module.named_buffers(recurse=False)
 
 
-def run_probe(
+def run_dummy(
     spec: str,
     call: Callable[[Tensor], Any],
     network: nn.Module,
     *,
     in_channels: int = 3,
-    size: tuple[int, int] = PROBE,
+    size: tuple[int, int] = DUMMY_SIZE,
 ) -> Any:
-    """What a network makes of one black image that is not square, in evaluation mode.
+    """Return what a network computes on a black dummy input that is not square, in evaluation mode.
 
     Raises:
-        UserError: It fails on it.
+        UserError: The network fails.
     """
     try:
         with _evaluating(network), torch.no_grad():
@@ -173,8 +182,8 @@ def run_probe(
     except (RuntimeError, ValueError, AssertionError, TypeError, IndexError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"{spec} cannot compute on an image of {size[0]}×{size[1]} pixels ({reason}); detectors and segmentors "
-            "give images of any size, so that it cannot be their backbone"
+            f"{spec} cannot compute on an image of {size[0]}×{size[1]} pixels ({reason}); it cannot be the backbone of "
+            "detectors and segmentors, whose images have any size"
         ) from None
 
 
@@ -185,14 +194,14 @@ def measure(
     maps: int,
     *,
     in_channels: int = 3,
-    size: tuple[int, int] = PROBE,
+    size: tuple[int, int] = DUMMY_SIZE,
 ) -> list[tuple[int, int]]:
-    """Channels and stride of each map that a network computes, found by one image.
+    """Measure channels and stride of each map of a network with a dummy input.
 
     Raises:
-        UserError: It fails on an image that is not square, or a result is no map of a whole stride.
+        UserError: The network fails on an image that is not square, or a result is no map of a whole stride.
     """
-    found = run_probe(
+    found = run_dummy(
         spec, lambda x: run(trunk, x, maps), trunk, in_channels=in_channels, size=size
     )
     measured = []
@@ -205,7 +214,7 @@ def measure(
         strides = [pixels / side for pixels, side in zip(size, values.shape[-2:], strict=True)]
         if strides[0] != strides[1] or strides[0] != int(strides[0]):
             raise UserError(
-                f"{spec} returns a map of {values.shape[-2]}×{values.shape[-1]} cells for {size[0]}×{size[1]} "
+                f"{spec} returns a map of {values.shape[-2]}×{values.shape[-1]} locations for {size[0]}×{size[1]} "
                 "pixels; expected one of a whole stride"
             )
         measured.append((values.shape[1], int(strides[0])))
@@ -216,11 +225,11 @@ def require_strides(spec: str, strides: Sequence[int], output_stride: int) -> No
     """Raise unless the maps are at the strides 4, 8, 16 and 32, or at the output stride where that is less.
 
     Raises:
-        OutputStrideError: They are not, and the output stride is below 32.
-        UserError: They are not at output stride 32 either.
+        OutputStrideError: The strides differ, and the output stride is below 32.
+        UserError: The strides differ, and the output stride is 32.
     """
-    wanted = [min(stride, output_stride) for stride in STRIDES]
-    if list(strides) == wanted:
+    required = [min(stride, output_stride) for stride in STRIDES]
+    if list(strides) == required:
         return
     listed = ", ".join(map(str, strides)) or "none"
     if output_stride != STRIDES[-1]:
@@ -229,53 +238,53 @@ def require_strides(spec: str, strides: Sequence[int], output_stride: int) -> No
         )
     raise UserError(
         f"{spec} has maps at the strides {listed}; pyramids and heads need four, at "
-        f"{', '.join(map(str, wanted))}"
+        f"{', '.join(map(str, required))}"
     )
 
 
 def same_on_common_grid(dilated: Backbone, plain: Backbone) -> bool:
-    """Whether a network computes at a smaller output stride what it computes at 32, at the cells that both have.
+    """Return whether a network computes the same at a smaller output stride as at 32, at the locations of both.
 
-    It is tried with fresh weights, and again with those drawn anew that silence a branch, since nobody would see what
-    it computes: many residual branches start with a last scale of zero.
+    Fresh weights are compared first. Many residual branches start with a last scale of zero, which hides what they
+    compute. A second comparison therefore draws zero-initialised weights anew.
 
     Args:
         dilated: The network at the smaller output stride; its weights may change.
-        plain: The same at 32; it is given the weights of the first.
+        plain: The same network at 32; it gets the weights of the first.
     """
-    image = torch.rand(1, 3, *PROBE)
+    image = torch.rand(1, 3, *DUMMY_SIZE)
     if not _largest_error(dilated, plain, image) < _TOLERANCE:
         return False
-    return not _awaken(dilated) or _largest_error(dilated, plain, image) < _AWAKE_TOLERANCE
+    return not _draw_zeros(dilated) or _largest_error(dilated, plain, image) < _DRAWN_TOLERANCE
 
 
-def _awaken(network: nn.Module) -> bool:
-    """Draw weights anew that are constant and next to zero; False where there are none."""
-    silent = [
+def _draw_zeros(network: nn.Module) -> bool:
+    """Draw constant weights near zero anew; return whether there are any."""
+    zeros = [
         parameter
         for name, parameter in network.named_parameters()
         if not name.endswith("bias")
         and parameter.numel()
-        and float(parameter.detach().abs().max()) < _SILENT
+        and float(parameter.detach().abs().max()) < _NEAR_ZERO
         and float(parameter.detach().max() - parameter.detach().min()) == 0
     ]
-    for parameter in silent:
+    for parameter in zeros:
         gain = max(parameter.shape, default=1) == parameter.numel()
-        # Of matrices each row keeps its input's size.
+        # Each row of a matrix keeps the scale of its input.
         low, high = (0.5, 1.5) if gain else (-1.0, 1.0)
         nn.init.uniform_(parameter, low, high)
         if not gain:
             parameter.data.mul_((3 / parameter[0].numel()) ** 0.5)
-    return bool(silent)
+    return bool(zeros)
 
 
 @torch.no_grad()
 def _largest_error(dilated: Backbone, plain: Backbone, image: Tensor) -> float:
-    """Over the maps, what `_common_grid_error` tells; infinite where it is not a number."""
+    """Return the largest `_common_grid_error` of all maps; infinity if one is not a number."""
     plain.load_state_dict(dilated.state_dict())
     with _evaluating(dilated), _evaluating(plain):
         pairs = zip(dilated(image), plain(image), strict=True)
-        errors = [_common_grid_error(found, wanted) for found, wanted in pairs]
+        errors = [_common_grid_error(found, expected) for found, expected in pairs]
     return max(errors) if all(map(math.isfinite, errors)) else math.inf
 
 
@@ -289,31 +298,18 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
         network.train(was_training)
 
 
-def _common_grid_error(found: Tensor, wanted: Tensor) -> float:
-    step = [a // b for a, b in zip(found.shape[-2:], wanted.shape[-2:], strict=True)]
-    difference = found[..., :: step[0], :: step[1]] - wanted
-    return float(difference.norm() / wanted.norm().clamp(min=1e-12))
+def _common_grid_error(found: Tensor, expected: Tensor) -> float:
+    step = [a // b for a, b in zip(found.shape[-2:], expected.shape[-2:], strict=True)]
+    difference = found[..., :: step[0], :: step[1]] - expected
+    return float(difference.norm() / expected.norm().clamp(min=1e-12))
 
 
 def choose(spec: str, strides: Sequence[int]) -> list[int]:
-    """Which maps to take: of each of the strides 4, 8, 16 and 32 the last.
+    """Return the indices of the last map at each of the strides 4, 8, 16 and 32.
 
     Raises:
-        UserError: There is not a map of each.
+        UserError: One of these strides has no map.
     """
     last = {stride: index for index, stride in enumerate(strides)}
     require_strides(spec, [stride for stride in STRIDES if stride in last], STRIDES[-1])
     return [last[stride] for stride in STRIDES]
-
-
-__all__ = [
-    "PROBE",
-    "STRIDES",
-    "ForeignBackbone",
-    "Run",
-    "choose",
-    "measure",
-    "require_strides",
-    "run_probe",
-    "same_on_common_grid",
-]

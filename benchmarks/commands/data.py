@@ -10,7 +10,7 @@ from benchmarks.commands.verify import verify_data
 def data(options: argparse.Namespace) -> int:
     """Prepare or verify datasets."""
     if options.data_command == "prepare":
-        from benchmarks.datasets.prepare.command import prepare
+        from datasets.prepare.command import prepare
 
         return prepare(options)
     return verify_data(options.kind, options.path)

@@ -20,13 +20,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.commands.request import make_console
-from benchmarks.datasets.prepare.catalogue import SETS
 from benchmarks.plan.machine import choose_slots, visible_gpus
 from benchmarks.plan.preflight import check_names
 from benchmarks.suite.load import load_suite, suite_names
 from benchmarks.suite.model import Suite
 from benchmarks.suite.names import ROOT
 from contract.errors import UserError
+from datasets.prepare.catalogue import SETS
 
 if sys.version_info >= (3, 11):
     import tomllib

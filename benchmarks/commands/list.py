@@ -12,11 +12,11 @@ from pathlib import Path
 from rich.table import Table
 
 from benchmarks.commands.request import make_console
-from benchmarks.datasets.prepare.catalogue import SETS
 from benchmarks.suite.load import load_suite, suite_names
 from benchmarks.suite.names import ROOT
 from contract.errors import UserError
 from contract.tasks import TASKS
+from datasets.prepare.catalogue import SETS
 
 Lines = Iterator[tuple[str, ...]]
 

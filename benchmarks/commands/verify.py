@@ -9,10 +9,10 @@ from typing import cast
 from rich.markup import escape
 
 from benchmarks.commands.request import make_console
-from benchmarks.datasets.layout import Kind
-from benchmarks.datasets.verify import verify as verify_dataset
 from benchmarks.suite.names import KINDS
 from contract.errors import UserError
+from datasets.kinds import Kind
+from datasets.verify import verify as verify_dataset
 
 _MOST_SHOWN = 5
 
@@ -36,7 +36,7 @@ def verify_data(kind: str, path: Path) -> int:
     console = make_console()
     console.print(f"{path} is a sound {kind} dataset.", soft_wrap=True)
     console.print(escape(report.summary()), soft_wrap=True)
-    found = (*report.mended, *report.noted)
+    found = (*report.repaired, *report.noted)
     for problem in found[:_MOST_SHOWN]:
         console.print(escape(f"  {problem.path}: {problem.message}"), soft_wrap=True)
     if len(found) > _MOST_SHOWN:

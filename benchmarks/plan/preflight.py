@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.datasets import miniworld
-from benchmarks.datasets.fingerprint import fingerprint
-from benchmarks.datasets.verify import verify
 from benchmarks.suite.model import Dataset, Row, Suite
 from contract.errors import UserError, unknown
 from contract.tasks import SOURCE, TASKS
+from datasets import miniworld, verify
+from datasets.fingerprint import fingerprint
 
 # Of larger sets only headers are read before a run: decoding ImageNet takes longer than a person would wait.
 MOST_IMAGES_TO_DECODE = 50_000
@@ -145,11 +144,14 @@ def generate_missing(datasets: Iterable[Dataset], say: Callable[[str], None]) ->
 def inspect_data(dataset: Dataset, cache_dir: Path) -> DataState:
     """Verify a dataset and hash it; a mistake in it is kept as a sentence."""
     try:
-        report = verify(dataset.kind, dataset.path, decode=False, cache_dir=cache_dir)
-        if report.counts["images"] <= MOST_IMAGES_TO_DECODE:
-            report = verify(dataset.kind, dataset.path, cache_dir=cache_dir)
+        report, found = verify.inspect(
+            dataset.kind,
+            dataset.path,
+            most_images_to_decode=MOST_IMAGES_TO_DECODE,
+            cache_dir=cache_dir,
+        )
         report.raise_for_errors()
-        return DataState(dataset.path, fingerprint(dataset.kind, dataset.path, cache_dir=cache_dir))
+        return DataState(dataset.path, found)
     except UserError as error:
         return DataState(dataset.path, None, str(error))
 

@@ -8,12 +8,12 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
-from benchmarks.datasets.layout import Kind as Layout
 from benchmarks.suite.names import COLUMNS, DEFAULT_COLUMNS, INTENDED, KINDS
 from contract.errors import unknown
 from contract.models import Model
 from contract.settings import PRECISIONS
 from contract.tasks import SOURCE
+from datasets.kinds import Kind as Layout
 
 _MOST_SEED = 2**32 - 1
 

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.datasets.readers import kind_of
 from benchmarks.suite.load import missing_tricks
 from benchmarks.suite.model import Dataset, Row, Suite, TaskSetup, replace
 from benchmarks.suite.names import safe_name
 from contract.errors import UserError, unknown
 from contract.settings import BUDGETS, PRECISIONS
 from contract.tasks import SOURCE, TASKS
+from datasets.layouts import kind_of
 
 # Settings of loaders and of checkpoints to resume from. The order of the images and every random draw follow from
 # positions, and a resumed training equals an uninterrupted one to the bit, so they cannot change a number.
@@ -246,7 +246,7 @@ def _replace_data(
     changed = dict(tasks)
     for name, folder in data.items():
         usual = tasks[name].data
-        kind = kind_of(folder, datasets[usual].kind)
+        kind = kind_of(folder, name)
         datasets[f"--{name}-data"] = Dataset(kind=kind, path=folder.absolute())
         for other, setup in tasks.items():
             # Tasks that share the dataset of the classifier move with it.

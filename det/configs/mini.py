@@ -26,5 +26,6 @@ param_scheduler = [
     dict(type="LinearLR", start_factor=0.05, by_epoch=False, begin=0, end=40),
     dict(type="MultiStepLR", begin=0, end=4, by_epoch=True, milestones=[3], gamma=0.1),
 ]
-optim_wrapper = dict(optimizer=dict(lr=0.02), clip_grad=dict(max_norm=10.0))
+lr = 0.02
+clip_grad = dict(_delete_=True, max_norm=10.0)
 auto_scale_lr = dict(base_batch_size=4)

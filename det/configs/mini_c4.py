@@ -23,6 +23,7 @@ param_scheduler = [
     dict(type="LinearLR", start_factor=0.05, by_epoch=False, begin=0, end=40),
     dict(type="MultiStepLR", begin=0, end=300, by_epoch=False, milestones=[225], gamma=0.1),
 ]
-optim_wrapper = dict(optimizer=dict(lr=0.02), clip_grad=dict(max_norm=10.0))
+lr = 0.02
+clip_grad = dict(_delete_=True, max_norm=10.0)
 default_hooks = dict(checkpoint=dict(interval=75))
 auto_scale_lr = dict(base_batch_size=4)

@@ -7,7 +7,10 @@ Expected: 80.1 ± 0.5 mAP (11 points) from torchvision's ResNet-50 (mmdet's main
 project, which has no ImageNet weights.
 """
 
-_base_ = "mmdet::pascal_voc/faster-rcnn_r50_fpn_1x_voc0712.py"
+_base_ = [
+    "mmdet::pascal_voc/faster-rcnn_r50_fpn_1x_voc0712.py",
+    "../../engine/dense/configs/common.py",
+]
 
 image_scale = (1000, 600)
 # Smaller boxes are ignored in training (mmdet's value).
@@ -22,14 +25,10 @@ model = dict(
     )
 )
 batch_norm = "frozen"
-# lr belongs to a batch of 16, which fewer devices make up from micro-batches (engine/accumulation.py).
+lr = 0.01
+weight_decay = 1e-4
+# Left to the two keys above, instead of the base's numbers.
+optim_wrapper = dict(optimizer=dict(lr=None, weight_decay=None))
+# lr belongs to a batch of 16, which fewer devices make up from micro-batches (engine/runner/accumulation.py).
 auto_scale_lr = dict(enable=True, base_batch_size=16)
 val_evaluator = dict(_delete_=True, type="DetectionMetric", eval_mode="11points")
-ema = None
-holdout = False
-# Protocols besides fine-tuning the whole backbone on all images: the tricks `frozen_backbone`, `few_shot_10` … and
-# `layer_decay`.
-frozen_backbone = False
-train_fraction = None
-layer_decay = None
-budgets = dict()

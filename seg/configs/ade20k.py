@@ -6,7 +6,10 @@ Command: torchrun --nproc_per_node 4 -m seg.train ade20k --checkpoint backbone.s
 Expected: 35.9 mIoU single-scale from ResNet-50-C (mmseg's README). Not run in this project, which has no ADE20K.
 """
 
-_base_ = "mmseg::fcn/fcn_r50-d8_4xb4-80k_ade20k-512x512.py"
+_base_ = [
+    "mmseg::fcn/fcn_r50-d8_4xb4-80k_ade20k-512x512.py",
+    "../../engine/dense/configs/common.py",
+]
 
 image_scale = (2048, 512)
 resize_range = (0.5, 2.0)
@@ -26,15 +29,12 @@ val_evaluator = dict(_delete_=True, type="SegmentationMetric")
 # An image must not be counted by two processes.
 val_dataloader = dict(sampler=dict(round_up=False))
 batch_norm = "synchronised"
-# lr belongs to a batch of 16, which fewer devices make up from micro-batches (engine/accumulation.py).
+lr = 0.01
+weight_decay = 5e-4
+# Left to the two keys above, instead of the base's numbers.
+optim_wrapper = dict(optimizer=dict(lr=None, weight_decay=None))
+# lr belongs to a batch of 16, which fewer devices make up from micro-batches (engine/runner/accumulation.py).
 auto_scale_lr = dict(enable=True, base_batch_size=16)
-ema = None
-holdout = False
-# Protocols besides fine-tuning the whole backbone on all images: the tricks `frozen_backbone`, `few_shot_10` … and
-# `layer_decay`.
-frozen_backbone = False
-train_fraction = None
-layer_decay = None
 # Further test protocols, switched on by the tricks `multi_scale_flip` and `sliding`.
 multi_scale = None
 sliding = None

@@ -14,6 +14,6 @@ train_dataloader = dict(batch_size=8, num_workers=1)
 val_dataloader = dict(batch_size=1, num_workers=1)
 train_cfg = dict(max_iters=128, val_interval=64)
 param_scheduler = [dict(type="PolyLR", eta_min=1e-4, power=0.9, begin=0, end=128, by_epoch=False)]
-optim_wrapper = dict(optimizer=dict(lr=0.1))
+lr = 0.1
 default_hooks = dict(checkpoint=dict(interval=32))
 auto_scale_lr = dict(base_batch_size=8)

@@ -280,7 +280,7 @@ def test_an_unknown_backbone_stops_the_run(harness):
         (["run", "--rows", "trick"], "unknown row 'trick'; did you mean 'tricks'?"),
         (["run", "--stages", "sge"], "unknown task 'sge'; did you mean 'seg'?"),
         (["run", "--set", "lr=1"], "Write TASK.key=value"),
-        (["data", "prepare", "vco"], "unknown data set 'vco'; did you mean 'voc'?"),
+        (["data", "prepare", "vco"], "unknown dataset 'vco'; did you mean 'voc'?"),
         (["data", "prepare", "miniworld", "--preset", "mnii"], "unknown miniworld preset 'mnii'"),
         (["verify", "vco", "/data"], "did you mean 'voc'?"),
         (["report", "/absent"], "/absent"),

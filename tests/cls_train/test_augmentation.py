@@ -9,9 +9,9 @@ import torch
 from PIL import Image, ImageChops, ImageEnhance, ImageOps
 from torchvision.transforms import v2
 
-from cls_train.assemble import CONFIGS, transforms_of
-from cls_train.data import build_pipeline
+from cls_train.assemble import CONFIGS
 from engine import config as configs
+from engine.image_folder import build_pipeline, transforms_of
 
 SIZE = (32, 24)
 IMAGE = Image.fromarray(np.random.default_rng(5).integers(0, 256, (24, 32, 3), dtype=np.uint8))

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from cls_train.train import Classification
-from engine.stage import main
+from engine.task import main
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -7,7 +7,7 @@ import torch
 
 import backbones
 from cls_train.train import Classification
-from engine.stage import main
+from engine.task import main
 
 MOMENTUM = 0.25
 

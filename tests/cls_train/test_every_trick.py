@@ -10,9 +10,10 @@ from cls_train.assemble import CONFIGS, assemble
 from cls_train.train import Classification
 from contract.errors import UserError
 from engine import config as configs
-from engine.options import Options
-from engine.precision import Precision
-from engine.stage import Job, main
+from engine.cli import Options
+from engine.job import Job
+from engine.runner.precision import Precision
+from engine.task import main
 
 TRICKS = configs.names(CONFIGS / "tricks")
 # What remains when of each group of alternatives the first is taken.

@@ -10,9 +10,10 @@ import backbones
 from cls_train.assemble import CONFIGS, _known_keys, assemble, load_recipe, optimiser_config
 from contract.errors import UserError
 from engine import config as configs
-from engine.options import Options
-from engine.precision import Precision
-from engine.stage import Job, prepare
+from engine.cli import Options
+from engine.job import Job
+from engine.runner.precision import Precision
+from engine.task import prepare
 
 PLAIN = Precision("float32", "cpu", "test")
 

@@ -134,7 +134,7 @@ def test_a_wrong_file_is_refused_in_a_sentence(path, changes, message):
 @pytest.mark.parametrize("text", ["", "{", "[]", "[" * 100_000, '{"seed": ' + "9" * 5000 + "}"])
 def test_what_is_no_result_is_refused_in_a_sentence(path, text):
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(UserError, match="result.json"):
+    with pytest.raises(UserError, match=r"result\.json"):
         read_result(path)
 
 

@@ -1,20 +1,16 @@
-"""From options to a detector: widths, strides, classes, freezing and normalisation."""
+"""From options to a detector: widths, strides, classes and data."""
 
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS, DefaultScope
 
-import backbones
-from backbones import read_metadata
 from contract.errors import UserError
 from det.train import Detection
-from engine.options import Options
-from engine.precision import choose_precision
-from engine.stage import Job, prepare, resolve_job
-from engine.transfer import batch_norm_policy, wire_backbone
+from engine.cli import Options
+from engine.job import resolve_job
+from engine.task import prepare
 
 # Stage widths of the basic block (expansion 1) and of the bottleneck (4).
 WIDTHS = {
@@ -67,7 +63,7 @@ def test_the_neck_takes_the_widths_of_the_backbone(assembled, name, spec):
 )
 def test_anchors_and_rois_have_the_strides_that_the_pyramid_has(assembled, tmp_path, delta):
     own = tmp_path / "own.py"
-    mini = Detection.folder / "configs" / "mini.py"
+    mini = Detection().configs / "mini.py"
     own.write_text(f"_base_ = {str(mini)!r}\nmodel = dict({delta})\n")
     config = assembled(own, "resnet10_d-w8")
     model = build(config).eval()
@@ -76,52 +72,6 @@ def test_anchors_and_rois_have_the_strides_that_the_pyramid_has(assembled, tmp_p
     strides = [256 // level.shape[-1] for level in pyramid]
     assert [s[0] for s in model.rpn_head.prior_generator.strides] == strides
     assert list(model.roi_head.bbox_roi_extractor.featmap_strides) == strides[:4]
-
-
-@pytest.mark.parametrize("name", ["mini", "voc0712"])
-def test_random_weights_train_whole(assembled, name):
-    config = assembled(name, "resnet10_d-w8")
-    assert (config.model.backbone.frozen_stages, config.model.backbone.norm_eval) == (-1, False)
-    backbone = build(config).train().backbone
-    assert all(parameter.requires_grad for parameter in backbone.parameters())
-    assert all(module.training for module in backbone.modules())
-    assert Detection().protocol(config)["backbone"] == "batch norm trained, no frozen stages"
-
-
-def test_batch_norm_is_an_axis_of_its_own(assembled, checkpoint, tmp_path, monkeypatch):
-    assert assembled("voc0712", checkpoint=checkpoint).model.backbone.norm_eval
-    trained = assembled("voc0712", checkpoint=checkpoint, batch_norm="trained")
-    assert not trained.model.backbone.norm_eval
-    words = "batch norm trained, stem and 1 stage(s) frozen"
-    assert Detection().protocol(trained)["backbone"] == words
-    # One process has nobody to synchronise with.
-    alone = assembled("voc0712", checkpoint=checkpoint, batch_norm="synchronised")
-    assert "sync_bn" not in alone and Detection().protocol(alone)["backbone"] == words
-    monkeypatch.setenv("RANK", "0")
-    monkeypatch.setenv("WORLD_SIZE", "4")
-    monkeypatch.setattr("engine.transfer.torch.cuda.is_available", lambda: True)
-    together = _wired(checkpoint, tmp_path, "synchronised")
-    assert together.sync_bn == "torch"
-    assert batch_norm_policy(together).startswith("batch norm synchronised over 4 GPUs")
-
-
-def _wired(checkpoint, tmp_path, policy):
-    """A config after the backbone's part of the assembly, which asks no device for anything."""
-    options = Options(config="mini", data=tmp_path, work_dir=tmp_path, checkpoint=checkpoint)
-    job = Job(options, "resnet10_d-w8", read_metadata(checkpoint), None)
-    config = Config(dict(batch_norm=policy, model=dict(backbone=dict())))
-    wire_backbone(job, config)
-    return config
-
-
-def test_a_wrong_batch_norm_is_told(assembled, tmp_path):
-    with pytest.raises(UserError, match="unknown batch_norm 'frozn'; did you mean 'frozen'"):
-        assembled(backbone="resnet10_d-w8", batch_norm="frozn")
-    own = tmp_path / "own.py"
-    mini = Detection.folder / "configs" / "mini.py"
-    own.write_text(f"_base_ = {str(mini)!r}\nmodel = dict(backbone=dict(norm_eval=True))\n")
-    with pytest.raises(UserError, match="batch_norm decides it: write batch_norm = 'frozen'"):
-        assembled(own, "resnet10_d-w8")
 
 
 def test_pretrained_weights_keep_the_config_s_freezing(assembled, checkpoint):
@@ -154,40 +104,6 @@ def test_trained_backbone_trains_pretrained_weights_whole_too(assembled, checkpo
 def test_a_backbone_is_not_trained_and_frozen(assembled, checkpoint):
     with pytest.raises(UserError, match="both set frozen_backbone"):
         assembled(checkpoint=checkpoint, tricks=("trained_backbone", "frozen_backbone"))
-
-
-def _first_pixel(config):
-    """What the network sees of an image whose file says red 30, green 20, blue 10."""
-    model = build(config)
-    bgr = torch.tensor([10, 20, 30], dtype=torch.uint8)[:, None, None].expand(3, 32, 32)
-    return model.data_preprocessor({"inputs": [bgr], "data_samples": None})["inputs"][0, :, 0, 0]
-
-
-def test_random_weights_see_imagenet_s_normalisation(assembled):
-    expected = [(30 - 123.68) / 58.393, (20 - 116.779) / 57.12, (10 - 103.939) / 57.375]
-    assert _first_pixel(assembled(backbone="resnet10_d-w8")).tolist() == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(("order", "pixel"), [("RGB", (30, 20, 10)), ("BGR", (10, 20, 30))])
-def test_pretrained_weights_see_what_they_were_trained_on(
-    assembled, tmp_path, checkpoint_metadata, order, pixel
-):
-    from dataclasses import replace
-
-    path = tmp_path / "other.safetensors"
-    metadata = replace(checkpoint_metadata, channel_order=order)
-    backbones.export_checkpoint(backbones.create("resnet10_d-w8"), path, metadata)
-    expected = [(p - m) / s for p, m, s in zip(pixel, (101, 102, 103), (51, 52, 53), strict=True)]
-    assert _first_pixel(assembled(checkpoint=path)).tolist() == pytest.approx(expected)
-
-
-def test_the_built_backbone_holds_the_tensors_of_the_file(assembled, checkpoint):
-    import safetensors.torch
-
-    stored = safetensors.torch.load_file(checkpoint)
-    built = build(assembled(checkpoint=checkpoint)).backbone.net.state_dict()
-    assert built.keys() == stored.keys()
-    assert all(torch.equal(built[name], tensor) for name, tensor in stored.items())
 
 
 def test_both_years_are_trained_on_in_the_full_config(tmp_path, voc_tree, assembled, tiny_voc):
@@ -234,26 +150,3 @@ def test_the_protocol_tells_the_metric_that_is_computed(assembled):
     assert eleven["test"] == "single-scale 160x160, no flip"
     area = assembled(backbone="resnet10_d-w8", **{"val_evaluator.eval_mode": "area"})
     assert Detection().protocol(area)["metric"] == "area AP at IoU 0.5, difficult objects ignored"
-
-
-def test_an_unread_key_in_a_config_of_one_s_own_is_refused(assembled, tmp_path):
-    own = tmp_path / "own.py"
-    mini = Detection.folder / "configs" / "mini.py"
-    own.write_text(f"_base_ = {str(mini)!r}\nimage_scal = (64, 64)\n")
-    with pytest.raises(UserError) as error:
-        assembled(own, "resnet10_d-w8")
-    assert "unknown config key in own.py: 'image_scal'; did you mean 'image_scale'?" in str(
-        error.value
-    )
-
-
-def test_assembling_leaves_the_runner_a_plain_config(assembled):
-    config = assembled(backbone="resnet10_d-w8")
-    assert isinstance(config, Config)
-    assert not {"image_scale", "box_min_size", "budgets"} & set(config)
-    assert "SyncBN" not in config.dump()
-
-
-def test_a_job_knows_that_its_weights_are_random(tmp_path):
-    options = Options(config="mini", data=tmp_path, work_dir=tmp_path, backbone="resnet10_b")
-    assert not Job(options, "resnet10_b", None, choose_precision("fp32")).pretrained

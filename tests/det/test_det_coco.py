@@ -6,12 +6,12 @@ import shutil
 
 import pytest
 
-from benchmarks.datasets import coco as harness_coco
-from benchmarks.datasets import voc as harness_voc
 from contract.errors import UserError
-from det import shares
+from datasets.layouts import coco as coco_layout
+from datasets.layouts import voc as voc_layout
+from datasets.layouts.voc import ImageList
+from det.assemble import source
 from det.dataset import CocoDetectionDataset, DetectionDataset
-from det.layout import Split, read_layout
 
 OBJECTS = {
     "a": [("dog", 11, 21, 31, 41, 0), ("cat", 1, 1, 64, 48, 1), ("cow", 3, 3, 20, 20, 0)],
@@ -69,7 +69,7 @@ def coco(tmp_path, tree):
 
 
 def _load(split, classes, **options):
-    config = split.dataset()
+    config = source(split)
     kind = {
         "DetectionDataset": DetectionDataset,
         "CocoDetectionDataset": CocoDetectionDataset,
@@ -83,9 +83,9 @@ def _facts(dataset):
 
 
 def test_both_forms_give_the_same_boxes(tree, coco):
-    found, expected = read_layout(coco), read_layout(tree.root)
+    found, expected = coco_layout.splits(coco), voc_layout.splits(tree.root)
     # By ascending id in the file that is trained on.
-    assert found.classes == ("cat", "dog", "cow")
+    assert coco_layout.classes(coco) == ("cat", "dog", "cow")
     for options in ({}, {"filter_cfg": dict(filter_empty_gt=True, bbox_min_size=12)}):
         for one, other in zip(
             (*found.train, found.test), (*expected.train, expected.test), strict=True
@@ -95,8 +95,8 @@ def test_both_forms_give_the_same_boxes(tree, coco):
             assert _facts(loaded) == _facts(wanted)
             assert [note.replace(".jpg", ".xml") for note in loaded.notes] == wanted.notes
     assert loaded.get_data_info(0)["img_path"] == str(coco / "val2017" / "c.jpg")
-    _agree(coco, harness_coco)
-    _agree(tree.root, harness_voc)
+    _agree(coco, coco_layout)
+    _agree(tree.root, voc_layout)
 
 
 def test_a_folder_a_split(coco, tmp_path):
@@ -107,19 +107,20 @@ def test_a_folder_a_split(coco, tmp_path):
             coco / "annotations" / f"instances_{split}2017.json",
             root / word / "_annotations.coco.json",
         )
-    (train,), test = read_layout(root).train, read_layout(root).test
+    splits = coco_layout.splits(root)
+    (train,), test = splits.train, splits.test
     assert (train.folder, test.folder) == (root / "train", root / "valid")
-    _agree(root, harness_coco)
+    _agree(root, coco_layout)
 
 
 def test_with_a_test_file_train_and_val_are_trained_on(coco):
     for name in ("annotations/instances_{}2017.json", "{}2017"):
         source, copy = coco / name.format("val"), coco / name.format("test")
         (shutil.copy if source.is_file() else shutil.copytree)(source, copy)
-    layout = read_layout(coco)
+    layout = coco_layout.splits(coco)
     assert [split.folder.name for split in layout.train] == ["train2017", "val2017"]
     assert layout.test.folder.name == "test2017"
-    _agree(coco, harness_coco)
+    _agree(coco, coco_layout)
 
 
 def _paths(splits, classes=("cat", "dog", "cow")):
@@ -128,12 +129,15 @@ def _paths(splits, classes=("cat", "dog", "cow")):
     return [s.get_data_info(i)["img_path"] for s in sets for i in range(len(s))]
 
 
-def _agree(root, harness):
-    layout = read_layout(root)
-    train, test = harness.splits(root)
-    assert _paths(layout.train) == list(map(str, train))
-    assert _paths([layout.test]) == list(map(str, test))
-    assert layout.classes == harness.class_names(root)
+def _agree(root, layout):
+    """The stage loads the images that the harness checks, and divides them alike."""
+    splits = layout.splits(root)
+    assert _paths(splits.train) == list(map(str, splits.train_images()))
+    assert _paths([splits.test]) == list(map(str, splits.test_images()))
+    report = layout.check(root, decode=False)
+    checked = {*splits.train_images(), *splits.test_images()}
+    assert report.counts["images"] == len(checked)
+    assert report.counts["classes"] == len(layout.classes(root))
 
 
 def _is_test(name):
@@ -146,14 +150,14 @@ def test_a_set_without_splits_is_divided_by_hash(tmp_path, voc_tree):
     for name in names:
         tree.add(name, (16, 16), [("cat", 2, 2, 9, 9)])
     shutil.rmtree(tree.root / "ImageSets")
-    layout = read_layout(tree.root)
+    layout = voc_layout.splits(tree.root)
     (train,), test = layout.train, layout.test
     assert set(test.names()) == {name for name in names if _is_test(name)}
     assert set(train.names()) == {name for name in names if not _is_test(name)}
     assert 4 <= len(test.names()) <= 12
-    assert test == Split(tree.root, None, "test")
-    _agree(tree.root, harness_voc)
-    dataset = _load(test, layout.classes)
+    assert test == ImageList(tree.root, None, "test")
+    _agree(tree.root, voc_layout)
+    dataset = _load(test, voc_layout.classes(tree.root))
     assert len(dataset) == len(test.names())
     assert dataset.notes == [
         "the set names no splits: one image in 5, by the hash of its name, is tested on"
@@ -171,22 +175,30 @@ def test_one_json_file_is_divided_by_hash(tmp_path, coco):
     (root / "images" / "deep").mkdir(parents=True)
     shutil.copy(coco / "train2017" / "a.jpg", root / "images" / "deep" / "image0.jpg")
     (root / "annotations.json").write_text(json.dumps(content))
-    layout = read_layout(root)
-    sizes = [len(_load(split, layout.classes)) for split in (*layout.train, layout.test)]
+    layout, classes = coco_layout.splits(root), coco_layout.classes(root)
+    sizes = [len(_load(split, classes)) for split in (*layout.train, layout.test)]
     assert sum(sizes) == 40
     assert sizes[1] == sum(_is_test(f"image{number}") for number in range(40))
-    _agree(root, harness_coco)
-    assert shares.of_share(["image0"], None) == ["image0"]
+    _agree(root, coco_layout)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c["annotations"][0].update(image_id=5), "id 0 is of an image that the file"),
-        (lambda c: c["annotations"][0].update(category_id=5), "id 0 is of a category that the"),
-        (lambda c: c["annotations"][0].update(bbox=[1, 2]), "id 0 has no bbox of four numbers"),
-        (lambda c: c["annotations"][0].pop("bbox"), "id 0 has no bbox of four numbers"),
-        (lambda c: c["images"][1].pop("width"), "has no 'width'; mend the file"),
+        (
+            lambda c: c["annotations"][0].update(image_id=5),
+            "annotation 0 is of an image that the file",
+        ),
+        (
+            lambda c: c["annotations"][0].update(category_id=5),
+            "annotation 0: unknown category id '5'",
+        ),
+        (
+            lambda c: c["annotations"][0].update(bbox=[1, 2]),
+            "annotation 0: it has no bbox of four numbers",
+        ),
+        (lambda c: c["annotations"][0].pop("bbox"), "annotation 0: it has no bbox of four numbers"),
+        (lambda c: c["images"][1].pop("width"), "has no 'width'; fix the file"),
         (lambda c: c.pop("categories"), "has no list 'categories'; expected COCO's form"),
     ],
 )
@@ -196,7 +208,7 @@ def test_a_broken_file_is_told(coco, change, message):
     change(content)
     path.write_text(json.dumps(content))
     with pytest.raises(UserError, match=message):
-        _load(read_layout(coco).train[0], ("cat", "dog", "cow"))
+        _load(coco_layout.splits(coco).train[0], ("cat", "dog", "cow"))
 
 
 def test_what_cannot_be_a_set_is_told(coco):
@@ -204,11 +216,11 @@ def test_what_cannot_be_a_set_is_told(coco):
     text = path.read_text()
     path.write_text("{")
     with pytest.raises(UserError, match="is no JSON"):
-        read_layout(coco)
+        coco_layout.splits(coco)
     path.write_text(text)
     shutil.rmtree(coco / "train2017")
     with pytest.raises(UserError, match=r"names the image a.jpg, which is in none of"):
-        read_layout(coco)
+        coco_layout.splits(coco)
     path.unlink()
-    with pytest.raises(UserError, match="has COCO annotations for val only"):
-        read_layout(coco)
+    with pytest.raises(UserError, match=r"has annotations for val \(instances_val2017.json\) only"):
+        coco_layout.splits(coco)

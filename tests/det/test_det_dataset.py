@@ -5,8 +5,7 @@ from mmengine.dataset import RepeatDataset
 
 from contract.errors import UserError
 from det.dataset import DetectionDataset
-from det.layout import Split
-from engine.seeding import SeededDataset
+from engine.runner.seeding import SeededDataset
 
 
 def _dataset(tree, names, classes=("cat", "dog"), **options):
@@ -113,7 +112,7 @@ def test_a_broken_object_is_told_with_its_file(tree, broken):
     assert (
         f"the annotation {tree.xml('a')} has an object without a name or a whole bndbox" in message
     )
-    assert message.endswith("mend the file")
+    assert message.endswith("fix the file")
 
 
 def test_objects_of_a_class_that_is_not_listed_are_told(tree):
@@ -129,8 +128,7 @@ def test_blank_lines_and_blanks_in_a_list_name_no_image(tree):
     tree.add("a", (64, 64), [("cat", 6, 6, 16, 16)]).add("b", (64, 64), [("cat", 6, 6, 16, 16)])
     dataset = _dataset(tree, ["a ", "", "b\r", ""])
     assert [dataset.get_data_info(i)["img_id"] for i in range(len(dataset))] == ["a", "b"]
-    split = Split(tree.root, tree.root / "ImageSets" / "Main" / "some.txt")
-    assert split.annotations() == [tree.xml("a"), tree.xml("b")]
+    assert [entry.annotation for entry in dataset.part.entries()] == [tree.xml("a"), tree.xml("b")]
 
 
 def test_small_boxes_are_ignored_in_training_and_empty_images_left_out(tree):
@@ -179,5 +177,11 @@ def test_a_set_without_a_usable_image_is_refused_with_the_reason(tree):
         _dataset(tree, ["a"], filter_cfg=dict(filter_empty_gt=True))
     assert str(error.value) == (
         f"{tree.root / 'ImageSets' / 'Main' / 'some.txt'} lists no image that can be trained on (1 of 1 boxes "
-        "are of a class that classes.txt does not list and were left out (first: a.xml)); mend the annotations"
+        "are of a class that classes.txt does not list and were left out (first: a.xml)); fix the annotations"
     )
+
+
+def test_the_classes_of_an_image_are_those_of_its_counted_objects(tree):
+    tree.add("a", (64, 64), [("dog", 6, 6, 16, 16, 0), ("cat", 6, 6, 26, 26, 1)])
+    dataset = _dataset(tree, ["a"])
+    assert dataset.classes_in(dataset.get_data_info(0)) == {1}

@@ -2,29 +2,17 @@
 
 from types import SimpleNamespace
 
-import pytest
 import torch
 from mmengine.structures import InstanceData
 from PIL import Image
 
-from det.examples import write_examples
-from engine.pictures import colour
+from det.examples import draw_detections
+from engine.dense.pictures import colour, side_by_side
 
 GREY = (128, 128, 128)
 
 
-class Detector:
-    """Gives out ready samples, as a detector's `val_step` would."""
-
-    def eval(self):
-        self.evaluating = True
-
-    def val_step(self, batch):
-        assert self.evaluating
-        return batch["sample"]
-
-
-def _sample(path, boxes, scores):
+def _sample(boxes, scores):
     count = len(boxes)
     found = InstanceData(
         bboxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
@@ -32,20 +20,16 @@ def _sample(path, boxes, scores):
         scores=torch.tensor(scores),
     )
     truth = InstanceData(bboxes=torch.tensor([[10.0, 40, 50, 70]]), labels=torch.tensor([0]))
-    return {"sample": SimpleNamespace(pred_instances=found, gt_instances=truth, img_path=str(path))}
+    return SimpleNamespace(pred_instances=found, gt_instances=truth)
 
 
-@pytest.fixture
-def image(tmp_path):
-    path = tmp_path / "image.png"
-    Image.new("RGB", (90, 80), GREY).save(path)
-    return path
+def _sheet(sample):
+    image = Image.new("RGB", (90, 80), GREY)
+    return side_by_side(draw_detections(image, sample, {"classes": ("cat", "dog")}))
 
 
-def test_boxes_lie_where_they_belong(tmp_path, image):
-    sample = _sample(image, [[20, 30, 60, 70], [5, 5, 80, 75]], [0.30, 0.29])
-    assert write_examples(Detector(), [sample], ("cat", "dog"), tmp_path / "out", 1) == ["0.png"]
-    sheet = Image.open(tmp_path / "out" / "0.png").convert("RGB")
+def test_boxes_lie_where_they_belong():
+    sheet = _sheet(_sample([[20, 30, 60, 70], [5, 5, 80, 75]], [0.30, 0.29]))
     # Two pictures of 360 px with a gap of 6, four times as large as the image.
     assert sheet.size == (360 + 6 + 360, 320)
     assert sheet.getpixel((240, 200)) == colour(1)  # right edge of the detection
@@ -58,22 +42,5 @@ def test_boxes_lie_where_they_belong(tmp_path, image):
     assert sheet.getpixel((363, 100)) == (255, 255, 255)
 
 
-def test_nothing_found_is_a_picture_too(tmp_path, image):
-    names = write_examples(
-        Detector(), [_sample(image, [], [])], ("cat", "dog"), tmp_path / "out", 1
-    )
-    assert names == ["0.png"]
-
-
-@pytest.mark.parametrize(
-    ("images", "count", "chosen"), [(2, 4, [0, 1]), (8, 4, [0, 2, 4, 6]), (3, 2, [0, 1])]
-)
-def test_pictures_are_spread_over_the_set_and_none_comes_twice(tmp_path, images, count, chosen):
-    samples = []
-    for number in range(images):
-        path = tmp_path / f"{number}.png"
-        Image.new("RGB", (90, 80), (30 * number, 0, 0)).save(path)
-        samples.append(_sample(path, [], []))
-    names = write_examples(Detector(), samples, ("cat", "dog"), tmp_path / "out", count)
-    reds = [Image.open(tmp_path / "out" / name).getpixel((5, 300))[0] for name in names]
-    assert reds == [30 * number for number in chosen]
+def test_nothing_found_is_a_picture_too():
+    assert _sheet(_sample([], [])).size == (360 + 6 + 360, 320)

@@ -9,8 +9,9 @@ from mmengine.registry import DATASETS, DefaultScope
 
 from contract.errors import UserError
 from det.train import Detection
-from engine.options import Options
-from engine.stage import prepare, resolve_job
+from engine.cli import Options
+from engine.job import resolve_job
+from engine.task import prepare
 
 
 def _held_out(name):

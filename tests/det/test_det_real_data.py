@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from mmengine.registry import DATASETS, DefaultScope
 
-from det.layout import read_layout
+from datasets.layouts import voc
 from det.train import Detection
-from engine.options import Options
-from engine.stage import prepare, resolve_job
+from engine.cli import Options
+from engine.job import resolve_job
+from engine.task import prepare
 
 ARCHIVE = Path(__file__).parents[3] / "shared" / "data" / "bccd.tar"
 pytestmark = pytest.mark.skipif(not ARCHIVE.is_file(), reason=f"{ARCHIVE} is not there")
@@ -35,32 +36,32 @@ def _flat(path):
 
 
 def test_the_layout(bccd):
-    layout = read_layout(bccd)
-    splits = (*layout.train, layout.test)
+    splits = voc.splits(bccd)
+    parts = (*splits.train, splits.test)
     # trainval.txt is the union of the 205 and 87 of train.txt and val.txt.
-    assert [split.list_file.stem for split in splits] == ["trainval", "test"]
-    assert [len(split.annotations()) for split in splits] == [205 + 87, 72]
-    assert layout.classes == ("Platelets", "RBC", "WBC")
+    assert [part.list_file.stem for part in parts] == ["trainval", "test"]
+    assert [len(part.entries()) for part in parts] == [205 + 87, 72]
+    assert voc.classes(bccd) == ("Platelets", "RBC", "WBC")
 
 
-def test_the_two_boxes_without_area_are_dropped_and_told(bccd, tmp_path):
+def test_the_two_boxes_without_area_are_dropped_and_counted(bccd, tmp_path):
     options = Options(config="mini", data=bccd, work_dir=tmp_path, backbone="resnet10_b-w8")
     config = prepare(Detection(), resolve_job(options))
     with DefaultScope.overwrite_default_scope("mmdet"):
         train = DATASETS.build(config.train_dataloader.dataset)
         test = DATASETS.build(config.val_dataloader.dataset)
-    layout = read_layout(bccd)
+    splits = voc.splits(bccd)
     listed = {
-        "train": [path for split in layout.train for path in split.annotations()],
-        "test": layout.test.annotations(),
+        "train": [entry.annotation for part in splits.train for entry in part.entries()],
+        "test": [entry.annotation for entry in splits.test.entries()],
     }
     flat = {name: [f for path in paths for f in _flat(path)] for name, paths in listed.items()}
     assert sum(map(len, flat.values())) == 2
     notes = {"train": train.notes, "test": test.notes}
     for name, files in flat.items():
-        told = [note for note in notes[name] if "have no area" in note]
-        assert sum(int(note.split()[0]) for note in told) == len(files)
-        assert all(note.split("first: ")[1].rstrip(")") in files for note in told)
+        found = [note for note in notes[name] if "have no area" in note]
+        assert sum(int(note.split()[0]) for note in found) == len(files)
+        assert all(note.split("first: ")[1].rstrip(")") in files for note in found)
     boxes = [
         i["bbox"]
         for d in (train, test)

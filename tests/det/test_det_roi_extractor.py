@@ -83,9 +83,10 @@ def test_the_gradient_reaches_features_in_bfloat16():
 
 def test_the_stage_uses_it(tiny_voc, tmp_path):
     from det.train import Detection
-    from engine.options import Options
-    from engine.precision import choose_precision
-    from engine.stage import Job, prepare
+    from engine.cli import Options
+    from engine.job import Job
+    from engine.runner.precision import choose_precision
+    from engine.task import prepare
 
     options = Options(
         config="mini", data=tiny_voc.root.parent, work_dir=tmp_path, backbone="resnet10_d-w8"

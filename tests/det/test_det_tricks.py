@@ -1,43 +1,22 @@
-"""Every trick of the detection stage trains, alone and with all that go with it, and contradictions are refused."""
+"""Every trick of detection trains, alone and with all that go with it, and contradictions are refused."""
 
 import json
 from pathlib import Path
 
 import pytest
-import torch
-from mmengine.optim import OptimWrapper
+
+from engine.config import names
 
 ROOT = Path(__file__).parents[2]
-# Tested with both stages in tests/engine/test_transfer_protocols.py.
-PROTOCOLS = {"frozen_backbone", "layer_decay", *(f"few_shot_{n}" for n in (1, 5, 10, 20))}
-FILES = {p.stem for p in (ROOT / "det" / "configs" / "tricks").glob("*.py")}
-TRICKS = sorted(FILES - PROTOCOLS)
+# The task's own; tests/engine/dense/test_tricks.py tests those of all dense tasks.
+TRICKS = names(ROOT / "det" / "configs" / "tricks")
 BOX_LOSSES = {"iou", "giou", "diou", "ciou"}
-CLIPPING = {"clip_grad_norm", "clip_grad_value"}
-TOGETHER = [t for t in TRICKS if t not in (BOX_LOSSES | CLIPPING) - {"giou", "clip_grad_value"}]
+TOGETHER = [t for t in TRICKS if t not in BOX_LOSSES - {"giou"}]
+TOGETHER += ["clip_grad_value", "holdout"]
 
 
 def _words(tricks):
     return [word for trick in tricks for word in ("--trick", trick)]
-
-
-def test_the_tricks_are_these():
-    assert (
-        PROTOCOLS
-        | BOX_LOSSES
-        | CLIPPING
-        | {
-            "focal_rpn",
-            "focal_head",
-            "iou_aware",
-            "objectness",
-            "ema",
-            "holdout",
-            "trained_backbone",
-        }
-        == FILES
-    )
-    assert len(TOGETHER) == len(TRICKS) - 4
 
 
 @pytest.mark.parametrize("tricks", [[trick] for trick in TRICKS] + [TOGETHER], ids="+".join)
@@ -56,35 +35,6 @@ def test_a_run_with_tricks(tiny_voc, tmp_path, run_det, checkpoint, tricks):
     # Two of the four training images are held out, and a batch has two.
     assert len(losses) == (1 if "holdout" in tricks else 2) and all(
         0 < loss < 100 for loss in losses
-    )
-
-
-@pytest.mark.parametrize(
-    ("trick", "bound"), [("clip_grad_norm", "max_norm"), ("clip_grad_value", "clip_value")]
-)
-def test_gradients_are_clipped(tiny_voc, tmp_path, run_det, monkeypatch, trick, bound):
-    found = []
-    clip = OptimWrapper._clip_grad
-
-    def measure(self):
-        clip(self)
-        gradients = [p.grad for group in self.optimizer.param_groups for p in group["params"]]
-        flat = torch.cat([g.flatten() for g in gradients if g is not None])
-        found.append(flat.norm() if trick == "clip_grad_norm" else flat.abs().max())
-
-    monkeypatch.setattr(OptimWrapper, "_clip_grad", measure)
-    options = ("--trick", trick, "--set", f"optim_wrapper.clip_grad.{bound}=0.001")
-    data = tiny_voc.root.parent
-    assert run_det(data, tmp_path / "work", "--backbone", "resnet10_b-w8", *options) == 0
-    assert [value.item() for value in found] == pytest.approx([0.001] * 2, rel=1e-3)
-
-
-def test_a_run_without_tricks_names_none(tiny_voc, tmp_path, run_det):
-    work = tmp_path / "work"
-    assert run_det(tiny_voc.root.parent, work, "--backbone", "resnet10_b-w8") == 0
-    assert (
-        not {"tricks", "weights"}
-        & json.loads((work / "result.json").read_text())["protocol"].keys()
     )
 
 

@@ -14,6 +14,8 @@ with warnings.catch_warnings():
     from mmengine.logging import MessageHub, MMLogger
     from mmengine.visualization import Visualizer
 
+    from tests.cls_train.conftest import image_folder  # noqa: F401
+
 
 @pytest.fixture(autouse=True)
 def _forget_runs():

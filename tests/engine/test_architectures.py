@@ -1,6 +1,6 @@
 """Architectures of timm, a small one of each family: their maps, and a step of training in both dense stages.
 
-Dilated forms are compared in tests/backbones/test_foreign.py; docs/architectures.md has them all.
+Dilated forms are compared in tests/backbones/foreign/test_build.py; docs/architectures.md has them all.
 """
 
 import functools
@@ -17,8 +17,9 @@ from mmseg.structures import SegDataSample
 from smallest_sets import write_detection, write_segmentation
 
 from det.train import Detection
-from engine.options import Options
-from engine.stage import prepare, resolve_job
+from engine.cli import Options
+from engine.job import resolve_job
+from engine.task import prepare
 from seg.train import Segmentation
 
 FOUR_MAPS = """

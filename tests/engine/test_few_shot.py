@@ -4,11 +4,10 @@ import math
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from contract.errors import UserError
-from engine.few_shot import classes_in, stratified_subset
-from engine.seeding import SeededDataset
+from engine.few_shot import stratified_subset
+from engine.runner.seeding import SeededDataset
 
 
 def _images(count, seed):
@@ -64,6 +63,9 @@ class Boxes:
         label = index % 2
         return {"instances": [dict(bbox_label=label, ignore_flag=0)], "index": index % 10}
 
+    def classes_in(self, info):
+        return frozenset(instance["bbox_label"] for instance in info["instances"])
+
     def __getitem__(self, index):
         return index % 10
 
@@ -81,14 +83,12 @@ def test_an_epoch_is_as_long_as_with_all_images():
     assert [dataset.get_data_info(p)["index"] for p in range(30)] == seen
 
 
-def test_classes_of_each_kind_of_annotation(tmp_path):
-    instances = [dict(bbox_label=3, ignore_flag=0), dict(bbox_label=4, ignore_flag=1)]
-    assert classes_in({"instances": instances}) == {3}
-    Image.fromarray(np.uint8([[0, 2], [255, 2]])).save(tmp_path / "m.png")
-    assert classes_in({"seg_map_path": str(tmp_path / "m.png")}) == {0, 2}
-    assert classes_in({"label": 5}) == {5}
+def test_a_dataset_that_does_not_know_its_classes_is_refused():
+    class Unknown(Boxes):
+        classes_in = None
+
     with pytest.raises(UserError, match="few-shot subset needs images with boxes"):
-        classes_in({"img_path": "x"})
+        SeededDataset(Unknown(), seed=0, fraction=0.3)
 
 
 def test_the_count_is_the_fraction_s():

@@ -8,10 +8,12 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 
 import backbones
+from contract.errors import UserError
 from engine.budget import Budget
-from engine.options import Options
-from engine.precision import Precision
+from engine.cli import Options
 from engine.resume import latest_checkpoint
+from engine.runner.learning_rate import add_multipliers
+from engine.runner.precision import Precision
 from engine.wiring import wire
 
 
@@ -84,7 +86,7 @@ def test_our_hooks_come_after_the_recipe_s(monkeypatch):
     ]
     assert [hook.type for hook in _wired(monkeypatch).custom_hooks] == expected
     config = _wired(monkeypatch, checkpoint=Path("b.safetensors"))
-    assert [hook.type for hook in config.custom_hooks] == [*expected, "ReceiptHook"]
+    assert [hook.type for hook in config.custom_hooks] == [*expected, "LoadReportHook"]
     assert config.custom_hooks[-1].checkpoint == "b.safetensors"
     assert config.model.backbone.checkpoint == "b.safetensors"
 
@@ -164,7 +166,9 @@ def test_offsets_of_the_second_version_train_at_a_tenth_of_the_rate(flat_decay_m
     )
     options = Options("c", Path("w"), Path("d"))
     wire(config, "cls", options, Precision("float32", "cpu", "test"), Budget())
-    network = torch.nn.ModuleDict(dict(backbone=backbones.create(spec)))
+    net = backbones.create(spec)
+    add_multipliers(config.optim_wrapper, net.lr_multipliers())
+    network = torch.nn.ModuleDict(dict(backbone=net))
     groups = build_optim_wrapper(network, config.optim_wrapper).optimizer.param_groups
     found = {p: (g["lr"], g["weight_decay"]) for g in groups for p in g["params"]}
     offsets = 0
@@ -175,3 +179,15 @@ def test_offsets_of_the_second_version_train_at_a_tenth_of_the_rate(flat_decay_m
         assert found[parameter] == pytest.approx(expected), name
         offsets += slow
     assert (offsets > 0) == (suffix == "-dcnv2")
+
+
+@pytest.mark.parametrize("value", [0, 1, -0.1, 1.5, "10%", True])
+def test_a_fraction_is_a_part(value):
+    with pytest.raises(UserError, match="between 0 and 1, as 0"):
+        wire(
+            Config(dict(_config(max_epochs=3)._cfg_dict, train_fraction=value)),
+            "det",
+            Options("c", Path("w"), Path("d")),
+            Precision("float32", "cpu", "test"),
+            Budget(),
+        )

@@ -1,4 +1,4 @@
-"""From options to a segmentor: widths, classes, labels, freezing and normalisation."""
+"""From options to a segmentor: widths, classes, labels and data."""
 
 import numpy as np
 import pytest
@@ -7,9 +7,9 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS, DefaultScope
 from torch import nn
 
-import backbones
-from engine.options import Options
-from engine.stage import prepare, resolve_job
+from engine.cli import Options
+from engine.job import resolve_job
+from engine.task import prepare
 from seg.train import Segmentation
 
 # Widths of the last and last but one stage of the basic block (expansion 1) and of the bottleneck (4).
@@ -42,7 +42,7 @@ def build(config):
 
 def own_config(folder, text):
     path = folder / "own.py"
-    mini = Segmentation.folder / "configs" / "mini.py"
+    mini = Segmentation().configs / "mini.py"
     path.write_text(f"_base_ = {str(mini)!r}\n{text}\n")
     return path
 
@@ -112,52 +112,6 @@ def test_everything_trains_whether_pretrained_or_not(assembled, checkpoint):
         assert Segmentation().protocol(config)["backbone"] == (
             "output stride 8, batch norm trained, no frozen stages"
         )
-
-
-def test_random_weights_undo_a_config_s_freezing(assembled, tmp_path, checkpoint):
-    own = own_config(
-        tmp_path, "batch_norm = 'frozen'\nmodel = dict(backbone=dict(frozen_stages=1))"
-    )
-    free = build(assembled(own, "resnet10_d-w8")).train().backbone
-    assert all(parameter.requires_grad for parameter in free.parameters())
-    assert all(module.training for module in free.modules())
-    kept = build(assembled(own, checkpoint=checkpoint)).train().backbone
-    assert not any(p.requires_grad for p in kept.net.layer1.parameters())
-    assert not any(m.training for m in kept.modules() if isinstance(m, nn.BatchNorm2d))
-
-
-def _first_pixel(config):
-    """What the network sees of an image whose file says red 30, green 20, blue 10."""
-    model = build(config)
-    bgr = torch.tensor([10, 20, 30], dtype=torch.uint8)[:, None, None].expand(3, 32, 32)
-    return model.data_preprocessor({"inputs": [bgr], "data_samples": None})["inputs"][0, :, 0, 0]
-
-
-def test_random_weights_see_imagenet_s_normalisation(assembled):
-    expected = [(30 - 123.68) / 58.393, (20 - 116.779) / 57.12, (10 - 103.939) / 57.375]
-    assert _first_pixel(assembled(backbone="resnet10_d-w8")).tolist() == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(("order", "pixel"), [("RGB", (30, 20, 10)), ("BGR", (10, 20, 30))])
-def test_pretrained_weights_see_what_they_were_trained_on(
-    assembled, tmp_path, checkpoint_metadata, order, pixel
-):
-    from dataclasses import replace
-
-    path = tmp_path / "other.safetensors"
-    metadata = replace(checkpoint_metadata, channel_order=order)
-    backbones.export_checkpoint(backbones.create("resnet10_d-w8"), path, metadata)
-    expected = [(p - m) / s for p, m, s in zip(pixel, (101, 102, 103), (51, 52, 53), strict=True)]
-    assert _first_pixel(assembled(checkpoint=path)).tolist() == pytest.approx(expected)
-
-
-def test_the_built_backbone_holds_the_tensors_of_the_file(assembled, checkpoint):
-    import safetensors.torch
-
-    stored = safetensors.torch.load_file(checkpoint)
-    built = build(assembled(checkpoint=checkpoint)).backbone.net.state_dict()
-    assert built.keys() == stored.keys()
-    assert all(torch.equal(built[name], tensor) for name, tensor in stored.items())
 
 
 def _shares(labels):

@@ -6,8 +6,9 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 import backbones
-from engine.options import Options
-from engine.stage import prepare, resolve_job
+from engine.cli import Options
+from engine.job import resolve_job
+from engine.task import prepare
 from seg.train import Segmentation
 
 SIZE = (150, 100)

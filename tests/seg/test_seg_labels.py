@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from contract.errors import UserError
+from seg.dataset import SegmentationDataset
 from seg.labels import LoadLabels
 
 
@@ -71,7 +72,7 @@ def test_the_stock_transform_agrees_where_the_map_is_sound(tmp_path):
 def test_a_value_outside_the_classes(load, tmp_path, value):
     assert _refused(load, np.array([[0, 1], [value, 2]], np.uint8)) == (
         f"the label map {tmp_path / 'map.png'} holds the value {value}; allowed are 0 (ignored) to 3, the "
-        "number of classes listed; mend the map, or complete the list of classes"
+        "number of classes listed; fix the map, or complete the list of classes"
     )
 
 
@@ -104,3 +105,13 @@ def test_a_damaged_map(tiny_ade):
     message = str(error.value)
     assert f"the label map {path} cannot be decoded (" in message
     assert message.endswith("replace it, or take it and its image out of the dataset")
+
+
+def test_the_classes_of_an_image_are_the_labels_of_its_map(tiny_ade):
+    path = tiny_ade.label_map("training", "000")
+    Image.fromarray(np.uint8([[0, 2], [255, 2]])).save(path)
+    folders = dict(img_path="images/training", seg_map_path="annotations/training")
+    dataset = SegmentationDataset(
+        data_root=str(tiny_ade.root), data_prefix=folders, metainfo=dict(classes=("a", "b"))
+    )
+    assert dataset.classes_in(dataset.get_data_info(0)) == {0, 2}

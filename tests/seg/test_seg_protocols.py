@@ -10,8 +10,9 @@ from mmseg.models.segmentors import SegTTAModel
 from mmseg.structures import SegDataSample
 from torch import nn
 
-from engine.options import Options
-from engine.stage import prepare, resolve_job
+from engine.cli import Options
+from engine.job import resolve_job
+from engine.task import prepare
 from seg.multi_scale import StreamedTTA, pipeline
 from seg.train import Segmentation
 

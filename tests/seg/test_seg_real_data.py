@@ -8,9 +8,10 @@ import pytest
 from mmengine.registry import DATASETS, DefaultScope
 from PIL import Image
 
-from engine.options import Options
-from engine.stage import prepare, resolve_job
-from seg.layout import read_layout
+from datasets.layouts import ade20k
+from engine.cli import Options
+from engine.job import resolve_job
+from engine.task import prepare
 from seg.train import Segmentation
 
 FOLDER = Path(__file__).parents[3] / "shared" / "data"
@@ -37,9 +38,9 @@ def _test_set(root, work):
 )
 def test_labels_arrive_one_lower_than_in_the_file(tmp_path, name, classes, first):
     root = _extracted(name, tmp_path / name)
-    layout = read_layout(root)
-    assert len(layout.classes) == len(set(layout.classes)) == classes
-    assert first in (None, layout.classes[0])
+    names = ade20k.classes(root)
+    assert len(names) == len(set(names)) == classes
+    assert first in (None, names[0])
     test = _test_set(root, tmp_path / "work")
     assert len(test) == len(list((root / "annotations" / "validation").iterdir()))
     for index in range(0, len(test), max(1, len(test) // 5)):

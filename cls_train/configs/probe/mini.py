@@ -1,11 +1,3 @@
-"""The same at 64 px, for the embedded mini data.
+"""The former path of `probe/configs/mini.py`, for suites that name it."""
 
-Command: python -m cls_train.probe mini --checkpoint runs/mini/cells/standard/cls/seed-0/backbone.safetensors
-    --data data/miniworld/mini/cls --work-dir runs/mini-probe
-"""
-
-_base_ = "imagenet.py"
-
-image_size = 64
-test_resize_ratio = 1.0
-workers = 1
+_base_ = "../../../probe/configs/mini.py"

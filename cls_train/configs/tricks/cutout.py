@@ -4,7 +4,7 @@
 
 Source: 1708.04552
 Library: ours
-Test: tests/cls_train/test_erasing.py
+Test: tests/cls_train/test_transforms.py
 """
 
 train_pipeline = dict(cutout=dict(type="Cutout", size=0.5))

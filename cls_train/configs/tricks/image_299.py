@@ -2,7 +2,7 @@
 
 Source: 1812.01187 §2.1
 Library: torchvision
-Test: tests/cls_train/test_cls_data.py
+Test: tests/engine/test_image_folder.py
 """
 
 image_size = 299

@@ -4,7 +4,7 @@ Every pixel of it is drawn from U[0, 255] (RE-R of Zhong et al., 1708.04896).
 
 Source: 1708.04896
 Library: torchvision `RandomErasing`, with noise of ours
-Test: tests/cls_train/test_erasing.py
+Test: tests/cls_train/test_transforms.py
 """
 
 train_pipeline = dict(

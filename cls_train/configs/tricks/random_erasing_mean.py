@@ -2,7 +2,7 @@
 
 Source: 1708.04896
 Library: torchvision `RandomErasing`
-Test: tests/cls_train/test_erasing.py
+Test: tests/cls_train/test_transforms.py
 """
 
 train_pipeline = dict(

@@ -1,8 +1,10 @@
 """Gradient clipping by value: each component of g into [−0.1, 0.1] (Mikolov, 2012); the bound is ours.
 
+It takes the place of the dense tasks' common trick, whose bound is detectron2's.
+
 Source: Mikolov, 2012
 Library: mmengine `clip_grad`
-Test: tests/seg/test_seg_tricks.py
+Test: tests/engine/dense/test_tricks.py
 """
 
-optim_wrapper = dict(clip_grad=dict(_delete_=True, type="value", clip_value=0.1))
+clip_grad = dict(_delete_=True, type="value", clip_value=0.1)

@@ -19,7 +19,7 @@ from benchmarks.suite.names import ROOT
 from benchmarks.suite.select import Selection, select
 from contract.errors import UserError
 
-CONFIG = "cls_train/configs/probe/mini.py"
+CONFIG = "probe/configs/mini.py"
 
 
 @pytest.fixture
@@ -36,12 +36,12 @@ def _world(folder: Path, rows: tuple[Row, ...] = ROWS, selection: Selection | No
     )
     world = World(folder, suite=suite, selection=selection or Selection())
     world.edit(CONFIG, "neighbours = (20,)\n")
-    world.edit("cls_train/probe/__init__.py", "")
+    world.edit("probe/__init__.py", "")
     world.edit(
-        "cls_train/probe/__main__.py",
-        "from cls_train import data\nfrom cls_train.probe import linear\n",
+        "probe/__main__.py",
+        "from cls_train import data\nfrom probe import linear\n",
     )
-    world.edit("cls_train/probe/linear.py", "TOLERANCE = 1\n")
+    world.edit("probe/linear.py", "TOLERANCE = 1\n")
     return world
 
 
@@ -71,7 +71,7 @@ def test_every_row_is_probed_from_its_own_weights(tmp_path: Path):
     outcomes = world.run()
     commands = _commands(world)
     for row, words in commands.items():
-        assert words[1:4] == ["-m", "cls_train.probe", CONFIG]
+        assert words[1:4] == ["-m", "probe", CONFIG]
         assert "--recipe" not in words and "--trick" not in words, row
     given = {
         r: w[w.index("--checkpoint") + 1] if "--checkpoint" in w else None
@@ -113,9 +113,8 @@ def test_the_table_the_csv_and_the_report_show_it(world: World):
     ("file", "stages"),
     [
         (CONFIG, {"probe"}),
-        ("cls_train/probe/linear.py", {"probe"}),
-        # It loads the classifier's images by the classifier's code.
-        ("cls_train/data.py", {"cls", "probe"}),
+        ("probe/linear.py", {"probe"}),
+        ("cls_train/transforms.py", {"cls"}),
         ("det/train.py", {"det"}),
     ],
 )
@@ -166,6 +165,6 @@ def test_a_config_or_a_trick_that_does_not_exist_is_told(tmp_path: Path):
     with pytest.raises(UserError) as error:
         check_names(replace(suite, tasks={**suite.tasks, "probe": stage}), ROOT)
     assert str(error.value) == ("task 'probe': unknown trick 'mixup'; known: none")
-    missing = replace(stage, config="cls_train/configs/probe/minni.py", tricks=())
-    with pytest.raises(UserError, match=r"did you mean 'cls_train/configs/probe/mini\.py'"):
+    missing = replace(stage, config="probe/configs/minni.py", tricks=())
+    with pytest.raises(UserError, match=r"did you mean 'probe/configs/mini\.py'"):
         check_names(replace(suite, tasks={**suite.tasks, "probe": missing}), ROOT)

@@ -1,0 +1,1 @@
+"""Pretrained checkpoints: the file format, strict loading, and the feature fingerprint."""

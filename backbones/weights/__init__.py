@@ -1,0 +1,1 @@
+"""Import of weights that other programs wrote. No task imports this package."""

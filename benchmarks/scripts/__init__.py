@@ -1,0 +1,1 @@
+"""Scripts that measure or draw for the docs. They may import everything; nothing imports them."""

@@ -1,0 +1,1 @@
+"""`python -m benchmarks.scripts.figures`: pictures that show what the tricks do, drawn by the code that trains."""

@@ -1,0 +1,126 @@
+"""Training speed of the tasks: mixed precision compared with float32, as ratios within one run.
+
+Command: python -m benchmarks.speed [--size mini|full] [--tasks cls det seg] [--iterations N] [--rounds N]
+
+Each round trains every task for some iterations in both precisions, one after the other, on generated data. The result
+is the median over the rounds. A shared machine changes its speed between two runs, but hardly within one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from contract.files import write_json
+from contract.result import RESULT_FILE
+from contract.settings import ROOT
+from contract.tasks import TASKS
+from datasets import miniworld
+
+PRECISIONS = ("fp32", "auto")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The measurement at one size.
+
+    Attributes:
+        preset: The generated data.
+        backbone: Spec of the network.
+        configs: Config by task.
+        batch_sizes: Images per iteration by task.
+    """
+
+    preset: str
+    backbone: str
+    configs: dict[str, str]
+    batch_sizes: dict[str, int]
+
+
+SETTINGS = {
+    "mini": Setting(
+        "mini-smoke",
+        "resnet10_d-w24",
+        {"cls": "mini", "det": "mini", "seg": "mini"},
+        {"cls": 32, "det": 4, "seg": 4},
+    ),
+    "full": Setting(
+        "fullsize-smoke",
+        "resnet50_d",
+        {"cls": "imagenet", "det": "voc0712", "seg": "ade20k"},
+        {"cls": 32, "det": 2, "seg": 2},
+    ),
+}
+FOLDERS = {"cls": "cls", "det": "VOCdevkit", "seg": "ADEChallengeData2016"}
+
+
+def main() -> int:
+    """Measure, print the table and write `runs/speed-SIZE.json`."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__)
+    parser.add_argument("--size", choices=SETTINGS, default="mini")
+    parser.add_argument(
+        "--tasks",
+        "--stages",
+        nargs="+",
+        choices=FOLDERS,
+        default=list(FOLDERS),
+        help="default: all",
+    )
+    parser.add_argument("--iterations", type=int, default=12)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    setting = SETTINGS[options.size]
+    data = miniworld.prepare(setting.preset, ROOT / "data" / "miniworld")
+    measured: dict[str, dict[str, list[float]]] = {}
+    facts: dict[str, object] = {}
+    for number in range(options.rounds):
+        for task in options.tasks:
+            for precision in PRECISIONS:
+                result = _train(setting, task, precision, options.iterations, data)
+                speed = result["train_images_per_second"]
+                measured.setdefault(task, {}).setdefault(precision, []).append(speed)
+                facts[precision] = result["precision"]["dtype"]
+                facts["device"] = result["device"]
+                facts["packages"] = result["packages"]
+                print(f"round {number + 1} {task} {precision}: {speed} images/s", flush=True)
+    rows = {
+        task: {precision: statistics.median(values) for precision, values in by.items()}
+        for task, by in measured.items()
+    }
+    print(f"\n{options.size}: {setting.backbone}, fp32 compared with {facts['auto']}")
+    print("| task | fp32 images/s | auto images/s | ratio |\n|---|---|---|---|")
+    for task, row in rows.items():
+        ratio = row["auto"] / row["fp32"]
+        print(f"| {task} | {row['fp32']:.2f} | {row['auto']:.2f} | {ratio:.2f} |")
+    target = ROOT / "runs" / f"speed-{options.size}.json"
+    write_json(target, {"facts": facts, "medians": rows, "all": measured})
+    print(f"written: {target.relative_to(ROOT)}")
+    return 0
+
+
+def _train(
+    setting: Setting, task: str, precision: str, iterations: int, data: Path
+) -> dict[str, Any]:
+    budget = dict(iterations=iterations, batch_size=setting.batch_sizes[task], test_images=1)
+    with tempfile.TemporaryDirectory() as folder:
+        command = [
+            *(sys.executable, "-m", TASKS[task].module, setting.configs[task]),
+            *("--backbone", setting.backbone, "--data", str(data / FOLDERS[task])),
+            *("--work-dir", folder, "--precision", precision, "--budget", "smoke"),
+            *("--set", f"budgets={ {'smoke': budget} }"),
+        ]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise SystemExit(f"error: {task} with {precision} failed:\n{done.stderr[-2000:]}")
+        return json.loads((Path(folder) / RESULT_FILE).read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

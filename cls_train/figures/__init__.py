@@ -1,1 +1,0 @@
-"""`python -m cls_train.figures`: pictures that show what the tricks do, drawn by the code that trains."""

@@ -1,8 +1,0 @@
-"""`python -m cls_train.probe CONFIG …`: a linear probe and k-NN on the frozen features of a backbone."""
-
-import sys
-
-from cls_train.probe.run import main
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,132 @@
+"""What a dataset consists of, as plain records: images with a class, with boxes, or with a label map."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+# Left, top, right and bottom in pixels, counted from 0.
+Box = tuple[float, float, float, float]
+# Width and height in pixels.
+Size = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class ClassSample:
+    """An image of a class.
+
+    Attributes:
+        image: The file.
+        label: Index of its class.
+    """
+
+    image: Path
+    label: int
+
+
+@dataclass(frozen=True)
+class LabelMapSample:
+    """An image with a class for each pixel.
+
+    Attributes:
+        image: The file.
+        label_map: The file with the labels: 0 is no class, 1 is the first class.
+    """
+
+    image: Path
+    label_map: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """An object in an image.
+
+    Attributes:
+        name: Its class.
+        box: Where it is, as annotated: not yet clipped, perhaps without area or not finite.
+        size: Width and height of the box. The difference of its corners can be off by a rounding error.
+        ignored: Whether it is neither trained nor tested on: difficult in VOC, a crowd in COCO.
+    """
+
+    name: str
+    box: Box
+    size: Size
+    ignored: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionSample:
+    """An image with the boxes of its objects.
+
+    Attributes:
+        image: The file.
+        image_id: How the dataset calls the image.
+        size: Width and height in pixels, upright.
+        objects: In the order of the file.
+        source: The name to show where an object is wrong: of the XML file, or of the image in a JSON file.
+    """
+
+    image: Path
+    image_id: str | int
+    size: tuple[int, int]
+    objects: tuple[Object, ...]
+    source: str
+
+
+class Part(Protocol):
+    """Images in one place that belong to one split."""
+
+    def names(self) -> list[str]:
+        """Return the names of the images without folder and suffix, by which they are divided, in order."""
+        ...
+
+    def images(self) -> list[Path]:
+        """Return the image files in the same order."""
+        ...
+
+
+P = TypeVar("P", bound=Part, covariant=True)
+
+
+@dataclass(frozen=True)
+class Splits(Generic[P]):
+    """The images to train on, all parts of `train` together, and those to test on."""
+
+    train: tuple[P, ...]
+    test: P
+
+    def train_images(self) -> list[Path]:
+        """Return the training images of all parts."""
+        return [image for part in self.train for image in part.images()]
+
+    def test_images(self) -> list[Path]:
+        """Return the test images."""
+        return self.test.images()
+
+
+def clip(box: Box, size: Size) -> Box | None:
+    """Return the part of a box inside an image, or None if the box must be dropped.
+
+    A box without area turns the loss of Faster R-CNN to NaN. What remains must be a pixel wide and high.
+    """
+    # NaN compares false with everything.
+    if not all(map(math.isfinite, box)):
+        return None
+    inside = (max(box[0], 0), max(box[1], 0), min(box[2], size[0]), min(box[3], size[1]))
+    return None if inside[2] - inside[0] < 1 or inside[3] - inside[1] < 1 else inside
+
+
+def reaches_out(box: Box, size: Size) -> bool:
+    """Return whether a box leaves the image; one pixel to the left or top is accepted, as some tools count from 0."""
+    return min(box[0], box[1]) < -1 or box[2] > size[0] or box[3] > size[1]
+
+
+def dropped_because(box: Box, size: Size) -> str:
+    """Return why `clip` drops a box, as the end of a sentence."""
+    if not all(map(math.isfinite, box)):
+        return "is not finite, so it has no area; it is dropped"
+    if box[2] - box[0] < 1 or box[3] - box[1] < 1:
+        return "has no area; it is dropped"
+    return f"lies outside the {size[0]:g}×{size[1]:g} image; it is dropped"

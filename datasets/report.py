@@ -1,0 +1,134 @@
+"""What a check of a dataset found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from contract.errors import UserError
+from datasets.images import REPAIRS
+from datasets.kinds import Kind
+
+Severity = Literal["error", "repaired", "noted"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with one file.
+
+    Attributes:
+        path: The file.
+        message: What was found, what was expected and, for an error, how to fix it.
+        severity: `"error"` stops a run. `"repaired"` is repaired each time that the file is read. `"noted"` changes
+            nothing, but a reader of the numbers should know it.
+    """
+
+    path: Path
+    message: str
+    severity: Severity = "error"
+
+
+@dataclass
+class Findings:
+    """What checking one image and its annotation gave.
+
+    Attributes:
+        objects: How many objects, or different labels, it shows.
+        repairs: The entries of `datasets.images.REPAIRS` that decoding takes.
+        problems: What is wrong.
+    """
+
+    objects: int = 0
+    repairs: tuple[str, ...] = ()
+    problems: list[Problem] = field(default_factory=list)
+
+    def add(self, path: Path, message: str, severity: Severity = "error") -> None:
+        """Add a problem."""
+        self.problems.append(Problem(path, message, severity))
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """The outcome of `verify`.
+
+    Attributes:
+        kind: The layout.
+        root: The folder as the user named it.
+        counts: What was counted: at least `images`, `objects` and `classes`.
+        problems: In the order of the files.
+    """
+
+    kind: Kind
+    root: Path
+    counts: dict[str, int]
+    problems: tuple[Problem, ...]
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        """The problems that stop a run."""
+        return self._of("error")
+
+    @property
+    def repaired(self) -> tuple[Problem, ...]:
+        """The problems that are repaired while loading."""
+        return self._of("repaired")
+
+    @property
+    def noted(self) -> tuple[Problem, ...]:
+        """What stays as it is."""
+        return self._of("noted")
+
+    def _of(self, severity: Severity) -> tuple[Problem, ...]:
+        return tuple(problem for problem in self.problems if problem.severity == severity)
+
+    def summary(self) -> str:
+        """Return one line with the counts; repairs that no image needs are left out."""
+        counts = ", ".join(
+            f"{value} {name.replace('_', ' ')}"
+            for name, value in self.counts.items()
+            if value or name not in REPAIRS
+        )
+        return (
+            f"{self.root} ({self.kind}): {counts}; "
+            f"{len(self.errors)} errors, {len(self.repaired)} repaired while loading, "
+            f"{len(self.noted)} noted"
+        )
+
+    def raise_for_errors(self, shown: int = 5) -> None:
+        """Do nothing if nothing stops a run.
+
+        Args:
+            shown: How many problems the message names.
+
+        Raises:
+            UserError: The data has errors. The message has the counts, the first errors and what to do.
+        """
+        if not self.errors:
+            return
+        lines = [self.summary()]
+        lines += [f"  {problem.path}: {problem.message}" for problem in self.errors[:shown]]
+        rest = len(self.errors) - shown
+        if rest > 0:
+            lines.append(f"  … and {rest} more")
+        lines.append("Fix or remove the files named here, then run again; nothing was trained.")
+        raise UserError("\n".join(lines))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data. Paths are relative to `root`: the report of a moved dataset stays valid."""
+        return {
+            "kind": self.kind,
+            "counts": self.counts,
+            "problems": [
+                [problem.path.relative_to(self.root).as_posix(), problem.message, problem.severity]
+                for problem in self.problems
+            ],
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any], root: Path) -> VerifyReport:
+        """Rebuild a report from the data of `to_json`, for the same dataset under `root`."""
+        problems = tuple(
+            Problem(root / path, message, severity) for path, message, severity in data["problems"]
+        )
+        return cls(data["kind"], root, dict(data["counts"]), problems)

@@ -1,0 +1,168 @@
+"""The command line of a task: its options, the exit status, and the work dir."""
+
+from __future__ import annotations
+
+import ast
+import errno
+import math
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from contract import tasks
+from contract.command_line import Parser
+from contract.errors import UserError
+from contract.settings import BUDGETS, PRECISIONS
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a task was asked to do; the fields are the options of the command line."""
+
+    config: str
+    work_dir: Path
+    data: Path
+    backbone: str | None = None
+    checkpoint: Path | None = None
+    teacher: Path | None = None
+    recipe: str | None = None
+    tricks: tuple[str, ...] = ()
+    seed: int = 0
+    lr_factor: float = 1.0
+    budget: str = "full"
+    precision: str = "auto"
+    resume: bool = False
+    identity: str | None = None
+    data_fingerprint: str | None = None
+    overrides: dict[str, Any] = field(default_factory=dict)
+
+
+def parse(prog: str, arguments: Sequence[str] | None, task: tasks.Task) -> Options:
+    """Read a task's command line.
+
+    Args:
+        prog: The command's name, for `--help`.
+        arguments: The words after it; those of this process if None.
+        task: Decides between `--checkpoint`, for tasks that start from one, and `--recipe` and `--teacher`.
+
+    Returns:
+        The options.
+
+    Raises:
+        UserError: An option is unknown, misses its value or has a wrong one.
+    """
+    parser = Parser(prog=prog, description=f"Train and evaluate: {task.label}.")
+    add = parser.add_argument
+    add("config", help="name of a file in the task's configs/ (such as mini), or a path")
+    add("--data", type=Path, required=True, metavar="DIR", help="the dataset's folder")
+    add("--work-dir", type=Path, required=True, metavar="DIR", help="where everything is written")
+    add("--backbone", metavar="SPEC", help="see python -m backbones; default: the checkpoint's")
+    if task.recipes is not None:
+        add("--recipe", metavar="NAME", help="base recipe: standard, efficient")
+        add("--teacher", type=Path, metavar="FILE", help="backbone.safetensors to distil from")
+    if task.starts_from is not None:
+        add("--checkpoint", type=Path, metavar="FILE", help="backbone.safetensors; random without")
+    add("--trick", action="append", default=[], metavar="NAME", help="may be repeated; in order")
+    add("--seed", type=int, default=0)
+    add("--lr-factor", type=_factor, default=1.0, metavar="F", help="times the config's lr")
+    add("--budget", choices=BUDGETS, default="full")
+    add("--precision", choices=PRECISIONS, default="auto")
+    add("--resume", action="store_true", help="go on from the last checkpoint in the work dir")
+    add("--identity", metavar="HEX", help="recorded in the result")
+    add("--data-fingerprint", metavar="HEX", help="recorded in the result: which data these are")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="override a config key")
+    values = vars(parser.parse_args(arguments))
+    if not 0 <= values["seed"] < 2**32:
+        raise UserError(f"--seed {values['seed']} was given; it must lie in 0 to {2**32 - 1}")
+    values["tricks"] = tuple(values.pop("trick"))
+    values["overrides"] = dict(_override(text) for text in values.pop("set"))
+    return Options(**values)
+
+
+def _factor(text: str) -> float:
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = math.nan
+    if not 0 < factor < math.inf:
+        raise UserError(
+            f"--lr-factor {text} was given; it must be a finite number above 0, such as 0.3: what the config's "
+            "learning rate is multiplied by"
+        )
+    return factor
+
+
+def _override(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UserError(f"--set {text!r} was given; it must read KEY=VALUE, such as --set lr=0.05")
+    try:
+        return key, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return key, value
+
+
+def exit_status(
+    work: Callable[[], None],
+    *,
+    interrupted: str = "interrupted; run the same command with --resume to go on",
+) -> int:
+    """Do a command's work, print what went wrong to standard error, and return the exit status.
+
+    Args:
+        work: The work.
+        interrupted: What to print when the user interrupts it.
+
+    Returns:
+        0 on success, 2 for a user's mistake, 130 after an interruption, 1 for a defect.
+    """
+    try:
+        work()
+    except KeyboardInterrupt:
+        print(interrupted, file=sys.stderr)
+        return 130
+    except Exception as error:
+        sentence = user_error(error)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            sentence = _full_disk(error)
+        if sentence is None:
+            traceback.print_exc()
+            return 1
+        print(f"error: {sentence}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _full_disk(error: OSError) -> str:
+    return (
+        f"the disk is full ({error}); free some space and run the same command with --resume, "
+        "which goes on from the last checkpoint"
+    )
+
+
+def user_error(error: BaseException) -> str | None:
+    """Return the sentence of a user's mistake, also if a loader worker wrapped it; None for a defect."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, UserError):
+            # A worker's exception arrives as the same type with its traceback in the text.
+            return str(cause).rsplit("UserError: ", 1)[-1].strip()
+        cause = cause.__cause__
+    return None
+
+
+def make_work_dir(folder: Path) -> None:
+    """Make a task's work dir if it is missing.
+
+    Raises:
+        UserError: It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        raise UserError(
+            f"the work dir {folder} cannot be made ({error.strerror}); name another with --work-dir"
+        ) from error

@@ -1,0 +1,1 @@
+"""What dense tasks such as detection and segmentation share: assembly, transfer, tricks, pictures."""

@@ -1,0 +1,1 @@
+"""What is measured beside the scores: costs, and estimates of transferability."""

@@ -1,0 +1,199 @@
+"""What a trained network costs to use: arithmetic, and the time and memory of inference.
+
+Measured once, after everything else, on the first test image, in float32 as the evaluation is. Times and memory differ
+from run to run and are no part of what a resumed run has to give again.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+import torch
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+import backbones
+from contract.result import Metric
+from engine.measure.preserve_state import preserve_state
+from engine.runner.averaging import measured_model
+
+BATCH = 8
+MOST_RUNS = 50
+# Of each of the two timings; a network slower than this is timed once.
+SECONDS = 1.0
+
+Infer = Callable[[Any, Tensor], object]
+
+
+@dataclass
+class Costs:
+    """What was measured, and how.
+
+    Attributes:
+        figures: Counts, times and memory.
+        inference: For `result.json`: `input` (width x height of the network's input), `runs`, `batch`, `batch_runs`,
+            `precision`, `threads`, and `notes`: what could not be measured and why, in sentences.
+    """
+
+    figures: list[Metric] = field(default_factory=list)
+    inference: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of each timed run of one batch."""
+
+    seconds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """The median, in seconds."""
+        return float(np.median(self.seconds))
+
+    @property
+    def interquartile_range(self) -> float | None:
+        """The third quartile minus the first, in seconds; None for a single run."""
+        if len(self.seconds) == 1:
+            return None
+        first, third = np.percentile(self.seconds, (25, 75))
+        return float(third - first)
+
+
+def measure(runner: Runner, infer: Infer, *, smoke: bool) -> Costs:
+    """Count and time the network that validation measures; weights, modes and random states stay as they are.
+
+    A timed run is the forward pass and the post-processing of a batch that lies on the device already, normalised and
+    padded; loading and copying are not in it. On a GPU the clock is read after everything queued is done.
+
+    Args:
+        runner: After training.
+        infer: Runs the layers that inference runs, for counting: given the model on torch's device "meta" and an image
+            `(1, 3, H, W)` there.
+        smoke: One run without warm-up, and no batch.
+
+    Returns:
+        The costs. What cannot be measured, as on a GPU whose memory is full, is left out with a note: it must not cost
+        the result of the training.
+    """
+    model = measured_model(runner)
+    costs = Costs()
+    with preserve_state(model), torch.no_grad():
+        one = _batch(runner, model, 1)
+        height, width = one["inputs"].shape[-2:]
+        costs.inference = {
+            "input": f"{width}x{height}",
+            "precision": str(one["inputs"].dtype).removeprefix("torch."),
+            "threads": torch.get_num_threads(),
+            "runs": 0,
+            "batch": BATCH,
+            "batch_runs": 0,
+            "notes": [],
+        }
+        attempts = [lambda: _count(model, infer, (height, width), costs)]
+        attempts += [lambda: _time(runner, model, one, smoke, costs)]
+        for what, attempt in zip(("multiply-adds", "times"), attempts, strict=True):
+            try:
+                attempt()
+            except (RuntimeError, NotImplementedError) as error:
+                reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                costs.inference["notes"].append(f"{what} could not be measured: {reason}")
+    return costs
+
+
+def _count(model: nn.Module, infer: Infer, size: tuple[int, int], costs: Costs) -> None:
+    """Add the multiply-adds of the backbone and of the whole network at an input size."""
+    image = torch.empty(1, 3, *size, device="meta")
+    counts = {
+        "multiply_adds": backbones.multiply_adds_of(model, lambda net: infer(net, image)),
+        "backbone_multiply_adds": backbones.multiply_adds_of(
+            model, lambda net: cast(Any, net).backbone(image)
+        ),
+    }
+    costs.figures += [
+        Metric(name=name, value=count / 1e9, unit="G", higher_is_better=False)
+        for name, count in counts.items()
+    ]
+
+
+def _time(runner: Runner, model: Any, one: dict[str, Any], smoke: bool, costs: Costs) -> None:
+    """Add latency, throughput and, on a GPU, memory."""
+    device = one["inputs"].device
+    latency = time_runs(lambda: model._run_forward(one, "predict"), device, smoke=smoke)
+    costs.inference["runs"] = len(latency.seconds)
+    costs.figures.append(
+        Metric(name="latency", value=1e3 * latency.median, unit="ms", higher_is_better=False)
+    )
+    if latency.interquartile_range is not None:
+        spread = 1e3 * latency.interquartile_range
+        costs.figures.append(
+            Metric(name="latency_iqr", value=spread, unit="ms", higher_is_better=False)
+        )
+    if device.type == "cuda":
+        memory = _gpu_memory_mib(lambda: model._run_forward(one, "predict"), model, device)
+        costs.figures.append(
+            Metric(name="inference_memory", value=memory, unit="MiB", higher_is_better=False)
+        )
+    if smoke:
+        return
+    if BATCH * latency.median > SECONDS:
+        costs.inference["notes"].append(
+            f"images/s were not measured: a batch of {BATCH} would take more than {SECONDS:g} s"
+        )
+        return
+    several = _batch(runner, model, BATCH)
+    timing = time_runs(lambda: model._run_forward(several, "predict"), device, smoke=False)
+    costs.inference["batch_runs"] = len(timing.seconds)
+    costs.figures.append(
+        Metric(name="inference_images_per_second", value=BATCH / timing.median, unit="images/s")
+    )
+
+
+def time_runs(run: Callable[[], object], device: torch.device, *, smoke: bool = False) -> Timing:
+    """Time a function: one warm-up, then as many runs as `SECONDS` allow, `MOST_RUNS` at most and one at least.
+
+    Args:
+        run: What is timed.
+        device: Where it computes; what is queued on a GPU is waited for before each reading of the clock.
+        smoke: One run, no warm-up.
+    """
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    started = time.perf_counter()
+    if not smoke:
+        run()
+    most = 1 if smoke else MOST_RUNS
+    seconds: list[float] = []
+    while not seconds or (len(seconds) < most and time.perf_counter() - started < SECONDS):
+        wait()
+        before = time.perf_counter()
+        run()
+        wait()
+        seconds.append(time.perf_counter() - before)
+    return Timing(tuple(seconds))
+
+
+def _gpu_memory_mib(run: Callable[[], object], model: nn.Module, device: torch.device) -> float:
+    """The network's weights and what a run adds to them at most, in MiB.
+
+    The optimiser's state and the gradients of the training that has just ended still lie beside them.
+    """
+    torch.cuda.synchronize(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    run()
+    added = torch.cuda.max_memory_allocated(device) - before
+    tensors = [*model.parameters(), *model.buffers()]
+    return (added + sum(t.numel() * t.element_size() for t in tensors)) / 2**20
+
+
+def _batch(runner: Any, model: Any, size: int) -> dict[str, Any]:
+    """The first test image `size` times, as the model's forward takes it."""
+    loader = runner.val_loop.dataloader
+    sample = loader.dataset[0]
+    # Copies, since predictions are written into a sample.
+    data = loader.collate_fn([copy.deepcopy(sample) for _ in range(size)])
+    return model.data_preprocessor(data, False)

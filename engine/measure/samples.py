@@ -1,0 +1,98 @@
+"""The samples of transferability estimates: labelled features of a task's training images, before training.
+
+Which samples are taken depends on the training images alone, not on the backbone or its weights: all rows are
+compared on equal ones. A few-shot row is judged by its own few images, since it knows the labels of no others.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from torch import Tensor
+
+import backbones
+from engine.measure.preserve_state import preserve_state
+from engine.measure.transferability import measure
+from engine.runner.seeding import leaves
+
+MOST_IMAGES = 256
+MOST_SAMPLES = 2000
+TRANSFERABILITY = "transferability"
+
+# From the last map (C, h, w), the image's sample as the data preprocessor returns it, and the map's stride to
+# features (m, C) and class indices (m,) of what is labelled in the image.
+LabelledFeatures = Callable[[Tensor, Any, int], tuple[Tensor, Tensor]]
+
+
+class TransferabilityHook(Hook):
+    """Measure LogME, H-score and LEEP of the backbone before the first step, and leave everything else as it was.
+
+    The images go through the test pipeline and the network in evaluation mode, in float32. Neither the generators of
+    random numbers nor the batch statistics move: a training with this hook gives the same numbers as one without.
+
+    Args:
+        labelled_features: Takes them out of the last map.
+        checkpoint: The pretrained checkpoint, for LEEP's source classifier; None if the weights are random.
+    """
+
+    # After the load report, before the clocks start.
+    priority = "BELOW_NORMAL"
+
+    def __init__(self, labelled_features: LabelledFeatures, checkpoint: Path | None) -> None:
+        self.labelled_features = labelled_features
+        self.checkpoint = checkpoint
+
+    def before_train(self, runner: Any) -> None:
+        """Measure, and keep scores and notes where checkpoints carry them along."""
+        if runner.iter > 0 or not is_main_process():
+            return
+        started = time.monotonic()
+        model = runner.model.module if hasattr(runner.model, "module") else runner.model
+        with preserve_state(model.backbone.net), torch.no_grad():
+            features, labels = self._samples(runner, model)
+            head = None if self.checkpoint is None else backbones.load_head(self.checkpoint)
+            scores, notes = measure(features, labels, head)
+        runner.message_hub.update_info(
+            TRANSFERABILITY, {"scores": [asdict(score) for score in scores], "notes": notes}
+        )
+        summary = [f"{score.name} {score.value:.4f}" for score in scores] + notes
+        runner.logger.info(
+            f"transferability: {', '.join(summary)} ({len(labels)} samples, {time.monotonic() - started:.1f} s)"
+        )
+
+    def _samples(self, runner: Any, model: Any) -> tuple[Tensor, Tensor]:
+        """Features (n, C) and labels (n,), n being at most `MOST_SAMPLES`."""
+        train, test = runner.train_dataloader.dataset, runner.val_loop.dataloader.dataset
+        # A run that is tested on a part of its images is measured on no more.
+        most = MOST_IMAGES if test.images_used == test.images_total else test.images_used
+        images = [train.images[position] for position in spaced(len(train.images), most)]
+        per_image = -(-MOST_SAMPLES // len(images))
+        features, labels = [], []
+        # All datasets of a split have one pipeline.
+        prepare = next(leaves(test.dataset)).pipeline
+        for index in images:
+            batch = pseudo_collate([prepare(train.dataset.get_data_info(index))])
+            data = model.data_preprocessor(batch, training=False)
+            shown = data["inputs"].contiguous(memory_format=torch.channels_last)
+            last = model.backbone.net(shown)[-1][0]
+            stride = model.backbone.net.feature_info[-1].stride
+            found, classes = self.labelled_features(last, data["data_samples"][0], stride)
+            kept = spaced(len(classes), per_image)
+            features.append(found[kept])
+            labels.append(classes[kept])
+        kept = spaced(sum(map(len, labels)), MOST_SAMPLES)
+        return torch.cat(features)[kept], torch.cat(labels)[kept]
+
+
+def spaced(total: int, most: int) -> list[int]:
+    """At most `most` of the indices 0 … `total` − 1, evenly spaced, in order."""
+    count = min(total, most)
+    return [number * total // count for number in range(count)]

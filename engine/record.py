@@ -1,0 +1,142 @@
+"""What a finished run says about itself: its curves and the fields of its `result.json`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from mmengine.config import Config
+
+import backbones
+from engine.job import Job
+from engine.measure.samples import TRANSFERABILITY
+from engine.runner.accumulation import describe_batch
+from engine.runner.device import device, peak_memory_mib
+from engine.runner.distributed import world_size
+from engine.runner.load_report import LOAD_REPORT
+from engine.runner.seeding import SeededDataset
+
+if TYPE_CHECKING:
+    from engine.task import Task
+
+CURVE_POINTS = 200
+
+
+def curves(
+    task: Task, runner: Any, history: list[dict[str, Any]]
+) -> dict[str, list[dict[str, float]]]:
+    """Return training loss and learning rate, thinned to `CURVE_POINTS` means, and every validation."""
+    scalars = runner.message_hub.log_scalars
+    losses = scalars["train/loss"].data[0]
+    rates = scalars["train/lr"].data[0]
+    per_epoch = max(1, runner.max_iters / max(1, runner.max_epochs))
+    if "max_iters" in runner.cfg.train_cfg:
+        per_epoch = max(
+            1, len(runner.train_dataloader.dataset) / runner.cfg.train_dataloader.batch_size
+        )
+    width = max(1, -(-len(losses) // CURVE_POINTS))
+    train = [
+        {
+            "step": min(start + width, len(losses)),
+            "epoch": round(min(start + width, len(losses)) / per_epoch, 4),
+            "loss": float(losses[start : start + width].mean()),
+            "lr": float(rates[min(start + width, len(rates)) - 1]),
+        }
+        for start in range(0, len(losses), width)
+    ]
+    validations = [
+        {
+            "step": entry["step"],
+            "epoch": round(entry["step"] / per_epoch, 4),
+            **{m.name: m.value for m in task.metrics(entry["metrics"])},
+        }
+        for entry in history
+    ]
+    return {"train": train, "val": validations}
+
+
+def result_fields(task: Task, job: Job, config: Config, runner: Any) -> dict[str, Any]:
+    """Return the fields that are known when training and evaluation are done, without scores and costs."""
+    options = job.options
+    model = runner.model.module if hasattr(runner.model, "module") else runner.model
+    train, test = runner.train_dataloader.dataset, runner.val_loop.dataloader.dataset
+    scalars = runner.message_hub.log_scalars
+    seconds, cpu_seconds = (scalars[f"train/{key}"].data[0] for key in ("time", "cpu_time"))
+    batch = config.train_dataloader.batch_size * world_size()
+    load_report = runner.message_hub.runtime_info.get(LOAD_REPORT)
+    estimates = runner.message_hub.runtime_info.get(TRANSFERABILITY, {})
+    notes = [*task.notes(runner), *estimates.get("notes", ())]
+    return {
+        **common_fields(job, task.name, train, test, load_report, notes),
+        "recipe": task.recipe(options),
+        "lr_factor": options.lr_factor,
+        "protocol": {
+            **task.protocol(config),
+            "batch": describe_batch(config, world_size(), options.lr_factor),
+            **task.variations(job, config),
+        },
+        "model": {
+            "backbone_parameters": backbones.count_parameters(model.backbone.net),
+            "parameters": backbones.count_parameters(model),
+        },
+        "transferability": estimates.get("scores", []),
+        "precision": {"dtype": job.precision.dtype, "reason": job.precision.reason},
+        # The median: the first iterations choose kernels and start loader workers.
+        "train_images_per_second": round(batch / float(np.median(seconds)), 2),
+        "train_images_per_cpu_second": round(
+            config.train_dataloader.batch_size / float(np.median(cpu_seconds)), 2
+        ),
+        "peak_memory_mib": peak_memory_mib(),
+    }
+
+
+def common_fields(
+    job: Job,
+    task: str,
+    train: SeededDataset,
+    test: SeededDataset,
+    load_report: dict[str, Any] | None,
+    notes: Sequence[str],
+) -> dict[str, Any]:
+    """Return the fields that say what was asked for, on which data, from which weights.
+
+    Args:
+        job: The job.
+        task: The task's name.
+        train: The training set.
+        test: The test set.
+        load_report: Proof that the checkpoint's weights are in the model; None if they are random.
+        notes: What the task found in the data, beside what was repaired while loading.
+    """
+    options = job.options
+    if load_report is not None and job.source is not None:
+        source = dataclasses.asdict(job.source)
+        del source["features"]
+        load_report = {**load_report, "source": source}
+    return {
+        "stage": task,
+        "identity": options.identity,
+        "config": options.config,
+        "backbone": job.spec,
+        "tricks": list(options.tricks),
+        "budget": options.budget,
+        "seed": options.seed,
+        "device": device(),
+        "data": {
+            "fingerprint": options.data_fingerprint,
+            "classes": len(train.metainfo["classes"]),
+            "train_images_total": train.images_total,
+            "train_images_used": train.images_used,
+            "test_images_total": test.images_total,
+            "test_images_used": test.images_used,
+            "notes": [
+                f"{task} {split} set: {note}"
+                for split, dataset in (("training", train), ("test", test))
+                for note in dataset.notes
+            ]
+            + [f"{task} {note}" for note in notes],
+        },
+        "checkpoint": load_report,
+    }

@@ -1,0 +1,132 @@
+"""Which number format a task trains in, and why.
+
+Forward and loss run under autocast; weights, gradients and the optimiser's state stay in float32 (the "master
+copy" of paper §3.2). float16 needs loss scaling; bfloat16 has float32's exponent range and does without.
+Evaluation runs in float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmengine.optim import OptimWrapper
+from mmengine.registry import OPTIM_WRAPPERS
+from torch import nn
+
+from contract.errors import UserError, unknown
+from contract.settings import PRECISIONS
+
+
+@dataclass(frozen=True)
+class Precision:
+    """A choice and its reason.
+
+    Attributes:
+        dtype: `'float32'`, `'bfloat16'` or `'float16'`: what autocast computes in.
+        device_type: `'cpu'` or `'cuda'`.
+        reason: One clause that tells why.
+    """
+
+    dtype: str
+    device_type: str
+    reason: str
+
+    @property
+    def mixed(self) -> bool:
+        """Whether autocast is on."""
+        return self.dtype != "float32"
+
+    def optim_wrapper(self) -> dict[str, Any]:
+        """The keys by which mmengine builds the optimiser wrapper of this precision."""
+        if self.dtype == "float16":
+            return dict(type="AmpOptimWrapper", dtype="float16", loss_scale="dynamic")
+        if self.dtype == "bfloat16":
+            return dict(type="AutocastOptimWrapper", dtype="bfloat16", device_type=self.device_type)
+        return dict(type="OptimWrapper")
+
+    def __str__(self) -> str:
+        return f"{self.dtype} on {self.device_type}: {self.reason}"
+
+
+def choose_precision(requested: str, device_type: str | None = None) -> Precision:
+    """Resolve `auto` for this machine, or check what was asked for.
+
+    Args:
+        requested: One of `PRECISIONS`.
+        device_type: `'cpu'` or `'cuda'`; what mmengine will use when not given.
+
+    Raises:
+        UserError: The choice is unknown or the device has no kernels for it.
+    """
+    if requested not in PRECISIONS:
+        raise unknown("precision", requested, PRECISIONS)
+    device_type = device_type or ("cuda" if torch.cuda.is_available() else "cpu")
+    if requested == "auto":
+        return _automatic(device_type)
+    if requested == "fp32":
+        return Precision("float32", device_type, "asked for")
+    if requested == "fp16" and device_type == "cpu":
+        raise UserError(
+            "precision fp16 was asked for on a CPU, where torch has no float16 training kernels; "
+            "use --precision bf16 or auto"
+        )
+    return Precision("float16" if requested == "fp16" else "bfloat16", device_type, "asked for")
+
+
+def _automatic(device_type: str) -> Precision:
+    if device_type == "cuda":
+        if torch.cuda.get_device_capability()[0] >= 8:
+            return Precision("bfloat16", "cuda", "this GPU computes bfloat16 in hardware")
+        return Precision("float16", "cuda", "this GPU has no bfloat16 units; the loss is scaled")
+    capabilities = cpu_capabilities()
+    for flag, name in (("amx_bf16", "AMX"), ("avx512_bf16", "AVX-512")):
+        if capabilities.get(flag):
+            return Precision("bfloat16", "cpu", f"this CPU computes bfloat16 in hardware ({name})")
+    return Precision(
+        "float32", "cpu", "this CPU has no bfloat16 units, and emulating them is slower"
+    )
+
+
+def cpu_capabilities() -> dict[str, Any]:
+    """The CPU's instruction sets as torch sees them; empty where torch cannot tell."""
+    query = getattr(torch.cpu, "get_capabilities", None)
+    if query is not None:
+        return query()
+    return {"amx_bf16": torch.cpu._is_amx_tile_supported(), "avx512_bf16": False}
+
+
+@OPTIM_WRAPPERS.register_module()
+class AutocastOptimWrapper(OptimWrapper):
+    """mmengine's optimiser wrapper under autocast without loss scaling.
+
+    `AmpOptimWrapper` refuses a CPU and always carries a scaler, which bfloat16 does not need.
+
+    Args:
+        dtype: Name of a torch dtype.
+        device_type: `'cpu'` or `'cuda'`.
+        optimizer: The optimiser that steps.
+        accumulative_counts: Batches whose gradients are added up before a step.
+        clip_grad: Keyword arguments of mmengine's gradient clipping.
+    """
+
+    def __init__(
+        self,
+        dtype: str,
+        device_type: str,
+        optimizer: torch.optim.Optimizer,
+        accumulative_counts: int = 1,
+        clip_grad: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(optimizer, accumulative_counts, clip_grad)
+        self.dtype = getattr(torch, dtype)
+        self.device_type = device_type
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """Run the forward pass and the loss under autocast."""
+        with super().optim_context(model), torch.autocast(self.device_type, dtype=self.dtype):
+            yield

@@ -1,0 +1,237 @@
+"""Randomness as a function of (seed, position): what makes a killed run resume bit for bit.
+
+Every sample's augmentation is drawn from (seed, epoch, index), and every training step's noise from (seed,
+iteration). Neither depends on the process's history or on the number of loader workers, so a run that is
+resumed from any checkpoint sees what the uninterrupted one saw.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence, Sized
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dataset import BaseDataset
+from mmengine.dist import get_dist_info
+from mmengine.hooks import Hook
+from mmengine.registry import DATA_SAMPLERS, DATASETS, HOOKS, LOOPS
+from mmengine.runner import IterBasedTrainLoop
+from mmengine.runner.loops import _InfiniteDataloaderIterator
+from torch.utils.data import Sampler
+
+from contract.errors import UserError
+from engine.few_shot import stratified_subset
+
+
+def seed_everything(*key: int) -> None:
+    """Seed Python's, numpy's and torch's global generators from a tuple of non-negative integers."""
+    # numpy pads a key with zeros; its length tells (1, 2) and (1, 2, 0) apart.
+    state = np.random.SeedSequence((len(key), *key)).generate_state(4, np.uint32).tolist()
+    random.seed(state[0])
+    np.random.seed(state[1])
+    # torch.manual_seed would, at every call before CUDA starts, queue a call with a formatted stack for later.
+    torch.default_generator.manual_seed((state[2] << 32) | state[3])
+    if torch.cuda.is_initialized() and not torch.cuda._is_in_bad_fork():
+        torch.cuda.manual_seed_all((state[2] << 32) | state[3])
+
+
+@DATASETS.register_module()
+class SeededDataset:
+    """A dataset whose samples are pure functions of (seed, epoch, index).
+
+    `SeededSampler` hands out `epoch * len(self) + index`; this class takes the two apart again. A plain index
+    is therefore epoch 0, as in validation.
+
+    Args:
+        dataset: The dataset, or its config.
+        seed: The run's seed.
+        limit: Use that many samples, spread evenly over the set; None uses all.
+        fraction: Use that part of the images, stratified by class and drawn with the seed, each so much more often
+            that an epoch stays as long; None uses all.
+    """
+
+    def __init__(
+        self,
+        dataset: BaseDataset | dict[str, Any],
+        seed: int,
+        limit: int | None = None,
+        fraction: float | None = None,
+    ) -> None:
+        self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        self.seed = seed
+        self.total = len(self.dataset)
+        self.length = self.total if limit is None else min(limit, self.total)
+        self.chosen = None if fraction is None else self._choose(fraction)
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """What the dataset says of itself: classes, palette."""
+        return self.dataset.metainfo
+
+    @property
+    def notes(self) -> list[str]:
+        """What the datasets inside had to repair while loading, in sentences."""
+        return [note for dataset in leaves(self.dataset) for note in getattr(dataset, "notes", [])]
+
+    @property
+    def images_total(self) -> int:
+        """Different images in the set; one that mmengine's `RepeatDataset` repeats counts once."""
+        return self.total // getattr(self.dataset, "times", 1)
+
+    @property
+    def images_used(self) -> int:
+        """Different images that an epoch draws from."""
+        return min(self.length, len(self.images))
+
+    @property
+    def images(self) -> Sequence[int]:
+        """Positions in the dataset of the different images that training may see: all, or the chosen part."""
+        return range(self.images_total) if self.chosen is None else self.chosen
+
+    def _choose(self, fraction: float) -> list[int]:
+        # All datasets of a split are of one kind.
+        classes_in = getattr(next(leaves(self.dataset)), "classes_in", None)
+        if classes_in is None:
+            raise UserError("a few-shot subset needs images with boxes, label maps or classes")
+        labels = [classes_in(self.dataset.get_data_info(i)) for i in range(self.images_total)]
+        return stratified_subset(labels, fraction, self.seed)
+
+    def full_init(self) -> None:
+        """Load the annotations, as mmengine asks of a dataset before it makes a loader."""
+        if hasattr(self.dataset, "full_init"):
+            self.dataset.full_init()
+
+    def get_data_info(self, position: int) -> dict[str, Any]:
+        """The annotation of a sample, which mmdet's aspect-ratio batching asks for."""
+        return self.dataset.get_data_info(self._index(position))
+
+    def _index(self, position: int) -> int:
+        index = position % self.length * self.total // self.length
+        return index if self.chosen is None else self.chosen[index % len(self.chosen)]
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, position: int) -> Any:
+        epoch, index = divmod(position, self.length)
+        seed_everything(self.seed, epoch, index)
+        return self.dataset[self._index(position)]
+
+
+def leaves(dataset: Any) -> Iterator[Any]:
+    """The datasets inside mmengine's wrappers."""
+    inner = getattr(dataset, "datasets", None) or [getattr(dataset, "dataset", None)]
+    if inner == [None]:
+        yield dataset
+        return
+    for part in inner:
+        yield from leaves(part)
+
+
+@DATA_SAMPLERS.register_module()
+class SeededSampler(Sampler[int]):
+    """Positions `epoch * len(dataset) + index` for `SeededDataset`, shared out over the processes.
+
+    Args:
+        dataset: Anything with a length.
+        seed: The run's seed; every epoch's order is drawn from (seed, epoch).
+        shuffle: Draw a new order for every epoch.
+        infinite: Go on after the last sample of an epoch with the next epoch, for iteration-based loops.
+    """
+
+    def __init__(
+        self, dataset: Sized, seed: int, shuffle: bool = True, infinite: bool = False
+    ) -> None:
+        self.dataset = dataset
+        self.seed = seed
+        self.shuffle = shuffle
+        self.infinite = infinite
+        self.rank, self.world_size = get_dist_info()
+        # Every process gets equally many samples; the last ones repeat the epoch's first.
+        self.per_process = -(-len(dataset) // self.world_size)
+        self.epoch = 0
+        self.skip = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch of the next iteration.
+
+        An infinite sampler counts its epochs itself: mmengine tells an iteration-based loop that
+        it is in epoch 0, also after `start_after`.
+        """
+        if not self.infinite:
+            self.epoch = epoch
+
+    def start_after(self, samples: int) -> None:
+        """Make the next iteration start where this process has drawn `samples` samples."""
+        self.epoch, self.skip = divmod(samples, self.per_process)
+
+    def _one_epoch(self, epoch: int) -> list[int]:
+        count = len(self.dataset)
+        order = np.arange(count)
+        if self.shuffle:
+            np.random.default_rng([self.seed, epoch]).shuffle(order)
+        order = np.resize(order, self.per_process * self.world_size)
+        return (epoch * count + order[self.rank :: self.world_size]).tolist()
+
+    def __iter__(self) -> Iterator[int]:
+        epoch, skip, self.skip = self.epoch, self.skip, 0
+        yield from self._one_epoch(epoch)[skip:]
+        while self.infinite:
+            epoch += 1
+            yield from self._one_epoch(epoch)
+
+    def __len__(self) -> int:
+        return self.per_process
+
+
+@HOOKS.register_module()
+class SeedEachIterationHook(Hook):
+    """Draw a training step's randomness (mixing, dropout, RoI sampling) from (seed, rank, iteration).
+
+    Args:
+        seed: The run's seed.
+    """
+
+    priority = "VERY_HIGH"
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def before_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: dict[str, Any] | None = None
+    ) -> None:
+        """Seed just before the forward pass."""
+        # The leading 1 keeps these streams apart from the samples' (seed, epoch, index).
+        seed_everything(1, self.seed, runner.rank, runner.iter)
+
+
+@LOOPS.register_module()
+class ResumableIterTrainLoop(IterBasedTrainLoop):
+    """mmengine's iteration-based loop, resumed at once.
+
+    The original reads and throws away all batches up to the checkpoint; here the sampler starts there.
+    """
+
+    def run(self) -> Any:
+        """Train from the current iteration to the last."""
+        if self._iter > 0:
+            loader: Any = self.dataloader
+            loader.sampler.start_after(self._iter * loader.batch_sampler.batch_size)
+            self.dataloader_iterator = _AlreadyAdvanced(self.dataloader, self._iter)
+        return super().run()
+
+
+class _AlreadyAdvanced(_InfiniteDataloaderIterator):
+    """An iterator whose first `skip` steps, which mmengine's loop takes to catch up, cost nothing."""
+
+    def __init__(self, dataloader: Any, skip: int) -> None:
+        super().__init__(dataloader)
+        self.skip = skip
+
+    def __next__(self) -> Any:
+        if self.skip:
+            self.skip -= 1
+            return None
+        return super().__next__()

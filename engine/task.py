@@ -1,0 +1,215 @@
+"""Run one task on mmengine's Runner: assemble, train, evaluate, write the result.
+
+The tasks differ in what their `Task` says; everything else is here, once.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar
+
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.runner import Runner
+from torch import Tensor
+
+import backbones
+from contract import tasks
+from contract.errors import UserError
+from contract.files import write_json
+from contract.result import CURVES_FILE, RESULT_FILE, Metric, write_result
+from contract.settings import ROOT
+from engine import config as configs
+from engine.budget import resolve as resolve_budget
+from engine.cli import Options, exit_status, make_work_dir, parse
+from engine.job import Job, resolve_job
+from engine.measure.costs import measure
+from engine.measure.samples import LabelledFeatures, TransferabilityHook
+from engine.record import curves, result_fields
+from engine.resume import point_at_checkpoint
+from engine.runner.accumulation import describe_batch
+from engine.runner.distributed import join, leave, world_size
+from engine.runner.learning_rate import apply_multipliers
+from engine.runner.timing import ELAPSED
+from engine.runner.validation import VALIDATION_HISTORY
+from engine.wiring import wire
+
+
+class Task(ABC):
+    """What one task adds to the common run.
+
+    Attributes:
+        name: Its entry in `contract.tasks.TASKS`.
+        scope: mmengine's default scope while the task is built.
+        modules: Those whose import registers what the task's configs may name.
+        labelled_features: Takes labelled features out of the backbone's last map, for estimates of transferability
+            before training; None for a task that makes none.
+    """
+
+    name: ClassVar[str]
+    scope: ClassVar[str]
+    modules: ClassVar[tuple[ModuleType, ...]] = ()
+    labelled_features: ClassVar[LabelledFeatures | None] = None
+
+    @property
+    def entry(self) -> tasks.Task:
+        """The task's entry in the table of tasks."""
+        return tasks.TASKS[self.name]
+
+    @property
+    def configs(self) -> Path:
+        """The folder of the task's configs."""
+        return ROOT / self.entry.configs
+
+    @property
+    def trick_folders(self) -> tuple[Path, ...]:
+        """The folders of the task's tricks; a trick is taken from the first one that has it."""
+        return tuple(ROOT / folder for folder in self.entry.tricks)
+
+    @abstractmethod
+    def assemble(self, job: Job) -> Config:
+        """Return the Runner config, without what `engine.wiring.wire` adds to every task."""
+
+    @abstractmethod
+    def metrics(self, values: dict[str, float]) -> list[Metric]:
+        """Return the result's metrics, from those of mmengine's evaluator."""
+
+    @abstractmethod
+    def protocol(self, config: Config) -> dict[str, str]:
+        """Return how the numbers were made, for the table's header."""
+
+    def variations(self, job: Job, config: Config) -> dict[str, str]:
+        """Return what the job's tricks change in the protocol, for the table's header."""
+        return {}
+
+    def recipe(self, options: Options) -> str | None:
+        """Return the name of the recipe; None for a task without recipes."""
+        return None
+
+    def costs(self, runner: Any, images_per_second: float) -> list[Metric]:
+        """Return the costs of training beside what `engine.measure.costs` measures in every task."""
+        return []
+
+    def infer(self, model: Any, image: Tensor) -> object:
+        """Run the layers that inference runs, to count their multiply-adds.
+
+        Only shapes are computed, so nothing may depend on values.
+
+        Args:
+            model: The network.
+            image: (1, 3, H, W).
+        """
+        return model(image)
+
+    def further_metrics(self, runner: Any) -> list[Metric]:
+        """Return metrics that are measured once, after the last validation."""
+        return []
+
+    def notes(self, runner: Any) -> list[str]:
+        """Return sentences about the evaluation that a reader of the numbers must know."""
+        return []
+
+    def finish(self, runner: Any, job: Job, metrics: list[Metric]) -> dict[str, Any]:
+        """Write what else the task leaves behind.
+
+        Returns:
+            The result's further `artifacts`.
+        """
+        return {}
+
+
+def main(task: Task, arguments: Sequence[str] | None = None) -> int:
+    """Run the command line of a task and return the exit status."""
+    prog = f"python -m {task.entry.module}"
+    return exit_status(lambda: run(task, parse(prog, arguments, task.entry)))
+
+
+def run(task: Task, options: Options) -> None:
+    """Train and evaluate a task and write its work dir.
+
+    Raises:
+        UserError: For every mistake that the user can repair.
+    """
+    # From reading its metadata to comparing the built model with it, the checkpoint is read once.
+    with backbones.hold_checkpoints():
+        job = resolve_job(options)
+        config = prepare(task, job)
+        join()
+        try:
+            _run(task, job, config)
+        finally:
+            leave()
+
+
+def prepare(task: Task, job: Job) -> Config:
+    """Return the finished Runner config of a job, checked."""
+    # mmengine writes the config into every checkpoint; formatting it would take seconds each time.
+    config = Config(task.assemble(job)._cfg_dict, format_python_code=False)
+    budget = resolve_budget(job.options.budget, config.pop("budgets", {}))
+    wire(config, task.name, job.options, job.precision, budget)
+    configs.check_arguments(config, task.scope)
+    return config
+
+
+def _run(task: Task, job: Job, config: Config) -> None:
+    options = job.options
+    make_work_dir(options.work_dir)
+    point_at_checkpoint(config, options.work_dir, resume=options.resume, identity=options.identity)
+    started = time.monotonic()
+    runner = Runner.from_cfg(config)
+    _require_a_batch(runner)
+    _announce(job, config, runner)
+    apply_multipliers(runner)
+    if task.labelled_features is not None:
+        runner.register_hook(
+            TransferabilityHook(task.labelled_features, options.checkpoint)  # pyright: ignore[reportArgumentType]
+        )
+    runner.train()
+    if is_main_process():
+        _write(task, job, config, runner, started)
+
+
+def _write(task: Task, job: Job, config: Config, runner: Any, started: float) -> None:
+    options = job.options
+    history = runner.message_hub.runtime_info[VALIDATION_HISTORY]
+    metrics = [*task.metrics(history[-1]["metrics"]), *task.further_metrics(runner)]
+    write_json(options.work_dir / CURVES_FILE, curves(task, runner, history))
+    artifacts = {"curves": CURVES_FILE, **task.finish(runner, job, metrics)}
+    fields = result_fields(task, job, config, runner)
+    fields["artifacts"] = artifacts
+    fields["wall_seconds"] = round(
+        runner.message_hub.runtime_info.get(ELAPSED, time.monotonic() - started), 2
+    )
+    # Last, because nothing that decides numbers may come after it.
+    measured = measure(runner, task.infer, smoke=options.budget == "smoke")
+    fields["costs"] = [
+        *task.costs(runner, fields["train_images_per_second"]),
+        *measured.figures,
+    ]
+    fields["inference"] = measured.inference
+    fields["metrics"] = metrics
+    write_result(options.work_dir / RESULT_FILE, fields)
+    print(", ".join(f"{m.name} {m.value:.2f}{m.unit}" for m in metrics))
+
+
+def _require_a_batch(runner: Any) -> None:
+    if runner.train_loop.max_iters > 0:
+        return
+    raise UserError(
+        f"the training set has {len(runner.train_dataloader.dataset)} images, fewer than one batch "
+        f"of {runner.train_dataloader.batch_size} per process; add images or make the batch smaller"
+    )
+
+
+def _announce(job: Job, config: Config, runner: Any) -> None:
+    if not is_main_process():
+        return
+    weights = f"from {job.options.checkpoint}" if job.pretrained else "random"
+    print(f"backbone:  {job.spec}, weights {weights}")
+    print(f"precision: {job.precision}; evaluation in float32")
+    print(f"batch:     {describe_batch(config, world_size(), job.options.lr_factor)}")
+    print(f"workers:   {config.train_dataloader.num_workers} loader process(es)", flush=True)

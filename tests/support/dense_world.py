@@ -1,0 +1,142 @@
+"""A dense task with a tiny dataset: what tests of the shared code need of each of them."""
+
+import json
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from support.checkpoints import SPEC
+from support.dataset_trees import tiny_ade20k, tiny_devkit
+from support.runners import forget_runs
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # what the wheels say when they are imported
+    import engine  # noqa: F401, I001  (it stands in for mmcv's compiled ops, which mmdet wants)
+    from mmdet.models import FasterRCNN
+    from mmengine.registry import MODELS, DefaultScope
+    from mmseg.models import EncoderDecoder
+
+    from det.train import Detection
+    from seg.train import Segmentation
+from engine.cli import Options
+from engine.dense.task import DenseTask
+from engine.job import resolve_job
+from engine.task import main, prepare
+
+
+@dataclass
+class DenseWorld:
+    """One dense task.
+
+    Attributes:
+        task: The task.
+        folder: For data and work dirs.
+        full: Its config of the published schedule; the other one is `mini`.
+        network: mmdet's or mmseg's class of the whole network.
+        by_epoch: Whether `mini` counts epochs.
+        age: Mean age of averaged weights with the trick `ema`, in epochs.
+        classes: Names of the classes.
+        train_images: The folder of images that a truncated one breaks training in.
+    """
+
+    task: DenseTask
+    folder: Path
+    full: str
+    network: type
+    by_epoch: bool
+    age: float
+    classes: tuple[str, ...]
+    tree: object = field(init=False)
+
+    def __post_init__(self):
+        if self.task.name == "det":
+            self.tree = tiny_devkit(self.folder / "VOCdevkit")
+        else:
+            self.tree = tiny_ade20k(self.folder / "ADEChallengeData2016")
+
+    @property
+    def name(self):
+        return self.task.name
+
+    @property
+    def data(self):
+        return self.tree.root.parent if self.name == "det" else self.tree.root
+
+    @property
+    def train_images(self):
+        within = "JPEGImages" if self.name == "det" else "images/training"
+        return self.tree.root / within
+
+    def run(self, work, *options, data=None, budget="smoke", config="mini"):
+        """Run the task in this process; return its exit status."""
+        forget_runs()
+        common = [config, "--data", str(data or self.data), "--work-dir", str(work)]
+        return main(self.task, [*common, "--budget", budget, *map(str, options)])
+
+    def command(self, work, *options):
+        """The words that start the task in a process of its own."""
+        common = ["-m", self.task.entry.module, "mini", "--data", self.data, "--work-dir", work]
+        return [str(word) for word in (*common, *options)]
+
+    def assembled(
+        self, config="mini", backbone=None, checkpoint=None, tricks=(), data=None, **overrides
+    ):
+        """Assemble a config, by default with random weights."""
+        options = Options(
+            config=str(config),
+            data=data or self.data,
+            work_dir=self.folder / "work",
+            backbone=backbone or (None if checkpoint else SPEC),
+            checkpoint=checkpoint,
+            precision="fp32",
+            tricks=tuple(tricks),
+            overrides=overrides,
+        )
+        return prepare(self.task, resolve_job(options))
+
+    def build(self, config):
+        """Build the network of a config."""
+        with DefaultScope.overwrite_default_scope(self.task.scope):
+            return MODELS.build(config.model)
+
+    def own_config(self, text, base="mini"):
+        """Write a config that inherits from one of the task's."""
+        path = self.folder / "own.py"
+        path.write_text(f"_base_ = {str(self.task.configs / f'{base}.py')!r}\n{text}\n")
+        return path
+
+    def settings(self, epochs, validate, batch=2):
+        """Options of a short training on the four images, validated every few epochs."""
+        per_epoch = 4 // batch
+        length = ("max_epochs", 1) if self.by_epoch else ("max_iters", per_epoch)
+        found = {
+            f"train_cfg.{length[0]}": epochs * length[1],
+            "train_cfg.val_interval": validate * length[1],
+            "train_dataloader.batch_size": batch,
+            "auto_scale_lr.base_batch_size": batch,
+            "train_dataloader.num_workers": 0,
+            "val_dataloader.num_workers": 0,
+            "image_scale": (96, 96),
+        }
+        if not self.by_epoch:
+            found["default_hooks.checkpoint.interval"] = length[1]
+        if self.name == "seg":
+            found["crop_size"] = (64, 64)
+        return [word for key, value in found.items() for word in ("--set", f"{key}={value}")]
+
+    def saved(self, work, epoch):
+        """The file that a run saves after an epoch of two steps."""
+        return Path(work) / (f"epoch_{epoch}.pth" if self.by_epoch else f"iter_{2 * epoch}.pth")
+
+
+def dense_world(name, folder):
+    """The world of `det` or `seg`."""
+    if name == "det":
+        return DenseWorld(Detection(), folder, "voc0712", FasterRCNN, True, 0.5, ("cat", "dog"))
+    classes = ("sky", "tree", "road")
+    return DenseWorld(Segmentation(), folder, "ade20k", EncoderDecoder, False, 1.0, classes)
+
+
+def result_of(work):
+    """What a run wrote as its result."""
+    return json.loads((Path(work) / "result.json").read_text())
