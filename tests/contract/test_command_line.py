@@ -53,13 +53,12 @@ def test_mistakes_are_user_errors_with_the_closest_name(words, sentence):
 def test_three_commands_speak_with_one_voice(capsys):
     from backbones.__main__ import main as backbones
     from benchmarks.cli import main as benchmarks
-    from engine.options import parse
+    from contract.tasks import TASKS
+    from engine.cli import parse
 
     assert backbones(["describe", "resnet50", "--jsn"]) == 2
     assert "unknown option '--jsn'; did you mean '--json'?" in capsys.readouterr().err
     assert benchmarks(["run", "--bugdet", "smoke"]) == 2
     assert "unknown option '--bugdet'; did you mean '--budget'?" in capsys.readouterr().err
     with pytest.raises(UserError, match="unknown option '--bugdet'; did you mean '--budget'"):
-        parse(
-            "task", ["mini", "--data", "d", "--work-dir", "w", "--bugdet", "x"], classification=True
-        )
+        parse("task", ["mini", "--data", "d", "--work-dir", "w", "--bugdet", "x"], TASKS["cls"])

@@ -39,7 +39,7 @@ def _world(folder: Path, rows: tuple[Row, ...] = ROWS, selection: Selection | No
     world.edit("probe/__init__.py", "")
     world.edit(
         "probe/__main__.py",
-        "from cls_train import data\nfrom probe import linear\n",
+        "from probe import linear\n",
     )
     world.edit("probe/linear.py", "TOLERANCE = 1\n")
     return world
