@@ -16,6 +16,7 @@ from backbones.complexity import count_parameters, multiply_adds
 from backbones.pyramid import dense_features
 from backbones.weights import command as weights
 from backbones.zoo import SUFFIXES, create, names
+from contract.command_line import Parser
 from contract.errors import UserError
 
 # Costs of different networks compare at one size only.
@@ -36,8 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[:1] == [_EXPORT]:
         # Export stands above this package, which must not import it.
         return importlib.import_module("export.weights.command").main(words[1:])
-    options = _parser().parse_args(words)
     try:
+        options = _parser().parse_args(words)
         if options.command == "import":
             print(weights.run(options))
         elif options.command == "describe":
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m backbones",
         description="List, describe or check backbones, import weights for one, or export them.",
         epilog=_suffix_help(),

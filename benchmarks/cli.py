@@ -1,4 +1,4 @@
-"""The command line of the harness."""
+"""The command line of the harness: which commands there are, and the options that they share."""
 
 from __future__ import annotations
 
@@ -8,68 +8,54 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import NoReturn
 
-from benchmarks.suite_schema import STAGES
-from contract.errors import UserError, unknown
+from contract.command_line import Parser
+from contract.errors import UserError
 from contract.settings import BUDGETS, PRECISIONS
+from contract.tasks import TASKS
 from datasets.prepare.catalogue import SETS
 
 COMMANDS = {
     "run": "run a suite and print its table",
-    "plan": "show which cells a run would start, and why",
+    "plan": "show which runs a command would start, and why",
     "sweep": "choose each row's learning rate on held-out training images",
     "report": "write the table and report.html of a run folder again",
-    "verify": "check a run against published figures: RUN_DIR; or a data set: KIND PATH",
-    "data": "prepare or verify data sets",
+    "verify": "check a run against published figures: RUN_DIR; or a dataset: KIND PATH",
+    "data": "prepare or verify datasets",
     "doctor": "show what this machine and its packages offer",
+    "list": "list the tricks, backbones, suites, tasks or datasets",
 }
 DATA_COMMANDS = {
-    "prepare": "download and arrange data sets, or generate the miniworld",
-    "verify": "check a data set: every file, every annotation, every label",
+    "prepare": "download and arrange datasets, or generate the miniworld",
+    "verify": "check a dataset: every file, every annotation, every label",
 }
-
-
-class _Parser(argparse.ArgumentParser):
-    """argparse whose mistakes are told like all others, with the nearest known option."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message[:1].upper()}{message[1:]}. See `{self.prog} --help`.")
-
-    def known_options(self) -> list[str]:
-        """Returns all options, in their long form."""
-        return [name for action in self._actions for name in action.option_strings]
+LISTS = ("tricks", "backbones", "suites", "tasks", "datasets")
+_FUNCTIONS = {"list": "list_names"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line.
+    """Run the command line.
 
     Args:
-        arguments: The words after `python -m benchmarks`; None takes those of the process.
+        arguments: The words after `python -m benchmarks`; None for those of the process.
 
     Returns:
-        The exit status: 0; 1 where a cell failed; 2 for a user's mistake, wrong data among them;
-        130 where the run was interrupted.
+        The exit status: 0; 1 if a run failed; 2 for a user's mistake, wrong data among them; 130 after an
+        interruption.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     _restore_signals()
     try:
         options = parse(words)
-        # Imported late, so that a mistake in the command is told at once.
-        if getattr(options, "data_command", None) == "prepare":
-            from datasets.prepare.command import prepare
-
-            return prepare(options)
-        from benchmarks import commands
-
-        return commands.ACTIONS[options.command](options)
+        return action(options.command)(options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nInterrupted. Run the same command again to go on.", file=sys.stderr)
+        print("\nInterrupted. Run the same command again to continue.", file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -80,73 +66,68 @@ def main(arguments: Sequence[str] | None = None) -> int:
         place = f" while writing {error.filename}" if error.filename else ""
         print(
             f"error: The disk is full{place}. Free some space and run the same command again: "
-            "finished cells are kept, the others go on from their last checkpoint.",
+            "finished runs are kept, the others continue from their last checkpoint.",
             file=sys.stderr,
         )
         return 2
 
 
+def action(command: str) -> Callable[[argparse.Namespace], int]:
+    """Return the function of a command; it is imported late, so that a mistake in the words is reported at once."""
+    return getattr(
+        import_module(f"benchmarks.commands.{command}"), _FUNCTIONS.get(command, command)
+    )
+
+
 def parse(words: Sequence[str]) -> argparse.Namespace:
-    """Reads a command line.
+    """Read a command line.
 
     Raises:
         UserError: A command or an option is unknown or wrong.
     """
-    if words and not words[0].startswith("-") and words[0] not in COMMANDS:
-        raise unknown("command", words[0], COMMANDS)
-    if words[:1] == ["data"] and words[1:] and words[1] not in (*DATA_COMMANDS, "-h", "--help"):
-        raise unknown("data command", words[1], DATA_COMMANDS)
-    parser, parsers = _build()
-    options, extra = parser.parse_known_args(words)
-    if extra:
-        chosen = parsers[getattr(options, "data_command", None) or options.command]
-        stray = next((word for word in extra if word.startswith("-")), None)
-        if stray is not None:
-            raise unknown("option", stray.split("=")[0], chosen.known_options())
-        raise UserError(f"{' '.join(extra)!r} is one word too many. See `{chosen.prog} --help`.")
-    return options
+    return _parser().parse_args(list(words))
 
 
-def _build() -> tuple[_Parser, dict[str, _Parser]]:
-    """Returns the parser and those of the commands by name."""
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m benchmarks",
-        description="Trains backbones, hands them to a detector and a segmentor, prints a table.",
-        allow_abbrev=False,
+        description="Pretrains backbones, trains detectors and segmentors from them, prints a table.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     parsers = {
-        name: commands.add_parser(
-            name, help=text, description=text.capitalize(), allow_abbrev=False
-        )
+        name: commands.add_parser(name, help=text, description=text.capitalize())
         for name, text in COMMANDS.items()
     }
     for name in ("run", "plan", "sweep"):
-        _add_suite_options(parsers[name], stages=name != "sweep")
+        _add_suite_options(parsers[name], tasks=name != "sweep")
     for name in ("run", "sweep"):
         parsers[name].add_argument(
-            "--fail-fast", action="store_true", help="end the run at the first failed cell"
+            "--fail-fast", action="store_true", help="end at the first failed run"
         )
     _add_sweep_options(parsers["sweep"])
+    _add_data_commands(parsers["data"])
     parsers["report"].add_argument("run_dir", type=Path, metavar="RUN_DIR", help="as in runs/mini")
-    parsers["verify"].add_argument(
-        "subject",
-        metavar="RUN_DIR|KIND",
-        help="a run, as in runs/mini; or imagefolder, voc, coco, ade20k",
+    verify = parsers["verify"]
+    verify.add_argument("subject", metavar="RUN_DIR|KIND", help=f"a run folder; or {_kinds()}")
+    verify.add_argument(
+        "path", type=Path, nargs="?", metavar="PATH", help="after a KIND: the dataset's folder"
     )
-    parsers["verify"].add_argument(
-        "path", type=Path, nargs="?", metavar="PATH", help="after a KIND: the data set's folder"
-    )
-    actions = parsers["data"].add_subparsers(
-        dest="data_command", required=True, metavar="COMMAND", parser_class=_Parser
-    )
-    prepare = actions.add_parser("prepare", help=DATA_COMMANDS["prepare"], allow_abbrev=False)
+    parsers["list"].add_argument("what", choices=LISTS, metavar="KIND", help=", ".join(LISTS))
+    return parser
+
+
+def _add_data_commands(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="data_command", required=True, metavar="DATA COMMAND")
+    prepare = actions.add_parser("prepare", help=DATA_COMMANDS["prepare"])
     _add_prepare_arguments(prepare)
-    verify = actions.add_parser("verify", help=DATA_COMMANDS["verify"], allow_abbrev=False)
-    verify.add_argument("kind", metavar="KIND", help="imagefolder, voc, coco or ade20k")
-    verify.add_argument("path", type=Path, metavar="PATH", help="the data set's folder")
-    parsers["prepare"] = prepare
-    return parser, parsers
+    verify = actions.add_parser("verify", help=DATA_COMMANDS["verify"])
+    verify.add_argument("kind", metavar="KIND", help=_kinds())
+    verify.add_argument("path", type=Path, metavar="PATH", help="the dataset's folder")
+
+
+def _kinds() -> str:
+    kinds = list(dict.fromkeys(layout for task in TASKS.values() for layout in task.layouts))
+    return f"{', '.join(kinds[:-1])} or {kinds[-1]}"
 
 
 def _add_prepare_arguments(parser: argparse.ArgumentParser) -> None:
@@ -164,39 +145,37 @@ def _add_prepare_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_sweep_options(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(stages=None)
-    parser.add_argument("--stage", required=True, metavar="STAGE", help="det or seg")
+    parser.set_defaults(tasks=None)
+    names = " or ".join(task.name for task in TASKS.values() if task.holds_out)
+    parser.add_argument("--task", "--stage", dest="task", required=True, metavar="TASK", help=names)
     parser.add_argument(
         "--factors",
         nargs="+",
         type=_factor,
         default=[0.3, 1.0, 3.0],
         metavar="F",
-        help="what the config's learning rate is multiplied by, the same for all rows (default: 0.3 1 3)",
+        help="factors on the config's learning rate, the same for all rows (default: 0.3 1 3)",
     )
 
 
-def _add_suite_options(parser: argparse.ArgumentParser, *, stages: bool) -> None:
+def _add_suite_options(parser: argparse.ArgumentParser, *, tasks: bool) -> None:
     add = parser.add_argument
     add("suite", nargs="?", default="mini", help="name, or path of a suite file (default: mini)")
     add("--backbone", action="append", default=[], metavar="SPEC", help="add a row; repeatable")
-    add("--rows", nargs="+", metavar="ROW", help="only these rows")
-    if stages:
-        add("--stages", nargs="+", metavar="STAGE", help=f"only these of {', '.join(STAGES)}")
+    add("--rows", nargs="+", metavar="ROW", help="run only these rows; the table keeps all")
+    if tasks:
+        help_text = f"run only these of {', '.join(TASKS)}; the table keeps all"
+        add("--tasks", "--stages", dest="tasks", nargs="+", metavar="TASK", help=help_text)
     add("--seeds", nargs="+", type=_seed, metavar="N", help="in place of the suite's seeds")
     add("--budget", default="full", help=f"{', '.join(BUDGETS)} (default: full)")
     add("--precision", default="auto", help=f"{', '.join(PRECISIONS)} (default: auto)")
-    add("--jobs", type=_jobs, metavar="N", help="cells at a time (default: what the machine takes)")
-    add("--run-dir", type=Path, metavar="DIR", help="default: runs/SUITE")
+    add("--jobs", type=_jobs, metavar="N", help="runs at a time (default: what the machine takes)")
+    add("--run-dir", type=Path, metavar="DIR", help="default: runs/SUITE, and a suffix for --set")
     add(
-        "--set",
-        action="append",
-        default=[],
-        metavar="STAGE.KEY=VALUE",
-        help="override a config key",
+        "--set", action="append", default=[], metavar="TASK.KEY=VALUE", help="override a config key"
     )
-    for stage in STAGES:
-        add(f"--{stage}-data", type=Path, metavar="DIR", help=f"data for the {stage} stage")
+    for task in TASKS.values():
+        add(f"--{task.name}-data", type=Path, metavar="DIR", help=f"data for {task.label}")
 
 
 def _seed(text: str) -> int:
@@ -226,7 +205,7 @@ def _jobs(text: str) -> int | None:
 
 
 def _restore_signals() -> None:
-    """Lets Ctrl-C and SIGTERM interrupt, also where a shell started this with SIGINT ignored."""
+    """Let Ctrl-C and SIGTERM interrupt, even if a shell started this with SIGINT ignored."""
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import ast
 import errno
 import math
@@ -11,10 +10,11 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from contract import tasks
-from contract.errors import UserError, unknown
+from contract.command_line import Parser
+from contract.errors import UserError
 from contract.settings import BUDGETS, PRECISIONS
 
 
@@ -40,18 +40,6 @@ class Options:
     overrides: dict[str, Any] = field(default_factory=dict)
 
 
-class Parser(argparse.ArgumentParser):
-    """argparse that reports mistakes as all other code does, with the nearest known option."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise the mistake as a `UserError` instead of printing it and exiting."""
-        stray = message.removeprefix("unrecognized arguments: ")
-        if stray != message:
-            known = [o for action in self._actions for o in action.option_strings]
-            raise unknown("option", stray.split()[0].split("=")[0], known)
-        raise UserError(f"{message}; see {self.prog} --help")
-
-
 def parse(prog: str, arguments: Sequence[str] | None, task: tasks.Task) -> Options:
     """Read a task's command line.
 
@@ -66,7 +54,7 @@ def parse(prog: str, arguments: Sequence[str] | None, task: tasks.Task) -> Optio
     Raises:
         UserError: An option is unknown, misses its value or has a wrong one.
     """
-    parser = Parser(prog=prog, description=f"Train and evaluate: {task.label}.", allow_abbrev=False)
+    parser = Parser(prog=prog, description=f"Train and evaluate: {task.label}.")
     add = parser.add_argument
     add("config", help="name of a file in the task's configs/ (such as mini), or a path")
     add("--data", type=Path, required=True, metavar="DIR", help="the dataset's folder")

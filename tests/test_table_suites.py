@@ -1,9 +1,9 @@
 """Every row of the paper's tables, and of their small siblings, through its classification at the smoke budget.
 
-The harness is left out: it starts a process a cell, and `test_chain.py` shows that it works. Rows of several tables
-that are one and the same job run once. Of the full tables each network runs, with and without a teacher, at its own
-image size in Table 2 and at a smaller one in the others; further rows of the same network, which take minutes and whose
-tricks run in the small siblings, are assembled and checked.
+The harness is left out: it starts a process for each run, and `test_chain.py` shows that it works. Rows of several
+tables that are one and the same job run once. Of the full tables each network runs, with and without a teacher, at its
+own image size in Table 2 and at a smaller one in the others; further rows of the same network, which take minutes and
+whose tricks run in the small siblings, are assembled and checked.
 """
 
 import json
@@ -14,11 +14,11 @@ import pytest
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.visualization import Visualizer
 
-from benchmarks import preflight
-from benchmarks.plan import make_plan
-from benchmarks.run import stage_command
-from benchmarks.selection import Selection, select
-from benchmarks.suite import load_suite, suite_names
+from benchmarks.plan import preflight
+from benchmarks.plan.plan import make_plan
+from benchmarks.run.command import task_command
+from benchmarks.suite.load import load_suite, suite_names
+from benchmarks.suite.select import Selection, select
 from cls_train.train import Classification
 from contract.tasks import TASKS
 from engine.cli import parse
@@ -60,30 +60,31 @@ def test_there_are_six_tables_and_a_small_one_of_each():
 def test_every_row_runs(name, done):
     hand_offs, networks, folder = done
     plan = _plan(name, folder / name)
-    for cell in plan.cells:
-        words = stage_command(plan, cell)[3:]
+    for run in plan.runs:
+        words = task_command(plan, run)[3:]
         words = words[: words.index("--identity")]
-        if cell.teacher is not None:
-            # The one that has run, whichever table it ran for.
-            words[words.index("--teacher") + 1] = str(hand_offs[_job(plan, plan.find(cell.needs))])
-        job = _job(plan, cell)
+        work_dir = folder / name / run.key.path
+        words[words.index("--work-dir") + 1] = str(work_dir)
+        if run.needs is not None:
+            # The teacher that has run, whichever table it ran for.
+            words += ["--teacher", str(hand_offs[_job(plan, plan.find(run.needs))])]
+        job = _job(plan, run)
         if job in hand_offs:
             continue
         if not name.endswith("-mini"):
             words += [] if name == "table2" else ["--set", "image_size=96"]
-            network = (cell.row.backbone, cell.row.teacher is None)
-            if network in networks and cell.row not in plan.suite.teachers:
+            network = (run.row.backbone, run.row.teacher is None)
+            if network in networks and run.row not in plan.suite.teachers:
                 prepare(Classification(), resolve_job(parse("test", words, TASKS["cls"])))
                 continue
             networks.add(network)
-        work_dir = plan.folder(cell)
         assert main(Classification(), words) == 0, " ".join(words)
         _forget_run()
         result = json.loads((work_dir / "result.json").read_text())
-        assert result["backbone"] == cell.row.backbone
-        assert result["tricks"] == list(cell.row.tricks)
+        assert result["backbone"] == run.row.backbone
+        assert result["tricks"] == list(run.row.tricks)
         hand_offs[job] = folder / f"{len(hand_offs)}.safetensors"
-        if any(cell.key == other.needs for other in plan.cells):
+        if any(run.key == other.needs for other in plan.runs):
             shutil.move(work_dir / "backbone.safetensors", hand_offs[job])
         shutil.rmtree(work_dir)
 
@@ -97,9 +98,9 @@ def _forget_run():
         manager._instance_dict.clear()
 
 
-def _job(plan, cell):
-    row = cell.row
+def _job(plan, run):
+    row = run.row
     return (
-        cell.stage.config, cell.data.root, row.backbone, row.recipe, row.tricks, plan.precision(cell),
+        run.setup.config, run.data.root, row.backbone, row.recipe, row.tricks, plan.precision(run),
         row.teacher,
     )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from benchmarks.results.plan_file import PlannedRow
+from benchmarks.plan.document import RowEntry
 from benchmarks.results.read import COMPLETED, RunFolder, metric_values
 from contract.result import Result
 from contract.settings import PACKAGES
@@ -36,7 +36,7 @@ def row_notes(run: RunFolder) -> Iterable[str]:
         yield f"{row} · {task} · {listed}: {state} ({reason})"
 
 
-def _partial_weights(run: RunFolder, row: PlannedRow) -> Iterable[str]:
+def _partial_weights(run: RunFolder, row: RowEntry) -> Iterable[str]:
     """Name the tensors that are random in a row's weights, if an import allowed some to be missing."""
     for record in (record for task in TASKS for record in run.of(row.name, task)):
         report = None if record.result is None else record.result.load_report
@@ -50,7 +50,7 @@ def _partial_weights(run: RunFolder, row: PlannedRow) -> Iterable[str]:
             return
 
 
-def _describe_teacher(run: RunFolder, teacher: PlannedRow) -> str:
+def _describe_teacher(run: RunFolder, teacher: RowEntry) -> str:
     """Say what a teacher is, how good it became, and who learns from it."""
     main = TASKS[SOURCE].main
     students = ", ".join(row.name for row in run.rows if row.teacher == teacher.name)

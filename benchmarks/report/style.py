@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.results.plan_file import PlannedRow
+from benchmarks.plan.document import RowEntry
 
 CONTROL, INK, MUTED, GRID, SURFACE = "#767b83", "#20242a", "#5b616a", "#dfe2e6", "#fefefe"
 # Okabe and Ito's colours, which stay apart for colour-blind readers; yellow is too faint on white.
@@ -37,7 +37,7 @@ class RowStyle:
         return f"var({VARIABLES[self.colour]}, {self.colour})"
 
 
-def row_styles(rows: Sequence[PlannedRow]) -> dict[str, RowStyle]:
+def row_styles(rows: Sequence[RowEntry]) -> dict[str, RowStyle]:
     """Give each row its colour, marker and dash pattern.
 
     Args:

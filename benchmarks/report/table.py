@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from benchmarks.plan.document import PLAN_FILE, RowEntry
 from benchmarks.report.notes import environment_lines, protocol_lines, row_notes
 from benchmarks.results.columns import VARIES_LEGEND, MetricColumn, known_columns
-from benchmarks.results.plan_file import PLAN_FILE, PlannedRow
 from benchmarks.results.read import COMPLETED, FAILED, MISSING, STALE, RunFolder, metric_values
 from benchmarks.results.statistics import Aggregate, aggregate
 from benchmarks.results.warnings import find_warnings
@@ -91,7 +91,7 @@ class TableCell:
 class TableRow:
     """One row: what the plan says about it, and its cells by column."""
 
-    row: PlannedRow
+    row: RowEntry
     cells: Mapping[str, TableCell]
     parameters: int | None
     mark: str
@@ -205,7 +205,7 @@ def _columns(run: RunFolder) -> tuple[MetricColumn, ...]:
     return tuple(known[name] for name in run.plan.columns)
 
 
-def build_cell(run: RunFolder, row: PlannedRow, column: MetricColumn) -> TableCell:
+def build_cell(run: RunFolder, row: RowEntry, column: MetricColumn) -> TableCell:
     """Summarise one row × column over its seeds."""
     records = run.of(row.name, column.task)
     if not records:
@@ -250,7 +250,7 @@ def _mark_best(rows: list[TableRow], columns: Iterable[MetricColumn]) -> tuple[T
     return tuple(rows)
 
 
-def _parameters(run: RunFolder, row: PlannedRow) -> int | None:
+def _parameters(run: RunFolder, row: RowEntry) -> int | None:
     """Return backbone parameters: those that a task counted, else those of the plan."""
     for record in run.runs:
         if record.row == row.name and record.result is not None:

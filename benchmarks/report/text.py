@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from benchmarks.plan.document import RowEntry
 from benchmarks.report.build import Report
 from benchmarks.report.notes import describe_code, describe_protocol
 from benchmarks.report.table import Table, TableCell, TableRow
 from benchmarks.results.columns import MetricColumn, known_columns
-from benchmarks.results.plan_file import PlannedRow
 from benchmarks.results.read import COMPLETED, FAILED, MISSING, STALE, RunFolder, metric_values
 from benchmarks.results.statistics import aggregate
 from contract.result import Result
@@ -135,7 +135,7 @@ def _all_columns(run: RunFolder, table: Table) -> list[MetricColumn]:
 
 
 def _csv_line(
-    run: RunFolder, row: PlannedRow, column: MetricColumn, cell: TableCell | None
+    run: RunFolder, row: RowEntry, column: MetricColumn, cell: TableCell | None
 ) -> dict[str, str | float | int]:
     """Return the fields of one row × column."""
     records = run.of(row.name, column.task)

@@ -10,9 +10,9 @@ import statistics
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from benchmarks.plan.document import RowEntry
 from benchmarks.published.curves import Training, warnings
 from benchmarks.published.figures import Figure, of_the_paper, published
-from benchmarks.results.plan_file import PlannedRow
 from benchmarks.results.read import RunFolder, metric_values
 from contract.result import Result
 from contract.tasks import SOURCE, TASKS
@@ -56,7 +56,7 @@ def compare(run: RunFolder) -> list[Comparison]:
     return [comparison for row in run.rows for comparison in _compare_row(run, row)]
 
 
-def _compare_row(run: RunFolder, row: PlannedRow) -> Iterator[Comparison]:
+def _compare_row(run: RunFolder, row: RowEntry) -> Iterator[Comparison]:
     for task, settings in run.tasks.items():
         records = run.of(row.name, task)
         results = [record.result for record in records if record.result is not None]
@@ -85,7 +85,7 @@ def _has_tricks_of_its_own(task: str, results: Iterable[Result]) -> bool:
     return TASKS[task].starts_from is not None and bool(used - FURTHER_TESTS)
 
 
-def _pretraining(row: PlannedRow) -> tuple[str, str, tuple[str, ...]]:
+def _pretraining(row: RowEntry) -> tuple[str, str, tuple[str, ...]]:
     recipe = row.recipe or ("weights" if row.pretrain else "none")
     return row.backbone, recipe, row.tricks
 

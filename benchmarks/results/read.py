@@ -13,14 +13,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results.plan_file import (
+from benchmarks.plan.document import (
     PLAN_AGAIN,
-    Plan,
-    PlannedRow,
-    PlannedRun,
-    PlannedTask,
+    PlanDocument,
+    RowEntry,
+    RunEntry,
+    TaskEntry,
     read_plan,
 )
+from benchmarks.plan.store import FAILURE_FILE, run_file
 from contract.errors import UserError
 from contract.models import Model, read_model
 from contract.result import (
@@ -33,9 +34,6 @@ from contract.result import (
 )
 from contract.tasks import TASKS
 
-FAILURE_FILE = "failure.json"
-# Written when a run starts.
-RUN_FILE = "cell.json"
 COMPLETED, FAILED, STALE, MISSING = "completed", "failed", "stale", "missing"
 _REPLACED = "`python -m benchmarks run` replaces it"
 
@@ -43,10 +41,6 @@ _REPLACED = "`python -m benchmarks run` replaces it"
 class _Failure(Model):
     message: str
     log_tail: tuple[Any, ...] = ()
-
-
-class _Started(Model):
-    command: tuple[Any, ...] | str | None = None
 
 
 class _CurvesFile(Model):
@@ -143,7 +137,7 @@ class RunFolder:
     """
 
     folder: Path
-    plan: Plan
+    plan: PlanDocument
     runs: tuple[RunRecord, ...]
 
     @property
@@ -157,17 +151,17 @@ class RunFolder:
         return self.plan.seeds
 
     @property
-    def rows(self) -> tuple[PlannedRow, ...]:
+    def rows(self) -> tuple[RowEntry, ...]:
         """The rows of the table; teachers are not among them."""
         return self.plan.rows
 
     @property
-    def teachers(self) -> tuple[PlannedRow, ...]:
+    def teachers(self) -> tuple[RowEntry, ...]:
         """The teachers, trained once for the rows that name them."""
         return self.plan.teachers
 
     @property
-    def tasks(self) -> Mapping[str, PlannedTask]:
+    def tasks(self) -> Mapping[str, TaskEntry]:
         """How each task of the suite is run."""
         return self.plan.tasks
 
@@ -211,7 +205,7 @@ def read_run(run_dir: Path) -> RunFolder:
     return RunFolder(run_dir, plan, _mark_orphans(runs))
 
 
-def _read_record(entry: PlannedRun, run_dir: Path, budget: str) -> RunRecord:
+def _read_record(entry: RunEntry, run_dir: Path, budget: str) -> RunRecord:
     """Find the state of a planned run.
 
     A result with the planned settings wins over a `failure.json` of an earlier attempt; a failure wins over a result of
@@ -227,7 +221,7 @@ def _read_record(entry: PlannedRun, run_dir: Path, budget: str) -> RunRecord:
         result=None,
         message="not run yet",
         log_tail=(),
-        command=_read_command(folder / RUN_FILE),
+        command=tuple(str(word) for word in run_file(folder).get("command") or ()),
         identity=entry.identity,
         needs=None if entry.needs is None else run_dir / entry.needs,
     )
@@ -285,14 +279,6 @@ def _mark_orphans(runs: tuple[RunRecord, ...]) -> tuple[RunRecord, ...]:
             run = replace(run, state=STALE, result=None, message=message)
         marked.append(run)
     return tuple(marked)
-
-
-def _read_command(path: Path) -> tuple[str, ...]:
-    """Return the command line of a run that started."""
-    if not path.exists():
-        return ()
-    command = read_model(path, _Started, PLAN_AGAIN).command or ()
-    return (command,) if isinstance(command, str) else tuple(str(word) for word in command)
 
 
 def _read_curves(folder: Path, result: Result) -> Curves:

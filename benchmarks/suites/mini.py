@@ -8,7 +8,7 @@ description = (
     "ResNet-10 of reduced width on generated images: from random weights, pretrained plainly, and "
     "pretrained with tricks."
 )
-stages = dict(
+tasks = dict(
     cls=dict(config="cls_train/configs/mini.py", data="cls"),
     det=dict(config="det/configs/mini.py", data="det"),
     seg=dict(config="seg/configs/mini.py", data="seg"),

@@ -12,5 +12,5 @@ description = (
     "What the frozen features classify, beside what they bring to detection and segmentation, and "
     "what LogME promised."
 )
-stages = dict(probe=dict(config="probe/configs/mini.py", data="cls"))
+tasks = dict(probe=dict(config="probe/configs/mini.py", data="cls"))
 columns = ["top1", "linear_top1", "knn_top1", "map", "miou", "det_logme", "seg_logme"]

@@ -9,36 +9,18 @@ base = "table2-mini"
 title = "Tricks stacked, mini"
 description = "A small ResNet, each row with one trick more than the row above it; mixed precision in all rows."
 seeds = [0, 1, 2]
-teachers = [
-    dict(
-        name="teacher",
-        backbone="resnet26_d-w32",
-        recipe="efficient",
-        tricks=["cosine", "label_smoothing", "mixup"],
-    ),
-]
+_cosine = ["cosine"]
+_smooth = [*_cosine, "label_smoothing"]
+_mixup = [*_smooth, "mixup"]
+_both = [*_mixup, "distillation"]
+_resnet = dict(backbone="resnet10_d-w24", recipe="efficient")
+teachers = [dict(name="teacher", backbone="resnet26_d-w32", recipe="efficient", tricks=_mixup)]
 rows = [
     dict(name="baseline", backbone="resnet10_b-w24", recipe="standard"),
     dict(name="+efficient", backbone="resnet10_b-w24", recipe="efficient"),
-    dict(name="+D", backbone="resnet10_d-w24", recipe="efficient"),
-    dict(name="+cosine", backbone="resnet10_d-w24", recipe="efficient", tricks=["cosine"]),
-    dict(
-        name="+smoothing",
-        backbone="resnet10_d-w24",
-        recipe="efficient",
-        tricks=["cosine", "label_smoothing"],
-    ),
-    dict(
-        name="+mixup",
-        backbone="resnet10_d-w24",
-        recipe="efficient",
-        tricks=["cosine", "label_smoothing", "mixup"],
-    ),
-    dict(
-        name="+distillation",
-        backbone="resnet10_d-w24",
-        recipe="efficient",
-        tricks=["cosine", "label_smoothing", "mixup", "distillation"],
-        teacher="teacher",
-    ),
+    dict(name="+D", **_resnet),
+    dict(name="+cosine", tricks=_cosine, **_resnet),
+    dict(name="+smoothing", tricks=_smooth, **_resnet),
+    dict(name="+mixup", tricks=_mixup, **_resnet),
+    dict(name="+distillation", tricks=_both, teacher="teacher", **_resnet),
 ]

@@ -8,7 +8,7 @@ title = "Table 2, mini: the baseline"
 description = (
     "Small networks of the three families on generated images of 64 pixels, batch 32, 5 epochs."
 )
-stages = dict(cls=dict(config="cls_train/configs/mini.py", data="cls"))
+tasks = dict(cls=dict(config="cls_train/configs/mini.py", data="cls"))
 datasets = dict(
     cls=dict(
         kind="imagefolder",

@@ -11,18 +11,13 @@ description = (
 )
 columns = ["top1", "top5", "epoch_minutes"]
 intended = dict(precision="the table is about it")
+_efficient = dict(recipe="efficient")
+_baseline = dict(recipe="standard", precision="fp32")
 rows = [
-    dict(name="ResNet-14-efficient", backbone="resnet14-w16", recipe="efficient"),
-    dict(name="ResNet-14-baseline", backbone="resnet14-w16", recipe="standard", precision="fp32"),
-    dict(name="Inception-V3-efficient", backbone="inception_v3-x0.25", recipe="efficient"),
-    dict(
-        name="Inception-V3-baseline",
-        backbone="inception_v3-x0.25",
-        recipe="standard",
-        precision="fp32",
-    ),
-    dict(name="MobileNet-efficient", backbone="mobilenet_v1-x0.5", recipe="efficient"),
-    dict(
-        name="MobileNet-baseline", backbone="mobilenet_v1-x0.5", recipe="standard", precision="fp32"
-    ),
+    dict(name="ResNet-14-efficient", backbone="resnet14-w16", **_efficient),
+    dict(name="ResNet-14-baseline", backbone="resnet14-w16", **_baseline),
+    dict(name="Inception-V3-efficient", backbone="inception_v3-x0.25", **_efficient),
+    dict(name="Inception-V3-baseline", backbone="inception_v3-x0.25", **_baseline),
+    dict(name="MobileNet-efficient", backbone="mobilenet_v1-x0.5", **_efficient),
+    dict(name="MobileNet-baseline", backbone="mobilenet_v1-x0.5", **_baseline),
 ]

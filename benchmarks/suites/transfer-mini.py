@@ -12,36 +12,46 @@ description = (
 )
 seeds = [0, 1, 2]
 intended = dict(protocol="the table is about it")
-_few = dict(det_tricks=["few_shot_10"], seg_tricks=["few_shot_10"])
+_backbone = dict(backbone="resnet10_d-w24")
+_few = ["few_shot_10"]
+_frozen = ["frozen_backbone"]
 rows = [
-    dict(name="scratch", backbone="resnet10_d-w24", pretrain=False, note="control: no pretraining"),
+    dict(name="scratch", pretrain=False, note="control: no pretraining", **_backbone),
     dict(
         name="fine-tuned",
-        backbone="resnet10_d-w24",
         recipe="efficient",
         tricks=["cosine", "label_smoothing", "mixup"],
+        **_backbone,
     ),
     dict(
         name="layer_decay",
         like="fine-tuned",
-        backbone="resnet10_d-w24",
-        det_tricks=["layer_decay"],
-        seg_tricks=["layer_decay"],
+        det=dict(tricks=["layer_decay"]),
+        seg=dict(tricks=["layer_decay"]),
+        **_backbone,
     ),
     dict(
         name="frozen",
         like="fine-tuned",
-        backbone="resnet10_d-w24",
-        det_tricks=["frozen_backbone"],
-        seg_tricks=["frozen_backbone"],
+        det=dict(tricks=_frozen),
+        seg=dict(tricks=_frozen),
+        **_backbone,
     ),
-    dict(name="scratch-10", like="scratch", backbone="resnet10_d-w24", **_few),
-    dict(name="fine-tuned-10", like="fine-tuned", backbone="resnet10_d-w24", **_few),
+    dict(
+        name="scratch-10", like="scratch", det=dict(tricks=_few), seg=dict(tricks=_few), **_backbone
+    ),
+    dict(
+        name="fine-tuned-10",
+        like="fine-tuned",
+        det=dict(tricks=_few),
+        seg=dict(tricks=_few),
+        **_backbone,
+    ),
     dict(
         name="frozen-10",
         like="fine-tuned",
-        backbone="resnet10_d-w24",
-        det_tricks=["frozen_backbone", "few_shot_10"],
-        seg_tricks=["frozen_backbone", "few_shot_10"],
+        det=dict(tricks=[*_frozen, *_few]),
+        seg=dict(tricks=[*_frozen, *_few]),
+        **_backbone,
     ),
 ]

@@ -11,7 +11,7 @@ description = (
     "The paper states neither the hyper-parameters of detection and segmentation nor how mAP was "
     "measured, so its figures, of single runs, are for orientation."
 )
-stages = dict(
+tasks = dict(
     cls=dict(config="cls_train/configs/imagenet.py", data="cls"),
     det=dict(config="det/configs/voc0712.py", data="det"),
     seg=dict(config="seg/configs/ade20k.py", data="seg"),
@@ -36,19 +36,16 @@ datasets = dict(
     ),
 )
 seeds = [0, 1, 2]
+_cosine = ["cosine"]
+_smooth = [*_cosine, "label_smoothing"]
+_distill = [*_smooth, "distillation"]
+_mixup = [*_smooth, "mixup"]
+_both = [*_mixup, "distillation"]
+_resnet = dict(backbone="resnet50_d", recipe="efficient")
+_teacher = dict(backbone="resnet152_d", recipe="efficient")
 teachers = [
-    dict(
-        name="ResNet-152-D",
-        backbone="resnet152_d",
-        recipe="efficient",
-        tricks=["cosine", "label_smoothing"],
-    ),
-    dict(
-        name="ResNet-152-D-mixup",
-        backbone="resnet152_d",
-        recipe="efficient",
-        tricks=["cosine", "label_smoothing", "mixup"],
-    ),
+    dict(name="ResNet-152-D", tricks=_smooth, **_teacher),
+    dict(name="ResNet-152-D-mixup", tricks=_mixup, **_teacher),
 ]
 rows = [
     dict(
@@ -63,49 +60,43 @@ rows = [
     ),
     dict(
         name="D-efficient",
-        backbone="resnet50_d",
-        recipe="efficient",
-        reference=dict(top1=77.16, map=78.30, pixacc=78.88, miou=38.88),
+        reference=dict(map=78.3, miou=38.88, pixacc=78.88, top1=77.16),
+        **_resnet,
     ),
     dict(
         name="+cosine",
-        backbone="resnet50_d",
-        recipe="efficient",
-        tricks=["cosine"],
-        reference=dict(top1=77.91, map=79.23, pixacc=79.25, miou=39.33),
+        tricks=_cosine,
+        reference=dict(map=79.23, miou=39.33, pixacc=79.25, top1=77.91),
+        **_resnet,
     ),
     dict(
         name="+smooth",
-        backbone="resnet50_d",
-        recipe="efficient",
-        tricks=["cosine", "label_smoothing"],
-        reference=dict(top1=78.34, map=80.71, pixacc=78.64, miou=38.75),
+        tricks=_smooth,
+        reference=dict(map=80.71, miou=38.75, pixacc=78.64, top1=78.34),
         note="Top-1 is 78.34 in Tables 8 and 9, 78.31 in Table 6.",
+        **_resnet,
     ),
     dict(
         name="+distill-no-mixup",
-        backbone="resnet50_d",
-        recipe="efficient",
-        tricks=["cosine", "label_smoothing", "distillation"],
+        tricks=_distill,
         teacher="ResNet-152-D",
-        reference=dict(top1=78.67, map=80.96, pixacc=78.97, miou=38.90),
+        reference=dict(map=80.96, miou=38.9, pixacc=78.97, top1=78.67),
         note="Distillation and mixup are alternatives on top of smoothing, not a strict stack.",
+        **_resnet,
     ),
     dict(
         name="+mixup-no-distill",
-        backbone="resnet50_d",
-        recipe="efficient",
-        tricks=["cosine", "label_smoothing", "mixup"],
-        reference=dict(top1=79.16, map=81.10, pixacc=78.47, miou=37.99),
+        tricks=_mixup,
+        reference=dict(map=81.1, miou=37.99, pixacc=78.47, top1=79.16),
         note="Top-1 is 79.16 in Tables 8 and 9, 79.15 in Table 6. Mixup trains 200 epochs (§5.4).",
+        **_resnet,
     ),
     dict(
         name="+distill-and-mixup",
-        backbone="resnet50_d",
-        recipe="efficient",
-        tricks=["cosine", "label_smoothing", "mixup", "distillation"],
+        tricks=_both,
         teacher="ResNet-152-D-mixup",
-        reference=dict(top1=79.29, map=81.33, pixacc=78.72, miou=38.40),
+        reference=dict(map=81.33, miou=38.4, pixacc=78.72, top1=79.29),
         note="Printed as '+ mixup w/ distill' in Table 9. Mixup trains 200 epochs (§5.4).",
+        **_resnet,
     ),
 ]

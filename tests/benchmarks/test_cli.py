@@ -9,14 +9,20 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
-from harness_world import World, clean_environment, forget_digests, make_data, wait_for
 from rich.console import Console
+from support.world import World, answer, clean_environment, forget_digests, make_data, wait_for
 
-from benchmarks import cli, commands, doctor, preflight
-from benchmarks.suite import ROOT
+from benchmarks import cli
+from benchmarks.commands import doctor
+from benchmarks.commands import plan as plan_command
+from benchmarks.commands import run as run_command
+from benchmarks.plan import preflight
+from benchmarks.suite.names import ROOT
 from contract.errors import UserError
 
 SUITE = """
@@ -50,25 +56,24 @@ class Harness:
         inspect = lambda dataset, cache: self.data[dataset.path.name]  # noqa: E731
         monkeypatch.setattr(preflight, "inspect_data", inspect)
         monkeypatch.setattr(preflight, "peek_at_data", inspect)
+        monkeypatch.setattr(preflight, "glance_at_data", inspect)
 
     def plan(self, *words: str) -> int:
         options = cli.parse(["plan", str(self.suite), *words])
-        return commands.show_plan(options, root=self.world.root, describe=self.describe)
+        return plan_command.plan(options, root=self.world.root, ask=self.ask)
 
     def run(self, *words: str) -> int:
         options = cli.parse(["run", str(self.suite), *words])
-        return commands.run(
+        return run_command.run(
             options,
             root=self.world.root,
             build_command=self.world.command,
-            describe=self.describe,
+            ask=self.ask,
         )
 
-    def describe(self, spec: str) -> dict[str, int]:
-        self.asked.append(spec)
-        if not spec.startswith("resnet"):
-            raise UserError(f"unknown backbone {spec!r}")
-        return {"parameters": 1_000_000}
+    def ask(self, specs: Sequence[str]) -> dict[str, Any]:
+        self.asked += specs
+        return answer(specs)
 
 
 @pytest.fixture
@@ -77,12 +82,12 @@ def harness(tmp_path, monkeypatch) -> Harness:
 
 
 def test_a_run_prints_the_table_and_where_the_report_is(harness, capsys, monkeypatch):
-    monkeypatch.setenv(commands.SETUP_SECONDS_VARIABLE, "3")
+    monkeypatch.setenv(run_command.SETUP_SECONDS_VARIABLE, "3")
     assert harness.run() == 0
     text = capsys.readouterr().out
     run_dir = harness.world.root / "runs" / "tiny"
     assert f"Report: {run_dir / 'report.html'}" in text
-    assert re.search(r"Set-up: 3 s\. Suite: .* Cells: 5 run, 0 cached, 0 failed, 0 skipped\.", text)
+    assert re.search(r"Set-up: 3 s\. Suite: .* Runs: 5 run, 0 cached, 0 failed, 0 skipped\.", text)
     assert "[5/5]" in text
     for name in ("table.md", "table.csv", "table.tex", "report.html"):
         assert (run_dir / name).is_file()
@@ -119,7 +124,7 @@ def test_ctrl_c_says_how_to_go_on(harness, capsys):
     assert harness.run("--jobs", "2") == 130
     thread.join()
     text = " ".join(capsys.readouterr().out.split())
-    assert re.search(r"Interrupted: \d of 5 cells are done and kept. Run the same command", text)
+    assert re.search(r"Interrupted: \d of 5 runs are done and kept. Run the same command", text)
 
 
 def test_the_plan_says_what_would_run_and_for_how_long(harness, capsys):
@@ -130,12 +135,14 @@ def test_the_plan_says_what_would_run_and_for_how_long(harness, capsys):
     assert not (harness.world.root / "runs" / "tiny").exists()
     harness.run()
     capsys.readouterr()
-    harness.world.edit("seg/train.py", "EPOCHS = 3\n")
+    harness.world.edit("seg/train.py", "from engine import run\nEPOCHS = 3\n")
     forget_digests()
     assert harness.plan("--jobs", "1") == 0
     text = capsys.readouterr().out
     assert re.search(r"scratch · det · seed 0 +cached +done +2.0 s +0.5 GiB", text)
-    assert re.search(r"scratch · seg · seed 0 +will run +will run again: code of seg differs", text)
+    assert re.search(
+        r"scratch · seg · seed 0 +will run +will run again: code of seg/train.py differs", text
+    )
     assert "Time left: about 4.0 s; memory: up to 0.5 GiB." in text
 
 
@@ -167,6 +174,88 @@ def test_budgets_have_folders_of_their_own(harness):
     assert not (harness.world.root / "runs" / "tiny").exists()
 
 
+def _folders(harness: Harness) -> set[str]:
+    return {path.parent.name for path in (harness.world.root / "runs").glob("*/plan.json")}
+
+
+def test_settings_that_change_numbers_have_folders_of_their_own_and_share_the_store(harness):
+    assert harness.run() == 0
+    before = (harness.world.root / "runs/tiny/table.md").read_text(encoding="utf-8")
+    assert harness.run("--set", "det.lr=0.03") == 0
+    assert _folders(harness) == {"tiny", "tiny+det.lr=0.03"}
+    # The classifiers and the segmentors are those of the first command.
+    assert len(harness.world.journal_lines("start")) == 5 + 2
+    assert harness.run("--precision", "bf16", "--rows", "scratch", "--tasks", "seg") == 0
+    assert _folders(harness) == {"tiny", "tiny+det.lr=0.03", "tiny+bf16"}
+    assert (harness.world.root / "runs/tiny/table.md").read_text(encoding="utf-8") == before
+    # Loaders change no number.
+    assert harness.run("--set", "det.train_dataloader.num_workers=4") == 0
+    assert len(_folders(harness)) == 3
+    assert len(harness.world.journal_lines("start")) == 5 + 2 + 1
+
+
+def test_data_of_the_user_s_own_have_a_folder_of_their_own(harness, tmp_path):
+    harness.data["pictures"] = harness.data["cls"]
+    assert harness.run("--cls-data", str(tmp_path / "pictures"), "--tasks", "cls") == 0
+    [folder] = _folders(harness)
+    assert folder.startswith("tiny+cls-data=pictures-")
+
+
+def test_a_named_run_folder_takes_any_settings_and_loses_nothing(harness, tmp_path):
+    words = ["--run-dir", str(tmp_path / "mine")]
+    for more in ([], ["--set", "det.lr=2"], []):
+        assert harness.run(*words, *more) == 0
+    assert len(harness.world.journal_lines("start")) == 5 + 2
+    assert (tmp_path / "store").is_dir()
+
+
+def test_a_part_of_the_suite_leaves_the_table_whole(harness):
+    assert harness.run() == 0
+    table = harness.world.root / "runs/tiny/table.md"
+    before = table.read_text(encoding="utf-8")
+    for words in (["--rows", "tricks"], ["--tasks", "cls"], ["--stages", "seg"], ["--seeds", "0"]):
+        assert harness.run(*words) == 0
+        assert table.read_text(encoding="utf-8") == before
+    assert len(harness.world.journal_lines("start")) == 5
+
+
+def test_only_the_data_of_selected_tasks_are_checked(harness, monkeypatch):
+    checked, glanced = [], []
+    inspect = preflight.inspect_data
+    monkeypatch.setattr(
+        preflight, "inspect_data", lambda d, c: (checked.append(d.path.name), inspect(d, c))[1]
+    )
+    monkeypatch.setattr(
+        preflight, "glance_at_data", lambda d, c: (glanced.append(d.path.name), inspect(d, c))[1]
+    )
+    assert harness.run("--tasks", "det") == 0
+    assert (checked, glanced) == (["cls", "det"], ["seg"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "parts"),
+    [
+        ("tricks", ["cls", "mixup", "det", "giou"]),
+        ("suites", ["mini", "TrickBench mini", "cls, det, seg"]),
+        ("tasks", ["probe", "segmentation", "ade20k", "python -m det.train"]),
+        ("datasets", ["miniworld", "imagenet", "data prepare voc"]),
+    ],
+)
+def test_list_says_what_there_is(kind, parts, capsys):
+    assert cli.main(["list", kind]) == 0
+    text = capsys.readouterr().out
+    for part in parts:
+        assert part in text
+
+
+def test_list_of_backbones_is_that_of_their_own_command(monkeypatch):
+    started = []
+    answer = subprocess.CompletedProcess([], 0)
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: started.append(command) or answer)
+    assert cli.main(["list", "backbones"]) == 0
+    assert started[0][1:] == ["-m", "backbones"]
+
+
 def test_an_unknown_backbone_stops_the_run(harness):
     with pytest.raises(UserError, match="unknown backbone 'vgg'"):
         harness.run("--backbone", "vgg")
@@ -182,14 +271,15 @@ def test_an_unknown_backbone_stops_the_run(harness):
         (["plan", "--seed=0"], "unknown option '--seed'; did you mean '--seeds'?"),
         (["run", "mini", "short"], "'short' is one word too many"),
         (["run", "mnii"], "unknown suite 'mnii'; did you mean 'mini'?"),
+        (["list", "trick"], "unknown kind 'trick'; did you mean 'tricks'?"),
         (["run", "--rows"], "--rows: expected at least one argument"),
         (["run", "--seeds", "x"], "a seed is a whole number"),
         (["run", "--jobs", "0"], "expected auto or a whole number, 1 or more"),
         (["run", "--budget", "ful"], "unknown budget 'ful'; did you mean 'full'?"),
         (["run", "--precision", "fp61"], "unknown precision 'fp61'; did you mean 'fp16'?"),
         (["run", "--rows", "trick"], "unknown row 'trick'; did you mean 'tricks'?"),
-        (["run", "--stages", "sge"], "unknown stage 'sge'; did you mean 'seg'?"),
-        (["run", "--set", "lr=1"], "Write STAGE.key=value"),
+        (["run", "--stages", "sge"], "unknown task 'sge'; did you mean 'seg'?"),
+        (["run", "--set", "lr=1"], "Write TASK.key=value"),
         (["data", "prepare", "vco"], "unknown dataset 'vco'; did you mean 'voc'?"),
         (["data", "prepare", "miniworld", "--preset", "mnii"], "unknown miniworld preset 'mnii'"),
         (["verify", "vco", "/data"], "did you mean 'voc'?"),
@@ -217,7 +307,7 @@ def test_what_ends_a_command(monkeypatch, capsys, error, status, part):
     def fail(options: object) -> int:
         raise error
 
-    monkeypatch.setitem(commands.ACTIONS, "doctor", fail)
+    monkeypatch.setattr(doctor, "doctor", fail)
     assert cli.main(["doctor"]) == status
     assert part in capsys.readouterr().err
 
@@ -230,7 +320,11 @@ def test_help_lists_the_commands():
 
 
 def test_the_harness_imports_no_torch():
-    code = "import sys, benchmarks.commands, benchmarks.report.write; print('torch' in sys.modules)"
+    code = (
+        "import sys, pkgutil, benchmarks.cli, benchmarks.report.write, benchmarks.commands as c\n"
+        "for m in pkgutil.iter_modules(c.__path__): __import__(f'{c.__name__}.{m.name}')\n"
+        "print('torch' in sys.modules)"
+    )
     answer = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
@@ -240,25 +334,3 @@ def test_the_harness_imports_no_torch():
         check=True,
     )
     assert answer.stdout.strip() == "False"
-
-
-def test_descriptions_of_backbones_are_kept(tmp_path):
-    world, asked = World(tmp_path), []
-
-    def describe(spec: str) -> dict[str, int]:
-        asked.append(spec)
-        return {"parameters": len(spec)}
-
-    for specs in (["a", "bb"], ["bb", "ccc"]):
-        known = preflight.describe_backbones(specs, world.root, tmp_path, describe)
-        assert all(known[spec]["parameters"] == len(spec) for spec in specs)
-    assert sorted(asked) == ["a", "bb", "ccc"]
-
-
-def test_all_unknown_backbones_are_told_at_once(tmp_path):
-    def describe(spec: str) -> dict[str, int]:
-        raise UserError(f"unknown backbone {spec!r}")
-
-    with pytest.raises(UserError) as caught:
-        preflight.describe_backbones(["a", "b"], World(tmp_path).root, tmp_path, describe)
-    assert str(caught.value) == "unknown backbone 'a'\nunknown backbone 'b'"

@@ -35,7 +35,7 @@ from support.prepare_world import (
 from support.small_world import SMALL
 
 from benchmarks import cli
-from benchmarks.suite import ROOT
+from benchmarks.suite.names import ROOT
 from datasets import miniworld
 from datasets.prepare import extract
 from datasets.prepare.catalogue import SETS

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
-from harness_world import ROWS, World, make_suite
+from support.world import ROWS, World, make_suite
 
 from benchmarks.published import curves
 from benchmarks.published.curves import Training, warning, warnings
@@ -71,7 +69,7 @@ def test_a_running_classifier_is_warned_of_by_the_harness(tmp_path, monkeypatch)
     world.run()
     (warned,) = [line for line in world.display.lines if "warning" in line]
     assert warned.startswith("standard · cls · seed 0: warning: top-1 is at best 3.0 after epoch 6")
-    slower = tuple(replace(row, cls_lr=0.3) for row in ROWS)
+    slower = tuple(row.with_task("cls", lr=0.3) for row in ROWS)
     world = World(tmp_path / "2", make_suite(slower), behaviour={"standard/cls": "slow-learner"})
     world.run()
     assert not [line for line in world.display.lines if "warning" in line]

@@ -19,7 +19,7 @@ from contract.errors import UserError
         (lambda p: p.update(schema_version=9), "schema_version 9"),
         (lambda p: p.update(budget="huge"), "'huge', expected one of"),
         (lambda p: p["rows"].pop(), "row 'tricks', which is not among its rows"),
-        (lambda p: p["rows"][1].update(tricks="mixup"), r"'rows\[1\].tricks' is 'mixup'"),
+        (lambda p: p["rows"][1].update(tricks="mixup"), r"'rows\[1\].tasks.cls.tricks' is 'mixup'"),
         (lambda p: p["rows"][1].update(det_lr="high"), r"'rows\[1\].tasks.det.lr' is 'high'"),
         (lambda p: p["rows"][0].pop("backbone"), r"'rows\[0\].backbone'"),
     ],

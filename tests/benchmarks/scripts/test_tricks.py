@@ -9,7 +9,8 @@ from support.fake_run import write_json, write_run
 from benchmarks.results.read import read_run
 from benchmarks.scripts.tricks import LEFT_OUT, PAGE, main
 from benchmarks.scripts.tricks_page import catalogue, format_page, read_trick
-from benchmarks.suite import ROOT, load_suite
+from benchmarks.suite.load import load_suite
+from benchmarks.suite.names import ROOT
 from contract.errors import UserError
 
 

@@ -1,0 +1,204 @@
+"""`python -m benchmarks doctor`: what this machine and its packages offer, and what would stop each suite."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.version import Version
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from benchmarks.commands.request import make_console
+from benchmarks.plan.machine import choose_slots, visible_gpus
+from benchmarks.plan.preflight import check_names
+from benchmarks.suite.load import load_suite, suite_names
+from benchmarks.suite.model import Suite
+from benchmarks.suite.names import ROOT
+from contract.errors import UserError
+from datasets.prepare.catalogue import SETS
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # pyright: ignore[reportMissingImports]
+
+SPARE_DISK_GIB = 5
+GIB = 1024**3
+# What was found is as it must be, has to be repaired before anything runs, or is for the reader to know.
+OK, REPAIR, NOTE = "ok", "repair this", ""
+_STYLES = {OK: "ok", REPAIR: f"[bold red]{REPAIR}[/]", NOTE: ""}
+# A full mmcv, compiled operators included, does all that the light one does.
+_STAND_INS = {"mmcv-lite": "mmcv"}
+
+Finding = tuple[str, str, str]
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """Show what this machine offers."""
+    return examine(make_console(), ROOT)
+
+
+def examine(console: Console, root: Path) -> int:
+    """Print what was found.
+
+    Args:
+        console: Where to print.
+        root: The repository.
+
+    Returns:
+        0 if suites can run here, even if some need data that are not there yet; else 1.
+    """
+    findings = [*_python(root), *_machine(root), *_tasks(root)]
+    wrong = [what for what, _, state in findings if state == REPAIR]
+    findings += [*_data(), *_suites(root, wrong)]
+    table = Table("what", "found", "", box=None, pad_edge=False)
+    for what, found, state in findings:
+        table.add_row(what, escape(found), _STYLES[state])
+    console.print(table)
+    return 1 if any(state == REPAIR for _, _, state in findings) else 0
+
+
+def _python(root: Path) -> Iterator[Finding]:
+    supported = (3, 10) <= sys.version_info[:2] <= (3, 12)
+    found = f"{platform.python_version()} ({sys.executable})"
+    yield "Python", found if supported else f"{found}; take 3.10, 3.11 or 3.12", _ok(supported)
+    project = _project(root / "pyproject.toml")
+    problems = unmet(project.get("dependencies", []))
+    text = "as pyproject.toml asks" if not problems else "; ".join(problems)
+    yield "packages", text, _ok(not problems)
+    for name, requirements in project.get("optional-dependencies", {}).items():
+        missing = unmet(requirements)
+        text = "installed" if not missing else f"not installed: {'; '.join(missing)}"
+        yield f"optional: {name}", text, OK if not missing else NOTE
+
+
+def _project(pyproject: Path) -> dict[str, Any]:
+    return tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
+
+
+def unmet(requirements: Sequence[str]) -> list[str]:
+    """Return those requirements, with what was found, that the running Python does not meet."""
+    problems = []
+    for text in requirements:
+        wanted = Requirement(text)
+        if wanted.marker is not None and not wanted.marker.evaluate():
+            continue
+        names = [wanted.name, *filter(None, [_STAND_INS.get(wanted.name)])]
+        found = [version for version in map(_installed, names) if version is not None]
+        # Builds such as 2.11.0a0+cu130 count as 2.11.0.
+        if not any(wanted.specifier.contains(Version(v).base_version) for v in found):
+            problems.append(f"{text} ({'found ' + found[0] if found else 'not installed'})")
+    return problems
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _machine(root: Path) -> Iterator[Finding]:
+    slots = choose_slots(None)
+    yield "processor", f"{platform.machine()}, {slots.reason}", OK
+    gpus = visible_gpus()
+    yield "GPUs", f"{len(gpus)} ({', '.join(gpus)})" if gpus else "none; the CPU is used", OK
+    yield "runs at a time", f"{slots.jobs}, {slots.threads} threads each", OK
+    free = shutil.disk_usage(root).free / GIB
+    yield "free disk", f"{free:.0f} GiB (wanted: {SPARE_DISK_GIB})", _ok(free >= SPARE_DISK_GIB)
+
+
+def _tasks(root: Path) -> Iterator[Finding]:
+    """Ask the tasks' own code, which the harness does not import, what it found."""
+    if not (root / "engine" / "doctor.py").is_file():
+        return
+    command = [sys.executable, "-m", "engine.doctor", "--json"]
+    answer = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    if answer.returncode != 0:
+        last = (answer.stderr.strip().splitlines() or ["no output"])[-1]
+        yield "tasks", f"`python -m engine.doctor` failed: {last}", REPAIR
+        return
+    for key, value in json.loads(answer.stdout).items():
+        yield key.replace("_", " "), str(value), OK
+
+
+def _data() -> Iterator[Finding]:
+    """Say of every folder that a suite's full runs read whether it is there."""
+    folders = {
+        dataset.path: dataset
+        for suite in _readable_suites()
+        for dataset in suite.used_datasets.values()
+    }
+    for path, dataset in sorted(folders.items()):
+        if path.is_dir():
+            yield "data", f"{path} is there", OK
+        elif dataset.generate:
+            yield "data", f"{path} will be generated", OK
+        else:
+            yield "data", _missing(path), NOTE
+
+
+def _missing(path: Path) -> str:
+    """Say that data are not there, how to get them, and whether the disk has room for them."""
+    known = next((entry for entry in SETS.values() if entry.folder == path.name), None)
+    if known is None:
+        return f"{path} is not there"
+    text = f"{path} is not there; python -m benchmarks data prepare {known.name}"
+    needed = known.unpacked_bytes + sum(archive.size_bytes for archive in known.archives.values())
+    existing = next(folder for folder in path.parents if folder.exists())
+    free = shutil.disk_usage(existing).free
+    if needed > free:
+        text += f" takes {needed / GIB:.0f} GiB, and {free / GIB:.0f} GiB are free"
+    return text
+
+
+def _suites(root: Path, wrong: Sequence[str]) -> Iterator[Finding]:
+    """Group the suites by what would stop their full runs; what is wrong above stops them all."""
+    if wrong:
+        yield "suites", f"all: {', '.join(wrong)} must be repaired first", REPAIR
+    groups: dict[tuple[str, str], list[str]] = {}
+    for name in suite_names():
+        groups.setdefault(_obstacle(name, root), []).append(name)
+    for (text, state), names in sorted(groups.items(), key=lambda group: group[0][1] != OK):
+        yield "suites", f"{', '.join(names)}: {text}", state
+
+
+def _obstacle(name: str, root: Path) -> tuple[str, str]:
+    """Say what stops a suite, and how serious that is."""
+    try:
+        suite = load_suite(name)
+        check_names(suite, root)
+    except UserError as error:
+        return " ".join(str(error).split()), REPAIR
+    missing = [d for d in suite.used_datasets.values() if not d.path.is_dir() and not d.generate]
+    if not missing:
+        return "data, configs and tricks are there", OK
+    folders = ", ".join(dict.fromkeys(dataset.path.name for dataset in missing))
+    smoke = [suite.smoke_datasets[setup.data] for setup in suite.tasks.values()]
+    generated = all(dataset.path.is_dir() or dataset.generate for dataset in smoke)
+    also = "; `--budget smoke` runs without" if generated else ""
+    return f"full runs need {folders}{also}", NOTE
+
+
+def _readable_suites() -> Iterator[Suite]:
+    """Yield the suites that can be read; `_suites` reports the others."""
+    for name in suite_names():
+        try:
+            yield load_suite(name)
+        except UserError:
+            continue
+
+
+def _ok(good: bool) -> str:
+    return OK if good else REPAIR

@@ -1,0 +1,152 @@
+"""What the command line asks for: the suite, the selection, and the run folder."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from benchmarks.plan import preflight
+from benchmarks.plan.compute import Ask, Compute, find_compute
+from benchmarks.plan.document import PLAN_FILE, read_plan
+from benchmarks.plan.plan import Plan, added_rows, make_plan
+from benchmarks.plan.preflight import DataState
+from benchmarks.suite.load import load_suite
+from benchmarks.suite.model import Row, Suite
+from benchmarks.suite.select import Selection, parse_override, select
+from contract.errors import UserError
+from contract.tasks import SOURCE, TASKS
+
+_CONSOLE_WIDTH = 140
+
+
+@dataclass(frozen=True)
+class Request:
+    """A command's suite and what it asks of it.
+
+    Attributes:
+        suite: The suite as its file has it.
+        selection: What is asked for.
+        run_dir: The run folder.
+        root: The repository.
+    """
+
+    suite: Suite
+    selection: Selection
+    run_dir: Path
+    root: Path
+
+    @property
+    def cache(self) -> Path:
+        """Where answers and timings are kept between commands."""
+        return self.root / "runs" / ".cache"
+
+    def table(self) -> Suite:
+        """Return the suite of the whole table: with the rows and seeds that the run folder has already."""
+        tricks = preflight.available_tricks(self.root)
+        rows, seeds = [], ()
+        if (self.run_dir / PLAN_FILE).is_file():
+            try:
+                earlier = read_plan(self.run_dir)
+            except UserError:
+                earlier = None  # it is written anew
+            same = earlier is not None and earlier.suite == self.suite.name
+            if earlier is not None and same and earlier.budget == self.selection.budget:
+                rows, seeds = added_rows(earlier, self.root), earlier.seeds
+        return select(self.suite, self.selection, tricks, earlier_rows=rows, earlier_seeds=seeds)
+
+
+def read_request(options: argparse.Namespace, root: Path) -> Request:
+    """Return what the command line asks for."""
+    suite, selection = load_suite(options.suite), read_selection(options)
+    return Request(suite, selection, run_folder(options, suite.name, selection, root), root)
+
+
+def read_selection(options: argparse.Namespace) -> Selection:
+    """Return the part of the suite that the command line asks for."""
+    overrides: dict[str, dict[str, object]] = {}
+    for text in options.set:
+        task, key, value = parse_override(text)
+        overrides.setdefault(task, {})[key] = value
+    folders = {task: getattr(options, f"{task}_data") for task in TASKS}
+    return Selection(
+        budget=options.budget,
+        precision=options.precision,
+        backbones=tuple(options.backbone),
+        rows=None if options.rows is None else tuple(options.rows),
+        tasks=None if options.tasks is None else tuple(options.tasks),
+        seeds=None if options.seeds is None else tuple(dict.fromkeys(options.seeds)),
+        overrides=overrides,
+        data={task: folder for task, folder in folders.items() if folder is not None},
+    )
+
+
+def run_folder(options: argparse.Namespace, suite: str, selection: Selection, root: Path) -> Path:
+    """Return the run folder; other budgets, and settings that change the suite's numbers, have their own."""
+    if options.run_dir is not None:
+        return options.run_dir.absolute()
+    budget = "" if selection.budget == "full" else f"-{selection.budget}"
+    return root / "runs" / f"{suite}{budget}{selection.suffix}"
+
+
+def check_names_and_backbones(suite: Suite, request: Request, ask: Ask | None) -> Compute:
+    """Check all names of a suite, and describe the device and all backbones.
+
+    Raises:
+        UserError: A name is unknown, or the weights of a selected row are not there.
+    """
+    preflight.check_names(suite, request.root, wanted_rows(suite, request.selection))
+    specs = {row.backbone for row in (*suite.rows, *suite.teachers)}
+    return find_compute(specs, request.root, request.cache, ask)
+
+
+def wanted_rows(suite: Suite, selection: Selection) -> list[Row]:
+    """Return the rows that a command runs."""
+    return [row for row in suite.rows if selection.rows is None or row.name in selection.rows]
+
+
+def wanted_datasets(suite: Suite, selection: Selection) -> list[str]:
+    """Return the names of the datasets that the runs of a command use."""
+    needed = set(suite.tasks if selection.tasks is None else selection.tasks)
+    if any(row.trains_classifier for row in wanted_rows(suite, selection)):
+        needed.add(SOURCE)
+    elif SOURCE in needed and len(needed) > 1:
+        needed.remove(SOURCE)
+    return list(dict.fromkeys(suite.tasks[name].data for name in suite.tasks if name in needed))
+
+
+def plan_request(
+    suite: Suite, request: Request, data: dict[str, DataState], compute: Compute
+) -> Plan:
+    """Return the plan of a request."""
+    return make_plan(
+        suite,
+        request.selection,
+        data,
+        root=request.root,
+        run_dir=request.run_dir,
+        compute=compute,
+    )
+
+
+def make_console() -> Console:
+    """Return the console for standard output; wide if no terminal limits it."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=_CONSOLE_WIDTH)
+
+
+def announce(console: Console, plan: Plan, slots: str) -> None:
+    """Print what there is to do."""
+    done = sum(run.state == "cached" for run in plan.wanted)
+    others = len(plan.runs) - len(plan.wanted)
+    also = f" (of {len(plan.runs)} in the table)" if others else ""
+    console.print(
+        f"Suite {plan.suite.name}, budget {plan.selection.budget}: {len(plan.wanted)} runs{also}, "
+        f"{done} done before; {slots}. Folder: {plan.run_dir}",
+        soft_wrap=True,
+    )
+    for name, why in plan.unavailable.items():
+        console.print(escape(f"Row {name}: {why}."), soft_wrap=True)

@@ -1,0 +1,95 @@
+"""What the machine offers, and how many runs it can take at a time."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import psutil
+
+# Peak of the largest task of the mini suite, rounded up.
+MEMORY_PER_RUN_BYTES = 3 * 1024**3
+
+
+@dataclass(frozen=True)
+class Slots:
+    """How runs share the machine.
+
+    Attributes:
+        jobs: Number of runs at a time.
+        threads: Number of threads of each.
+        gpus: Values for CUDA_VISIBLE_DEVICES; empty on a machine without a GPU.
+        reason: Why this many, in words.
+    """
+
+    jobs: int
+    threads: int
+    gpus: tuple[str, ...]
+    reason: str
+
+
+def choose_slots(jobs: int | None) -> Slots:
+    """Decide how many runs there are at a time.
+
+    The numbers depend on the machine only, never on how many runs are left: a run that is resumed
+    gets as many threads as it was started with, and so sums floats in the same order.
+
+    Args:
+        jobs: The user's wish; None for a number that suits the machine.
+    """
+    cores, memory, gpus = cpu_cores(), memory_bytes(), visible_gpus()
+    if jobs is not None:
+        chosen, reason = jobs, "as asked for with --jobs"
+    elif gpus:
+        chosen, reason = len(gpus), "one per GPU"
+    else:
+        by_memory = max(1, memory // MEMORY_PER_RUN_BYTES)
+        # Two runs of few threads each finish earlier than one of many; more than one run per two
+        # cores would only delay the detector that waits for a classifier.
+        chosen = min(cores, max(2, cores // 2), by_memory)
+        reason = f"{cores} cores, {memory / 1024**3:.0f} GiB of memory"
+    return Slots(chosen, max(1, cores // chosen), gpus, reason)
+
+
+def cpu_cores() -> int:
+    """Return the number of CPU cores that this process may use."""
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    quota, period = [*_control_group("cpu.max").split(), "", ""][:2]
+    if quota.isdigit() and period.isdigit():
+        cores = min(cores, max(1, int(quota) // int(period)))
+    return cores
+
+
+def memory_bytes() -> int:
+    """Return the memory that this process and its children may use."""
+    total = psutil.virtual_memory().total
+    limit = _control_group("memory.max").strip()
+    return min(total, int(limit)) if limit.isdigit() else total
+
+
+@cache
+def visible_gpus() -> tuple[str, ...]:
+    """Return the NVIDIA GPUs that runs may use, as CUDA_VISIBLE_DEVICES names them."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        names = [name.strip() for name in chosen.split(",")]
+        return tuple(name for name in names if name and name != "-1")
+    if shutil.which("nvidia-smi") is None:
+        return ()
+    answer = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
+    lines = [line for line in answer.stdout.splitlines() if line.startswith("GPU ")]
+    return tuple(str(index) for index in range(len(lines))) if answer.returncode == 0 else ()
+
+
+def _control_group(name: str) -> str:
+    """Return a limit of the container that this process runs in; empty if there is none."""
+    try:
+        return Path("/sys/fs/cgroup", name).read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError):
+        return ""

@@ -1,0 +1,255 @@
+"""Finished work by identity, and run folders as views of it.
+
+`<parent of a run folder>/store/<identity>/` is the work dir of a run while it trains and afterwards. A run folder's
+`cells/ROW/TASK/seed-N/` holds hard links to its files (copies if the disk cannot link); of the checkpoints it has the
+last one alone, and only as a link. So one result serves every run folder that plans it, and settings that change back
+find their earlier work.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import IO, Any
+
+from contract.errors import UserError
+from contract.files import read_json, write_json
+from contract.result import CHECKPOINT_FILE, RESULT_FILE
+
+RUN_FILE = "run.json"
+FAILURE_FILE = "failure.json"
+LOG_FILE = "stage.log"
+# The name of `RUN_FILE` before there was a store.
+_OLD_RUN_FILE = "cell.json"
+_STORE = "store"
+_LOCKS = ".locks"
+# What a training resumes from, and mmengine's folders of logs.
+_NOT_IN_VIEWS = ("*.pth", "last_checkpoint", "job.json", "20??????_??????*", ".*")
+
+
+@dataclass(frozen=True)
+class RunKey:
+    """Names a run: one row × one task × one seed."""
+
+    row: str
+    task: str
+    seed: int
+
+    @property
+    def path(self) -> Path:
+        """The run's folder, relative to the run folder."""
+        return Path("cells", self.row, self.task, f"seed-{self.seed}")
+
+    def __str__(self) -> str:
+        return f"{self.row} · {self.task} · seed {self.seed}"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a run folder, so that two commands never write the same plan and report.
+
+    The kernel releases the lock when the process ends, however it ends.
+
+    Raises:
+        UserError: Another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            owner = file.read().strip()
+            process = f" (process {owner})" if owner else ""
+            raise UserError(
+                f"Another run{process} is working in {folder}. Wait until it has ended, or give "
+                "this one another folder with --run-dir."
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+class Store:
+    """The finished and interrupted work beside a run folder.
+
+    Args:
+        run_dir: The run folder.
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        self._run_dir = run_dir
+        self.root = run_dir.parent / _STORE
+
+    def folder(self, identity: str) -> Path:
+        """Return the work dir of an identity."""
+        return self.root / identity
+
+    def view(self, key: RunKey) -> Path:
+        """Return the folder of a run in the run folder."""
+        return self._run_dir / key.path
+
+    def lock(self, identity: str) -> IO[str] | None:
+        """Take the lock of an identity, so that no two harnesses train it at once.
+
+        Returns:
+            The open file that holds the lock until it is closed everywhere; None if another process holds it.
+        """
+        path = self.root / _LOCKS / identity
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            return None
+        return file
+
+    def make_way(self, key: RunKey, identity: str) -> None:
+        """Remove a view of another identity from a run's place.
+
+        Nothing is lost: a view's files are in the store. A folder that is not, made before there was a store or whose
+        store is gone, is moved there; without an identity it is moved to `stale/`.
+        """
+        folder = self.view(key)
+        shown = identity_in(folder)
+        is_view = (folder / RUN_FILE).is_file()
+        if not folder.is_dir() or (
+            shown == identity and is_view and self.folder(identity).is_dir()
+        ):
+            return
+        if shown is None:
+            if any(path.name != FAILURE_FILE for path in folder.iterdir()):
+                self._set_aside(folder, key)
+            return
+        kept = self.folder(shown)
+        if is_view and kept.exists():
+            self._remove_view(folder)
+        elif not kept.exists() and (not is_view or (folder / RESULT_FILE).is_file()):
+            self._move_in(folder, kept)
+        else:
+            self._set_aside(folder, key)
+
+    def show(self, key: RunKey, identity: str) -> None:
+        """Bring a run's view up to date; its result appears last, so that a half-made view counts for nothing."""
+        source, folder = self.folder(identity), self.view(key)
+        self.make_way(key, identity)
+        folder.mkdir(parents=True, exist_ok=True)
+        files = sorted(_shown_files(source), key=lambda file: file.name == RESULT_FILE)
+        if Path(RESULT_FILE) in files:
+            _link_last_checkpoint(source, folder)
+        for file in files:
+            _mirror(source / file, folder / file)
+        if Path(FAILURE_FILE) not in files or Path(RESULT_FILE) in files:
+            (folder / FAILURE_FILE).unlink(missing_ok=True)
+
+    def set_aside(self, key: RunKey, identity: str) -> None:
+        """Move a damaged work dir to `stale/`, so that nothing is lost and the run can start again."""
+        if self.folder(identity).exists():
+            self._set_aside(self.folder(identity), key)
+            self._remove_view(self.view(key))
+
+    def _set_aside(self, folder: Path, key: RunKey) -> None:
+        stamp = datetime.now().strftime("%Y%m%d-%H%M%S-%f")
+        target = self._run_dir / "stale" / stamp / key.path.relative_to("cells")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(folder, target)
+
+    def _move_in(self, folder: Path, kept: Path) -> None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        if (folder / _OLD_RUN_FILE).is_file():
+            os.replace(folder / _OLD_RUN_FILE, folder / RUN_FILE)
+        os.replace(folder, kept)
+
+    def _remove_view(self, folder: Path) -> None:
+        if not folder.exists():
+            return
+        # Renamed first, so that a reader never sees half of it.
+        leaving = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        os.replace(folder, leaving)
+        shutil.rmtree(leaving, ignore_errors=True)
+
+
+def run_file(folder: Path) -> dict[str, Any]:
+    """Return what a work dir says about how its run was started; empty if nothing."""
+    return read_json(folder / RUN_FILE) or read_json(folder / _OLD_RUN_FILE) or {}
+
+
+def identity_in(folder: Path) -> str | None:
+    """Return the identity of the run whose files are in a folder; None if it has none."""
+    result = read_json(folder / RESULT_FILE) or {}
+    found = result.get("identity") or run_file(folder).get("identity")
+    return found if isinstance(found, str) and found.isalnum() else None
+
+
+def is_complete(folder: Path, *, makes_checkpoint: bool) -> str | None:
+    """Return why a finished run's folder cannot be used; empty if it can, None if nothing is finished there."""
+    if not (folder / RESULT_FILE).exists():
+        return None
+    result = read_json(folder / RESULT_FILE)
+    if result is None:
+        return f"its {RESULT_FILE} cannot be read"
+    if result.get("status") != "completed":
+        return f"its {RESULT_FILE} is not complete"
+    if makes_checkpoint and not (folder / CHECKPOINT_FILE).is_file():
+        return f"its {CHECKPOINT_FILE} is gone"
+    return ""
+
+
+def write_failure(
+    folder: Path, exit_status: int | None, message: str, log_tail: list[str] | None = None
+) -> None:
+    """Write why a run has no result; `exit_status` is None if it was never started."""
+    write_json(
+        folder / FAILURE_FILE,
+        {"exit_status": exit_status, "message": message, "log_tail": log_tail or []},
+    )
+
+
+def _shown_files(source: Path) -> Iterator[Path]:
+    for folder, folders, files in os.walk(source):
+        folders[:] = [name for name in folders if not _is_left_out(name)]
+        for name in files:
+            if not _is_left_out(name):
+                yield Path(folder, name).relative_to(source)
+
+
+def _link_last_checkpoint(source: Path, folder: Path) -> None:
+    """Link the trained network, from which `export` starts; a copy would take as much disk again, so there is none."""
+    weights = [*source.glob("epoch_*.pth"), *source.glob("iter_*.pth")]
+    last = max(weights, key=lambda path: path.stat().st_mtime_ns, default=None)
+    if last is not None and not (folder / last.name).exists():
+        with contextlib.suppress(OSError):
+            os.link(last, folder / last.name)
+
+
+def _is_left_out(name: str) -> bool:
+    return any(fnmatch(name, pattern) for pattern in _NOT_IN_VIEWS)
+
+
+def _mirror(source: Path, target: Path) -> None:
+    """Make `target` the file `source`, by a link or else by a copy, in one step."""
+    if target.exists():
+        here, there = target.stat(), source.stat()
+        same = (here.st_ino, here.st_dev) == (there.st_ino, there.st_dev)
+        if same or (here.st_size, here.st_mtime_ns) == (there.st_size, there.st_mtime_ns):
+            return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    with contextlib.suppress(FileNotFoundError):
+        temporary.unlink()
+    try:
+        os.link(source, temporary)
+    except OSError:
+        shutil.copy2(source, temporary)
+    os.replace(temporary, target)

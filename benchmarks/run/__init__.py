@@ -1,0 +1,1 @@
+"""Doing it: the runs of a plan as processes."""

@@ -1,0 +1,34 @@
+"""The command line of a run's task."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from benchmarks.plan.plan import Plan, PlannedRun
+from contract.tasks import SOURCE, TASKS
+
+CommandBuilder = Callable[[Plan, PlannedRun], list[str]]
+
+
+def task_command(plan: Plan, run: PlannedRun) -> list[str]:
+    """Return the command line of a run, without `--resume`."""
+    row, key = run.row, run.key
+    command = [sys.executable, "-m", TASKS[key.task].module, run.setup.config]
+    command += ["--backbone", row.backbone, "--data", str(run.data.root)]
+    command += ["--work-dir", str(plan.work_dir(run)), "--seed", str(key.seed)]
+    if key.task == SOURCE:
+        command += ["--recipe", str(row.recipe)]
+        if run.teacher is not None:
+            command += ["--teacher", str(run.teacher)]
+    elif run.checkpoint is not None:
+        command += ["--checkpoint", str(run.checkpoint)]
+    for trick in run.tricks:
+        command += ["--trick", trick]
+    if run.lr_factor != 1:
+        command += ["--lr-factor", repr(run.lr_factor)]
+    command += ["--budget", plan.selection.budget, "--precision", plan.precision(run)]
+    for name, value in run.setup.overrides.items():
+        command += ["--set", f"{name}={value!r}"]
+    command += ["--data-fingerprint", str(run.data.fingerprint)]
+    return [*command, "--identity", str(run.identity)]

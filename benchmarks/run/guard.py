@@ -1,0 +1,36 @@
+"""Run one command, and end it with all that it started when the harness is gone.
+
+The harness starts this file as the leader of a process group of its own and holds the other end of
+its standard input. However the harness ends, killed outright included, the kernel closes that end,
+and the group is killed: no task and no loader process goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+
+def main(command: list[str]) -> int:
+    """Run a command and return its exit status, 128 + N if signal N ended it."""
+    # The task reacts to the signals. A handler, unlike SIG_IGN, is not inherited by the child.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    threading.Thread(target=_end_with_the_harness, daemon=True).start()
+    status = child.wait()
+    return status if status >= 0 else 128 - status
+
+
+def _end_with_the_harness() -> None:
+    """Kill the process group as soon as nobody holds the other end of standard input."""
+    while os.read(0, 1):
+        pass
+    os.killpg(0, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,150 @@
+"""A task as a process: output to a log, progress to the screen, and a certain end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from contract import progress
+
+LOG_TAIL_LINES = 40
+
+_GUARD = Path(__file__).with_name("guard.py")
+
+
+class TaskProcess:
+    """A running task.
+
+    Args:
+        command: The command line.
+        log: Where standard output and standard error go, appended.
+        cwd: The folder to run it in.
+        environment: Variables on top of this process's.
+        on_progress: Called from another thread with each progress report of the task.
+        keep_open: A file descriptor that stays open while the task runs; None for no file.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        log: Path,
+        cwd: Path,
+        environment: Mapping[str, str],
+        on_progress: Callable[[dict[str, Any]], None],
+        keep_open: int | None = None,
+    ) -> None:
+        self.log = log
+        self.started = time.monotonic()
+        self.log_error: OSError | None = None
+        self._on_progress = on_progress
+        self._log_file = log.open("ab", buffering=0)
+        self._process = subprocess.Popen(
+            # -I and -S: the guard needs the standard library only, and starts in no time without
+            # the rest.
+            [sys.executable, "-I", "-S", str(_GUARD), *command],
+            cwd=cwd,
+            env={**os.environ, **environment},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=() if keep_open is None else (keep_open,),
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def seconds(self) -> float:
+        """Time since the start."""
+        return time.monotonic() - self.started
+
+    def poll(self) -> int | None:
+        """Return the exit status once the task has ended and its log is complete, else None.
+
+        Raises:
+            OSError: The log could not be written.
+        """
+        if self.log_error is not None:
+            raise self.log_error
+        status = self._process.poll()
+        if status is None:
+            return None
+        # What the task left behind would hold its output open, and the machine busy.
+        self.signal(signal.SIGKILL)
+        self._reader.join(timeout=10)
+        self._close()
+        return status if status >= 0 else 128 - status
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the task and all that it started."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
+
+    def tail(self) -> list[str]:
+        """Return the last lines of the log."""
+        with self.log.open("rb") as file:
+            file.seek(max(0, self.log.stat().st_size - 65536))
+            text = file.read().decode("utf-8", errors="replace")
+        return text.splitlines()[-LOG_TAIL_LINES:]
+
+    def _read(self) -> None:
+        stream = self._process.stdout
+        assert stream is not None
+        for line in stream:
+            report = progress.parse(line)
+            if report is not None:
+                self._on_progress(report)
+                continue
+            if self.log_error is not None:
+                continue  # The pipe is still emptied, so that the task does not block.
+            try:
+                self._log_file.write(line)
+            except OSError as error:
+                self.log_error = error
+
+    def _close(self) -> None:
+        self._log_file.close()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+
+
+def terminate(
+    processes: Sequence[TaskProcess], grace_seconds: float, in_a_hurry: Callable[[], bool]
+) -> None:
+    """End tasks: ask them first, so that they can close their files, and kill what is left.
+
+    Args:
+        processes: The tasks.
+        grace_seconds: How long they may take to obey.
+        in_a_hurry: Whether to kill them at once, asked while waiting for them.
+    """
+    for process in processes:
+        process.signal(signal.SIGINT)
+    deadline = time.monotonic() + grace_seconds
+    while time.monotonic() < deadline and not in_a_hurry():
+        if all([_has_ended(process) for process in processes]):
+            return
+        time.sleep(0.05)
+    for process in processes:
+        process.signal(signal.SIGKILL)
+        while not _has_ended(process):
+            time.sleep(0.02)
+
+
+def _has_ended(process: TaskProcess) -> bool:
+    try:
+        return process.poll() is not None
+    except OSError:  # Its log could not be written; it is being ended all the same.
+        process.log_error = None
+        return False

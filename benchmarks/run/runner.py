@@ -1,0 +1,379 @@
+"""Work through a plan: as many runs at a time as the machine takes, each in a process of its own.
+
+A run that fails is reported, what depends on it is skipped, and all others go on.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from benchmarks.plan.machine import Slots
+from benchmarks.plan.plan import CACHED, RESUME, Plan, PlannedRun
+from benchmarks.plan.store import (
+    FAILURE_FILE,
+    LOG_FILE,
+    RUN_FILE,
+    RunKey,
+    run_file,
+    write_failure,
+)
+from benchmarks.plan.timings import Timings
+from benchmarks.published import curves
+from benchmarks.run.command import CommandBuilder, task_command
+from benchmarks.run.display import Display, format_seconds
+from benchmarks.run.process import TaskProcess, terminate
+from contract import progress
+from contract.files import read_json, write_json
+from contract.result import RESULT_FILE
+
+COMPLETED = "completed"
+FAILED = "failed"
+SKIPPED = "skipped"
+
+_POLL_SECONDS = 0.05
+_SECONDS_BETWEEN_TRIES = 1.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a run.
+
+    Attributes:
+        key: The run.
+        status: CACHED, COMPLETED, FAILED or SKIPPED.
+        message: Why it failed or was skipped; else empty.
+    """
+
+    key: RunKey
+    status: str
+    message: str = ""
+
+
+class Interrupted(BaseException):
+    """The command was asked to end, by Ctrl-C or by SIGTERM."""
+
+
+@dataclass
+class _Running:
+    """A run that has a process.
+
+    Attributes:
+        lock: Keeps other harnesses from training the same identity.
+        gpu: The GPU that it may use; None for all or none.
+    """
+
+    run: PlannedRun
+    process: TaskProcess
+    lock: IO[str]
+    gpu: str | None
+
+
+class Runner:
+    """Works through a plan.
+
+    Args:
+        plan: The plan; states and identities of its runs are filled in as they become known.
+        slots: How many runs there are at a time, and with what.
+        display: Where progress is shown.
+        timings: Where the costs of finished runs are kept.
+        build_command: Makes a run's command line.
+        fail_fast: End at the first failure.
+        grace_seconds: Time that tasks have to end after an interruption.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        slots: Slots,
+        display: Display,
+        timings: Timings,
+        *,
+        build_command: CommandBuilder = task_command,
+        fail_fast: bool = False,
+        grace_seconds: float = 10.0,
+    ) -> None:
+        self.outcomes: dict[RunKey, Outcome] = {}
+        self._plan = plan
+        self._slots = slots
+        self._display = display
+        self._timings = timings
+        self._build_command = build_command
+        self._fail_fast = fail_fast
+        self._grace_seconds = grace_seconds
+        self._running: dict[RunKey, _Running] = {}
+        # When to try again a run that another harness trains.
+        self._next_try: dict[RunKey, float] = {}
+
+    def run(self) -> list[Outcome]:
+        """Do all runs that are wanted and not done.
+
+        Returns:
+            What came of each wanted run, in the order of the plan; with `fail_fast`, of those that ended.
+
+        Raises:
+            Interrupted: Ctrl-C or SIGTERM. The tasks have ended by then.
+            OSError: The run folder cannot be written, for example because the disk is full.
+        """
+        self._plan.write()
+        self._show_others()
+        pending = []
+        for run in self._plan.wanted:
+            if run.state == CACHED:
+                self._end_cached(run)
+            else:
+                pending.append(run)
+        with _caught_signals() as signals:
+            try:
+                while pending or self._running:
+                    if signals:
+                        raise Interrupted
+                    pending = [run for run in pending if not self._take(run)]
+                    if not self._collect():
+                        time.sleep(_POLL_SECONDS)
+                    if self._fail_fast and self._failures():
+                        break
+            finally:
+                left = [running.process for running in self._running.values()]
+                terminate(left, self._grace_seconds, lambda: len(signals) > 1)
+                for running in self._running.values():
+                    running.lock.close()
+        self._show_others(decide=True)
+        self._plan.write()
+        return [self.outcomes[r.key] for r in self._plan.wanted if r.key in self.outcomes]
+
+    def _show_others(self, *, decide: bool = False) -> None:
+        """Show finished runs that the table has and the command did not ask for."""
+        for run in self._plan.runs:
+            if run.wanted:
+                continue
+            if decide:
+                self._plan.decide(run)
+            if run.state == CACHED:
+                self._plan.store.show(run.key, str(run.identity))
+
+    def _failures(self) -> bool:
+        return any(outcome.status == FAILED for outcome in self.outcomes.values())
+
+    def _take(self, run: PlannedRun) -> bool:
+        """Start a run or settle it without a start; return False if it has to wait."""
+        if run.needs is not None:
+            needed = self.outcomes.get(run.needs)
+            if needed is None:
+                return False
+            if needed.status not in (CACHED, COMPLETED):
+                reason = "failed" if needed.status == FAILED else "was skipped"
+                self._settle(run, SKIPPED, f"skipped: its {run.source} {reason}")
+                return True
+        if len(self._running) >= self._slots.jobs:
+            return False
+        if time.monotonic() < self._next_try.get(run.key, 0.0):
+            return False
+        self._plan.decide(run)
+        if any(run.identity == other.run.identity for other in self._running.values()):
+            # An equal run of another row; its result is this one's too.
+            return False
+        if run.state == CACHED:
+            self._plan.write()
+            self._end_cached(run)
+        elif run.data.problem is not None:
+            self._settle(run, FAILED, run.data.problem)
+        elif run.identity is None:
+            self._settle(run, FAILED, f"it cannot start: {run.reason}")
+        else:
+            return self._start(run, run.identity)
+        return True
+
+    def _settle(self, run: PlannedRun, status: str, message: str) -> None:
+        """End a run that was never started. An earlier result stays: it may count again later."""
+        write_failure(self._plan.store.view(run.key), None, message)
+        self._end(run, status, message)
+
+    def _start(self, run: PlannedRun, identity: str) -> bool:
+        """Start a run's process, unless another harness has its identity."""
+        plan, store = self._plan, self._plan.store
+        lock = store.lock(identity)
+        if lock is None:
+            if run.key not in self._next_try:
+                self._display.warned(run.key, "another command trains the same; waiting for it")
+            self._next_try[run.key] = time.monotonic() + _SECONDS_BETWEEN_TRIES
+            return False
+        # The other harness may have finished between the look and the lock.
+        plan.decide(run)
+        if run.state == CACHED:
+            lock.close()
+            self._end_cached(run)
+            return True
+        folder = plan.work_dir(run)
+        threads = self._slots.threads
+        command = self._build_command(plan, run)
+        if run.state == RESUME:
+            # As many threads as before, so that sums are taken in the same order.
+            threads = run_file(folder).get("threads", threads)
+            command.append("--resume")
+        else:
+            store.set_aside(run.key, identity)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / FAILURE_FILE).unlink(missing_ok=True)
+        document = {
+            "identity": identity,
+            "components": run.components,
+            "command": command,
+            "threads": threads,
+        }
+        write_json(folder / RUN_FILE, document)
+        plan.write()
+        gpu = self._free_gpu()
+        process = TaskProcess(
+            command,
+            log=folder / LOG_FILE,
+            cwd=plan.root,
+            environment=_environment(plan.root, threads, gpu),
+            on_progress=lambda report: self._report(run, report),
+            keep_open=lock.fileno(),
+        )
+        self._running[run.key] = _Running(run, process, lock, gpu)
+        store.show(run.key, identity)
+        place = "" if gpu is None else f" on GPU {gpu}"
+        verb = "goes on" if run.state == RESUME else "started"
+        self._display.started(run.key, f"{verb}{place} ({run.reason})")
+        return True
+
+    def _report(self, run: PlannedRun, report: Mapping[str, Any]) -> None:
+        """Show how far a run is, and a validation only if it is behind all published ones."""
+        if "best" not in report:
+            self._display.progressed(run.key, report)
+        elif self._plan.selection.budget == "full" and run.lr_factor == 1:
+            sentence = curves.validation_warning(run.row.backbone, run.row.tricks, report)
+            if sentence is not None:
+                self._display.warned(run.key, sentence)
+
+    def _free_gpu(self) -> str | None:
+        """Return the GPU with the fewest runs on it."""
+        used = [running.gpu for running in self._running.values()]
+        return min(self._slots.gpus, key=used.count, default=None)
+
+    def _collect(self) -> bool:
+        """Settle the runs that have ended; return whether there were any."""
+        ended = []
+        for key, running in self._running.items():
+            status = running.process.poll()
+            if status is not None:
+                ended.append((key, status))
+        for key, status in ended:
+            running = self._running.pop(key)
+            self._finish(running.run, running.process, status)
+            running.lock.close()
+        return bool(ended)
+
+    def _finish(self, run: PlannedRun, process: TaskProcess, status: int) -> None:
+        folder, identity = self._plan.work_dir(run), str(run.identity)
+        result = read_json(folder / RESULT_FILE)
+        took = format_seconds(process.seconds)
+        if result is None or result.get("status") != "completed":
+            message = failure_message(status, process.tail())
+        elif result.get("identity") != identity:
+            message = "the task wrote a result.json of another identity than it was given"
+            # It would count for nothing and stand in the way.
+            (folder / RESULT_FILE).unlink()
+        else:
+            # The result is written last, so it counts whatever happened on the way out.
+            late = f" (exit status {status} after its result)" if status else ""
+            run.state = CACHED
+            self._plan.store.show(run.key, identity)
+            self._timings.record(run, self._plan.selection.budget, result, process.seconds)
+            self._end(run, COMPLETED, "", f"done in {took}{_headline(result)}{late}")
+            return
+        write_failure(folder, status, message, process.tail())
+        self._plan.store.show(run.key, identity)
+        self._end(run, FAILED, message, f"failed after {took}: {message}")
+
+    def _end_cached(self, run: PlannedRun) -> None:
+        self._plan.store.show(run.key, str(run.identity))
+        self._end(run, CACHED, f"done before, identity {str(run.identity)[:8]}")
+
+    def _end(self, run: PlannedRun, status: str, message: str, text: str | None = None) -> None:
+        good = status in (CACHED, COMPLETED)
+        self.outcomes[run.key] = Outcome(run.key, status, "" if good else message)
+        shown = text or (f"failed: {message}" if status == FAILED else message)
+        self._display.ended(run.key, shown, good=good)
+
+
+def failure_message(status: int, tail: Sequence[str]) -> str:
+    """Return in a sentence why a task failed.
+
+    Args:
+        status: Its exit status.
+        tail: The last lines of its output.
+    """
+    text = "\n".join(tail)
+    if status == 2 and (found := re.search(r"(?:^|\n)error: ((?:(?!\nerror: ).)*)\Z", text, re.S)):
+        return found.group(1).strip()
+    if status == 0:
+        return "the task ended without a complete result.json"
+    if status == 128 + signal.SIGKILL:
+        return (
+            "the task was killed (signal 9). If nobody did so, memory ran out: use --jobs 1, or a "
+            "smaller batch with --set"
+        )
+    if status > 128:
+        return f"the task was ended by signal {status - 128}"
+    raised = [line for line in tail if re.match(r"[\w.]*(Error|Exception|Interrupt)\b", line)]
+    last = next(
+        (line.strip() for line in reversed(raised or list(tail)) if line.strip()), "no output"
+    )
+    return f"the task failed with exit status {status}: {last}"
+
+
+def _headline(result: Mapping[str, Any]) -> str:
+    """Return the first metrics of a result, as `: top1 71.2, top5 90.1`."""
+    metrics = [
+        f"{metric['name']} {metric['value']:.1f}"
+        for metric in result.get("metrics", [])
+        if isinstance(metric, dict) and isinstance(metric.get("value"), int | float)
+    ]
+    return f": {', '.join(metrics)}" if metrics else ""
+
+
+# How often a waiting thread of libgomp looks before it sleeps. Without a bound threads that share a core wait for each
+# other in full time slices: with two busy processes beside it a small network's step took 12 times as long as alone,
+# with this bound 2.3 times, and alone no longer than without (docs/LOG.md).
+SPIN_COUNT = "20000"
+
+
+def _environment(root: Path, threads: int, gpu: str | None) -> dict[str, str]:
+    variables = {
+        "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", SPIN_COUNT),
+        progress.VARIABLE: "1",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONPATH": str(root),
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+    }
+    return variables if gpu is None else {**variables, "CUDA_VISIBLE_DEVICES": gpu}
+
+
+@contextmanager
+def _caught_signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM in a list, so that the command ends in order.
+
+    Both handlers are set explicitly, because a shell starts background jobs with SIGINT ignored.
+    """
+    caught: list[int] = []
+
+    def catch(number: int, frame: object) -> None:
+        caught.append(number)
+
+    before = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

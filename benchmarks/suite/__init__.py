@@ -1,0 +1,1 @@
+"""What is compared: suites as data, checked and selected."""

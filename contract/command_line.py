@@ -1,0 +1,39 @@
+"""argparse whose mistakes read like all others, with the closest known name."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from contract.errors import UserError, unknown
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that raises `UserError` for a mistake; options cannot be abbreviated."""
+
+    def __init__(self, *args: Any, **keywords: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, **keywords})
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the mistake instead of printing it and exiting."""
+        raise UserError(f"{message}; see {self.prog} --help")
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+        """Refuse what this parser does not know, so that each command suggests its own options."""
+        found, extra = super().parse_known_args(args, namespace)
+        if not extra:
+            return found, extra
+        stray = next((word for word in extra if word.startswith("-")), None)
+        if stray is None:
+            words = " ".join(extra)
+            raise UserError(f"{words!r} is one word too many; see {self.prog} --help")
+        known = [name for action in self._actions for name in action.option_strings]
+        raise unknown("option", stray.split("=")[0], known)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        # argparse lists the choices and suggests none.
+        if action.choices is not None and value not in action.choices:
+            kind = next(iter(action.option_strings), action.metavar or action.dest or "word")
+            name = str(kind).lstrip("-").lower()
+            raise unknown(name, str(value), [str(choice) for choice in action.choices])

@@ -1,0 +1,126 @@
+"""What the doctor finds, and what it makes of it."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from benchmarks.commands import doctor
+from benchmarks.commands.doctor import NOTE, OK, REPAIR, unmet
+from benchmarks.suite.names import ROOT
+
+Usage = namedtuple("Usage", "total used free")
+SUITE = """
+base = "stack-mini"
+datasets = dict(cls=dict(kind="imagefolder", path={path!r}, generate={generate!r}))
+stages = dict(cls=dict(config={config!r}, data="cls"))
+"""
+
+
+def suite_file(
+    folder: Path, path: str, generate: str | None = None, config: str = "cls_train/configs/mini.py"
+) -> str:
+    """Write a suite of one stage; returns its path."""
+    file = folder / "own.py"
+    file.write_text(SUITE.format(path=path, generate=generate, config=config), encoding="utf-8")
+    return str(file)
+
+
+@pytest.fixture
+def small_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: Usage(10 * 2**30, 9 * 2**30, 2**30))
+
+
+def test_a_suite_whose_data_are_missing_is_no_fault(tmp_path: Path) -> None:
+    name = suite_file(tmp_path, "my-pictures")
+    assert doctor._obstacle(name, ROOT) == ("full runs need my-pictures", NOTE)
+    (tmp_path / "my-pictures").mkdir()
+    assert doctor._obstacle(name, ROOT) == ("data, configs and tricks are there", OK)
+
+
+def test_generated_data_stop_nothing(tmp_path: Path) -> None:
+    name = suite_file(tmp_path, "mini/cls", generate="mini")
+    assert doctor._obstacle(name, ROOT)[1] == OK
+
+
+def test_a_full_size_suite_says_that_its_smoke_run_works(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "benchmarks" / "suites"
+    monkeypatch.setattr("benchmarks.suite.names.SUITES", folder)
+    monkeypatch.setattr("benchmarks.suite.load.ROOT", tmp_path)
+    folder.mkdir(parents=True)
+    text = (ROOT / "benchmarks" / "suites" / "table2.py").read_text(encoding="utf-8")
+    (folder / "table2.py").write_text(text, encoding="utf-8")
+    told = "full runs need imagenet; `--budget smoke` runs without"
+    assert doctor._obstacle("table2", ROOT) == (told, NOTE)
+
+
+def test_a_suite_with_a_mistake_is_a_fault_in_a_sentence(tmp_path: Path) -> None:
+    name = suite_file(tmp_path, "x", generate="mini", config="cls_train/configs/minni.py")
+    text, state = doctor._obstacle(name, ROOT)
+    assert state == REPAIR
+    assert "did you mean 'cls_train/configs/mini.py'?" in text and "\n" not in text
+
+
+def test_missing_data_tell_how_they_are_had_and_whether_they_fit(small_disk: None) -> None:
+    text = doctor._missing(ROOT / "data" / "imagenet")
+    assert "data/imagenet is not there; python -m benchmarks data prepare imagenet takes " in text
+    assert text.endswith("GiB, and 1 GiB are free")
+    small = doctor._missing(ROOT / "data" / "imagenette2-320")
+    assert small.endswith(
+        "data/imagenette2-320 is not there; python -m benchmarks data prepare imagenette"
+    )
+    assert doctor._missing(ROOT / "my-own") == f"{ROOT / 'my-own'} is not there"
+
+
+def test_a_full_disk_stops_every_suite(
+    small_disk: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor, "_tasks", lambda root: [])
+    assert doctor.examine(Console(width=200), ROOT) == 1
+    text = capsys.readouterr().out
+    assert "1 GiB (wanted: 5)" in text and "all: free disk must be repaired first" in text
+
+
+def test_stages_that_cannot_be_asked_are_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "engine").mkdir()
+    # A package, which goes before one of this name elsewhere in the path.
+    (tmp_path / "engine" / "__init__.py").touch()
+    (tmp_path / "engine" / "doctor.py").write_text("raise RuntimeError('no kernel')\n")
+    (finding,) = doctor._tasks(tmp_path)
+    assert finding == ("tasks", "`python -m engine.doctor` failed: RuntimeError: no kernel", REPAIR)
+
+
+@pytest.mark.parametrize(
+    ("requirement", "version", "met"),
+    [
+        ("a>=2.11", "2.11.0a0+cu130", True),
+        ("a>=2.11", "2.9.1", False),
+        ("a<81,>=68", "80.10.2", True),
+        ("a<81", "81", False),
+        ("a==2.1.0", "2.1", True),
+        ("a==2.1.0", "2.1.0.1", False),
+        ("a; python_version < '3'", None, True),
+        ("a", "0.1", True),
+        ("a", None, False),
+    ],
+)
+def test_versions_are_compared_as_numbers(monkeypatch, requirement, version, met) -> None:
+    monkeypatch.setattr(doctor, "_installed", lambda name: version)
+    assert (unmet([requirement]) == []) == met
+
+
+def test_a_full_mmcv_stands_in_for_the_light_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_installed", {"mmcv": "2.1.0"}.get)
+    assert unmet(["mmcv-lite==2.1.0"]) == []
+    monkeypatch.setattr(doctor, "_installed", {}.get)
+    assert unmet(["mmcv-lite==2.1.0"]) == ["mmcv-lite==2.1.0 (not installed)"]
+
+
+def test_the_tests_have_what_the_extra_is_for() -> None:
+    optional = doctor._project(ROOT / "pyproject.toml")["optional-dependencies"]
+    assert set(optional["export"]) <= set(optional["test"])

@@ -1,0 +1,108 @@
+"""What torch is asked: once for all backbones and the device, and again only after something changed."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from support.world import answer, forget_digests, make_root
+
+from benchmarks.plan import compute
+from benchmarks.plan.compute import find_compute
+from benchmarks.suite.names import ROOT
+from contract.errors import UserError
+
+
+class Asked:
+    def __init__(self) -> None:
+        self.times: list[list[str]] = []
+
+    def __call__(self, specs):
+        self.times.append(list(specs))
+        return answer(specs)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    forget_digests()
+    return make_root(tmp_path)
+
+
+def test_all_backbones_are_described_at_once_and_then_known(root):
+    ask = Asked()
+    for specs in (["resnet10", "resnet18"], ["resnet18", "resnet34"], ["resnet10"]):
+        found = find_compute(specs, root, root, ask)
+        assert set(found.parameters) == set(specs)
+        assert (found.device, found.dtype("auto"), found.dtype("fp16")) == (
+            "cpu",
+            "float32",
+            "fp16",
+        )
+    assert ask.times == [["resnet10", "resnet18"], ["resnet34"]]
+
+
+def test_an_edit_of_the_networks_asks_again_and_one_of_the_importer_does_not(root):
+    ask = Asked()
+    find_compute(["resnet10"], root, root, ask)
+    (root / "backbones/importing.py").write_text("TENSORS = 9\n", encoding="utf-8")
+    forget_digests()
+    find_compute(["resnet10"], root, root, ask)
+    assert len(ask.times) == 1
+    (root / "backbones/resnet.py").write_text("WIDTH = 9\n", encoding="utf-8")
+    forget_digests()
+    find_compute(["resnet10"], root, root, ask)
+    assert len(ask.times) == 2
+
+
+def test_another_set_of_gpus_asks_for_the_device_again(root, monkeypatch):
+    ask = Asked()
+    find_compute(["resnet10"], root, root, ask)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    find_compute(["resnet10"], root, root, ask)
+    assert ask.times == [["resnet10"], []]
+
+
+def test_an_edit_of_the_user_s_own_network_asks_again(root, monkeypatch):
+    monkeypatch.syspath_prepend(str(root))
+    (root / "my_net.py").write_text("WIDTH = 8\n", encoding="utf-8")
+    asked: list[list[str]] = []
+
+    def ask(specs):
+        asked.append(list(specs))
+        return {**answer([]), "backbones": {spec: {"parameters": 1} for spec in specs}}
+
+    for _ in range(2):
+        find_compute(["my_net:Net"], root, root, ask)
+    (root / "my_net.py").write_text("WIDTH = 9\n", encoding="utf-8")
+    forget_digests()
+    find_compute(["my_net:Net"], root, root, ask)
+    assert asked == [["my_net:Net"], ["my_net:Net"]]
+
+
+def test_all_unknown_backbones_are_reported_at_once_and_the_others_kept(root):
+    ask = Asked()
+    with pytest.raises(UserError) as caught:
+        find_compute(["a", "b", "resnet10"], root, root, ask)
+    assert str(caught.value) == "unknown backbone 'a'\nunknown backbone 'b'"
+    find_compute(["resnet10"], root, root, ask)
+    assert len(ask.times) == 1
+
+
+def test_the_engine_answers_for_many_backbones_in_one_process(tmp_path, monkeypatch):
+    started, run = [], subprocess.run
+
+    def count(command, **options):
+        started.append(command)
+        return run(command, **options)
+
+    monkeypatch.setattr(compute.subprocess, "run", count)
+    forget_digests()
+    found = find_compute(["resnet10_d-w24", "mobilenet_v1-x0.5"], ROOT, tmp_path)
+    assert len(started) == 1
+    assert found.device in ("cpu", "cuda")
+    assert found.dtype("fp32") == "float32"
+    assert found.dtype("auto") in ("float32", "bfloat16", "float16")
+    assert found.parameters["resnet10_d-w24"] > 100_000
+    with pytest.raises(UserError, match="unknown backbone 'resnett10'"):
+        find_compute(["resnett10"], ROOT, tmp_path)

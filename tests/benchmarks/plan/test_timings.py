@@ -1,0 +1,25 @@
+"""How long the runs that are left will take."""
+
+import pytest
+from support.world import World
+
+from benchmarks.plan.plan import CACHED
+from benchmarks.plan.store import RunKey
+from benchmarks.plan.timings import Cost, Timings, total_seconds
+
+
+@pytest.fixture
+def world(tmp_path) -> World:
+    return World(tmp_path)
+
+
+def test_the_time_that_is_left(world, tmp_path):
+    plan = world.plan()
+    assert Timings(tmp_path / "absent.json").estimate(plan.runs, "full") == [None] * 8
+    assert total_seconds(plan, [None] * 8, 2) is None
+    costs = [Cost(30.0 if cell.key.task == "cls" else 10.0, 500.0) for cell in plan.runs]
+    assert total_seconds(plan, costs, 2) == 60.0
+    # With cells enough at a time, the longest way from a classifier to what it feeds is left.
+    assert total_seconds(plan, costs, 100) == 40.0
+    plan.find(RunKey("standard", "cls", 0)).state = CACHED
+    assert total_seconds(plan, costs, 1) == 90.0

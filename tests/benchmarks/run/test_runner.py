@@ -1,0 +1,308 @@
+"""Running cells: order, skipping, isolation of failures, resuming, interruption."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+
+import pytest
+from support.world import (
+    World,
+    clean_environment,
+    is_alive,
+    make_data,
+    make_suite,
+    pids,
+    wait_for,
+)
+
+from benchmarks.plan.machine import Slots
+from benchmarks.plan.plan import CACHED
+from benchmarks.run.runner import COMPLETED, FAILED, SKIPPED, Interrupted, failure_message
+from contract.files import read_json
+
+SERIAL = Slots(1, 2, (), "test")
+
+
+def test_everything_runs_and_detection_starts_after_its_classifier(tmp_path):
+    world = World(tmp_path, behaviour={"standard/cls": "slow"})
+    outcomes = world.run()
+    assert len(outcomes) == 8
+    assert {outcome.status for outcome in outcomes.values()} == {COMPLETED}
+    lines = world.journal_lines()
+    order = {" ".join(line.split()[:2]): number for number, line in enumerate(lines)}
+    for stage in ("det", "seg"):
+        for row in ("standard", "tricks"):
+            ended = order[f"end {row}/cls/seed-0"]
+            assert ended < order[f"start {row}/{stage}/seed-0"]
+    assert order["start scratch/det/seed-0"] < order["end standard/cls/seed-0"]
+
+
+def test_the_hand_off_is_that_of_the_same_row_and_seed(tmp_path):
+    world = World(tmp_path, suite=make_suite(seeds=(0, 3)))
+    world.run()
+    read = world.journal_lines("read")
+    assert read.count("read weights of seed 0") == read.count("read weights of seed 3") == 4
+
+
+def test_finished_cells_are_skipped(tmp_path):
+    world = World(tmp_path)
+    world.run()
+    world.journal.unlink()
+    outcomes = world.run()
+    assert {outcome.status for outcome in outcomes.values()} == {CACHED}
+    assert world.journal_lines() == []
+
+
+def test_a_changed_identity_runs_again_and_keeps_the_old_result(tmp_path):
+    world = World(tmp_path)
+    world.run()
+    first = read_json(world.view("scratch/seg") / "result.json")
+    world.edit("seg/configs/mini.py", "_base_ = 'mmseg::fcn/fcn.py'\nlr = 2\n")
+    outcomes = world.run()
+    changed = {name for name, outcome in outcomes.items() if outcome.status == COMPLETED}
+    assert changed == {"scratch/seg", "standard/seg", "tricks/seg"}
+    reason = "scratch · seg · seed 0: started (will run again: seg/configs/mini.py differs)"
+    assert reason in world.display.lines
+    assert first is not None
+    kept = world.folder / "store" / first["identity"] / "result.json"
+    assert read_json(kept) == first
+    assert not (world.run_dir / "stale").exists()
+
+
+def test_a_classifier_that_comes_out_the_same_spares_what_it_feeds(tmp_path):
+    world = World(tmp_path)
+    world.run()
+    world.edit("cls_train/train.py", "EPOCHS = 2\n")
+    outcomes = world.run()
+    assert outcomes["tricks/cls"].status == COMPLETED
+    assert outcomes["tricks/det"].status == outcomes["tricks/seg"].status == CACHED
+
+
+def test_a_failure_leaves_the_others_alone(tmp_path):
+    world = World(tmp_path, behaviour={"tricks/cls": "user-error", "scratch/det": "fail"})
+    outcomes = world.run()
+    assert outcomes["tricks/cls"].status == FAILED
+    assert outcomes["tricks/cls"].message == "the image a.jpg is truncated; remove it"
+    for stage in ("det", "seg"):
+        assert outcomes[f"tricks/{stage}"].status == SKIPPED
+        assert outcomes[f"tricks/{stage}"].message == "skipped: its classifier failed"
+    assert "RuntimeError: the loss is no number" in outcomes["scratch/det"].message
+    done = {name for name, outcome in outcomes.items() if outcome.status == COMPLETED}
+    assert done == {"standard/cls", "standard/det", "standard/seg", "scratch/seg"}
+    failure = read_json(world.view("scratch/det") / "failure.json")
+    assert failure is not None and failure["exit_status"] == 1
+    assert "some output" in failure["log_tail"]
+    skipped = read_json(world.view("tricks/det") / "failure.json")
+    assert skipped is not None and skipped["exit_status"] is None
+
+
+def test_a_failed_cell_is_resumed_and_its_failure_forgotten(tmp_path):
+    world = World(tmp_path, behaviour={"scratch/det": "fail"})
+    world.run()
+    world.behaviour.clear()
+    outcomes = world.run()
+    assert outcomes["scratch/det"].status == COMPLETED
+    assert any("start scratch/det/seed-0 resumed" in line for line in world.journal_lines())
+    assert not (world.view("scratch/det") / "failure.json").exists()
+
+
+def test_a_resumed_cell_gets_as_many_threads_as_before(tmp_path):
+    world = World(tmp_path, behaviour={"scratch/det": "die"})
+    world.run(Slots(2, 3, (), "test"))
+    world.behaviour.clear()
+    world.run(Slots(1, 8, (), "test"))
+    [line] = [line for line in world.journal_lines("start scratch/det") if "resumed" in line]
+    assert "threads=3" in line
+
+
+@pytest.mark.parametrize("stage", ["cls", "det"])
+def test_wrong_data_stop_only_the_cells_that_need_them(tmp_path, stage):
+    world = World(tmp_path, data=make_data(**{stage: "the folder /data is empty"}))
+    outcomes = world.run()
+    failed = {name for name, outcome in outcomes.items() if outcome.status == FAILED}
+    if stage == "det":
+        assert failed == {"scratch/det", "standard/det", "tricks/det"}
+        assert outcomes["tricks/seg"].status == COMPLETED
+    else:
+        assert failed == {"standard/cls", "tricks/cls"}
+        assert outcomes["scratch/seg"].status == COMPLETED
+        assert outcomes["tricks/seg"].status == SKIPPED
+    assert all(outcomes[name].message == "the folder /data is empty" for name in failed)
+
+
+def test_results_survive_data_that_are_away_for_a_while(tmp_path):
+    world = World(tmp_path)
+    world.run()
+    world.data = make_data(det="the folder /data/det does not exist")
+    assert world.run()["scratch/det"].status == FAILED
+    world.data = make_data()
+    assert world.run()["scratch/det"].status == CACHED
+    assert not (world.view("scratch/det") / "failure.json").exists()
+
+
+def test_a_stage_without_a_result_has_failed(tmp_path):
+    world = World(tmp_path, behaviour={"scratch/seg": "no-result"})
+    message = world.run()["scratch/seg"].message
+    assert message == "the task ended without a complete result.json"
+
+
+def test_a_result_counts_even_if_the_stage_stumbles_on_its_way_out(tmp_path):
+    world = World(tmp_path, behaviour={"scratch/seg": "late-failure"})
+    assert world.run()["scratch/seg"].status == COMPLETED
+    assert any("(exit status 7 after its result)" in line for line in world.display.lines)
+
+
+def test_fail_fast_ends_the_run_and_what_is_running(tmp_path):
+    world = World(tmp_path, behaviour={"standard/cls": "fail", "tricks/cls": "hang"})
+    outcomes = world.run(Slots(2, 1, (), "test"), fail_fast=True)
+    assert outcomes["standard/cls"].status == FAILED
+    assert "tricks/cls" not in outcomes
+    assert not any(is_alive(pid) for pid in pids(world.journal_lines("start")))
+
+
+def test_no_more_cells_run_at_a_time_than_there_are_slots(tmp_path):
+    world = World(tmp_path)
+    world.run(SERIAL)
+    kinds = [line.split()[0] for line in world.journal_lines() if not line.startswith("read")]
+    assert kinds == ["start", "end"] * 8
+
+
+def test_each_gpu_has_its_cell(tmp_path):
+    world = World(tmp_path, behaviour={"standard/cls": "slow", "tricks/cls": "slow"})
+    world.run(Slots(2, 1, ("0", "1"), "one per GPU"))
+    used = {line.split("gpu=")[1][0] for line in world.journal_lines("start")[:2]}
+    assert used == {"0", "1"}
+
+
+def test_progress_reaches_the_display_and_stays_out_of_the_log(tmp_path):
+    world = World(tmp_path)
+    world.run()
+    assert world.display.reports[0]["loss"] == 1.5
+    log = (world.view("scratch/det") / "stage.log").read_text(encoding="utf-8")
+    assert log == "some output\n"
+
+
+def test_the_cell_file_holds_identity_components_and_command(tmp_path):
+    world = World(tmp_path)
+    world.run()
+    cell = read_json(world.view("tricks/det") / "run.json")
+    result = read_json(world.view("tricks/det") / "result.json")
+    assert cell is not None and result is not None
+    assert cell["identity"] == result["identity"]
+    assert cell["components"]["dataset"] == "fingerprint of det"
+    assert "--checkpoint" in cell["command"]
+    plan = read_json(world.run_dir / "plan.json")
+    assert plan is not None
+    identities = {(r["row"], r["task"]): r["identity"] for r in plan["runs"]}
+    assert identities["tricks", "det"] == cell["identity"]
+
+
+def test_the_time_of_cells_is_kept_for_estimates(tmp_path):
+    world = World(tmp_path)
+    world.run()
+    timings = json.loads((tmp_path / "timings.json").read_text(encoding="utf-8"))
+    assert timings["det|det/configs/mini.py|resnet10_b|full"] == {"seconds": 2.0, "memory_mib": 512}
+    assert "cls|cls_train/configs/mini.py|resnet10_d|full|efficient|cosine" in timings
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_ends_its_stages_and_goes_on_later(tmp_path, number):
+    world = World(tmp_path, behaviour={"standard/cls": "hang", "tricks/cls": "family"})
+    runner = world.runner(Slots(2, 1, (), "test"))
+
+    def interrupt() -> None:
+        wait_for(lambda: len(world.journal_lines("waiting")) == 2)
+        os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(Interrupted):
+        runner.run()
+    thread.join()
+    assert not any(is_alive(pid) for pid in pids(world.journal_lines()))
+    assert "interrupted standard/cls/seed-0" in world.journal_lines("interrupted")
+    world.behaviour.clear()
+    assert {outcome.status for outcome in world.run().values()} == {COMPLETED}
+    assert any("start standard/cls/seed-0 resumed" in line for line in world.journal_lines())
+
+
+def test_a_stage_that_does_not_obey_is_killed(tmp_path):
+    world = World(tmp_path, behaviour={"standard/cls": "stubborn"})
+    runner = world.runner(SERIAL, grace_seconds=0.3)
+
+    def interrupt() -> None:
+        wait_for(lambda: world.journal_lines("waiting"))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(Interrupted):
+        runner.run()
+    thread.join()
+    assert not any(is_alive(pid) for pid in pids(world.journal_lines()))
+
+
+def test_no_stage_outlives_a_harness_that_is_killed(tmp_path):
+    script = textwrap.dedent(
+        f"""
+        import sys
+        sys.path[:0] = {[str(Path(__file__).parents[2]), str(Path(__file__).parents[3])]!r}
+        from pathlib import Path
+        from support.world import World
+        World(Path({str(tmp_path)!r}), behaviour={{"standard/cls": "family"}}).run()
+        """
+    )
+    harness = subprocess.Popen([sys.executable, "-c", script], env=clean_environment())
+    journal = tmp_path / "journal.txt"
+
+    def family() -> list[int]:
+        lines = journal.read_text(encoding="utf-8").splitlines() if journal.exists() else []
+        started = [line for line in lines if line.startswith("start standard/cls")]
+        return pids([*started, *(line for line in lines if line.startswith("child"))])
+
+    processes = wait_for(lambda: family() if len(family()) == 2 else None)
+    assert all(is_alive(pid) for pid in processes)
+    harness.kill()
+    harness.wait()
+    wait_for(lambda: not any(is_alive(pid) for pid in processes), seconds=5)
+
+
+def test_a_full_disk_ends_the_run_and_its_stages(tmp_path, monkeypatch):
+    world = World(tmp_path, behaviour={"standard/cls": "hang"})
+    runner = world.runner(SERIAL)
+
+    def fill(key: object) -> None:
+        monkeypatch.setattr("benchmarks.run.process.TaskProcess.poll", full)
+
+    def full(self: object) -> None:
+        monkeypatch.undo()
+        raise OSError(errno.ENOSPC, "No space left on device", "stage.log")
+
+    world.display.on_start = fill
+    with pytest.raises(OSError, match="No space left"):
+        runner.run()
+    assert not any(is_alive(pid) for pid in pids(world.journal_lines("start")))
+
+
+@pytest.mark.parametrize(
+    ("status", "tail", "message"),
+    [
+        (2, ["output", "error: no such file; make it"], "no such file; make it"),
+        (2, ["error: two problems:", "  - a", "  - b"], "two problems:\n  - a\n  - b"),
+        (1, ["Traceback", "ValueError: nan", ""], "exit status 1: ValueError: nan"),
+        (1, [], "exit status 1: no output"),
+        (137, [], "memory ran out"),
+        (139, [], "signal 11"),
+        (0, [], "without a complete result.json"),
+    ],
+)
+def test_the_message_of_a_failure(status, tail, message):
+    assert message in failure_message(status, tail)

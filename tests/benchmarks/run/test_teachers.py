@@ -1,0 +1,141 @@
+"""Teachers, and what else a row may set for one stage: tricks and precision."""
+
+import pytest
+from support.world import ROWS, World, make_row, make_suite, name_of
+
+from benchmarks.plan.plan import CACHED, RUN, WAITS
+from benchmarks.report.table import build_table
+from benchmarks.results.read import read_run
+from benchmarks.run.runner import COMPLETED, FAILED, SKIPPED, task_command
+from benchmarks.suite.check import check_suite
+from benchmarks.suite.model import replace
+from benchmarks.suite.select import Selection
+
+TEACHER = make_row("big", "resnet152_d", recipe="efficient", tricks=("cosine",))
+PUPILS = (
+    make_row("one", "resnet10_d", recipe="efficient", teacher="big"),
+    make_row("two", "resnet10_b", recipe="standard", teacher="big"),
+)
+
+
+def _world(folder, **options):
+    suite = replace(make_suite((ROWS[0], *PUPILS), seeds=(0, 1)), teachers=(TEACHER,))
+    return World(folder, suite=suite, **options)
+
+
+def test_a_teacher_is_trained_once_and_shared(tmp_path):
+    world = _world(tmp_path)
+    found = {name_of(cell.key): (cell.state, cell.reason) for cell in world.plan().runs}
+    assert next(iter(found)) == "big/cls"
+    assert found["one/cls"] == (WAITS, "waits for its teacher")
+    assert found["one/det"] == (WAITS, "waits for its classifier")
+    assert [name for name in found if name.startswith("big")] == ["big/cls"]
+    outcomes = world.run()
+    assert {outcome.status for outcome in outcomes.values()} == {COMPLETED}
+    taught = sorted(world.journal_lines("taught"))
+    assert taught == [
+        f"taught {row}/cls/seed-{seed} by big" for row in ("one", "two") for seed in (0, 1)
+    ]
+    assert {cell.state for cell in world.plan().runs} == {CACHED}
+
+
+def test_a_teacher_that_fails_stops_its_pupils_alone(tmp_path):
+    outcomes = _world(tmp_path, behaviour={"big/cls": "fail"}).run()
+    assert outcomes["big/cls"].status == FAILED
+    assert outcomes["one/cls"].message == "skipped: its teacher failed"
+    assert outcomes["one/det"].message == "skipped: its classifier was skipped"
+    assert outcomes["two/seg/1"].status == SKIPPED
+    assert outcomes["scratch/det"].status == COMPLETED
+
+
+def test_another_teacher_makes_other_pupils(tmp_path):
+    world = _world(tmp_path)
+    world.run()
+    other = TEACHER.with_task("cls", tricks=())
+    world.suite = replace(world.suite, teachers=(other,))
+    states = {name_of(cell.key): cell.state for cell in world.plan().runs}
+    assert states["big/cls"] == RUN
+    assert states["one/cls"] == states["two/cls/1"] == WAITS
+    assert states["scratch/det"] == CACHED
+    # Until the new teacher is there, the old pupils' numbers are no longer the plan's.
+    world.plan().write()
+    stale = {(run.row, run.task) for run in read_run(world.run_dir).runs if run.state == "stale"}
+    assert ("one", "cls") in stale
+    assert ("scratch", "det") not in stale
+
+
+def test_the_teacher_s_score_stands_below_the_table(tmp_path):
+    world = _world(tmp_path)
+    world.run()
+    table = build_table(read_run(world.run_dir))
+    assert [row.row.name for row in table.rows] == ["scratch", "one", "two"]
+    [note] = [note for note in table.notes if note.startswith("teacher")]
+    assert note.startswith(
+        "teacher big of one, two: resnet152_d, efficient, cosine; trained once, top-1"
+    )
+
+
+def test_teachers_that_nobody_selected_needs_are_left_out(tmp_path):
+    world = _world(tmp_path, selection=Selection(rows=("scratch",)))
+    assert not any(run.key.row == "big" for run in world.plan().wanted)
+
+
+def test_tricks_and_precision_of_rows_reach_their_stages(tmp_path):
+    row = make_row(
+        "own",
+        "resnet10_b",
+        recipe="standard",
+        tricks=("cosine",),
+        det_tricks=("giou",),
+        precision="fp32",
+    )
+    suite = make_suite((row,))
+    suite = replace(
+        suite, tasks={**suite.tasks, "det": replace(suite.tasks["det"], tricks=("ema",))}
+    )
+    world = World(tmp_path, suite=suite)
+    for name in ("giou", "ema"):
+        (world.root / "det/configs/tricks").mkdir(exist_ok=True)
+        world.edit(f"det/configs/tricks/{name}.py", f"{name} = True\n")
+    commands = {
+        cell.key.task: " ".join(task_command(world.plan(), cell)) for cell in world.plan().runs
+    }
+    assert "--trick cosine" in commands["cls"]
+    assert "--trick ema --trick giou" in commands["det"]
+    assert "--trick" not in commands["seg"]
+    assert all("--precision fp32" in command for command in commands.values())
+    world.run()
+    world.edit("det/configs/tricks/giou.py", "giou = False\n")
+    states = {cell.key.task: cell.state for cell in world.plan().runs}
+    assert states == {"cls": CACHED, "det": RUN, "seg": CACHED}
+
+
+SOUND = dict(
+    tasks=dict(cls=dict(config="c", data="d")),
+    datasets=dict(d=dict(kind="imagefolder", path="p")),
+    rows=[dict(name="a", backbone="x", recipe="r", teacher="t")],
+    teachers=[dict(name="t", backbone="y", recipe="r")],
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (dict(teachers=[]), "row 'a': unknown teacher 't'"),
+        (dict(teachers=[dict(name="a", backbone="y", recipe="r")]), "a teacher has the same name"),
+        (
+            dict(teachers=[dict(name="t", backbone="y", pretrain=False)]),
+            "teacher 't': a teacher is trained here",
+        ),
+        (
+            dict(teachers=[dict(name="t", backbone="y", recipe="r", teacher="t")]),
+            "a teacher has no teacher of its own",
+        ),
+        (dict(columns=["top1", "mAP"]), "columns: unknown column 'mAP'"),
+        (dict(intended=dict(precision=3)), "'intended.precision' is 3, expected a valid string"),
+        (dict(rows=[dict(name="a", backbone="x", recipe="r", precision="fp8")]), "precision 'fp8'"),
+    ],
+)
+def test_mistakes_are_told(change, sentence):
+    assert check_suite(SOUND) == []
+    assert any(sentence in problem for problem in check_suite({**SOUND, **change}))
