@@ -136,4 +136,4 @@ class CocoDetectionDataset(DetectionDataset):
     @property
     def part(self) -> ImageList | JsonSplit:
         """Where the samples come from."""
-        return JsonSplit(Path(self.data_prefix["img"]), Path(self.ann_file), self.split)
+        return JsonSplit(Path(self.data_prefix["img"]), Path(str(self.ann_file)), self.split)

@@ -15,9 +15,9 @@ step() {
   shift
   "$@" || { printf '\nerror: this step failed: %s\n' "$*" >&2; exit 1; }
 }
-step "Layout (ruff format)" "$python" -m ruff format --check .
+step "Format (ruff format)" "$python" -m ruff format --check .
 step "Lint (ruff)" "$python" -m ruff check .
-step "Import arrows (import-linter)" "$python" -c \
+step "Imports (import-linter)" "$python" -c \
   "import sys; from importlinter.cli import lint_imports_command as lint; sys.argv[0] = 'lint-imports'; lint()"
 step "Types (pyright)" "$python" -m pyright --pythonpath "$python"
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
@@ -29,14 +29,15 @@ fi
 # own, and the loader workers that tests fork from them hang now and then.
 log="$(mktemp)"
 trap 'rm -f "$log"; kill "${second:-}" 2>/dev/null || true' EXIT
-"$python" -m pytest -q -rs -p no:cacheprovider tests/det tests/seg tests/test_*.py >"$log" 2>&1 &
+second_half=(tests/det tests/seg tests/engine/dense tests/export tests/test_*.py)
+"$python" -m pytest -q -rs -p no:cacheprovider "${second_half[@]}" >"$log" 2>&1 &
 second=$!
 first=0
-printf '\n== Tests (pytest): all but det, seg and whole chains ==\n'
-"$python" -m pytest -q -rs tests --ignore tests/det --ignore tests/seg --ignore-glob "tests/test_*.py" || first=$?
+printf '\n== Tests (pytest): all but dense tasks, export and whole chains ==\n'
+"$python" -m pytest -q -rs tests "${second_half[@]/#/--ignore=}" || first=$?
 status=0
 wait "$second" || status=$?
 second=""
-printf '\n== Tests (pytest): det, seg, whole chains ==\n'
+printf '\n== Tests (pytest): dense tasks, export and whole chains ==\n'
 cat "$log"
 [ "$first" -eq 0 ] && [ "$status" -eq 0 ] || { printf '\nerror: some tests failed\n' >&2; exit 1; }

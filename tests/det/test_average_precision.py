@@ -1,6 +1,7 @@
 """VOC's and COCO's average precision against loops written from their definitions, and against mmdet."""
 
 import math
+from multiprocessing.pool import ThreadPool
 
 import numpy as np
 import pytest
@@ -120,7 +121,7 @@ def test_against_the_development_kit_s_loops(seed):
 
 @pytest.mark.parametrize("mode", ["11points", "area"])
 @pytest.mark.parametrize("seed", range(5))
-def test_against_mmdet(seed, mode):
+def test_against_mmdet(seed, mode, monkeypatch):
     found, there = world(100 + seed)
     # mmdet sorts scores unstably: no two may be equal.
     found = found._replace(score=np.random.default_rng(seed).permutation(len(found.score)) / 1000)
@@ -138,6 +139,8 @@ def test_against_mmdet(seed, mode):
                 labels_ignore=there.label[odd],
             )
         )
+    # mmdet forks workers, which now and then hang in a process that has threads.
+    monkeypatch.setattr("mmdet.evaluation.functional.mean_ap.Pool", ThreadPool)
     mean, _ = eval_map(
         results, annotations, eval_mode=mode, use_legacy_coordinate=True, logger="silent"
     )
