@@ -53,7 +53,7 @@ class DataUse(Model):
     Attributes:
         fingerprint: Hash of the dataset as the harness checked it; None if it gave none.
         classes: Number of classes.
-        train_images_total: Different images in the training set; the other counts likewise.
+        train_images_total: Different images in the training set.
         train_images_used: Of them, those that training draws from.
         test_images_total: Images in the test set.
         test_images_used: Of them, those that were tested.
@@ -111,14 +111,25 @@ class Estimate(Model):
 
 
 class Code(Model):
-    """The commit that made a result; Nones outside a git checkout."""
+    """The code that made a result.
+
+    Attributes:
+        git_sha: The commit; None outside a git checkout.
+        dirty: Whether tracked files were edited since; None outside a git checkout.
+    """
 
     git_sha: str | None
     dirty: bool | None
 
 
 class Device(Model):
-    """What the run was computed on; `count` is GPUs, or threads of a CPU."""
+    """What the run was computed on.
+
+    Attributes:
+        type: `cpu` or `cuda`.
+        name: Of the CPU or GPU.
+        count: GPUs, or threads of a CPU.
+    """
 
     type: str
     name: str
@@ -126,14 +137,24 @@ class Device(Model):
 
 
 class PrecisionUse(Model):
-    """What autocast computed in, and why."""
+    """What autocast computed in.
+
+    Attributes:
+        dtype: `float32`, `bfloat16` or `float16`.
+        reason: Why it was chosen.
+    """
 
     dtype: str
     reason: str
 
 
 class ModelSize(Model):
-    """Numbers of parameters, of the backbone and of the whole network."""
+    """Numbers of parameters.
+
+    Attributes:
+        backbone_parameters: Of the backbone.
+        parameters: Of the whole network.
+    """
 
     backbone_parameters: int
     parameters: int | None = None
@@ -143,14 +164,34 @@ class Result(Model):
     """The content of one `result.json`.
 
     Attributes:
+        schema_version: Version of this schema.
+        status: A run that did not finish has no result.
         task: `cls`, `probe`, `det` or `seg`; under the key `stage` in the file.
         identity: Hash of everything that decides the numbers; None for a task that was started by hand.
         config: As named on the command line.
+        backbone: Spec of the network.
+        recipe: Name of the recipe; None for tasks without recipes.
         tricks: The task's own tricks, without those of its recipe.
+        budget: `full`, `short` or `smoke`.
+        seed: The run's seed.
+        lr_factor: Factor on the learning rate of the config.
+        metrics: Scores.
+        costs: Multiply-adds, latency, throughput; those that are measured differ between runs.
         inference: How costs were measured.
         protocol: How the scores were measured, in words by key.
+        data: Which images were used.
+        model: Numbers of parameters.
         load_report: Under the key `checkpoint` in the file; None if the backbone started from random weights.
         transferability: Estimates before training.
+        code: Commit of this code.
+        packages: Versions of the packages that can change a number.
+        python: Version of Python.
+        device: What the run was computed on.
+        precision: What autocast computed in.
+        wall_seconds: Time from the start to the result, of all parts of a resumed run.
+        train_images_per_second: Median over the iterations; None if nothing is trained in steps.
+        train_images_per_cpu_second: The same per second of this process's CPU time.
+        peak_memory_mib: Most memory that the process or the GPU's allocator held.
         artifacts: Files beside this one, by what they are.
         path: The file that the result was read from; not part of it.
     """

@@ -199,14 +199,26 @@ class TaskSetup(Model):
 
 
 class SmokeFolder(Model):
-    """The folder that the smoke budget uses in place of a dataset's."""
+    """The folder that the smoke budget uses instead of a dataset's.
+
+    Attributes:
+        path: The folder.
+        generate: The miniworld preset that makes the folder if it is missing.
+    """
 
     path: str
     generate: str | None = None
 
 
 class WrittenDataset(Model):
-    """A dataset as a suite file writes it."""
+    """A dataset as a suite file writes it.
+
+    Attributes:
+        kind: Its layout: `imagefolder`, `voc`, `coco` or `ade20k`.
+        path: Its folder, relative to the suite file; in a built-in suite relative to the repository.
+        generate: The miniworld preset that makes the folder if it is missing.
+        smoke: The folder that the smoke budget uses instead.
+    """
 
     kind: Kind
     path: str
@@ -229,7 +241,15 @@ class Dataset(Model):
 
 
 class Head(Model):
-    """The keys of a suite that are neither rows, tasks nor datasets."""
+    """The keys of a suite that are neither rows, tasks nor datasets.
+
+    Attributes:
+        title: Heading of the table.
+        description: Text below the heading.
+        seeds: Seeds of every row and task.
+        columns: Columns of the table; `python -m benchmarks list tasks` names them.
+        intended: What rows differ in on purpose (`protocol` or `precision`), and why; the table repeats the reason.
+    """
 
     title: str = ""
     description: str = ""
