@@ -43,7 +43,9 @@ LABELS, HEIGHT, WIDTH = 150, 512, 683
 
 def main() -> int:
     """Measure both tasks, print a table, and store it."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.scripts.evaluation", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.scripts.evaluation", description=__doc__
+    )
     parser.add_argument("--images", type=int, default=4952, help="of detection (VOC 2007 test)")
     parser.add_argument("--maps", type=int, default=2000, help="of segmentation (ADE20K)")
     options = parser.parse_args()

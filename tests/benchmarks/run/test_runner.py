@@ -45,6 +45,17 @@ def test_everything_runs_and_detection_starts_after_its_classifier(tmp_path):
     assert order["start scratch/det/seed-0"] < order["end standard/cls/seed-0"]
 
 
+@pytest.mark.parametrize("outer", [None, "own:other"])
+def test_tasks_find_the_repository_and_the_user_s_own_modules(tmp_path, monkeypatch, outer):
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    if outer is not None:
+        monkeypatch.setenv("PYTHONPATH", outer)
+    world = World(tmp_path)
+    world.run()
+    expected = f"path {world.root}" + ("" if outer is None else f":{outer}")
+    assert set(world.journal_lines("path")) == {expected}
+
+
 def test_the_hand_off_is_that_of_the_same_row_and_seed(tmp_path):
     world = World(tmp_path, suite=make_suite(seeds=(0, 3)))
     world.run()
@@ -171,7 +182,7 @@ def test_fail_fast_ends_the_run_and_what_is_running(tmp_path):
 def test_no_more_cells_run_at_a_time_than_there_are_slots(tmp_path):
     world = World(tmp_path)
     world.run(SERIAL)
-    kinds = [line.split()[0] for line in world.journal_lines() if not line.startswith("read")]
+    kinds = [line.split()[0] for line in world.journal_lines() if line.startswith(("start", "end"))]
     assert kinds == ["start", "end"] * 8
 
 
