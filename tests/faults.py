@@ -35,7 +35,7 @@ FAULTS = (
         "datasets/layouts/voc_xml.py",
         "int(corner) - 1 if",
         "int(corner) if",
-        "tests/det/test_det_dataset.py",
+        "tests/det/test_dataset.py",
     ),
     Fault(
         "classes in another order",
@@ -49,14 +49,14 @@ FAULTS = (
         "det/metric.py",
         'np.full(len(label), key == "difficult")',
         "np.full(len(label), False)",
-        "tests/det/test_det_metric.py",
+        "tests/det/test_metric.py",
     ),
     Fault(
         "labels shifted by one",
         "seg/labels.py",
         "labels.astype(np.int16) - 1",
         "labels.astype(np.int16)",
-        "tests/seg/test_seg_labels.py",
+        "tests/seg/test_labels.py",
     ),
     Fault(
         "BGR for RGB",
@@ -98,7 +98,7 @@ FAULTS = (
         "cls_train/assemble.py",
         'root / "val"',
         'root / "train"',
-        "tests/cls_train/test_every_trick.py",
+        "tests/cls_train/test_tricks.py",
     ),
     Fault(
         "a leaked split not told",

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from mmengine.registry import MODELS, DefaultScope
 from PIL import Image
-from smallest_sets import write_detection, write_segmentation
+from support.smallest_sets import write_detection, write_segmentation
 from torch import nn
 
 import backbones

@@ -14,7 +14,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.structures import InstanceData, PixelData
 from mmseg.structures import SegDataSample
-from smallest_sets import write_detection, write_segmentation
+from support.smallest_sets import write_detection, write_segmentation
 
 from det.train import Detection
 from engine.cli import Options
