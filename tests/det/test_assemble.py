@@ -5,6 +5,7 @@ import pytest
 import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS, DefaultScope
+from support.dataset_trees import VocTree
 
 from contract.errors import UserError
 from det.train import Detection
@@ -106,8 +107,8 @@ def test_a_backbone_is_not_trained_and_frozen(assembled, checkpoint):
         assembled(checkpoint=checkpoint, tricks=("trained_backbone", "frozen_backbone"))
 
 
-def test_both_years_are_trained_on_in_the_full_config(tmp_path, voc_tree, assembled, tiny_voc):
-    second = voc_tree(tiny_voc.root.parent / "VOC2012").add("z", (64, 64), [("cat", 5, 5, 50, 50)])
+def test_both_years_are_trained_on_in_the_full_config(tmp_path, assembled, tiny_voc):
+    second = VocTree(tiny_voc.root.parent / "VOC2012").add("z", (64, 64), [("cat", 5, 5, 50, 50)])
     second.split("trainval", ["z"])
     config = assembled("voc0712", "resnet10_d-w8")
     with DefaultScope.overwrite_default_scope("mmdet"):

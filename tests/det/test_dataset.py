@@ -2,6 +2,7 @@
 
 import pytest
 from mmengine.dataset import RepeatDataset
+from support.dataset_trees import VocTree
 
 from contract.errors import UserError
 from det.dataset import DetectionDataset
@@ -24,8 +25,8 @@ def _boxes(dataset, index=0):
 
 
 @pytest.fixture
-def tree(tmp_path, voc_tree):
-    return voc_tree(tmp_path / "own")
+def tree(tmp_path):
+    return VocTree(tmp_path / "own")
 
 
 def test_corners_count_from_zero_and_labels_follow_the_classes(tree):

@@ -5,6 +5,7 @@ import json
 import shutil
 
 import pytest
+from support.dataset_trees import VocTree
 
 from contract.errors import UserError
 from datasets.layouts import coco as coco_layout
@@ -46,9 +47,9 @@ def _content(names, categories):
 
 
 @pytest.fixture
-def tree(tmp_path, voc_tree):
+def tree(tmp_path):
     """The set in VOC's layout."""
-    made = voc_tree(tmp_path / "voc")
+    made = VocTree(tmp_path / "voc")
     for name, objects in OBJECTS.items():
         made.add(name, (64, 48), objects)
     return made.split("train", ["a", "b"]).split("val", ["c"])
@@ -144,9 +145,9 @@ def _is_test(name):
     return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) % 5 == 0
 
 
-def test_a_set_without_splits_is_divided_by_hash(tmp_path, voc_tree):
+def test_a_set_without_splits_is_divided_by_hash(tmp_path):
     names = [f"image{number}" for number in range(40)]
-    tree = voc_tree(tmp_path / "own")
+    tree = VocTree(tmp_path / "own")
     for name in names:
         tree.add(name, (16, 16), [("cat", 2, 2, 9, 9)])
     shutil.rmtree(tree.root / "ImageSets")

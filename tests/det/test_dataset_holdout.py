@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 from mmengine.registry import DATASETS, DefaultScope
+from support.dataset_trees import VocTree
 
 from contract.errors import UserError
 from det.train import Detection
@@ -49,8 +50,8 @@ def _names(dataset):
     return [dataset.get_data_info(i)["img_path"].rsplit("/")[-1][:-4] for i in range(len(dataset))]
 
 
-def _tree(voc_tree, root, names, splits):
-    tree = voc_tree(root)
+def _tree(root, names, splits):
+    tree = VocTree(root)
     for name in names:
         tree.add(name, (64, 48), [("cat", 4, 4, 44, 40)])
     for split, listed in splits.items():
@@ -58,14 +59,12 @@ def _tree(voc_tree, root, names, splits):
     return tree
 
 
-def test_both_years_are_divided_and_the_test_set_is_not_read(tmp_path, voc_tree, sides):
+def test_both_years_are_divided_and_the_test_set_is_not_read(tmp_path, sides):
     years = [f"{n:06d}" for n in range(12)], [f"2008_{n:06d}" for n in range(12)]
     tests = ["test1", "test2"]
     devkit = tmp_path / "VOCdevkit"
-    first = _tree(
-        voc_tree, devkit / "VOC2007", [*years[0], *tests], {"trainval": years[0], "test": tests}
-    )
-    _tree(voc_tree, devkit / "VOC2012", years[1], {"trainval": years[1]})
+    first = _tree(devkit / "VOC2007", [*years[0], *tests], {"trainval": years[0], "test": tests})
+    _tree(devkit / "VOC2012", years[1], {"trainval": years[1]})
     (devkit / "classes.txt").write_text("cat\n")
     for name in tests:
         # Nobody may look at them.
@@ -87,19 +86,19 @@ def test_both_years_are_divided_and_the_test_set_is_not_read(tmp_path, voc_tree,
         assert all(part.test_mode for part in tested.dataset.datasets)
 
 
-def test_a_year_may_lie_on_one_side_as_a_whole(tmp_path, voc_tree, sides):
+def test_a_year_may_lie_on_one_side_as_a_whole(tmp_path, sides):
     first, second = ["000", "001", "003"], ["002", "004"]
     assert list(map(_held_out, first + second)) == [True, False, True, False, False]
     devkit = tmp_path / "VOCdevkit"
-    _tree(voc_tree, devkit / "VOC2007", first, {"trainval": first, "test": ["000"]})
-    _tree(voc_tree, devkit / "VOC2012", second, {"trainval": second})
+    _tree(devkit / "VOC2007", first, {"trainval": first, "test": ["000"]})
+    _tree(devkit / "VOC2012", second, {"trainval": second})
     trained, tested, _ = sides(devkit)
     assert (_names(trained), _names(tested)) == (["001", "002", "004"], ["000", "003"])
 
 
-def test_a_set_without_splits_holds_out_of_its_training_share(tmp_path, voc_tree, sides):
+def test_a_set_without_splits_holds_out_of_its_training_share(tmp_path, sides):
     names = [f"image{number}" for number in range(60)]
-    tree = _tree(voc_tree, tmp_path / "own", names, {})
+    tree = _tree(tmp_path / "own", names, {})
     shutil.rmtree(tree.root / "ImageSets")
     trained, tested, _ = sides(tree.root)
     share = sorted(name for name in names if not _is_test(name))
@@ -110,9 +109,9 @@ def test_a_set_without_splits_holds_out_of_its_training_share(tmp_path, voc_tree
     assert trained.notes == tested.notes == []
 
 
-def test_coco_is_divided_by_the_name_without_folder(tmp_path, voc_tree, sides):
+def test_coco_is_divided_by_the_name_without_folder(tmp_path, sides):
     names = [f"image{number}" for number in range(20)]
-    tree = _tree(voc_tree, tmp_path / "voc", names, {})
+    tree = _tree(tmp_path / "voc", names, {})
     root = tmp_path / "coco"
     shutil.copytree(tree.root / "JPEGImages", root / "images" / "deep")
     (root / "annotations").mkdir()
@@ -137,7 +136,7 @@ def test_coco_is_divided_by_the_name_without_folder(tmp_path, voc_tree, sides):
     assert len(tested) > 0
 
 
-def test_too_few_images_are_told(tmp_path, voc_tree, sides):
-    tree = _tree(voc_tree, tmp_path / "few", ["001", "002"], {"trainval": ["001"], "test": ["002"]})
+def test_too_few_images_are_told(tmp_path, sides):
+    tree = _tree(tmp_path / "few", ["001", "002"], {"trainval": ["001"], "test": ["002"]})
     with pytest.raises(UserError, match="takes 0 of the 1 training images of the set, one in 5"):
         sides(tree.root)

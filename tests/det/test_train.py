@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from support.dataset_trees import VocTree
 
 
 def test_metrics_are_the_evaluator_s(tiny_voc, tmp_path, run_det):
@@ -31,8 +32,8 @@ def test_random_weights_have_no_receipt_and_what_was_mended_is_told(tiny_voc, tm
     ]
 
 
-def test_a_user_s_own_set_without_classes_file(tmp_path, voc_tree, run_det):
-    tree = voc_tree(tmp_path / "own")
+def test_a_user_s_own_set_without_classes_file(tmp_path, run_det):
+    tree = VocTree(tmp_path / "own")
     for name in "abcd":
         tree.add(name, (64, 64), [("zebra", 5, 5, 40, 40)])
     tree.split("train", "abc").split("val", "d")

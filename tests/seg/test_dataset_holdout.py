@@ -5,6 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 from mmengine.registry import DATASETS, DefaultScope
+from support.dataset_trees import AdeTree
 
 from engine.cli import Options
 from engine.job import resolve_job
@@ -33,8 +34,8 @@ def _names(wrapped):
     return [dataset.get_data_info(i)["img_path"].rsplit("/")[-1][:-4] for i in range(len(dataset))]
 
 
-def test_training_images_are_divided_and_the_test_set_is_not_read(tmp_path, ade_tree):
-    tree = ade_tree(tmp_path / "ade").classes("sky", "tree", "road")
+def test_training_images_are_divided_and_the_test_set_is_not_read(tmp_path):
+    tree = AdeTree(tmp_path / "ade").classes("sky", "tree", "road")
     names = [f"ADE_train_{number:08d}" for number in range(25)]
     for name in names:
         tree.add("training", name, np.ones((32, 32)))
@@ -56,8 +57,8 @@ def test_training_images_are_divided_and_the_test_set_is_not_read(tmp_path, ade_
 
 
 @pytest.mark.parametrize("name", ["001", "000"])
-def test_too_few_images_are_told(tmp_path, ade_tree, run_seg, capsys, name):
-    tree = ade_tree(tmp_path / "ade").classes("sky", "tree", "road")
+def test_too_few_images_are_told(tmp_path, run_seg, capsys, name):
+    tree = AdeTree(tmp_path / "ade").classes("sky", "tree", "road")
     tree.add("training", name, np.ones((32, 32))).add("validation", "x", np.ones((32, 32)))
     work = tmp_path / "work"
     options = ("--backbone", "resnet10_b-w8", "--trick", "holdout")
