@@ -1,4 +1,4 @@
-"""VOC's and COCO's average precision against loops written from their definitions, and against mmdet."""
+"""VOC's average precision against loops written from its definition, and against mmdet."""
 
 import math
 from multiprocessing.pool import ThreadPool
@@ -6,37 +6,18 @@ from multiprocessing.pool import ThreadPool
 import numpy as np
 import pytest
 from mmdet.evaluation import eval_map
+from support.boxes import detections, truths
 
-from det import coco_precision
 from det.average_precision import (
     DUPLICATE,
     HIT,
     IGNORED,
     MISS,
-    Detections,
-    Truths,
     area,
     eleven_points,
     evaluate,
     match,
 )
-
-
-def detections(*rows):
-    """Rows of image, label, score, box."""
-    table = np.array(
-        [(image, label, score, *box) for image, label, score, box in rows], dtype=float
-    ).reshape(-1, 7)
-    return Detections(table[:, 0].astype(int), table[:, 1].astype(int), table[:, 3:], table[:, 2])
-
-
-def truths(*rows):
-    """Rows of image, label, difficult, box."""
-    table = np.array(
-        [(image, label, odd, *box) for image, label, odd, box in rows], dtype=float
-    ).reshape(-1, 7)
-    columns = table[:, 0].astype(int), table[:, 1].astype(int), table[:, 3:]
-    return Truths(*columns, table[:, 2].astype(bool))
 
 
 def devkit(found, there, label, threshold=0.5):
@@ -207,28 +188,3 @@ def test_the_two_areas_by_hand():
     assert area(recall, precision) == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
     # Recalls 0 to 0.5 see 1, 0.6 to 1 see 2/3.
     assert eleven_points(recall, precision) == pytest.approx((6 + 5 * 2 / 3) / 11)
-
-
-def test_coco_against_its_definition():
-    """101 recalls, ten thresholds, the best 100 of an image: on boxes whose overlaps are known."""
-    there = truths((0, 0, False, (0, 0, 100, 100)), (1, 0, False, (0, 0, 100, 100)))
-    # Overlaps 0.72 and 1.
-    found = detections((0, 0, 0.9, (0, 0, 100, 72)), (1, 0, 0.8, (0, 0, 100, 100)))
-    result = coco_precision.evaluate(found, there, 2)
-    assert result.ap_50 == pytest.approx(1)
-    # One of two found, second in rank: precision ½ up to recall ½, which is 51 of 101 points.
-    wrong_first = 0.5 * 51 / 101
-    assert result.ap_75 == pytest.approx(wrong_first)
-    assert result.ap == pytest.approx((5 + 5 * wrong_first) / 10)
-    assert result.by_class[0] == pytest.approx(result.ap) and math.isnan(result.by_class[1])
-
-
-def test_coco_lets_difficult_objects_be():
-    there = truths((0, 0, False, (0, 0, 50, 50)), (0, 0, True, (60, 60, 90, 90)))
-    found = detections((0, 0, 0.9, (60, 60, 90, 90)), (0, 0, 0.8, (0, 0, 50, 50)))
-    assert coco_precision.evaluate(found, there, 1).ap == pytest.approx(1)
-
-
-def test_coco_of_nothing():
-    assert coco_precision.evaluate(detections(), truths((0, 0, False, BOX)), 1).ap == 0
-    assert math.isnan(coco_precision.evaluate(detections((0, 0, 1, BOX)), truths(), 1).ap)

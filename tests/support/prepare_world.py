@@ -22,6 +22,7 @@ from PIL import Image
 from rich.console import Console
 from scipy.io import savemat
 
+from benchmarks import cli
 from datasets.prepare.catalogue import SETS, Archive, DataSet
 
 
@@ -299,3 +300,54 @@ def lay_out(folder: Path, name: str, contents: Mapping[str, bytes]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for role, archive in SETS[name].archives.items():
         (folder / archive.file_name).write_bytes(contents[role])
+
+
+class Preparing:
+    """The command `data prepare` with a catalogue whose sets are small."""
+
+    def __init__(self, root: Path, server: Server, monkeypatch, capsys) -> None:
+        self.root = root
+        self.server = server
+        self._patch = monkeypatch
+        self._capsys = capsys
+        # What is not replaced by `know` may not be asked for.
+        for name, dataset in SETS.items():
+            none = {role: replace(a, urls=()) for role, a in dataset.archives.items()}
+            monkeypatch.setitem(SETS, name, replace(dataset, archives=none))
+        self._real = dict(SETS)
+
+    def know(self, name: str, contents: dict[str, bytes]) -> None:
+        mirrors = {} if name == "imagenet" else {"urls": ("http://127.0.0.1/",)}
+        archives = self._real[name].archives.items()
+        known = {role: replace(archive, **mirrors) for role, archive in archives}
+        self._patch.setitem(SETS, name, replace(self._real[name], archives=known))
+        self._patch.setitem(SETS, name, small_set(name, contents, self.server))
+
+    def __call__(self, *words: str) -> str:
+        """Run the command; return what it prints."""
+        assert cli.main(["data", "prepare", *words, "--root", str(self.root)]) == 0
+        return self._capsys.readouterr().out
+
+    def fail(self, *words: str) -> str:
+        assert cli.main(["data", "prepare", *words, "--root", str(self.root)]) == 2
+        text = self._capsys.readouterr().err
+        assert text.startswith("error: ")
+        assert "Traceback" not in text
+        return text.removeprefix("error: ").strip()
+
+    @property
+    def left(self) -> list[str]:
+        """Everything but what a preparation may leave: archives and the locks."""
+        names = files_below(self.root)
+        return [n for n in names if not n.startswith("archives/") and not n.endswith(".lock")]
+
+
+def check_second_call(prepare: Preparing, name: str) -> None:
+    """Check that another call asks for nothing, changes nothing, and says so."""
+    prepare.server.requests.clear()
+    before = {path: path.stat().st_mtime_ns for path in prepare.root.rglob("*")}
+    text = prepare(name)
+    folder = prepare.root / SETS[name].folder
+    assert text == f"{name}: done before, in {folder}; there is nothing to do.\n"
+    assert prepare.server.requests == []
+    assert {path: path.stat().st_mtime_ns for path in prepare.root.rglob("*")} == before

@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from support.prepare_world import Server, md5, quiet_console, said, serving
+from support.prepare_world import Server, md5, quiet_console, said
 
 from contract.errors import UserError
 from datasets.prepare import download, progress
@@ -32,12 +32,6 @@ def only_loopback(monkeypatch):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setattr(download, "FIRST_WAIT_SECONDS", 0.0)
-
-
-@pytest.fixture
-def server():
-    with serving() as running:
-        yield running
 
 
 class Getting:

@@ -1,4 +1,4 @@
-"""`data prepare` from end to end, on small archives in the layouts of the real ones."""
+"""`data prepare` from end to end: interruptions, full disks, and folders that are in use."""
 
 from __future__ import annotations
 
@@ -6,232 +6,29 @@ import errno
 import fcntl
 import os
 import pickle
-import re
 import signal
 import subprocess
 import sys
 import textwrap
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from support.prepare_world import (
-    Server,
-    ade_archives,
+    Preparing,
     cifar_archives,
-    devkit,
     files_below,
-    imagenet_archives,
     imagenette_archives,
     lay_out,
     picture,
-    places_archives,
-    serving,
-    small_set,
-    tar_of,
     tgz_of,
-    voc_archives,
 )
-from support.small_world import SMALL
 
 from benchmarks import cli
 from benchmarks.suite.names import ROOT
 from datasets import miniworld
 from datasets.prepare import extract
 from datasets.prepare.catalogue import SETS
-from datasets.verify import class_names, verify
-
-
-@pytest.fixture
-def server(monkeypatch):
-    for name in ("http_proxy", "https_proxy", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-    with serving() as running:
-        yield running
-
-
-class Preparing:
-    """The command `data prepare` with a catalogue whose sets are small."""
-
-    def __init__(self, root: Path, server: Server, monkeypatch, capsys) -> None:
-        self.root = root
-        self.server = server
-        self._patch = monkeypatch
-        self._capsys = capsys
-        # What is not replaced by `know` may not be asked for.
-        for name, dataset in SETS.items():
-            none = {role: replace(a, urls=()) for role, a in dataset.archives.items()}
-            monkeypatch.setitem(SETS, name, replace(dataset, archives=none))
-        self._real = dict(SETS)
-
-    def know(self, name: str, contents: dict[str, bytes]) -> None:
-        mirrors = {} if name == "imagenet" else {"urls": ("http://127.0.0.1/",)}
-        archives = self._real[name].archives.items()
-        known = {role: replace(archive, **mirrors) for role, archive in archives}
-        self._patch.setitem(SETS, name, replace(self._real[name], archives=known))
-        self._patch.setitem(SETS, name, small_set(name, contents, self.server))
-
-    def __call__(self, *words: str) -> str:
-        """Runs the command; returns what it says."""
-        assert cli.main(["data", "prepare", *words, "--root", str(self.root)]) == 0
-        return self._capsys.readouterr().out
-
-    def fail(self, *words: str) -> str:
-        assert cli.main(["data", "prepare", *words, "--root", str(self.root)]) == 2
-        text = self._capsys.readouterr().err
-        assert text.startswith("error: ")
-        assert "Traceback" not in text
-        return text.removeprefix("error: ").strip()
-
-    @property
-    def left(self) -> list[str]:
-        """Everything but what a preparation may leave: archives and the locks."""
-        names = files_below(self.root)
-        return [n for n in names if not n.startswith("archives/") and not n.endswith(".lock")]
-
-
-@pytest.fixture
-def prepare(tmp_path, server, monkeypatch, capsys) -> Preparing:
-    return Preparing(tmp_path / "data", server, monkeypatch, capsys)
-
-
-def check_second_call(prepare: Preparing, name: str) -> None:
-    """Checks that another call asks for nothing, changes nothing, and says so."""
-    prepare.server.requests.clear()
-    before = {path: path.stat().st_mtime_ns for path in prepare.root.rglob("*")}
-    text = prepare(name)
-    folder = prepare.root / SETS[name].folder
-    assert text == f"{name}: done before, in {folder}; there is nothing to do.\n"
-    assert prepare.server.requests == []
-    assert {path: path.stat().st_mtime_ns for path in prepare.root.rglob("*")} == before
-
-
-def test_voc(prepare: Preparing, pristine: Path):
-    prepare.know("voc", voc_archives(pristine / "VOCdevkit"))
-    text = prepare("voc")
-    folder = prepare.root / "VOCdevkit"
-    assert f"voc: the dataset is in {folder}." in text
-    assert f"are kept in {prepare.root / 'archives'}; they may be removed." in text
-    made = files_below(folder)
-    del made[".prepared.json"]
-    expected = files_below(pristine / "VOCdevkit")
-    assert made == {name: content for name, content in expected.items() if "/" in name}
-    report = verify("voc", folder)
-    assert report.problems == ()
-    assert report.counts["images"] == 8
-    check_second_call(prepare, "voc")
-
-
-def test_ade20k(prepare: Preparing, pristine: Path):
-    prepare.know("ade20k", ade_archives(pristine / "ADEChallengeData2016"))
-    prepare("ade20k")
-    folder = prepare.root / "ADEChallengeData2016"
-    report = verify("ade20k", folder)
-    assert report.problems == ()
-    assert report.counts["images"] == 5
-    assert class_names("ade20k", folder) == SMALL.seg_names()
-    check_second_call(prepare, "ade20k")
-
-
-def test_several_imagefolders_at_once(prepare: Preparing):
-    prepare.know("imagenette", imagenette_archives())
-    prepare.know("cifar10", cifar_archives())
-    prepare.know("places365", places_archives())
-    prepare("imagenette", "cifar10", "places365", "cifar10")
-    counts = {"imagenette2-320": (6, 2), "cifar10": (15, 3), "places365": (3, 2)}
-    for folder, (train, val) in counts.items():
-        report = verify("imagefolder", prepare.root / folder)
-        assert report.problems == ()
-        assert (report.counts["train_images"], report.counts["val_images"]) == (train, val)
-    places = prepare.root / "places365"
-    assert class_names("imagefolder", places) == ("airfield", "apartment_building-outdoor")
-    for name, seed in {
-        "train/airfield/00000001.jpg": 11,
-        "train/apartment_building-outdoor/00000002.jpg": 13,
-        "val/apartment_building-outdoor/Places365_val_00000001.jpg": 1,
-        "val/airfield/Places365_val_00000002.jpg": 2,
-    }.items():
-        assert (places / name).read_bytes() == picture(seed)
-    for name in ("imagenette", "cifar10", "places365"):
-        check_second_call(prepare, name)
-
-
-def test_imagenet(prepare: Preparing, tmp_path: Path):
-    prepare.know("imagenet", imagenet_archives())
-    own = tmp_path / "own"
-    lay_out(own, "imagenet", imagenet_archives())
-    text = prepare("imagenet", "--archives", str(own))
-    assert "kept" not in text
-    folder = prepare.root / "imagenet"
-    made = files_below(folder)
-    del made[".prepared.json"]
-    # Labels 2, 1, 1 are ids of the devkit: 2 is the tench and 1 the kit fox.
-    assert made == {
-        "devkit_classes.tsv": b"1\tn02119789\tkit fox\n2\tn01440764\ttench\n",
-        "val/n01440764/ILSVRC2012_val_00000001.JPEG": picture(1),
-        "val/n02119789/ILSVRC2012_val_00000002.JPEG": picture(2),
-        "val/n02119789/ILSVRC2012_val_00000003.JPEG": picture(3),
-        "train/n01440764/n01440764_1.JPEG": picture(51),
-        "train/n01440764/n01440764_2.JPEG": picture(52),
-        "train/n02119789/n02119789_1.JPEG": picture(71),
-        "train/n02119789/n02119789_2.JPEG": picture(72),
-    }
-    assert verify("imagefolder", folder).problems == ()
-    assert class_names("imagefolder", folder) == ("n01440764", "n02119789")
-    assert not (prepare.root / "archives").exists()
-    check_second_call(prepare, "imagenet")
-
-
-def test_imagenet_archives_are_looked_for_in_the_root(prepare: Preparing):
-    prepare.know("imagenet", imagenet_archives())
-    text = prepare.fail("imagenet")
-    assert (
-        f"{prepare.root} does not hold ILSVRC2012_devkit_t12.tar.gz, ILSVRC2012_img_val.tar" in text
-    )
-    assert "get them from https://www.image-net.org/download.php and name the folder" in text
-    lay_out(prepare.root, "imagenet", imagenet_archives())
-    (prepare.root / "archives").mkdir()
-    name = "ILSVRC2012_img_val.tar"
-    (prepare.root / name).rename(prepare.root / "archives" / name)
-    prepare("imagenet")
-    assert verify("imagefolder", prepare.root / "imagenet").problems == ()
-
-
-@pytest.mark.parametrize(
-    ("role", "content", "fault"),
-    [
-        ("devkit", devkit(labels=b"2\n3\n1\n"), r"labels that are no class ids \(\[3\]\)"),
-        ("devkit", devkit(labels=b"2\n1\n"), "val_00000003.JPEG; expected ILSVRC2012_val_00000001"),
-        ("devkit", tgz_of({"readme.txt": b""}), "lacks ILSVRC2012_devkit_t12/data/meta.mat"),
-        ("train", tar_of({"n99999999.tar": tar_of({"a.JPEG": b""})}), "holds n99999999/a.JPEG;"),
-        ("val", tar_of({"cat.JPEG": b""}), "holds cat.JPEG; expected"),
-    ],
-)
-def test_other_archives_of_imagenet(prepare: Preparing, role: str, content: bytes, fault: str):
-    contents = {**imagenet_archives(), role: content}
-    prepare.know("imagenet", contents)
-    lay_out(prepare.root / "archives", "imagenet", contents)
-    assert re.search(fault, prepare.fail("imagenet"))
-    assert prepare.left == []
-
-
-@pytest.mark.parametrize(
-    ("contents", "fault"),
-    [
-        (places_archives(categories=b"/a/../x 0\n"), "has the category '/a/../x'"),
-        (places_archives(categories=b"/a/airfield 0\n"), "gives no category"),
-        ({**places_archives(), "lists": tar_of({"x": b""})}, "lacks categories_places365.txt"),
-        (
-            {**places_archives(), "train": tar_of({"data_256/z/zoo/1.jpg": b""})},
-            "holds data_256/z/zoo/1.jpg, which is in none of the categories",
-        ),
-    ],
-)
-def test_other_archives_of_places365(prepare: Preparing, contents: dict[str, bytes], fault: str):
-    prepare.know("places365", contents)
-    assert fault in prepare.fail("places365")
-    assert prepare.left == []
+from datasets.verify import verify
 
 
 def test_a_malicious_archive_leaves_nothing(prepare: Preparing):
