@@ -63,14 +63,14 @@ FAULTS = (
         "engine/normalisation.py",
         'bgr_to_rgb=job.source.channel_order == "RGB"',
         'bgr_to_rgb=job.source.channel_order == "BGR"',
-        "tests/engine/dense/test_assembly.py",
+        "tests/engine/dense/test_assemble.py",
     ),
     Fault(
         "wrong mean",
         "engine/normalisation.py",
         "mean=list(job.source.mean)",
         "mean=list(_MEAN)",
-        "tests/engine/dense/test_assembly.py",
+        "tests/engine/dense/test_assemble.py",
     ),
     Fault(
         "averaged weights not handed off",

@@ -38,7 +38,7 @@ def results(run_dir):
 
 
 @pytest.mark.timeout(900)
-def test_every_cell_has_a_result_and_every_transfer_a_full_receipt(finished):
+def test_every_run_has_result_and_full_load_report(finished):
     run_dir, _ = finished
     cells = results(run_dir)
     assert set(cells) == {
@@ -58,7 +58,7 @@ def test_every_cell_has_a_result_and_every_transfer_a_full_receipt(finished):
         assert receipt["source"]["top1"] == top1
 
 
-def test_the_files_for_people_are_there_and_say_smoke(finished):
+def test_reports_exist_and_say_smoke(finished):
     run_dir, printed = finished
     for name in ("table.md", "table.csv", "table.tex", "report.html"):
         assert (run_dir / name).stat().st_size > 200, name
@@ -68,7 +68,7 @@ def test_the_files_for_people_are_there_and_say_smoke(finished):
     assert "<svg" in html and "data:image/" in html
 
 
-def test_the_table_holds_the_numbers_of_the_results(finished):
+def test_table_matches_results(finished):
     run_dir, _ = finished
     cells = results(run_dir)
     with (run_dir / "table.csv").open() as file:
@@ -80,7 +80,7 @@ def test_the_table_holds_the_numbers_of_the_results(finished):
             assert float(told[row, metric]) == pytest.approx(measured, abs=1e-9)
 
 
-def test_a_second_run_skips_everything_and_ends_with_the_same_table(finished):
+def test_second_run_skips_everything(finished):
     run_dir, _ = finished
     table = (run_dir / "table.md").read_bytes()
     times = {p: p.stat().st_mtime_ns for p in run_dir.glob("cells/**/result.json")}

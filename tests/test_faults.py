@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_the_place_and_the_tests_are_there(fault):
+def test_place_and_tests_exist(fault):
     text = (ROOT / fault.file).read_text(encoding="utf-8")
     assert text.count(fault.right) == 1
     ast.parse(text.replace(fault.right, fault.wrong))

@@ -61,7 +61,7 @@ def result_of(folder):
     return json.loads((folder / "result.json").read_text())
 
 
-def test_a_classifier_trains_and_hands_off(classifier):
+def test_classifier_trains_and_exports(classifier):
     result = result_of(classifier)
     assert result["status"] == "completed"
     # All test images of the smoke budget were scored, each once.
@@ -73,7 +73,7 @@ def test_a_classifier_trains_and_hands_off(classifier):
 @pytest.mark.parametrize(
     ("module", "folder"), [("det", "VOCdevkit"), ("seg", "ADEChallengeData2016")]
 )
-def test_the_weights_go_on_into_detection_and_segmentation(classifier, tmp_path, module, folder):
+def test_weights_transfer_to_detection_and_segmentation(classifier, tmp_path, module, folder):
     done = torchrun(
         module, "mini", "--checkpoint", classifier / "backbone.safetensors", "--budget", "smoke",
         "--data", DATA / folder, "--work-dir", tmp_path,
@@ -83,7 +83,7 @@ def test_the_weights_go_on_into_detection_and_segmentation(classifier, tmp_path,
     assert receipt["matched"] == receipt["total"] > 0
 
 
-def test_the_gradient_is_the_mean_over_the_processes(tmp_path):
+def test_gradient_is_mean_over_processes(tmp_path):
     """Each process's images count alike, and both go on with the same weights."""
     script = tmp_path / "step.py"
     script.write_text(STEP)
@@ -117,7 +117,7 @@ leave()
 """
 
 
-def test_more_processes_than_gpus_are_refused(monkeypatch):
+def test_more_processes_than_gpus(monkeypatch):
     from contract.errors import UserError
     from engine.runner import distributed
 

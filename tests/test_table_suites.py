@@ -47,7 +47,7 @@ def _plan(name, run_dir):
     return make_plan(suite, selection, data, root=ROOT, run_dir=run_dir)
 
 
-def test_there_are_six_tables_and_a_small_one_of_each():
+def test_six_tables_with_mini_suites():
     full = [f"table{number}" for number in range(2, 8)]
     assert sorted(TABLES) == sorted([*full, *(f"{name}-mini" for name in full)])
     for name in full:

@@ -52,7 +52,7 @@ def _commands(world: World) -> dict[str, list[str]]:
     }
 
 
-def test_every_row_is_probed_from_its_own_weights(tmp_path: Path):
+def test_every_row_is_probed_from_its_weights(tmp_path: Path):
     weights = tmp_path / "public.safetensors"
     weights.write_text("public weights", encoding="utf-8")
     world = _world(tmp_path, (*ROWS, make_row("public", "resnet50_b", weights=str(weights))))
@@ -88,7 +88,7 @@ def test_every_row_is_probed_from_its_own_weights(tmp_path: Path):
     assert all(cell.state == CACHED for cell in world.plan().runs)
 
 
-def test_the_table_the_csv_and_the_report_show_it(world: World):
+def test_shown_in_table_csv_and_report(world: World):
     world.run()
     report = build_report(world.run_dir)
     table = report.table
@@ -118,7 +118,7 @@ def test_the_table_the_csv_and_the_report_show_it(world: World):
         ("det/train.py", {"det"}),
     ],
 )
-def test_what_matters_to_a_probe(world: World, file: str, stages: set[str]):
+def test_identity_of_a_probe(world: World, file: str, stages: set[str]):
     world.run()
     world.edit(file, "NEW = 1\n")
     changed = {
@@ -129,14 +129,14 @@ def test_what_matters_to_a_probe(world: World, file: str, stages: set[str]):
     assert changed == stages
 
 
-def test_the_classifier_s_data_move_with_the_probe_s(tmp_path: Path):
+def test_data_option_moves_classifier_and_probe(tmp_path: Path):
     selection = Selection(data={"cls": Path("/mine")})
     suite = select(_world(tmp_path).suite, selection, [])
     assert suite.tasks["probe"].data == suite.tasks["cls"].data == "--cls-data"
     assert suite.datasets["--cls-data"].path == Path("/mine")
 
 
-def test_a_probe_on_other_data_stays_where_it_is(tmp_path: Path):
+def test_probe_with_own_data_stays(tmp_path: Path):
     suite = _world(tmp_path).suite
     other = replace(
         suite,
@@ -150,7 +150,7 @@ def test_a_probe_on_other_data_stays_where_it_is(tmp_path: Path):
     assert both.datasets[both.tasks["cls"].data].path == Path("/mine")
 
 
-def test_the_probe_brings_the_classifier_it_starts_from(tmp_path: Path):
+def test_includes_its_classifier(tmp_path: Path):
     plan = _world(tmp_path, selection=Selection(tasks=("probe",))).plan()
     assert {run.key.task for run in plan.wanted} == {"cls", "probe"}
     scratch = Selection(tasks=("probe",), rows=("scratch",))
@@ -158,7 +158,7 @@ def test_the_probe_brings_the_classifier_it_starts_from(tmp_path: Path):
     assert {run.key.task for run in plan.wanted} == {"probe"}
 
 
-def test_a_config_or_a_trick_that_does_not_exist_is_told(tmp_path: Path):
+def test_unknown_config_or_trick(tmp_path: Path):
     suite = load_suite("probe-mini")
     stage = TaskSetup(config="cls_train/configs/mini.py", data="cls", tricks=("mixup",))
     check_names(suite, ROOT)

@@ -23,7 +23,7 @@ def _world(folder, **options):
     return World(folder, suite=suite, **options)
 
 
-def test_a_teacher_is_trained_once_and_shared(tmp_path):
+def test_teacher_is_trained_once(tmp_path):
     world = _world(tmp_path)
     found = {name_of(cell.key): (cell.state, cell.reason) for cell in world.plan().runs}
     assert next(iter(found)) == "big/cls"
@@ -39,7 +39,7 @@ def test_a_teacher_is_trained_once_and_shared(tmp_path):
     assert {cell.state for cell in world.plan().runs} == {CACHED}
 
 
-def test_a_teacher_that_fails_stops_its_pupils_alone(tmp_path):
+def test_failing_teacher_stops_only_its_students(tmp_path):
     outcomes = _world(tmp_path, behaviour={"big/cls": "fail"}).run()
     assert outcomes["big/cls"].status == FAILED
     assert outcomes["one/cls"].message == "skipped: its teacher failed"
@@ -48,7 +48,7 @@ def test_a_teacher_that_fails_stops_its_pupils_alone(tmp_path):
     assert outcomes["scratch/det"].status == COMPLETED
 
 
-def test_another_teacher_makes_other_pupils(tmp_path):
+def test_new_teacher_means_new_students(tmp_path):
     world = _world(tmp_path)
     world.run()
     other = TEACHER.with_task("cls", tricks=())
@@ -64,7 +64,7 @@ def test_another_teacher_makes_other_pupils(tmp_path):
     assert ("scratch", "det") not in stale
 
 
-def test_the_teacher_s_score_stands_below_the_table(tmp_path):
+def test_teacher_score_is_below_table(tmp_path):
     world = _world(tmp_path)
     world.run()
     table = build_table(read_run(world.run_dir))
@@ -75,12 +75,12 @@ def test_the_teacher_s_score_stands_below_the_table(tmp_path):
     )
 
 
-def test_teachers_that_nobody_selected_needs_are_left_out(tmp_path):
+def test_unneeded_teachers_are_left_out(tmp_path):
     world = _world(tmp_path, selection=Selection(rows=("scratch",)))
     assert not any(run.key.row == "big" for run in world.plan().wanted)
 
 
-def test_tricks_and_precision_of_rows_reach_their_stages(tmp_path):
+def test_row_tricks_and_precision_reach_tasks(tmp_path):
     row = make_row(
         "own",
         "resnet10_b",
@@ -136,6 +136,6 @@ SOUND = dict(
         (dict(rows=[dict(name="a", backbone="x", recipe="r", precision="fp8")]), "precision 'fp8'"),
     ],
 )
-def test_mistakes_are_told(change, sentence):
+def test_mistakes(change, sentence):
     assert check_suite(SOUND) == []
     assert any(sentence in problem for problem in check_suite({**SOUND, **change}))

@@ -83,7 +83,7 @@ def _job(data=Path("unused"), config="imagenet", spec="resnet10_b-w8", **options
     return Job(made, spec, None, PLAIN)
 
 
-def test_every_trick_is_listed_here():
+def test_trick_list_is_complete():
     assert configs.names(CONFIGS / "tricks") == sorted(TRICKS)
     assert configs.names(CONFIGS / "recipes") == ["efficient", "standard"]
     assert configs.names(CONFIGS) == ["imagenet", "mini"]
@@ -100,7 +100,7 @@ def _at(values, dotted):
 
 @pytest.mark.parametrize("trick", TRICKS)
 @pytest.mark.parametrize("config", ["imagenet", "mini"])
-def test_a_trick_changes_what_its_source_says_and_nothing_else(config, trick):
+def test_trick_changes_only_its_keys(config, trick):
     before = configs.load(CONFIGS, config, (), {}).to_dict()
     after = configs.load(CONFIGS, config, (trick,), {}).to_dict()
     for key, expected in TRICKS[trick].items():
@@ -111,7 +111,7 @@ def test_a_trick_changes_what_its_source_says_and_nothing_else(config, trick):
     assert after == before
 
 
-def test_the_baseline_is_the_paper_s():
+def test_baseline_matches_paper():
     base = load_recipe(_job())
     assert (base.epochs, base.batch_size, base.lr) == (120, 256, 0.1)
     assert (base.optimizer.type, base.optimizer.nesterov) == ("SGD", True)
@@ -125,7 +125,7 @@ def test_the_baseline_is_the_paper_s():
     assert base.initialisation == "xavier_uniform"
 
 
-def test_the_efficient_recipe_is_table_3_s():
+def test_efficient_recipe_matches_table_3():
     recipe = load_recipe(_job(recipe="efficient"))
     assert recipe.batch_size * recipe.batch_size_factor == 1024
     assert optimiser_config(recipe)["optimizer"]["lr"] == pytest.approx(0.4)
@@ -133,13 +133,13 @@ def test_the_efficient_recipe_is_table_3_s():
     assert recipe.schedule.type == "step"
 
 
-def test_mixup_trains_for_200_epochs_and_tricks_come_after_the_recipe():
+def test_mixup_epochs_and_trick_order():
     recipe = load_recipe(_job(recipe="efficient", tricks=("cosine", "mixup")))
     assert round(recipe.epochs * recipe.epochs_factor) == 200
     assert recipe.schedule.to_dict() == dict(type="cosine")
 
 
-def test_an_override_has_the_last_word():
+def test_override_wins():
     recipe = load_recipe(_job(recipe="efficient", overrides={"warmup": False, "lr": 0.3}))
     assert (recipe.warmup, recipe.lr) == (False, 0.3)
 
@@ -153,26 +153,26 @@ def test_an_override_has_the_last_word():
         (dict(overrides={"epocs": 1}), "unknown config key 'epocs'; did you mean 'epochs'"),
     ],
 )
-def test_unknown_names_are_told(options, sentence):
+def test_unknown_names(options, sentence):
     with pytest.raises(UserError, match=sentence):
         load_recipe(_job(**options))
 
 
-def test_a_config_s_own_helper_variable_is_refused(tmp_path):
+def test_config_helper_variable_is_refused(tmp_path):
     path = tmp_path / "own.py"
     path.write_text(f'_base_ = "{CONFIGS}/imagenet.py"\nepoch = 3\n')
     with pytest.raises(UserError, match=r"config key in own\.py: 'epoch'; did you mean 'epochs'"):
         load_recipe(_job(config=str(path)))
 
 
-def test_a_config_that_is_no_python_is_told(tmp_path):
+def test_invalid_python_config(tmp_path):
     path = tmp_path / "own.py"
     path.write_text("epochs = = 3\n")
     with pytest.raises(UserError, match=r"own\.py cannot be read .SyntaxError"):
         load_recipe(_job(config=str(path)))
 
 
-def test_every_key_of_the_base_is_read():
+def test_every_base_key_is_read():
     source = "".join(
         (CONFIGS.parent / file).read_text()
         for file in ("assemble.py", "train.py", "distillation.py")
@@ -212,7 +212,7 @@ class _Network(nn.Module):
     ("spec", "norms", "convolutions"),
     [("resnet50_d", _norms_50_d, 55), ("resnet18_b", _norms_18_b, 20)],
 )
-def test_the_parameters_without_decay(spec, norms, convolutions):
+def test_parameters_without_decay(spec, norms, convolutions):
     model = _Network(spec)
     wrapper = build_optim_wrapper(
         model, optimiser_config(load_recipe(_job(tricks=("no_bias_decay",))))
@@ -239,12 +239,12 @@ def test_the_parameters_without_decay(spec, norms, convolutions):
     assert len(decays) - len(free) == convolutions + 1
 
 
-def test_without_the_trick_everything_decays():
+def test_default_decays_all_parameters():
     wrapper = build_optim_wrapper(_Network("resnet10_b-w8"), optimiser_config(load_recipe(_job())))
     assert {group["weight_decay"] for group in wrapper.optimizer.param_groups} == {1e-4}
 
 
-def test_the_assembled_config(image_folder):
+def test_assembled_config(image_folder):
     job = _job(image_folder, recipe="efficient", tricks=("label_smoothing", "mixup", "cosine"))
     config = assemble(job)
     assert config.train_dataloader.batch_size == 1024
@@ -260,7 +260,7 @@ def test_the_assembled_config(image_folder):
     assert config.val_dataloader.dataset.classes == ["c0", "c1", "c2"]
 
 
-def test_processes_share_the_batch(image_folder, monkeypatch):
+def test_processes_split_batch(image_folder, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "4")
     assert assemble(_job(image_folder)).train_dataloader.batch_size == 64
     monkeypatch.setenv("WORLD_SIZE", "3")
@@ -281,20 +281,20 @@ def test_processes_share_the_batch(image_folder, monkeypatch):
         ),
     ],
 )
-def test_a_slot_that_was_named_by_mistake_is_told(image_folder, tmp_path, text, sentence):
+def test_misnamed_slot(image_folder, tmp_path, text, sentence):
     path = tmp_path / "own.py"
     path.write_text(f'_base_ = "{CONFIGS}/imagenet.py"\n{text}\n')
     with pytest.raises(UserError, match=sentence):
         assemble(_job(image_folder, config=str(path)))
 
 
-def test_an_emptied_slot_is_left_out(image_folder):
+def test_empty_slot(image_folder):
     job = _job(image_folder, overrides={"train_pipeline.jitter": None})
     steps = [step["type"] for step in assemble(job).train_dataloader.dataset.pipeline]
     assert steps == ["RandomResizedCrop", "RandomHorizontalFlip", "PCANoise"]
 
 
-def test_a_misspelt_argument_of_a_nested_type_is_told(image_folder):
+def test_misspelt_nested_argument(image_folder):
     from cls_train.train import Classification
 
     overrides = {"label_smoothing": {"epsilom": 0.2}}

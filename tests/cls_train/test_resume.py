@@ -92,7 +92,7 @@ def _kill(command, folder):
     assert not (folder / "result.json").exists()
 
 
-def test_a_killed_run_goes_on_to_the_same_end(image_folder, tiny_config, tmp_path, uninterrupted):
+def test_killed_run_matches_uninterrupted(image_folder, tiny_config, tmp_path, uninterrupted):
     folder = tmp_path / "killed"
     _kill(_command(tiny_config, image_folder, folder), folder)
     assert list(folder.glob("epoch_*.pth"))
@@ -109,7 +109,7 @@ def _copy(uninterrupted, tmp_path):
     return folder
 
 
-def test_a_torn_checkpoint_costs_one_epoch_and_changes_nothing(
+def test_torn_checkpoint_costs_one_epoch(
     image_folder, tiny_config, tmp_path, uninterrupted
 ):
     folder = _copy(uninterrupted, tmp_path)
@@ -120,7 +120,7 @@ def test_a_torn_checkpoint_costs_one_epoch_and_changes_nothing(
     assert _outcome(folder) == uninterrupted[1]
 
 
-def test_a_run_killed_between_its_last_checkpoint_and_its_result(
+def test_killed_before_result(
     image_folder, tiny_config, tmp_path, uninterrupted
 ):
     folder = _copy(uninterrupted, tmp_path)

@@ -69,7 +69,7 @@ def one_of(result, expected):
     return any(differs(result, other) < 0.05 for other in expected)
 
 
-def test_the_contrast_of_the_jitter(monkeypatch):
+def test_color_jitter_contrast(monkeypatch):
     jitter = step("color_jitter", "ColorJitter")
     assert jitter.hue is None
     for name in ("brightness", "contrast", "saturation"):
@@ -108,7 +108,7 @@ def signed(name, value):
     return [(name, value), (name, -value)]
 
 
-def test_trivial_augment_is_one_operation_of_the_wide_space():
+def test_trivial_augment_is_one_wide_operation():
     """2103.10158: 31 strengths, colours in [0.01, 2], posterize 2 to 8 bits, solarize 0 to 256."""
     strengths = [index / 30 for index in range(31)]
     space = [("Identity", None), ("AutoContrast", None), ("Equalize", None)]
@@ -123,7 +123,7 @@ def test_trivial_augment_is_one_operation_of_the_wide_space():
     assert all(one_of(policy(IMAGE), expected) for _ in range(100))
 
 
-def test_rand_augment_is_two_operations_of_strength_nine():
+def test_rand_augment_is_two_operations_of_strength_9():
     """1909.13719: N = 2, M = 9; of 31 steps of the ranges of AutoAugment, this is 0.3 of each."""
     space = [("Identity", None), ("AutoContrast", None), ("Equalize", None)]
     # 8 − round(4 · 0.3) bits; above 255 · (1 − 0.3) pixels turn.
@@ -167,7 +167,7 @@ def values_of(name, strength):
     return signed(name, share * {"Rotate": 30, "ShearX": 0.3}.get(name, 0.9))
 
 
-def test_auto_augment_is_one_pair_of_the_policy_for_imagenet():
+def test_auto_augment_is_one_imagenet_policy_pair():
     expected = []
     for pair in PAIRS:
         one, chance, strength, other, chance_2, strength_2 = pair.split()

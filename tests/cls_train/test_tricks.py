@@ -68,7 +68,7 @@ def test_each_split_is_read_where_it_belongs(image_folder):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("trick", TRICKS)
-def test_a_trick_alone(trick, image_folder, tiny_config, tmp_path, teacher):
+def test_single_trick(trick, image_folder, tiny_config, tmp_path, teacher):
     assert _train(image_folder, tiny_config, tmp_path, *_words([trick], teacher)) == 0
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["tricks"] == [trick]
@@ -79,7 +79,7 @@ def test_a_trick_alone(trick, image_folder, tiny_config, tmp_path, teacher):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_all_that_go_together(image_folder, tiny_config, tmp_path, teacher):
+def test_combined_tricks(image_folder, tiny_config, tmp_path, teacher):
     tricks = together()
     assert len(tricks) > 20
     assert _train(image_folder, tiny_config, tmp_path, *_words(tricks, teacher)) == 0
@@ -106,14 +106,14 @@ def test_alternatives_are_refused(pair, image_folder, teacher):
         _assemble(image_folder, *pair, teacher=teacher)
 
 
-def test_the_focal_loss_refuses_mixed_labels(image_folder):
+def test_focal_loss_refuses_mixed_labels(image_folder):
     with pytest.raises(
         UserError, match="focal loss is defined for labels of one class, and CutMix"
     ):
         _assemble(image_folder, "focal_loss", "cutmix")
 
 
-def test_distillation_and_its_teacher_need_each_other(image_folder, teacher):
+def test_distillation_needs_teacher_and_vice_versa(image_folder, teacher):
     with pytest.raises(UserError, match=r"distillation needs a teacher; name .* with --teacher"):
         _assemble(image_folder, "distillation")
     with pytest.raises(UserError, match="nothing distils; add --trick distillation"):
@@ -121,7 +121,7 @@ def test_distillation_and_its_teacher_need_each_other(image_folder, teacher):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_training_ends_when_top1_stands_still(image_folder, tiny_config, tmp_path, monkeypatch):
+def test_early_stopping(image_folder, tiny_config, tmp_path, monkeypatch):
     scores = iter([40.0, 50.0, 50.05, 50.0, 50.0, 60.0, 60.0, 60.0])
     monkeypatch.setattr(
         TopKAccuracy, "compute_metrics", lambda self, results: {"top1": next(scores), "top5": 100.0}

@@ -104,7 +104,7 @@ def test_imports_go_one_way(folder):
     assert set(wrong) <= allowed
 
 
-def test_nothing_imports_the_scripts_that_may_import_all():
+def test_nothing_imports_scripts():
     for folder in FORBIDDEN:
         for name, tree in _sources(folder):
             if not name.startswith("benchmarks/scripts/"):
@@ -112,7 +112,7 @@ def test_nothing_imports_the_scripts_that_may_import_all():
 
 
 @pytest.mark.parametrize("folder", ["det", "seg"])
-def test_no_network_is_built_under_the_dense_stages(folder):
+def test_dense_tasks_build_no_network(folder):
     found = []
     for name, tree in _sources(folder):
         for node in ast.walk(tree):
@@ -138,7 +138,7 @@ def test_one_resnet_exists():
     assert defined == ["backbones/nets/resnet.py"]
 
 
-def test_the_only_model_parts_of_the_dense_stages_are_known():
+def test_model_parts_of_dense_tasks_are_listed():
     registered = {
         node.name
         for folder in ("det", "seg")

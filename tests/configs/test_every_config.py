@@ -133,7 +133,7 @@ def _assert_stored(name, lines):
     assert lines == path.read_text(encoding="utf-8").splitlines()
 
 
-def test_every_stored_config_belongs_to_one_that_exists():
+def test_stored_configs_have_sources():
     known = {f"{stage}-{name}" for stage, name in _configs("det", "seg")}
     known |= {
         f"cls-{name}-{recipe}"
@@ -145,13 +145,13 @@ def test_every_stored_config_belongs_to_one_that_exists():
 
 @pytest.mark.parametrize("recipe", _stems("cls_train/configs/recipes"))
 @pytest.mark.parametrize("name", _stems("cls_train/configs"))
-def test_classification_with_every_recipe_and_trick(resolve, name, recipe):
+def test_cls_with_every_recipe_and_trick(resolve, name, recipe):
     lines = _with_every_trick(resolve, Classification(), name, recipe)
     _assert_stored(f"cls-{name}-{recipe}", lines)
 
 
 @pytest.mark.parametrize(("stage", "name"), _configs("det", "seg"))
-def test_detection_and_segmentation_with_every_trick(resolve, stage, name):
+def test_dense_with_every_trick(resolve, stage, name):
     _assert_stored(f"{stage}-{name}", _with_every_trick(resolve, DENSE[stage], name))
 
 
@@ -176,7 +176,7 @@ def _with_every_trick(resolve, task, name, recipe=None):
         ("seg", "backbone", "frozen_stage", "frozen_stages"),
     ],
 )
-def test_a_misspelt_key_deep_in_a_config_is_refused(resolve, tmp_path, stage, part, wrong, right):
+def test_misspelt_nested_key(resolve, tmp_path, stage, part, wrong, right):
     own = tmp_path / "own.py"
     base = ROOT / stage / "configs" / "mini.py"
     own.write_text(f"_base_ = {str(base)!r}\nmodel = dict({part}=dict({wrong}=1))\n")
@@ -201,7 +201,7 @@ def test_a_misspelt_key_deep_in_a_config_is_refused(resolve, tmp_path, stage, pa
         ("det", "test_evaluator.eval_mode"),
     ],
 )
-def test_an_override_without_effect_is_refused(resolve, stage, key):
+def test_ineffective_override(resolve, stage, key):
     with pytest.raises(UserError) as error:
         resolve(DENSE[stage], "mini", **{key: 1})
     assert f"unknown config key '{key}'; " in str(error.value)
@@ -209,14 +209,14 @@ def test_an_override_without_effect_is_refused(resolve, stage, key):
 
 
 @pytest.mark.parametrize("file", DENSE_FILES)
-def test_leaf_configs_are_short_and_explain_themselves(file):
+def test_leaf_configs_are_short_and_documented(file):
     text = (ROOT / file).read_text(encoding="utf-8")
     assert len(text.splitlines()) <= LONGEST_LEAF
     assert ast.get_docstring(ast.parse(text))
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_every_config_opens_with_a_docstring(file):
+def test_every_config_has_docstring(file):
     first = ast.parse((ROOT / file).read_text(encoding="utf-8")).body[0]
     assert isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
 
@@ -237,7 +237,7 @@ def _keywords(node, owner=""):
 
 
 @pytest.mark.parametrize("file", DENSE_FILES)
-def test_no_config_types_a_width_of_the_backbone(file):
+def test_no_config_sets_backbone_width(file):
     tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
     owners = {owner for owner, key in _keywords(tree) if key == "in_channels"}
     # Behind the neck, every level is as wide as the neck makes it.
@@ -245,7 +245,7 @@ def test_no_config_types_a_width_of_the_backbone(file):
 
 
 @pytest.mark.parametrize(("stage", "name"), [(s, n) for s, n in _configs("det") if "c4" not in n])
-def test_the_heads_of_the_detector_are_as_wide_as_its_neck(resolve, stage, name):
+def test_detector_heads_match_neck_width(resolve, stage, name):
     values = dict(line.split(" = ", 1) for line in resolve(DENSE[stage], name))
     width = values["model.neck.out_channels"]
     assert values["model.rpn_head.in_channels"] == width

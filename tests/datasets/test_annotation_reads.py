@@ -89,14 +89,14 @@ def _files(root: Path) -> int:
 
 
 @pytest.mark.parametrize("decode", [True, False])
-def test_a_check_reads_each_annotation_once(detection, reads, decode):
+def test_check_reads_once(detection, reads, decode):
     kind = kind_of(detection, "det")
     assert verify(kind, detection, decode=decode).problems == ()
     assert set(reads.values()) == {1}
     assert len(reads) == _files(detection)
 
 
-def test_a_suite_checks_a_set_once_and_plans_over_it_without_reading(
+def test_suite_check_and_plan_read_once(
     detection, reads, tmp_path, monkeypatch
 ):
     kind = kind_of(detection, "det")
@@ -116,7 +116,7 @@ def test_a_suite_checks_a_set_once_and_plans_over_it_without_reading(
 
 
 @pytest.mark.parametrize("most", [11, 12])
-def test_the_number_of_images_decides_once_whether_they_are_decoded(
+def test_image_count_decides_decoding(
     detection, tmp_path, monkeypatch, most
 ):
     kind = kind_of(detection, "det")
@@ -127,14 +127,14 @@ def test_the_number_of_images_decides_once_whether_they_are_decoded(
     assert decoded == [most == 12]
 
 
-def test_finding_and_fingerprinting_read_no_annotation(detection, reads, tmp_path):
+def test_finding_and_fingerprint_read_nothing(detection, reads, tmp_path):
     fingerprint(kind_of(detection, "det"), detection, cache_dir=tmp_path / "cache")
     layout_of(kind_of(detection, "det")).data_paths(detection)
     assert reads == {}
 
 
 @pytest.mark.parametrize("tricks", [(), ("holdout",)])
-def test_a_training_reads_each_annotation_once(detection, reads, tmp_path, tricks):
+def test_training_reads_once(detection, reads, tmp_path, tricks):
     from mmengine.registry import DATASETS, DefaultScope
 
     from det.train import Detection
@@ -153,7 +153,7 @@ def test_a_training_reads_each_annotation_once(detection, reads, tmp_path, trick
     assert len(reads) == _files(detection)
 
 
-def test_a_changed_annotation_is_read_again(detection, reads):
+def test_changed_annotation_is_reread(detection, reads):
     kind = kind_of(detection, "det")
     assert layout_of(kind).classes(detection) == ("cat",) or kind == "voc"
     for path in (*detection.rglob("*.xml"), *detection.rglob("*.json")):

@@ -45,7 +45,7 @@ def test_empty_folder_and_file(kind, tmp_path: Path):
         ("ade20k", "ADEChallengeData2016/images", "ADEChallengeData2016"),
     ],
 )
-def test_folder_above_or_below_the_right_one(kind, named: str, meant: str, pristine: Path):
+def test_parent_or_child_folder(kind, named: str, meant: str, pristine: Path):
     with pytest.raises(UserError, match=f"is not in the {kind} layout") as caught:
         verify(kind, pristine / named)
     first_line = str(caught.value).splitlines()[0]
@@ -124,7 +124,7 @@ def test_other_modes_are_counted(cls: Path):
     report.raise_for_errors()
 
 
-def test_what_loading_mends_is_counted(voc: Path):
+def test_counts_repairs_at_loading(voc: Path):
     tree = voc / "VOC2007"
     with Image.open(tree / "JPEGImages" / "000001.jpg") as picture:
         width, height = picture.size
@@ -143,7 +143,7 @@ def test_what_loading_mends_is_counted(voc: Path):
     assert [report.counts[name] for name in counted] == [1, 1, 1]
 
 
-def test_without_decoding_only_headers_are_read(cls: Path):
+def test_headers_only_without_decoding(cls: Path):
     truncate(cls / "train" / "striped_square" / "000007.jpg")
     assert verify("imagefolder", cls, decode=False).problems == ()
     (cls / "train" / "striped_square" / "000007.jpg").write_text("not an image")
@@ -313,13 +313,13 @@ def test_classes_file(ade: Path):
         class_names("ade20k", ade)
 
 
-def test_progress_is_told(cls: Path):
+def test_progress(cls: Path):
     told = []
     verify("imagefolder", cls, progress=lambda done, total: told.append((done, total)))
     assert told[-1] == (30, 30)
 
 
-def test_a_leaked_split_is_an_error_in_every_layout(cls, voc, ade):
+def test_leaked_split_is_an_error(cls, voc, ade):
     """Each test image is put among the training images under another name."""
     images = sorted((cls / "val").rglob("*.*g"))
     for number, image in enumerate(images):
@@ -341,7 +341,7 @@ def test_a_leaked_split_is_an_error_in_every_layout(cls, voc, ade):
     assert len(verify("ade20k", ade).errors) == verify("ade20k", ade).counts["validation_images"]
 
 
-def test_a_few_leaked_images_are_noted(cls):
+def test_few_leaked_images_are_a_note(cls):
     folder = cls / "val" / "striped_ellipse"
     image = next(folder.iterdir())
     for number in range(150):
@@ -355,11 +355,11 @@ def test_a_few_leaked_images_are_noted(cls):
     report.raise_for_errors()
 
 
-def test_images_of_one_size_that_differ_are_no_leak(cls):
+def test_different_images_of_one_size_do_not_leak(cls):
     assert verify("imagefolder", cls).counts["test_images_trained_on"] == 0
 
 
-def test_a_tree_without_lists_is_divided(voc: Path, tmp_path: Path):
+def test_tree_without_lists_is_split(voc: Path, tmp_path: Path):
     tree = tmp_path / "own"
     shutil.copytree(voc / "VOC2007", tree)
     shutil.rmtree(tree / "ImageSets")

@@ -104,7 +104,7 @@ def test_numbered_classes(tmp_path, tiny_ade, task):
 # 2: lists with two columns
 
 
-def test_a_list_with_two_columns(tmp_path):
+def test_two_column_list(tmp_path):
     tree = _own_tree(tmp_path / "own")
     _list(tree, "trainval").write_text("000001  1\r\n000002 -1\r\n\r\n")
     train, _, _ = _agree("voc", tree.root, _detection)
@@ -115,7 +115,7 @@ def test_a_list_with_two_columns(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".png", ".JPG", ".jpeg", ".tif"])
-def test_another_suffix(tiny_ade, suffix):
+def test_other_suffix(tiny_ade, suffix):
     for path in sorted((tiny_ade.root / "images").rglob("*.jpg")):
         with Image.open(path) as image:
             pixels = image.copy()
@@ -125,7 +125,7 @@ def test_another_suffix(tiny_ade, suffix):
     assert _images(*train, test) == [f"{number:03d}{suffix}" for number in range(6)]
 
 
-def test_several_suffixes_in_one_split(tiny_ade):
+def test_mixed_suffixes(tiny_ade):
     image = tiny_ade.image("training", "001")
     image.rename(image.with_suffix(".JPG"))
     match = r"training holds images of the kinds \['\.JPG', '\.jpg'\]; one kind is expected"
@@ -176,7 +176,7 @@ def _devkit(root: Path, years):
         ),
     ],
 )
-def test_years_of_the_devkit(tmp_path, years, trained, tested):
+def test_devkit_years(tmp_path, years, trained, tested):
     root = _devkit(tmp_path / "VOCdevkit", years)
     (root / "classes.txt").write_text("cat\n")
     train, test, _ = _agree("voc", root, _detection)
@@ -186,7 +186,7 @@ def test_years_of_the_devkit(tmp_path, years, trained, tested):
     assert [path.stem for path in splits.train_images()] == trained
 
 
-def test_a_devkit_without_anything_to_test_on(tmp_path):
+def test_devkit_without_test_images(tmp_path):
     root = _devkit(tmp_path / "VOCdevkit", {"VOC2012": ("trainval",)})
     _both_refuse("voc", root, _detection, "VOC2012 has no split to test on")
 
@@ -195,7 +195,7 @@ def test_a_devkit_without_anything_to_test_on(tmp_path):
 
 
 @pytest.mark.parametrize("file", ["classes", "trainval"])
-def test_a_byte_order_mark(tmp_path, file):
+def test_byte_order_mark(tmp_path, file):
     tree = _own_tree(tmp_path / "own")
     (tree.root / "classes.txt").write_text("cat\ndog\n")
     path = tree.root / "classes.txt" if file == "classes" else _list(tree, file)
@@ -204,12 +204,12 @@ def test_a_byte_order_mark(tmp_path, file):
     assert classes == ("cat", "dog")
 
 
-def test_a_byte_order_mark_before_the_classes_of_segmentation(tiny_ade):
+def test_byte_order_mark_in_segmentation_classes(tiny_ade):
     (tiny_ade.root / "classes.txt").write_bytes("\ufeffsky\r\ntree\r\nroad\r\n".encode())
     assert _agree("ade20k", tiny_ade.root, _segmentation)[2] == ("sky", "tree", "road")
 
 
-def test_another_encoding_of_a_list(tmp_path):
+def test_list_encoding(tmp_path):
     tree = _own_tree(tmp_path / "own")
     path = _list(tree, "trainval")
     path.write_text(path.read_text(), encoding="utf-16")
@@ -219,7 +219,7 @@ def test_another_encoding_of_a_list(tmp_path):
 # 6: two classes with one first synonym
 
 
-def test_two_classes_with_one_first_synonym(tiny_ade):
+def test_duplicate_first_synonym(tiny_ade):
     import torch
 
     from seg.metric import SegmentationMetric
@@ -252,7 +252,7 @@ def test_two_classes_with_one_first_synonym(tiny_ade):
         ("<difficult>True</difficult>", 1, True),
     ],
 )
-def test_difficult_in_words(tmp_path, text, ignored, noted):
+def test_difficult_as_word(tmp_path, text, ignored, noted):
     tree = _own_tree(tmp_path / "own")
     path = tree.xml("000001")
     path.write_text(path.read_text().replace("<difficult>0</difficult>", text))
@@ -265,7 +265,7 @@ def test_difficult_in_words(tmp_path, text, ignored, noted):
 
 
 @pytest.mark.parametrize("corner", ["nan", "inf", "-inf"])
-def test_a_box_of_voc_that_is_not_finite(tmp_path, corner):
+def test_non_finite_voc_box(tmp_path, corner):
     tree = _own_tree(tmp_path / "own")
     path = tree.xml("000001")
     path.write_text(path.read_text().replace("<xmax>30</xmax>", f"<xmax>{corner}</xmax>"))
@@ -278,7 +278,7 @@ def test_a_box_of_voc_that_is_not_finite(tmp_path, corner):
 
 @pytest.mark.parametrize("place", range(4))
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity"])
-def test_a_box_of_coco_that_is_not_finite(tmp_path, place, value):
+def test_non_finite_coco_box(tmp_path, place, value):
     for split in ("train", "val"):
         folder = tmp_path / split
         folder.mkdir()
@@ -301,7 +301,7 @@ def test_a_box_of_coco_that_is_not_finite(tmp_path, place, value):
     assert np.isfinite(boxes).all()
 
 
-def test_an_annotation_in_an_encoding_of_several_bytes(tmp_path):
+def test_multi_byte_annotation_encoding(tmp_path):
     tree = _own_tree(tmp_path / "own")
     path = tree.xml("000001")
     text = path.read_text().replace("cat", "猫")
@@ -310,7 +310,7 @@ def test_an_annotation_in_an_encoding_of_several_bytes(tmp_path):
 
 
 @pytest.mark.parametrize("encoding", ["gb2312", "klingon"])
-def test_an_annotation_that_is_not_in_its_encoding(tmp_path, encoding):
+def test_wrong_annotation_encoding(tmp_path, encoding):
     tree = _own_tree(tmp_path / "own")
     start = f'<?xml version="1.0" encoding="{encoding}"?>'.encode()
     tree.xml("000001").write_bytes(start + b"<annotation>\xff\xff</annotation>")
@@ -321,7 +321,7 @@ def test_an_annotation_that_is_not_in_its_encoding(tmp_path, encoding):
         _detection(tree.root)
 
 
-def test_the_only_annotation_is_damaged(tmp_path):
+def test_only_annotation_is_damaged(tmp_path):
     tree = VocTree(tmp_path / "own").add("a", (40, 30), [("cat", *BOX)]).add("b", (40, 31))
     tree.split("train", ["a"]).split("val", ["b"])
     tree.xml("a").write_text("<annotation>")
@@ -332,7 +332,7 @@ def test_the_only_annotation_is_damaged(tmp_path):
 
 
 @pytest.mark.parametrize("task", ["det", "seg"])
-def test_files_that_macos_adds(tmp_path, tiny_ade, task):
+def test_macos_files(tmp_path, tiny_ade, task):
     root, doors = tiny_ade.root, _segmentation
     if task == "det":
         tree = VocTree(tmp_path / "own")
@@ -350,7 +350,7 @@ def test_files_that_macos_adds(tmp_path, tiny_ade, task):
     assert _images(*train, test) == before
 
 
-def test_label_maps_at_any_depth(tmp_path):
+def test_nested_label_maps(tmp_path):
     tree = AdeTree(tmp_path / "ade").classes("sky")
     for split in ("training", "validation"):
         for part in ("images", "annotations"):

@@ -48,7 +48,7 @@ def build(config):
 
 @pytest.mark.parametrize("name", ["mini", "voc0712"])
 @pytest.mark.parametrize("spec", WIDTHS)
-def test_the_neck_takes_the_widths_of_the_backbone(assembled, name, spec):
+def test_neck_takes_backbone_widths(assembled, name, spec):
     model = assembled(name, spec).model
     assert model.neck.in_channels == WIDTHS[spec]
     assert model.rpn_head.anchor_generator.strides == [4, 8, 16, 32, 64]
@@ -62,7 +62,7 @@ def test_the_neck_takes_the_widths_of_the_backbone(assembled, name, spec):
     [f"backbone=dict(output_stride={stride})" for stride in (32, 16, 8)]
     + ["neck=dict(num_outs=6)"],
 )
-def test_anchors_and_rois_have_the_strides_that_the_pyramid_has(assembled, tmp_path, delta):
+def test_anchors_and_rois_take_pyramid_strides(assembled, tmp_path, delta):
     own = tmp_path / "own.py"
     mini = Detection().configs / "mini.py"
     own.write_text(f"_base_ = {str(mini)!r}\nmodel = dict({delta})\n")
@@ -75,7 +75,7 @@ def test_anchors_and_rois_have_the_strides_that_the_pyramid_has(assembled, tmp_p
     assert list(model.roi_head.bbox_roi_extractor.featmap_strides) == strides[:4]
 
 
-def test_pretrained_weights_keep_the_config_s_freezing(assembled, checkpoint):
+def test_pretrained_weights_keep_config_freezing(assembled, checkpoint):
     config = assembled("voc0712", checkpoint=checkpoint)
     assert config.model.backbone.spec == "resnet10_d-w8"
     backbone = build(config).train().backbone
@@ -93,7 +93,7 @@ def test_pretrained_weights_keep_the_config_s_freezing(assembled, checkpoint):
 
 
 @pytest.mark.parametrize("name", ["mini", "mini_c4", "voc0712", "voc0712_c4"])
-def test_trained_backbone_trains_pretrained_weights_whole_too(assembled, checkpoint, name):
+def test_trained_backbone_trick(assembled, checkpoint, name):
     config = assembled(name, checkpoint=checkpoint, tricks=("trained_backbone",))
     model = build(config).train()
     assert all(parameter.requires_grad for parameter in model.parameters())
@@ -102,12 +102,12 @@ def test_trained_backbone_trains_pretrained_weights_whole_too(assembled, checkpo
     assert Detection().protocol(config)["backbone"] == "batch norm trained, no frozen stages"
 
 
-def test_a_backbone_is_not_trained_and_frozen(assembled, checkpoint):
+def test_trained_and_frozen_backbone_conflict(assembled, checkpoint):
     with pytest.raises(UserError, match="both set frozen_backbone"):
         assembled(checkpoint=checkpoint, tricks=("trained_backbone", "frozen_backbone"))
 
 
-def test_both_years_are_trained_on_in_the_full_config(tmp_path, assembled, tiny_voc):
+def test_full_config_trains_on_both_years(tmp_path, assembled, tiny_voc):
     second = VocTree(tiny_voc.root.parent / "VOC2012").add("z", (64, 64), [("cat", 5, 5, 50, 50)])
     second.split("trainval", ["z"])
     config = assembled("voc0712", "resnet10_d-w8")
@@ -121,7 +121,7 @@ def test_both_years_are_trained_on_in_the_full_config(tmp_path, assembled, tiny_
     assert (train.images_total, train.images_used) == (5, 5)
 
 
-def test_images_are_scaled_to_the_config_s_size_and_boxes_with_them(assembled):
+def test_resize_scales_boxes(assembled):
     config = assembled(backbone="resnet10_d-w8", image_scale=(192, 128))
     config.train_dataloader.dataset.dataset.dataset.datasets[0].pipeline[3].prob = 0.0
     with DefaultScope.overwrite_default_scope("mmdet"):
@@ -145,7 +145,7 @@ def test_grey_and_palette_images_load_as_colour(assembled, tiny_voc):
     assert sample["inputs"][0].shape[0] == 3
 
 
-def test_the_protocol_tells_the_metric_that_is_computed(assembled):
+def test_protocol_names_computed_metric(assembled):
     eleven = Detection().protocol(assembled(backbone="resnet10_d-w8"))
     assert eleven["metric"] == "VOC07 11-point AP at IoU 0.5, difficult objects ignored"
     assert eleven["test"] == "single-scale 160x160, no flip"

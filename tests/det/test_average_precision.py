@@ -90,7 +90,7 @@ def world(seed, images=12, classes=4):
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_against_the_development_kit_s_loops(seed):
+def test_matches_devkit_loops(seed):
     found, there = world(seed)
     for label, result in enumerate(evaluate(found, there, 4)):
         expected = devkit(found, there, label)
@@ -102,7 +102,7 @@ def test_against_the_development_kit_s_loops(seed):
 
 @pytest.mark.parametrize("mode", ["11points", "area"])
 @pytest.mark.parametrize("seed", range(5))
-def test_against_mmdet(seed, mode, monkeypatch):
+def test_matches_mmdet(seed, mode, monkeypatch):
     found, there = world(100 + seed)
     # mmdet sorts scores unstably: no two may be equal.
     found = found._replace(score=np.random.default_rng(seed).permutation(len(found.score)) / 1000)
@@ -138,13 +138,13 @@ def outcomes(found, there, **options):
     return outcome.tolist()
 
 
-def test_a_second_detection_of_an_object_is_wrong_and_ties_go_to_the_earlier():
+def test_duplicates_and_ties():
     there = truths((0, 0, False, BOX))
     found = detections((0, 0, 0.5, BOX), (0, 0, 0.9, BOX), (0, 0, 0.9, BOX))
     assert outcomes(found, there) == [DUPLICATE, HIT, DUPLICATE]
 
 
-def test_a_difficult_object_takes_any_number_of_detections():
+def test_difficult_object_takes_any_number_of_detections():
     there = truths((0, 0, True, BOX), (0, 0, False, AWAY))
     found = detections((0, 0, 0.9, BOX), (0, 0, 0.8, BOX), (0, 0, 0.7, AWAY))
     assert outcomes(found, there) == [IGNORED, IGNORED, HIT]
@@ -153,7 +153,7 @@ def test_a_difficult_object_takes_any_number_of_detections():
     assert (result.ap_11, result.ap_area) == (1, 1)
 
 
-def test_a_taken_object_is_not_passed_over_for_the_next_best():
+def test_taken_object_is_not_skipped():
     there = truths((0, 0, False, BOX), (0, 0, False, (14, 10, 33, 29)))
     # Both detections overlap the first object most.
     found = detections((0, 0, 0.9, BOX), (0, 0, 0.8, (11, 10, 30, 29)))
@@ -166,7 +166,7 @@ def test_class_and_image_must_agree():
     assert outcomes(found, there) == [MISS, MISS, HIT]
 
 
-def test_the_threshold_is_reached_by_equality_and_pixels_are_inclusive():
+def test_threshold_is_inclusive_and_pixels_count_ends():
     there = truths((0, 0, False, (0, 0, 9, 9)))
     half = detections((0, 0, 1, (0, 0, 9, 4)))
     # 50 of 100 pixels; without the pixel at the end 36 of 81.
@@ -174,7 +174,7 @@ def test_the_threshold_is_reached_by_equality_and_pixels_are_inclusive():
     assert outcomes(half, there, inclusive=False) == [MISS]
 
 
-def test_nothing_found_and_nothing_there():
+def test_empty_detections_and_truths():
     (nothing,) = evaluate(detections(), truths((0, 0, False, BOX)), 1)
     assert (nothing.ap_11, nothing.ap_area, nothing.objects) == (0, 0, 1)
     (empty,) = evaluate(detections((0, 0, 1, BOX)), truths(), 1)
@@ -183,7 +183,7 @@ def test_nothing_found_and_nothing_there():
     assert math.isnan(neither.ap_area)
 
 
-def test_the_two_areas_by_hand():
+def test_areas_by_hand():
     recall, precision = np.array([0.5, 0.5, 1.0]), np.array([1.0, 0.5, 2 / 3])
     assert area(recall, precision) == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
     # Recalls 0 to 0.5 see 1, 0.6 to 1 see 2/3.

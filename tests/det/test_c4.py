@@ -14,7 +14,7 @@ from contract.errors import UserError
 @pytest.mark.parametrize(
     "spec", ["resnet10_d-w8", "resnet50_b-w8", "mobilenet_v1-x0.25", "inception_v3-x0.1"]
 )
-def test_every_family_gives_its_last_stage(assemble_det, spec):
+def test_last_stage_of_every_family(assemble_det, spec):
     config, model = assemble_det(config="mini_c4", spec=spec)
     info = backbones.create(spec).feature_info
     assert config.model.rpn_head.in_channels == info[2].channels
@@ -31,12 +31,12 @@ def test_every_family_gives_its_last_stage(assemble_det, spec):
         assert model.roi_head.shared_head(pooled).shape == (5, info[3].channels, 7, 7)
 
 
-def test_a_plain_transformer_is_refused(assemble_det):
+def test_plain_transformer_is_refused(assemble_det):
     with pytest.raises(UserError, match=r"cannot stand alone, .*; take the detector with FPN"):
         assemble_det(config="mini_c4", spec="timm:vit_tiny_patch16_224")
 
 
-def test_no_weight_has_two_names(assemble_det):
+def test_weights_have_one_name(assemble_det):
     _, model = assemble_det(config="mini_c4")
     state = model.state_dict()
     assert not [name for name in state if "shared_head" in name]
@@ -45,7 +45,7 @@ def test_no_weight_has_two_names(assemble_det):
     assert len(pointers) == len(set(pointers))
 
 
-def test_the_roi_head_learns_and_the_frozen_stem_does_not(assemble_det):
+def test_roi_head_trains_and_frozen_stem_does_not(assemble_det):
     _, model = assemble_det(config="mini_c4", **{"model.backbone.frozen_stages": 1})
     # Random weights train whole; frozen here as a pretrained backbone's would be.
     model.backbone.frozen = model.backbone.net.freeze(1)
@@ -66,7 +66,7 @@ def test_the_roi_head_learns_and_the_frozen_stem_does_not(assemble_det):
     assert all(p.grad is None for p in (*net.conv1.parameters(), *net.layer1.parameters()))
 
 
-def test_a_run_hands_every_tensor_over(tiny_voc, tmp_path, run_det, checkpoint):
+def test_run_loads_every_tensor(tiny_voc, tmp_path, run_det, checkpoint):
     work = tmp_path / "work"
     options = ("--checkpoint", checkpoint)
     assert run_det(tiny_voc.root.parent, work, *options, config="mini_c4") == 0

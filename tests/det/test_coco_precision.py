@@ -10,7 +10,7 @@ from det import coco_precision
 BOX = (10, 10, 29, 29)
 
 
-def test_coco_against_its_definition():
+def test_matches_definition():
     """101 recalls, ten thresholds, the best 100 of an image: on boxes whose overlaps are known."""
     there = truths((0, 0, False, (0, 0, 100, 100)), (1, 0, False, (0, 0, 100, 100)))
     # Overlaps 0.72 and 1.
@@ -24,12 +24,12 @@ def test_coco_against_its_definition():
     assert result.by_class[0] == pytest.approx(result.ap) and math.isnan(result.by_class[1])
 
 
-def test_coco_lets_difficult_objects_be():
+def test_ignores_difficult_objects():
     there = truths((0, 0, False, (0, 0, 50, 50)), (0, 0, True, (60, 60, 90, 90)))
     found = detections((0, 0, 0.9, (60, 60, 90, 90)), (0, 0, 0.8, (0, 0, 50, 50)))
     assert coco_precision.evaluate(found, there, 1).ap == pytest.approx(1)
 
 
-def test_coco_of_nothing():
+def test_empty_detections_and_truths():
     assert coco_precision.evaluate(detections(), truths((0, 0, False, BOX)), 1).ap == 0
     assert math.isnan(coco_precision.evaluate(detections((0, 0, 1, BOX)), truths(), 1).ap)

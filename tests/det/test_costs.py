@@ -44,7 +44,7 @@ def _counted_by_hooks(model, regions):
 
 
 @pytest.mark.parametrize("config", ["mini", "mini_c4"])
-def test_all_layers_count_at_the_configured_number_of_regions(assemble_det, config):
+def test_all_layers_count_at_configured_rois(assemble_det, config):
     _, model = assemble_det(config=config)
     image = torch.empty(1, 3, *SIZE, device="meta")
     ours = backbones.multiply_adds_of(model, lambda net: Detection().infer(net, image))

@@ -29,7 +29,7 @@ def tree(tmp_path):
     return VocTree(tmp_path / "own")
 
 
-def test_corners_count_from_zero_and_labels_follow_the_classes(tree):
+def test_zero_based_corners_and_labels(tree):
     tree.add("a", (64, 48), [("dog", 11, 21, 31, 41, 0), ("cat", 1, 1, 64, 48, 1)])
     info = _dataset(tree, ["a"]).get_data_info(0)
     assert info["instances"] == [
@@ -41,7 +41,7 @@ def test_corners_count_from_zero_and_labels_follow_the_classes(tree):
 
 
 @pytest.mark.parametrize("flat", [(20, 10, 20, 30), (10, 30, 40, 30), (30, 10, 20, 30)])
-def test_a_box_without_area_is_dropped_and_told(tree, flat):
+def test_empty_box_is_dropped_and_noted(tree, flat):
     tree.add("good", (64, 64), [("cat", 11, 11, 21, 21)])
     tree.add("bad", (64, 64), [("cat", 6, 6, 16, 16), ("dog", *flat)])
     dataset = _dataset(tree, ["good", "bad"])
@@ -52,7 +52,7 @@ def test_a_box_without_area_is_dropped_and_told(tree, flat):
 
 
 @pytest.mark.parametrize("outside", [(70, 5, 90, 20), (5, 70, 20, 90), (-30, 5, -2, 20)])
-def test_a_box_outside_the_image_is_dropped(tree, outside):
+def test_outside_box_is_dropped(tree, outside):
     tree.add("a", (64, 64), [("cat", *outside), ("cat", 6, 6, 16, 16)])
     dataset = _dataset(tree, ["a"])
     assert _boxes(dataset) == [[5, 5, 15, 15]]
@@ -61,14 +61,14 @@ def test_a_box_outside_the_image_is_dropped(tree, outside):
     ]
 
 
-def test_a_box_partly_outside_is_clipped(tree):
+def test_partly_outside_box_is_clipped(tree):
     tree.add("a", (64, 48), [("cat", -9, -19, 31, 21), ("dog", 41, 31, 90, 80)])
     dataset = _dataset(tree, ["a"])
     assert _boxes(dataset) == [[0, 0, 30, 20], [40, 30, 64, 48]]
     assert dataset.notes == ["2 of 2 boxes reach out of the image and were clipped (first: a.xml)"]
 
 
-def test_the_first_and_last_pixel_are_no_offence(tree):
+def test_first_and_last_pixel_are_inside(tree):
     tree.add("a", (64, 48), [("cat", 0, 0, 20, 20), ("cat", 40, 30, 65, 49)])
     dataset = _dataset(tree, ["a"])
     assert _boxes(dataset) == [[0, 0, 19, 19], [39, 29, 64, 48]]
@@ -76,7 +76,7 @@ def test_the_first_and_last_pixel_are_no_offence(tree):
 
 
 @pytest.mark.parametrize("told", [(0, 0), (0, 48), ("", "")])
-def test_a_size_that_is_not_told_comes_from_the_image(tree, told):
+def test_missing_size_comes_from_image(tree, told):
     tree.add("a", (64, 48), [("cat", 41, 31, 90, 80)], told_size=told)
     dataset = _dataset(tree, ["a"])
     info = dataset.get_data_info(0)
@@ -84,7 +84,7 @@ def test_a_size_that_is_not_told_comes_from_the_image(tree, told):
     assert _boxes(dataset) == [[40, 30, 64, 48]]
 
 
-def test_no_size_and_no_image_is_told(tree):
+def test_missing_size_and_image(tree):
     tree.add("a", (64, 48), told_size=(0, 0))
     image = tree.root / "JPEGImages" / "a.jpg"
     image.write_bytes(b"no image")
@@ -103,7 +103,7 @@ def test_no_size_and_no_image_is_told(tree):
     ],
     ids=["no bndbox", "half a bndbox", "no number", "no name"],
 )
-def test_a_broken_object_is_told_with_its_file(tree, broken):
+def test_invalid_object_names_file(tree, broken):
     tree.add("a", (64, 48))
     text = tree.xml("a").read_text().replace("</annotation>", f"{broken}</annotation>")
     tree.xml("a").write_text(text)
@@ -116,7 +116,7 @@ def test_a_broken_object_is_told_with_its_file(tree, broken):
     assert message.endswith("fix the file")
 
 
-def test_objects_of_a_class_that_is_not_listed_are_told(tree):
+def test_unlisted_class(tree):
     tree.add("a", (64, 64), [("cat", 6, 6, 16, 16), ("cow", 6, 6, 16, 16)])
     dataset = _dataset(tree, ["a"])
     assert _boxes(dataset) == [[5, 5, 15, 15]]
@@ -125,14 +125,14 @@ def test_objects_of_a_class_that_is_not_listed_are_told(tree):
     ]
 
 
-def test_blank_lines_and_blanks_in_a_list_name_no_image(tree):
+def test_blank_list_lines(tree):
     tree.add("a", (64, 64), [("cat", 6, 6, 16, 16)]).add("b", (64, 64), [("cat", 6, 6, 16, 16)])
     dataset = _dataset(tree, ["a ", "", "b\r", ""])
     assert [dataset.get_data_info(i)["img_id"] for i in range(len(dataset))] == ["a", "b"]
     assert [entry.annotation for entry in dataset.part.entries()] == [tree.xml("a"), tree.xml("b")]
 
 
-def test_small_boxes_are_ignored_in_training_and_empty_images_left_out(tree):
+def test_small_boxes_and_empty_images_in_training(tree):
     tree.add("a", (64, 64), [("cat", 11, 11, 21, 41), ("cat", 11, 11, 41, 41)])
     tree.add("flat", (64, 64), [("cat", 20, 10, 20, 30)])
     dataset = _dataset(tree, ["flat", "a"], filter_cfg=dict(filter_empty_gt=True, bbox_min_size=12))
@@ -140,7 +140,7 @@ def test_small_boxes_are_ignored_in_training_and_empty_images_left_out(tree):
     assert [i["ignore_flag"] for i in dataset.get_data_info(0)["instances"]] == [1, 0]
 
 
-def test_notes_pass_through_every_wrapper(tree):
+def test_notes_pass_through_wrappers(tree):
     tree.add("a", (64, 64), [("cat", 6, 6, 16, 16), ("dog", 20, 10, 20, 30)])
     tree.add("b", (64, 64), [("cat", 6, 6, 90, 16)])
     parts = []
@@ -162,7 +162,7 @@ def test_notes_pass_through_every_wrapper(tree):
     ]
 
 
-def test_repeated_images_are_counted_once(tree):
+def test_repeated_images_count_once(tree):
     for name in ("a", "b"):
         tree.add(name, (64, 64), [("cat", 6, 6, 16, 16)])
     repeated = RepeatDataset(_dataset(tree, ["a", "b"]), times=3)
@@ -172,7 +172,7 @@ def test_repeated_images_are_counted_once(tree):
     assert (len(limited), limited.images_total, limited.images_used) == (1, 2, 1)
 
 
-def test_a_set_without_a_usable_image_is_refused_with_the_reason(tree):
+def test_set_without_usable_image(tree):
     tree.add("a", (64, 64), [("cow", 6, 6, 16, 16)])
     with pytest.raises(UserError) as error:
         _dataset(tree, ["a"], filter_cfg=dict(filter_empty_gt=True))
@@ -182,7 +182,7 @@ def test_a_set_without_a_usable_image_is_refused_with_the_reason(tree):
     )
 
 
-def test_the_classes_of_an_image_are_those_of_its_counted_objects(tree):
+def test_image_classes_skip_ignored_objects(tree):
     tree.add("a", (64, 64), [("dog", 6, 6, 16, 16, 0), ("cat", 6, 6, 26, 26, 1)])
     dataset = _dataset(tree, ["a"])
     assert dataset.classes_in(dataset.get_data_info(0)) == {1}

@@ -83,7 +83,7 @@ def _facts(dataset):
     return [(info["width"], info["height"], info["instances"]) for info in infos]
 
 
-def test_both_forms_give_the_same_boxes(tree, coco):
+def test_coco_and_voc_give_equal_boxes(tree, coco):
     found, expected = coco_layout.splits(coco), voc_layout.splits(tree.root)
     # By ascending id in the file that is trained on.
     assert coco_layout.classes(coco) == ("cat", "dog", "cow")
@@ -100,7 +100,7 @@ def test_both_forms_give_the_same_boxes(tree, coco):
     _agree(tree.root, voc_layout)
 
 
-def test_a_folder_a_split(coco, tmp_path):
+def test_one_folder_per_split(coco, tmp_path):
     root = tmp_path / "folders"
     for word, split in (("train", "train"), ("valid", "val")):
         shutil.copytree(coco / f"{split}2017", root / word)
@@ -114,7 +114,7 @@ def test_a_folder_a_split(coco, tmp_path):
     _agree(root, coco_layout)
 
 
-def test_with_a_test_file_train_and_val_are_trained_on(coco):
+def test_train_and_val_with_test_file(coco):
     for name in ("annotations/instances_{}2017.json", "{}2017"):
         source, copy = coco / name.format("val"), coco / name.format("test")
         (shutil.copy if source.is_file() else shutil.copytree)(source, copy)
@@ -145,7 +145,7 @@ def _is_test(name):
     return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) % 5 == 0
 
 
-def test_a_set_without_splits_is_divided_by_hash(tmp_path):
+def test_unsplit_set_is_split_by_hash(tmp_path):
     names = [f"image{number}" for number in range(40)]
     tree = VocTree(tmp_path / "own")
     for name in names:
@@ -165,7 +165,7 @@ def test_a_set_without_splits_is_divided_by_hash(tmp_path):
     ]
 
 
-def test_one_json_file_is_divided_by_hash(tmp_path, coco):
+def test_single_json_is_split_by_hash(tmp_path, coco):
     content = _content(["a"], CATEGORIES["train"])
     content["images"] = [
         {"id": number, "file_name": f"deep/image{number}.jpg", "width": 64, "height": 48}
@@ -203,7 +203,7 @@ def test_one_json_file_is_divided_by_hash(tmp_path, coco):
         (lambda c: c.pop("categories"), "has no list 'categories'; expected COCO's form"),
     ],
 )
-def test_a_broken_file_is_told(coco, change, message):
+def test_damaged_file(coco, change, message):
     path = coco / "annotations" / "instances_train2017.json"
     content = json.loads(path.read_text())
     change(content)
@@ -212,7 +212,7 @@ def test_a_broken_file_is_told(coco, change, message):
         _load(coco_layout.splits(coco).train[0], ("cat", "dog", "cow"))
 
 
-def test_what_cannot_be_a_set_is_told(coco):
+def test_invalid_sets(coco):
     path = coco / "annotations" / "instances_train2017.json"
     text = path.read_text()
     path.write_text("{")

@@ -59,7 +59,7 @@ def _tree(root, names, splits):
     return tree
 
 
-def test_both_years_are_divided_and_the_test_set_is_not_read(tmp_path, sides):
+def test_splits_both_years_and_reads_no_test_image(tmp_path, sides):
     years = [f"{n:06d}" for n in range(12)], [f"2008_{n:06d}" for n in range(12)]
     tests = ["test1", "test2"]
     devkit = tmp_path / "VOCdevkit"
@@ -86,7 +86,7 @@ def test_both_years_are_divided_and_the_test_set_is_not_read(tmp_path, sides):
         assert all(part.test_mode for part in tested.dataset.datasets)
 
 
-def test_a_year_may_lie_on_one_side_as_a_whole(tmp_path, sides):
+def test_one_year_may_be_on_one_side(tmp_path, sides):
     first, second = ["000", "001", "003"], ["002", "004"]
     assert list(map(_held_out, first + second)) == [True, False, True, False, False]
     devkit = tmp_path / "VOCdevkit"
@@ -96,7 +96,7 @@ def test_a_year_may_lie_on_one_side_as_a_whole(tmp_path, sides):
     assert (_names(trained), _names(tested)) == (["001", "002", "004"], ["000", "003"])
 
 
-def test_a_set_without_splits_holds_out_of_its_training_share(tmp_path, sides):
+def test_unsplit_set_holds_out_of_training_split(tmp_path, sides):
     names = [f"image{number}" for number in range(60)]
     tree = _tree(tmp_path / "own", names, {})
     shutil.rmtree(tree.root / "ImageSets")
@@ -109,7 +109,7 @@ def test_a_set_without_splits_holds_out_of_its_training_share(tmp_path, sides):
     assert trained.notes == tested.notes == []
 
 
-def test_coco_is_divided_by_the_name_without_folder(tmp_path, sides):
+def test_coco_splits_by_base_name(tmp_path, sides):
     names = [f"image{number}" for number in range(20)]
     tree = _tree(tmp_path / "voc", names, {})
     root = tmp_path / "coco"
@@ -136,7 +136,7 @@ def test_coco_is_divided_by_the_name_without_folder(tmp_path, sides):
     assert len(tested) > 0
 
 
-def test_too_few_images_are_told(tmp_path, sides):
+def test_too_few_images(tmp_path, sides):
     tree = _tree(tmp_path / "few", ["001", "002"], {"trainval": ["001"], "test": ["002"]})
     with pytest.raises(UserError, match="takes 0 of the 1 training images of the set, one in 5"):
         sides(tree.root)

@@ -35,7 +35,7 @@ def _flat(path):
             yield path.name
 
 
-def test_the_layout(bccd):
+def test_layout(bccd):
     splits = voc.splits(bccd)
     parts = (*splits.train, splits.test)
     # trainval.txt is the union of the 205 and 87 of train.txt and val.txt.
@@ -44,7 +44,7 @@ def test_the_layout(bccd):
     assert voc.classes(bccd) == ("Platelets", "RBC", "WBC")
 
 
-def test_the_two_boxes_without_area_are_dropped_and_counted(bccd, tmp_path):
+def test_empty_boxes_are_dropped_and_counted(bccd, tmp_path):
     options = Options(config="mini", data=bccd, work_dir=tmp_path, backbone="resnet10_b-w8")
     config = prepare(Detection(), resolve_job(options))
     with DefaultScope.overwrite_default_scope("mmdet"):

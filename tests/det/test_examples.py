@@ -42,5 +42,5 @@ def test_boxes_lie_where_they_belong():
     assert sheet.getpixel((363, 100)) == (255, 255, 255)
 
 
-def test_nothing_found_is_a_picture_too():
+def test_picture_without_detections():
     assert _sheet(_sample([], [])).size == (360 + 6 + 360, 320)

@@ -30,7 +30,7 @@ def case():
 
 
 @pytest.mark.parametrize(("gamma", "alpha"), [(2.0, None), (2.0, 0.25), (0.5, 0.75), (0.0, 0.3)])
-def test_the_formula(case, gamma, alpha):
+def test_formula(case, gamma, alpha):
     loss = FocalCrossEntropyLoss(gamma=gamma, alpha=alpha, reduction="none")(*case)
     assert loss.tolist() == pytest.approx(_by_hand(gamma, alpha), rel=1e-5)
 
@@ -49,7 +49,7 @@ def test_the_formula(case, gamma, alpha):
     ],
 )
 @pytest.mark.parametrize("avg_non_ignore", [False, True])
-def test_without_gamma_it_is_mmdet_s_cross_entropy(case, settings, avg_non_ignore):
+def test_gamma_zero_is_mmdet_cross_entropy(case, settings, avg_non_ignore):
     found, expected = [], []
     for loss, results in (
         (FocalCrossEntropyLoss(gamma=0.0, loss_weight=1.5, avg_non_ignore=avg_non_ignore), found),
@@ -62,7 +62,7 @@ def test_without_gamma_it_is_mmdet_s_cross_entropy(case, settings, avg_non_ignor
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
 
 
-def test_an_ignored_label_costs_nothing(case):
+def test_ignored_label_costs_nothing(case):
     loss = FocalCrossEntropyLoss(ignore_index=1, reduction="none", avg_non_ignore=True)
     losses = loss(*case)
     expected = [0 if label == 1 else v for label, v in zip(LABELS, _by_hand(2, None), strict=True)]
@@ -73,7 +73,7 @@ def test_an_ignored_label_costs_nothing(case):
     assert mean.item() == pytest.approx(losses.sum().item() / 3)
 
 
-def test_its_gradient(case):
+def test_gradient(case):
     logits = case[0].detach().double().requires_grad_()
     loss = FocalCrossEntropyLoss(alpha=0.25)
     probability = logits.softmax(1)[torch.arange(4), case[1]]
@@ -84,7 +84,7 @@ def test_its_gradient(case):
     torch.testing.assert_close(case[0].grad, slope.float(), rtol=1e-4, atol=1e-6)
 
 
-def test_sure_logits_and_half_precision_stay_finite():
+def test_saturated_logits_and_half_precision():
     logits = torch.tensor([[60.0, -60.0, 0.0], [-60.0, 60.0, 0.0]], dtype=torch.bfloat16)
     logits.requires_grad_()
     loss = FocalCrossEntropyLoss(reduction="none")(logits, torch.tensor([0, 0]))
@@ -95,12 +95,12 @@ def test_sure_logits_and_half_precision_stay_finite():
 
 
 @pytest.mark.parametrize("settings", [dict(gamma=-1), dict(alpha=1.5), dict(alpha=-0.1)])
-def test_values_out_of_range_are_refused(settings):
+def test_out_of_range_arguments(settings):
     with pytest.raises(UserError, match=r"gamma must be at least 0, and alpha None or in 0 to 1"):
         FocalCrossEntropyLoss(**settings)
 
 
-def test_the_head_of_the_trick_has_it(assemble_det):
+def test_focal_head_trick(assemble_det):
     _, model = assemble_det("focal_head")
     loss = model.roi_head.bbox_head.loss_cls
     assert isinstance(loss, FocalCrossEntropyLoss)
@@ -119,7 +119,7 @@ def test_the_head_of_the_trick_has_it(assemble_det):
     assert losses["loss_cls"].item() == pytest.approx(expected * loss.loss_weight, rel=1e-5)
 
 
-def test_the_proposal_network_of_the_trick_keeps_sampling_and_average(assemble_det):
+def test_focal_rpn_trick_keeps_sampling_and_average(assemble_det):
     config, model = assemble_det("focal_rpn")
     assert config.model.train_cfg.rpn.sampler.type == "RandomSampler"
     head = model.rpn_head

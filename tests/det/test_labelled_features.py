@@ -15,7 +15,7 @@ def _sample(boxes, labels, scale_factor=(1.0, 1.0)):
     return SimpleNamespace(gt_instances=truth, scale_factor=scale_factor)
 
 
-def test_an_object_s_feature_is_the_mean_of_the_cells_that_it_covers():
+def test_feature_is_mean_of_covered_locations():
     last = torch.arange(2 * 4 * 6.0).reshape(2, 4, 6)
     # Whole cells at a stride of 8: rows 1 to 2, columns 2 to 4; and the cell in row 0, column 5.
     boxes = [[16.0, 8.0, 40.0, 24.0], [40.0, 0.0, 48.0, 8.0]]
@@ -25,21 +25,21 @@ def test_an_object_s_feature_is_the_mean_of_the_cells_that_it_covers():
     assert labels.tolist() == [1, 0]
 
 
-def test_boxes_are_scaled_from_the_file_to_the_network_s_image():
+def test_boxes_scale_to_network_image():
     last = torch.rand(3, 8, 8)
     shown = _sample([[16.0, 24.0, 48.0, 40.0]], [0])
     filed = _sample([[8.0, 8.0, 24.0, 40.0 / 3]], [0], scale_factor=(2.0, 3.0))
     assert torch.allclose(object_features(last, shown, 8)[0], object_features(last, filed, 8)[0])
 
 
-def test_an_image_without_objects():
+def test_image_without_objects():
     truth = SimpleNamespace(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))
     sample = SimpleNamespace(gt_instances=truth, scale_factor=(1.0, 1.0))
     features, labels = object_features(torch.rand(4, 3, 3), sample, 32)
     assert (features.shape, labels.shape) == ((0, 4), (0,))
 
 
-def test_difficult_objects_are_no_samples_and_labels_are_the_classes(tiny_voc, assemble_det):
+def test_difficult_objects_are_skipped(tiny_voc, assemble_det):
     tiny_voc.add("000", (96, 64), [("dog", 8, 10, 40, 44), ("cat", 30, 30, 60, 62, 1)])
     config, model = assemble_det()
     with DefaultScope.overwrite_default_scope("mmdet"):

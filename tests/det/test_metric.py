@@ -51,7 +51,7 @@ def _evaluate(metric, samples=SAMPLES):
     return metric.evaluate(len(samples))
 
 
-def test_all_averages_by_hand():
+def test_averages_by_hand():
     metric = DetectionMetric()
     values = _evaluate(metric)
     # disc: one of two found, at precision 1: six of the eleven points. box: all that counts is found.
@@ -69,7 +69,7 @@ def test_all_averages_by_hand():
     assert json.loads(json.dumps(metric.details, allow_nan=False)) == metric.details
 
 
-def test_every_class_has_the_keys_of_the_task_table():
+def test_class_scores_match_task_table():
     metric = DetectionMetric()
     _evaluate(metric)
     schema = TASKS["det"].per_class
@@ -79,7 +79,7 @@ def test_every_class_has_the_keys_of_the_task_table():
 
 
 @pytest.mark.parametrize("mode", ["11points", "area"])
-def test_the_mode_chooses_map_and_agrees_with_mmdet_s_metric(mode):
+def test_mode_selects_map_and_matches_mmdet(mode):
     theirs = VOCMetric(eval_mode=mode)
     expected = _evaluate(theirs)["pascal_voc/mAP"]
     assert _evaluate(DetectionMetric(eval_mode=mode))["det/map"] == pytest.approx(
@@ -87,14 +87,14 @@ def test_the_mode_chooses_map_and_agrees_with_mmdet_s_metric(mode):
     )
 
 
-def test_a_set_without_objects_that_count_is_zero_and_says_so():
+def test_set_without_counted_objects():
     metric = DetectionMetric()
     values = _evaluate(metric, [_sample(([[0, 0, 9, 9]], [0], [0.5]), ([], []))])
     assert set(values.values()) == {0.0}
     assert metric.details["absent_classes"] == list(CLASSES)
 
 
-def test_bad_input_is_told():
+def test_bad_input():
     with pytest.raises(UserError, match="unknown eval_mode '11point'; did you mean '11points'"):
         DetectionMetric(eval_mode="11point")
     broken = _sample(([[0, 0, float("nan"), 9]], [0], [0.5]), ([[0, 0, 9, 9]], [0]))

@@ -50,13 +50,13 @@ def pooled_centres(extractor, dtype):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_features_are_pooled_at_the_unrounded_rois(dtype):
+def test_pools_at_unrounded_rois(dtype):
     torch.testing.assert_close(
         pooled_centres(Float32RoIExtractor(**OPTIONS), dtype), centres(), atol=1e-3, rtol=0
     )
 
 
-def test_every_bin_lies_where_it_should():
+def test_bin_locations():
     first = Float32RoIExtractor(**OPTIONS)(ramps(torch.bfloat16), ROIS[:1])[0]
     _, x1, y1, x2, y2 = ROIS[0].tolist()
     bins = (torch.arange(7) + 0.5) / 7
@@ -64,12 +64,12 @@ def test_every_bin_lies_where_it_should():
     torch.testing.assert_close(first[1, :, 3], (y1 + bins * (y2 - y1)) / 4 - 0.5, atol=1e-3, rtol=0)
 
 
-def test_the_stock_extractor_is_off_by_a_quarter_of_a_cell_and_more():
+def test_stock_extractor_is_off_by_a_quarter_location():
     stock = pooled_centres(SingleRoIExtractor(**OPTIONS), torch.bfloat16)
     assert (stock - centres()).abs().max() > 0.25
 
 
-def test_the_gradient_reaches_features_in_bfloat16():
+def test_gradient_reaches_bfloat16_features():
     features = tuple(f.requires_grad_() for f in ramps(torch.bfloat16))
     Float32RoIExtractor(**OPTIONS)(features, ROIS).sum().backward()
     for level, feature in enumerate(features):
@@ -81,7 +81,7 @@ def test_the_gradient_reaches_features_in_bfloat16():
         )
 
 
-def test_the_stage_uses_it(tiny_voc, tmp_path):
+def test_task_uses_it(tiny_voc, tmp_path):
     from det.train import Detection
     from engine.cli import Options
     from engine.job import Job

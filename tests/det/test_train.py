@@ -6,7 +6,7 @@ import pytest
 from support.dataset_trees import VocTree
 
 
-def test_metrics_are_the_evaluator_s(tiny_voc, tmp_path, run_det):
+def test_metrics_match_evaluator(tiny_voc, tmp_path, run_det):
     work = tmp_path / "work"
     assert run_det(tiny_voc.root.parent, work, "--backbone", "resnet10_b-w8") == 0
     result = json.loads((work / "result.json").read_text())
@@ -18,7 +18,7 @@ def test_metrics_are_the_evaluator_s(tiny_voc, tmp_path, run_det):
     assert evaluation["images"] == 2
 
 
-def test_random_weights_have_no_receipt_and_what_was_mended_is_told(tiny_voc, tmp_path, run_det):
+def test_random_weights_have_no_load_report_and_repairs_are_noted(tiny_voc, tmp_path, run_det):
     tiny_voc.add("001", (64, 96), [("cat", 8, 10, 40, 44), ("dog", 20, 10, 20, 30)])
     tiny_voc.add("005", (90, 70), [("cat", 8, 10, 40, 44), ("dog", 20, 10, 120, 30)])
     work = tmp_path / "work"
@@ -32,7 +32,7 @@ def test_random_weights_have_no_receipt_and_what_was_mended_is_told(tiny_voc, tm
     ]
 
 
-def test_a_user_s_own_set_without_classes_file(tmp_path, run_det):
+def test_own_set_without_classes_file(tmp_path, run_det):
     tree = VocTree(tmp_path / "own")
     for name in "abcd":
         tree.add(name, (64, 64), [("zebra", 5, 5, 40, 40)])
@@ -67,7 +67,7 @@ def test_damaged_xml(refused, tiny_voc):
     )
 
 
-def test_a_missing_folder(refused, tmp_path):
+def test_missing_folder(refused, tmp_path):
     sentence = refused("--backbone", "resnet10_b-w8", data=tmp_path / "nowhere", shows_tree=True)
     assert (
         f"{tmp_path / 'nowhere'} does not exist. The nearest existing folder is {tmp_path}"
@@ -75,7 +75,7 @@ def test_a_missing_folder(refused, tmp_path):
     )
 
 
-def test_a_network_of_another_library_trains(tiny_voc, tmp_path, run_det):
+def test_foreign_backbone_trains(tiny_voc, tmp_path, run_det):
     work = tmp_path / "work"
     assert run_det(tiny_voc.root.parent, work, "--backbone", "timm:mobilenetv3_small_050") == 0
     result = json.loads((work / "result.json").read_text())

@@ -20,7 +20,7 @@ def _words(tricks):
 
 
 @pytest.mark.parametrize("tricks", [[trick] for trick in TRICKS] + [TOGETHER], ids="+".join)
-def test_a_run_with_tricks(tiny_voc, tmp_path, run_det, checkpoint, tricks):
+def test_run_with_tricks(tiny_voc, tmp_path, run_det, checkpoint, tricks):
     work = tmp_path / "work"
     precision = ("--precision", "bf16") if tricks == TOGETHER else ()
     options = ("--checkpoint", checkpoint, *_words(tricks), *precision)
@@ -54,13 +54,13 @@ def test_a_run_with_tricks(tiny_voc, tmp_path, run_det, checkpoint, tricks):
         (("gioo",), "unknown trick 'gioo'; did you mean 'giou'"),
     ],
 )
-def test_what_is_refused(tiny_voc, tmp_path, run_det, capsys, tricks, told):
+def test_contradictions(tiny_voc, tmp_path, run_det, capsys, tricks, told):
     options = ("--backbone", "resnet10_b-w8", *_words(tricks))
     assert run_det(tiny_voc.root.parent, tmp_path / "work", *options) == 2
     assert told in capsys.readouterr().err
 
 
-def test_a_misspelt_value_of_a_trick_is_refused(tiny_voc, tmp_path, run_det, capsys):
+def test_misspelt_trick_value(tiny_voc, tmp_path, run_det, capsys):
     own = tmp_path / "own.py"
     own.write_text(
         "model = dict(roi_head=dict(bbox_head=dict(type='QualityBBoxHead', iou_alhpa=0.5)))\n"

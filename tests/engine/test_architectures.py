@@ -125,7 +125,7 @@ def _assert_trains(model, optim_wrapper, samples):
 
 
 @pytest.mark.parametrize("name", [*FOUR_MAPS.split(), *PLAIN.split()])
-def test_a_detector_and_a_segmentor_train_on_it(build, name):
+def test_trains_in_both_dense_tasks(build, name):
     detector, optim_wrapper = build("det", name)
     assert [f.stride for f in detector.backbone.feature_info] == [4, 8, 16, 32]
     _assert_maps_are_as_declared(detector.backbone)
@@ -139,5 +139,5 @@ def test_a_detector_and_a_segmentor_train_on_it(build, name):
     _assert_trains(segmentor, optim_wrapper, _segmentation_samples())
 
 
-def test_there_are_many_of_them():
+def test_number_of_architectures():
     assert len({*FOUR_MAPS.split(), *PLAIN.split()}) >= 40

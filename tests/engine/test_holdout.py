@@ -7,7 +7,7 @@ from contract.errors import UserError
 from engine import holdout
 
 
-def test_the_key_is_a_switch():
+def test_key_is_boolean():
     assert [holdout.asked_for(Config(dict(holdout=value))) for value in (True, False)] == [
         True,
         False,
@@ -19,7 +19,7 @@ def test_the_key_is_a_switch():
         holdout.asked_for(config)
 
 
-def test_only_a_hold_out_is_told():
+def test_only_holdout_is_described():
     assert holdout.in_words(None) == holdout.in_words(False) == ""
     assert holdout.in_words(True) == (
         "; on training images held out (one in 5, by the hash of the name), not on the test set"

@@ -49,7 +49,7 @@ def own_config(folder, text):
 
 @pytest.mark.parametrize("name", ["mini", "ade20k"])
 @pytest.mark.parametrize("spec", WIDTHS)
-def test_the_heads_take_the_widths_of_the_backbone(assembled, name, spec):
+def test_heads_take_backbone_widths(assembled, name, spec):
     model = assembled(name, spec).model
     assert (model.decode_head.in_channels, model.auxiliary_head.in_channels) == WIDTHS[spec]
     assert (model.decode_head.num_classes, model.auxiliary_head.num_classes) == (3, 3)
@@ -57,7 +57,7 @@ def test_the_heads_take_the_widths_of_the_backbone(assembled, name, spec):
 
 
 @pytest.mark.parametrize("output_stride", [32, 16, 8])
-def test_maps_have_the_output_stride(assembled, tmp_path, output_stride):
+def test_maps_have_output_stride(assembled, tmp_path, output_stride):
     own = own_config(tmp_path, f"model = dict(backbone=dict(output_stride={output_stride}))")
     model = build(assembled(own, "resnet10_d-w8")).eval()
     with torch.no_grad():
@@ -65,13 +65,13 @@ def test_maps_have_the_output_stride(assembled, tmp_path, output_stride):
     assert tuple(logits.shape) == (1, 3, 128 // output_stride, 128 // output_stride)
 
 
-def test_the_heads_follow_the_stage_that_they_look_at(assembled, tmp_path):
+def test_heads_follow_their_stage(assembled, tmp_path):
     own = own_config(tmp_path, "model = dict(auxiliary_head=dict(in_index=1))")
     assert assembled(own, "resnet50_d").model.auxiliary_head.in_channels == 512
 
 
 @pytest.mark.parametrize(("auxiliary", "asked"), [(1, (1, 3)), (3, (3,)), (-2, (2, 3))])
-def test_the_backbone_is_asked_for_the_maps_that_are_read(assembled, tmp_path, auxiliary, asked):
+def test_backbone_returns_needed_maps(assembled, tmp_path, auxiliary, asked):
     own = own_config(tmp_path, f"model = dict(auxiliary_head=dict(in_index={auxiliary}))")
     model = assembled(own, "resnet10_d-w8").model
     assert model.backbone.out_indices == asked
@@ -81,7 +81,7 @@ def test_the_backbone_is_asked_for_the_maps_that_are_read(assembled, tmp_path, a
 
 @pytest.mark.parametrize("name", ["mini", "ade20k"])
 @pytest.mark.parametrize("pretrained", [False, True])
-def test_nothing_but_the_checkpoint_fills_the_segmentor(assembled, checkpoint, name, pretrained):
+def test_only_checkpoint_fills_segmentor(assembled, checkpoint, name, pretrained):
     choice = dict(checkpoint=checkpoint) if pretrained else dict(backbone="resnet10_d-w8")
     config = assembled(name, **choice)
     assert config.model.pretrained is None
@@ -91,7 +91,7 @@ def test_nothing_but_the_checkpoint_fills_the_segmentor(assembled, checkpoint, n
 
 
 @pytest.mark.parametrize("name", ["mini", "ade20k"])
-def test_one_process_has_no_synchronised_batch_norm(assembled, name, monkeypatch):
+def test_single_process_has_no_sync_bn(assembled, name, monkeypatch):
     model = build(assembled(name, "resnet10_d-w8"))
     assert not [m for m in model.modules() if isinstance(m, nn.SyncBatchNorm)]
     assert [m for m in model.decode_head.modules() if isinstance(m, nn.BatchNorm2d)]
@@ -103,7 +103,7 @@ def test_one_process_has_no_synchronised_batch_norm(assembled, name, monkeypatch
     assert assembled(name, "resnet10_d-w8").model.decode_head.norm_cfg.type == "SyncBN"
 
 
-def test_everything_trains_whether_pretrained_or_not(assembled, checkpoint):
+def test_everything_trains(assembled, checkpoint):
     for choice in (dict(backbone="resnet10_d-w8"), dict(checkpoint=checkpoint)):
         config = assembled("ade20k", **choice)
         backbone = build(config).train().backbone
@@ -119,7 +119,7 @@ def _shares(labels):
     return dict(zip(values.tolist(), (counts / counts.sum()).tolist(), strict=True))
 
 
-def test_the_model_gets_one_as_class_zero_and_never_learns_zero(assembled):
+def test_label_one_is_class_zero_and_zero_is_ignored(assembled):
     config = assembled(
         backbone="resnet10_d-w8", image_scale=(96, 64), resize_range=(1.0, 1.0), crop_size=(64, 96)
     )
@@ -146,7 +146,7 @@ def test_the_model_gets_one_as_class_zero_and_never_learns_zero(assembled):
     assert losses["decode.loss_ce"].item() == 0
 
 
-def test_every_class_has_its_own_colour(assembled, tiny_ade):
+def test_classes_have_distinct_colours(assembled, tiny_ade):
     tiny_ade.classes(*(f"class {i}" for i in range(150)))
     metainfo = assembled(backbone="resnet10_d-w8").val_dataloader.dataset.dataset.metainfo
     assert len(metainfo.classes) == len(metainfo.palette) == 150
@@ -154,7 +154,7 @@ def test_every_class_has_its_own_colour(assembled, tiny_ade):
     assert (0, 0, 0) not in {tuple(colour) for colour in metainfo.palette}
 
 
-def test_the_sizes_of_the_config_reach_every_transform(assembled):
+def test_image_size_reaches_every_transform(assembled):
     config = assembled(
         backbone="resnet10_d-w8",
         image_scale=(200, 100),

@@ -15,7 +15,7 @@ SIZE = (150, 100)
 
 
 @pytest.mark.parametrize(("tricks", "windows"), [((), 1), (("sliding",), 2)])
-def test_every_window_counts_and_the_auxiliary_head_does_not(tiny_ade, tmp_path, tricks, windows):
+def test_windows_count_and_auxiliary_head_does_not(tiny_ade, tmp_path, tricks, windows):
     options = Options(
         config="mini", data=tiny_ade.root, work_dir=tmp_path, backbone="resnet10_d-w8",
         precision="fp32", tricks=tricks,

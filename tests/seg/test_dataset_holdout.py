@@ -34,7 +34,7 @@ def _names(wrapped):
     return [dataset.get_data_info(i)["img_path"].rsplit("/")[-1][:-4] for i in range(len(dataset))]
 
 
-def test_training_images_are_divided_and_the_test_set_is_not_read(tmp_path):
+def test_splits_training_images_and_reads_no_test_image(tmp_path):
     tree = AdeTree(tmp_path / "ade").classes("sky", "tree", "road")
     names = [f"ADE_train_{number:08d}" for number in range(25)]
     for name in names:
@@ -57,7 +57,7 @@ def test_training_images_are_divided_and_the_test_set_is_not_read(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["001", "000"])
-def test_too_few_images_are_told(tmp_path, run_seg, capsys, name):
+def test_too_few_images(tmp_path, run_seg, capsys, name):
     tree = AdeTree(tmp_path / "ade").classes("sky", "tree", "road")
     tree.add("training", name, np.ones((32, 32))).add("validation", "x", np.ones((32, 32)))
     work = tmp_path / "work"

@@ -36,7 +36,7 @@ def _test_set(root, work):
 @pytest.mark.parametrize(
     ("name", "classes", "first"), [("camvid_small", 11, None), ("ade20k_sample", 150, "wall")]
 )
-def test_labels_arrive_one_lower_than_in_the_file(tmp_path, name, classes, first):
+def test_labels_are_shifted_by_one(tmp_path, name, classes, first):
     root = _extracted(name, tmp_path / name)
     names = ade20k.classes(root)
     assert len(names) == len(set(names)) == classes

@@ -19,7 +19,7 @@ def _sample(predicted, true):
     return SimpleNamespace(pred_sem_seg=field(predicted), gt_sem_seg=field(true))
 
 
-def test_image_prediction_and_truth_stand_side_by_side():
+def test_image_prediction_and_truth_side_by_side():
     predicted, true = np.ones((40, 60), np.int64), np.full((40, 60), 2, np.int64)
     predicted[:, :30] = 0
     true[20:] = 255

@@ -25,7 +25,7 @@ def _by_loops(labels, shape, stride):
     return majority
 
 
-def test_majorities_by_loops():
+def test_majority_by_loops():
     generator = np.random.default_rng(0)
     for height, width in ((24, 32), (21, 30), (17, 9)):
         labels = generator.choice([0, 1, 7, IGNORED], size=(height, width), p=[0.6, 0.2, 0.1, 0.1])
@@ -35,18 +35,18 @@ def test_majorities_by_loops():
         assert {0, IGNORED} & set(found.flatten().tolist())
 
 
-def test_exactly_half_is_no_majority():
+def test_half_is_not_a_majority():
     labels = torch.zeros(4, 8, dtype=torch.long)
     labels[:, 2:4] = 1
     assert location_labels(labels, (1, 2), 4).tolist() == [[IGNORED, 0]]
 
 
-def test_a_map_smaller_than_the_image_leaves_its_rest_out():
+def test_map_smaller_than_image():
     labels = torch.zeros(9, 9, dtype=torch.long)
     assert location_labels(labels, (2, 2), 4).tolist() == [[0, 0], [0, 0]]
 
 
-def test_features_and_labels_belong_to_the_same_cells():
+def test_features_and_labels_share_locations():
     # The file is half as large as the network's image: quarters of 4 × 4 become 8 × 8.
     labels = torch.tensor([[0, 3], [IGNORED, 2]]).repeat_interleave(4, 0).repeat_interleave(4, 1)
     sample = SimpleNamespace(
@@ -58,7 +58,7 @@ def test_features_and_labels_belong_to_the_same_cells():
     assert features.tolist() == [[0, 4], [1, 5], [3, 7]]
 
 
-def test_a_training_that_is_measured_gives_the_same_numbers(
+def test_measuring_keeps_training_equal(
     tiny_ade, tmp_path, run_seg, checkpoint, monkeypatch
 ):
     found = []

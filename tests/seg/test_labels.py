@@ -33,7 +33,7 @@ def _refused(load, *arguments, **options):
     return str(error.value)
 
 
-def test_zero_is_ignored_and_one_becomes_class_zero(load):
+def test_zero_is_ignored_and_one_is_class_zero(load):
     results = load(np.array([[0, 1, 2], [3, 255, 0]], np.uint8))
     assert results["gt_seg_map"].tolist() == [[255, 0, 1], [2, 255, 255]]
     assert results["gt_seg_map"].dtype == np.uint8
@@ -41,11 +41,11 @@ def test_zero_is_ignored_and_one_becomes_class_zero(load):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_the_depth_of_the_file_does_not_matter(load, dtype):
+def test_bit_depth_is_irrelevant(load, dtype):
     assert load(np.array([[0, 1], [2, 3]], dtype))["gt_seg_map"].tolist() == [[255, 0], [1, 2]]
 
 
-def test_a_palette_holds_labels_by_index(load, tmp_path):
+def test_palette_holds_labels_by_index(load, tmp_path):
     image = Image.fromarray(np.array([[0, 1], [2, 3]], np.uint8))
     image.putpalette([9, 9, 9, 200, 0, 0, 0, 200, 0, 0, 0, 200])
     path = tmp_path / "palette.png"
@@ -54,7 +54,7 @@ def test_a_palette_holds_labels_by_index(load, tmp_path):
     assert LoadLabels(3).transform(results)["gt_seg_map"].tolist() == [[255, 0], [1, 2]]
 
 
-def test_the_stock_transform_agrees_where_the_map_is_sound(tmp_path):
+def test_stock_transform_matches_on_valid_maps(tmp_path):
     import mmseg.datasets.transforms.loading as stock
 
     array = np.random.default_rng(0).integers(0, 151, (20, 30)).astype(np.uint8)
@@ -69,33 +69,33 @@ def test_the_stock_transform_agrees_where_the_map_is_sound(tmp_path):
 
 
 @pytest.mark.parametrize("value", [4, 254])
-def test_a_value_outside_the_classes(load, tmp_path, value):
+def test_value_outside_classes(load, tmp_path, value):
     assert _refused(load, np.array([[0, 1], [value, 2]], np.uint8)) == (
         f"the label map {tmp_path / 'map.png'} holds the value {value}; allowed are 0 (ignored) to 3, the "
         "number of classes listed; fix the map, or complete the list of classes"
     )
 
 
-def test_a_value_that_eight_bits_would_turn_into_a_class(load):
+def test_wide_value_that_wraps_into_a_class(load):
     assert "holds the value 258; allowed are 0 (ignored) to 3" in _refused(
         load, np.array([[1, 258]], np.uint16)
     )
 
 
-def test_a_map_of_another_size_than_its_image(load, tmp_path):
+def test_map_of_another_size(load, tmp_path):
     assert _refused(load, np.ones((4, 6), np.uint8), image_shape=(6, 4)) == (
         f"the label map {tmp_path / 'map.png'} has shape (4, 6), and its image is (6, 4); both need the same "
         "height and width, and one channel"
     )
 
 
-def test_a_map_in_colour(load):
+def test_map_in_colour(load):
     assert "has shape (4, 6, 3), and its image is (4, 6); both need" in _refused(
         load, np.ones((4, 6), np.uint8), mode="RGB"
     )
 
 
-def test_a_damaged_map(tiny_ade):
+def test_damaged_map(tiny_ade):
     path = tiny_ade.label_map("training", "000")
     path.write_bytes(path.read_bytes()[:60])
     with pytest.raises(UserError) as error:
@@ -107,7 +107,7 @@ def test_a_damaged_map(tiny_ade):
     assert message.endswith("replace it, or take it and its image out of the dataset")
 
 
-def test_the_classes_of_an_image_are_the_labels_of_its_map(tiny_ade):
+def test_image_classes_are_map_labels(tiny_ade):
     path = tiny_ade.label_map("training", "000")
     Image.fromarray(np.uint8([[0, 2], [255, 2]])).save(path)
     folders = dict(img_path="images/training", seg_map_path="annotations/training")

@@ -29,7 +29,7 @@ def _maps(seed, shape=(13, 17), classes=6):
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_the_matrix_against_a_loop(seed):
+def test_matrix_by_loop(seed):
     predicted, labels = _maps(seed)
     expected = [[0] * 6 for _ in range(6)]
     for guess, truth in zip(predicted.flatten().tolist(), labels.flatten().tolist(), strict=True):
@@ -40,7 +40,7 @@ def test_the_matrix_against_a_loop(seed):
     assert matrix.tolist() == expected
 
 
-def test_the_scores_by_hand():
+def test_scores_by_hand():
     found = scores(torch.tensor([[3, 1, 0], [2, 4, 0], [0, 0, 0]]))
     assert found.pixacc == pytest.approx(7 / 10)
     assert found.iou[:2].tolist() == pytest.approx([3 / 6, 4 / 7])
@@ -50,13 +50,13 @@ def test_the_scores_by_hand():
     assert found.macc == pytest.approx((3 / 4 + 4 / 6) / 2)
 
 
-def test_a_class_that_is_only_predicted_counts_as_zero():
+def test_predicted_only_class_is_zero():
     found = scores(torch.tensor([[3, 1], [0, 0]]))
     assert found.miou == pytest.approx((3 / 4 + 0) / 2)
     assert found.macc == pytest.approx(3 / 4)
 
 
-def test_counts_are_exact_where_single_precision_is_not():
+def test_counts_are_exact_beyond_float32():
     matrix = torch.tensor([[2**40, 1], [0, 2**40]])
     assert scores(matrix).iou[0].item() == pytest.approx(2**40 / (2**40 + 1), rel=1e-15)
     assert scores(matrix).pixacc < 1
@@ -76,7 +76,7 @@ def _evaluate(metric, samples):
     return metric.evaluate(len(samples))
 
 
-def test_against_mmseg_s_metric():
+def test_matches_mmseg():
     samples = [_sample(*_maps(seed, (20 + seed, 31))) for seed in range(5)]
     theirs = _evaluate(IoUMetric(), samples)
     ours = _evaluate(SegmentationMetric(), samples)
@@ -86,7 +86,7 @@ def test_against_mmseg_s_metric():
     assert 100 * ours["seg/macc"] == pytest.approx(theirs["mAcc"], abs=0.0051)
 
 
-def test_details_and_a_second_evaluation_that_starts_anew():
+def test_second_evaluation_starts_empty():
     metric = SegmentationMetric()
     samples = [_sample(*_maps(seed)) for seed in range(3)]
     first = _evaluate(metric, samples)
@@ -102,7 +102,7 @@ def test_details_and_a_second_evaluation_that_starts_anew():
     assert _evaluate(metric, samples) == first
 
 
-def test_every_class_has_the_keys_of_the_task_table():
+def test_class_scores_match_task_table():
     metric = SegmentationMetric()
     _evaluate(metric, [_sample(*_maps(0))])
     schema = TASKS["seg"].per_class
@@ -110,7 +110,7 @@ def test_every_class_has_the_keys_of_the_task_table():
         assert {*schema.counts, *(score.key for score in schema.scores)} <= set(entry)
 
 
-def test_saved_maps_are_ade20k_s_and_come_back(tmp_path):
+def test_saved_maps_round_trip(tmp_path):
     predicted, labels = _maps(0)
     predicted[0, 0], predicted[0, 1] = 0, 4
     sample = _sample(predicted, labels)
@@ -123,14 +123,14 @@ def test_saved_maps_are_ade20k_s_and_come_back(tmp_path):
     assert (LoadLabels(6).transform(results)["gt_seg_map"] == predicted.numpy()).all()
 
 
-def test_nothing_labelled_is_zero_not_an_error():
+def test_set_without_labels_is_zero():
     predicted, labels = _maps(0)
     values = _evaluate(SegmentationMetric(), [_sample(predicted, torch.full_like(labels, 255))])
     assert set(values.values()) == {0.0}
     assert not any(map(math.isnan, values.values()))
 
 
-def test_a_label_outside_the_classes_is_told():
+def test_label_outside_classes():
     predicted, labels = _maps(0)
     labels[3, 4] = 200
     with pytest.raises(UserError, match="holds 200; with 6 classes its values must be 0 to 5"):

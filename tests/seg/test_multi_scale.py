@@ -24,7 +24,7 @@ STEPS = [
 ]
 
 
-def test_the_pipeline_multiplies_the_single_scale_and_spares_the_labels():
+def test_pipeline_multiplies_scales_and_keeps_labels():
     load, augment = pipeline(STEPS, dict(scales=(0.5, 1.75), flip=True))
     assert load == dict(type="LoadImage")
     sizes, flips, labels, pack = augment["transforms"]
@@ -48,7 +48,7 @@ class _Canned(nn.Module):
 
 
 @pytest.mark.filterwarnings("ignore:The shape of value")
-def test_the_sum_is_mmseg_s_mean():
+def test_sum_matches_mmseg_mean():
     variants = list(torch.randn(6, 4, 5, 7) * 3)
     ours = StreamedTTA(_Canned()).test_step(
         {"inputs": [[logits] for logits in variants], "data_samples": [[None]] * 6}
@@ -69,7 +69,7 @@ def _run(run_seg, data, work, *options):
     return {metric["name"]: metric["value"] for metric in result["metrics"]}, result["protocol"]
 
 
-def test_one_scale_unmirrored_is_the_single_test(tiny_ade, tmp_path, run_seg):
+def test_one_unflipped_scale_is_single_test(tiny_ade, tmp_path, run_seg):
     settings = "multi_scale={'scales':[1.0],'flip':False}"
     words = ("--trick", "multi_scale_flip", "--set", settings)
     values, protocol = _run(run_seg, tiny_ade.root, tmp_path / "work", *words)
@@ -94,7 +94,7 @@ def _assemble(root, tmp_path, *tricks, **overrides):
         return config, MODELS.build(config.model).eval()
 
 
-def test_sliding_windows_against_a_loop(tiny_ade, tmp_path):
+def test_sliding_windows_by_loop(tiny_ade, tmp_path):
     config, model = _assemble(tiny_ade.root, tmp_path, "sliding", crop_size=(48, 64))
     assert config.model.test_cfg == dict(mode="slide", crop_size=(48, 64), stride=(32, 43))
     image = torch.randn(1, 3, 90, 100)
@@ -112,7 +112,7 @@ def test_sliding_windows_against_a_loop(tiny_ade, tmp_path):
     assert "sliding windows of 64x48 every 43x32 pixels" in Segmentation().protocol(config)["test"]
 
 
-def test_a_mirrored_image_is_mirrored_back(tiny_ade, tmp_path):
+def test_flipped_prediction_is_flipped_back(tiny_ade, tmp_path):
     _, model = _assemble(tiny_ade.root, tmp_path)
     image = torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)
 

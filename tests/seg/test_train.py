@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 
-def test_metrics_are_those_of_the_confusion_matrix(tiny_ade, tmp_path, run_seg):
+def test_metrics_match_confusion_matrix(tiny_ade, tmp_path, run_seg):
     work = tmp_path / "work"
     assert run_seg(tiny_ade.root, work, "--backbone", "resnet10_b-w8") == 0
     result = json.loads((work / "result.json").read_text())
@@ -36,7 +36,7 @@ def refused(tiny_ade, tmp_path, run_seg, capsys):
     return run
 
 
-def test_a_label_outside_the_classes(refused, tiny_ade):
+def test_label_outside_classes(refused, tiny_ade):
     for path in (tiny_ade.root / "annotations" / "training").iterdir():
         with Image.open(path) as image:
             image.point([0, 1, 2, 4] + [0] * 252).save(path)
@@ -46,13 +46,13 @@ def test_a_label_outside_the_classes(refused, tiny_ade):
     )
 
 
-def test_a_damaged_label_map_of_the_test_set(refused, tiny_ade):
+def test_damaged_test_label_map(refused, tiny_ade):
     path = tiny_ade.label_map("validation", "004")
     path.write_bytes(path.read_bytes()[:60])
     assert f"the label map {path} cannot be decoded" in refused("--backbone", "resnet10_b-w8")
 
 
-def test_a_missing_folder(refused, tmp_path):
+def test_missing_folder(refused, tmp_path):
     sentence = refused("--backbone", "resnet10_b-w8", data=tmp_path / "nowhere", shows_tree=True)
     nearest = f"The nearest existing folder is {tmp_path}"
     assert f"{tmp_path / 'nowhere'} does not exist. {nearest}" in sentence
@@ -61,7 +61,7 @@ def test_a_missing_folder(refused, tmp_path):
 @pytest.mark.parametrize(
     ("spec", "stride"), [("timm:mobilenetv3_small_050", 8), ("timm:densenet121", 16)]
 )
-def test_a_network_of_another_library_trains(tiny_ade, tmp_path, run_seg, capsys, spec, stride):
+def test_foreign_backbone_trains(tiny_ade, tmp_path, run_seg, capsys, spec, stride):
     work = tmp_path / "work"
     assert run_seg(tiny_ade.root, work, "--backbone", spec) == 0
     result = json.loads((work / "result.json").read_text())

@@ -8,12 +8,12 @@ from engine.config import names
 TOGETHER = ["clip_grad_norm", "ema", "multi_scale_flip", "sliding"]
 
 
-def test_the_task_s_own_tricks_are_these():
+def test_trick_list():
     found = names(ROOT / "seg" / "configs" / "tricks")
     assert found == ["clip_grad_value", "multi_scale_flip", "sliding"]
 
 
-def test_a_run_with_tricks(tiny_ade, tmp_path, run_seg, checkpoint):
+def test_run_with_tricks(tiny_ade, tmp_path, run_seg, checkpoint):
     work = tmp_path / "work"
     words = [word for trick in TOGETHER for word in ("--trick", trick)]
     assert run_seg(tiny_ade.root, work, "--checkpoint", checkpoint, *words) == 0

@@ -33,7 +33,7 @@ def _use(path):
     return network, backbones.verify_checkpoint(network, path)
 
 
-def test_a_file_is_read_once(path, reads):
+def test_reads_file_once(path, reads):
     with backbones.hold_checkpoints():
         network, report = _use(path)
         assert reads == [path]
@@ -45,7 +45,7 @@ def test_a_file_is_read_once(path, reads):
     assert reads == [path] * 3
 
 
-def test_a_replaced_file_is_read_again(path, reads):
+def test_rereads_replaced_file(path, reads):
     with backbones.hold_checkpoints():
         _use(path)
         backbones.export_checkpoint(backbones.create(SPEC), path, METADATA)
@@ -53,7 +53,7 @@ def test_a_replaced_file_is_read_again(path, reads):
     assert reads == [path] * 2
 
 
-def test_a_file_that_vanishes_or_breaks_is_refused(path):
+def test_refuses_vanished_or_damaged_file(path):
     with backbones.hold_checkpoints():
         _use(path)
         path.write_bytes(path.read_bytes()[:100])
@@ -64,7 +64,7 @@ def test_a_file_that_vanishes_or_breaks_is_refused(path):
             backbones.read_metadata(path)
 
 
-def test_training_does_not_change_what_is_held(path):
+def test_training_leaves_held_tensors_unchanged(path):
     with backbones.hold_checkpoints():
         network, _ = _use(path)
         with torch.no_grad():

@@ -15,7 +15,7 @@ def _plain(network):
     return {name.removeprefix("trunk."): value for name, value in network.state_dict().items()}
 
 
-def test_whether_it_dilates_is_no_matter_of_the_seed():
+def test_seed_does_not_affect_dilation():
     # The shortcut of ResNet-D differs a little at output stride 8.
     for seed in range(3):
         build._find_form.cache_clear()
@@ -25,12 +25,12 @@ def test_whether_it_dilates_is_no_matter_of_the_seed():
 
 
 @pytest.mark.parametrize("name", ["Shifted", "Silenced"])
-def test_what_dilates_wrongly_is_refused(name):
+def test_wrong_dilation_is_refused(name):
     with pytest.raises(OutputStrideError, match="it computes something else than at stride 32"):
         backbones.create(f"own_networks:{name}", output_stride=16)
 
 
-def test_the_hand_off_takes_them(tmp_path):
+def test_checkpoint_round_trip(tmp_path):
     spec = "timm:mobilenetv3_small_050"
     network = backbones.create(spec)
     path = tmp_path / "b.safetensors"
@@ -70,12 +70,12 @@ def test_the_hand_off_takes_them(tmp_path):
         ("own_networks:Flat", r"returns \(1, 3\) as a feature; expected maps"),
     ],
 )
-def test_what_cannot_be_a_backbone_says_why(spec, message):
+def test_unsuitable_networks_are_refused(spec, message):
     with pytest.raises(UserError, match=message):
         backbones.create(spec)
 
 
-def test_their_weights_start_as_their_library_has_it():
+def test_initialisation_is_the_library_s():
     torch.manual_seed(0)
     network = backbones.create("timm:resnet18")
     torch.manual_seed(0)

@@ -22,7 +22,7 @@ def _without_classifiers(network):
 
 
 @torch.no_grad()
-def test_valid_padding_is_torchvisions_network(randomise_statistics):
+def test_valid_padding_matches_torchvision(randomise_statistics):
     reference = randomise_statistics(_torchvisions(aux_logits=False))
     network = backbones.create("inception_v3-valid").eval()
     network.load_state_dict(_without_classifiers(reference), strict=True)
@@ -38,7 +38,7 @@ def test_valid_padding_is_torchvisions_network(randomise_statistics):
         assert our.shape[1] == feature.channels
 
 
-def test_valid_padding_has_the_papers_map_sizes():
+def test_valid_padding_map_sizes():
     with torch.device("meta"):
         network = backbones.create("inception_v3-valid").eval()
         maps = network(torch.empty(1, 3, network.input_size, network.input_size))
@@ -52,7 +52,7 @@ def test_valid_padding_has_the_papers_map_sizes():
 
 
 @torch.no_grad()
-def test_padding_changes_nothing_but_the_border(randomise_statistics):
+def test_padding_changes_only_the_border(randomise_statistics):
     network = randomise_statistics(backbones.create("inception_v3-x0.25"))
     valid = backbones.create("inception_v3-valid-x0.25").eval()
     valid.load_state_dict(network.state_dict(), strict=True)
@@ -64,7 +64,7 @@ def test_padding_changes_nothing_but_the_border(randomise_statistics):
     torch.testing.assert_close(padded, unpadded, rtol=1e-4, atol=1e-5)
 
 
-def test_size_and_cost_are_the_published_ones():
+def test_size_and_cost_match_publication():
     with torch.device("meta"):
         reference, network = _torchvisions(), backbones.create("inception_v3")
         valid = backbones.create("inception_v3-valid")
@@ -77,7 +77,7 @@ def test_size_and_cost_are_the_published_ones():
     assert backbones.multiply_adds(network, (299, 299)) > cost
 
 
-def test_tensors_are_torchvisions():
+def test_tensors_match_torchvision():
     with torch.device("meta"):
         theirs = _without_classifiers(_torchvisions())
         ours = backbones.create("inception_v3", output_stride=8).state_dict()
@@ -90,7 +90,7 @@ def _is_norm(module):
     return isinstance(module, nn.BatchNorm2d)
 
 
-def test_width_factor_scales_every_layer_down_to_8_channels():
+def test_width_factor_has_minimum_8():
     with torch.device("meta"):
         full, narrow = backbones.create("inception_v3"), backbones.create("inception_v3-x0.25")
         least = backbones.create("inception_v3-x0.1")

@@ -90,7 +90,7 @@ def harness(tmp_path, monkeypatch) -> Harness:
     return Harness(tmp_path, monkeypatch)
 
 
-def test_every_row_has_the_same_trials_on_held_out_images(harness):
+def test_rows_share_trials_on_held_out_images(harness):
     assert harness.sweep("--jobs", "4") == 0
     starts = [line.split()[1] for line in harness.world.journal_lines("start")]
     trials = {
@@ -123,7 +123,7 @@ def test_every_row_has_the_same_trials_on_held_out_images(harness):
     assert {row.of("det").lr for row in load_suite(str(harness.written)).rows} == {10.0}
 
 
-def test_the_best_of_each_row_is_written_as_a_suite(harness, capsys):
+def test_writes_best_of_each_row_as_suite(harness, capsys):
     assert harness.sweep() == 0
     base, chosen = load_suite(str(harness.suite)), load_suite(str(harness.written))
     told = "chosen on held-out training images (seed 4): mAP"
@@ -154,7 +154,7 @@ def test_the_best_of_each_row_is_written_as_a_suite(harness, capsys):
     assert row[1:] == ["40.00", "43.25", "←", "43.10", "×", "1"]
 
 
-def test_a_row_without_all_its_trials_is_left_out_and_named(harness, capsys):
+def test_incomplete_row_is_left_out(harness, capsys):
     assert harness.sweep() == 0
     harness.world.behaviour["standard.lr3/det"] = "user-error"
     harness.world.edit("det/train.py", "import engine.run\nEPOCHS = 2\n")
@@ -174,7 +174,7 @@ def test_a_row_without_all_its_trials_is_left_out_and_named(harness, capsys):
     assert len(load_suite(str(harness.written)).rows) == 3
 
 
-def test_without_any_choice_no_suite_is_left(harness, capsys):
+def test_no_suite_without_a_choice(harness, capsys):
     assert harness.sweep("--rows", "standard") == 0
     assert [row.name for row in load_suite(str(harness.written)).rows] == ["standard"]
     harness.world.behaviour["tricks.lr0.3/cls"] = "fail"
@@ -186,7 +186,7 @@ def test_without_any_choice_no_suite_is_left(harness, capsys):
     assert "× 0.3 (skipped: its classifier failed)" in text and "No suite was written." in text
 
 
-def test_what_the_command_changed_is_in_the_suite(harness, tmp_path):
+def test_command_overrides_are_in_suite(harness, tmp_path):
     folder = tmp_path / "seg-of-mine"
     for part in ("images/training", "images/validation", "annotations/training"):
         (folder / part).mkdir(parents=True)
@@ -204,7 +204,7 @@ def test_what_the_command_changed_is_in_the_suite(harness, tmp_path):
     assert "(seed 7)" in chosen.rows[0].note
 
 
-def test_a_second_sweep_adds_to_the_first(harness):
+def test_second_sweep_adds_to_first(harness):
     assert harness.sweep() == 0
     for row in SCORES:
         for factor in ("0.5", "2"):
@@ -244,7 +244,7 @@ def _suite(*rows: Row) -> Suite:
 
 
 @pytest.mark.parametrize("name", ["a" * 75, "a"])
-def test_a_trial_needs_a_name_of_its_own(name):
+def test_trial_name_clash(name):
     rows = (
         make_row(name, "resnet10_b", pretrain=False),
         make_row("A.LR0.3", "resnet10_b", pretrain=False),
@@ -253,7 +253,7 @@ def test_a_trial_needs_a_name_of_its_own(name):
         sweep.expand(_suite(*rows), "det", [0.3, 1.0])
 
 
-def test_published_and_own_weights_survive_the_file(tmp_path):
+def test_published_and_own_weights_round_trip(tmp_path):
     weights = tmp_path / "w.safetensors"
     text = (
         'base = "mini"\nrows = [dict(name="a", backbone="timm:resnet18", weights="published", det_tricks=["giou"]), '
@@ -278,7 +278,7 @@ def test_published_and_own_weights_survive_the_file(tmp_path):
     assert "base = 'mini'" in again.read_text(encoding="utf-8")
 
 
-def test_only_classifiers_that_are_trained_are_in_a_sweep():
+def test_only_trained_classifiers_are_swept():
     scratch = make_row("scratch", "resnet10_b", pretrain=False)
     trials = sweep.expand(_suite(scratch), "seg", [0.5, 2.0])
     assert list(trials.tasks) == ["seg"]
@@ -308,6 +308,6 @@ def test_only_classifiers_that_are_trained_are_in_a_sweep():
         ([], "the following arguments are required: --task"),
     ],
 )
-def test_mistakes_on_the_command_line(words, part, capsys):
+def test_command_line_mistakes(words, part, capsys):
     assert cli.main(["sweep", "mini", *words]) == 2
     assert part in capsys.readouterr().err

@@ -32,7 +32,7 @@ from contract.files import read_json
 # A run folder is a view of the store
 
 
-def test_a_run_folder_links_to_the_store_with_the_last_checkpoint_alone(tmp_path):
+def test_view_links_last_checkpoint_only(tmp_path):
     world = World(tmp_path)
     world.run()
     stored, view = world.stored("standard/cls"), world.view("standard/cls")
@@ -45,7 +45,7 @@ def test_a_run_folder_links_to_the_store_with_the_last_checkpoint_alone(tmp_path
         assert (view / name).samefile(stored / name)
 
 
-def test_without_links_files_are_copied(tmp_path, monkeypatch):
+def test_copies_without_hard_links(tmp_path, monkeypatch):
     def refuse(first: str, second: str) -> None:
         raise OSError("another disk")
 
@@ -60,7 +60,7 @@ def test_without_links_files_are_copied(tmp_path, monkeypatch):
     assert {o.status for o in world.run().values()} == {CACHED}
 
 
-def test_the_log_is_in_the_run_folder_while_the_task_runs(tmp_path):
+def test_log_is_visible_during_run(tmp_path):
     world = World(tmp_path)
     seen: list[set[str]] = []
     world.display.on_start = lambda key: seen.append(
@@ -70,7 +70,7 @@ def test_the_log_is_in_the_run_folder_while_the_task_runs(tmp_path):
     assert all({"run.json", "stage.log"} <= names and "result.json" not in names for names in seen)
 
 
-def test_the_result_is_shown_last(tmp_path, monkeypatch):
+def test_result_is_linked_last(tmp_path, monkeypatch):
     world = World(tmp_path)
     world.run()
     view, identity = world.view("standard/cls"), str(identity_in(world.view("standard/cls")))
@@ -92,7 +92,7 @@ def test_the_result_is_shown_last(tmp_path, monkeypatch):
     assert (view / "result.json").is_file()
 
 
-def test_a_finished_run_serves_every_run_folder(tmp_path):
+def test_finished_run_serves_every_run_folder(tmp_path):
     first = World(tmp_path)
     first.run()
     first.journal.unlink()
@@ -105,7 +105,7 @@ def test_a_finished_run_serves_every_run_folder(tmp_path):
     assert {outcome.status for outcome in second.run().values()} == {CACHED}
 
 
-def test_a_run_that_differs_is_trained(tmp_path):
+def test_different_run_is_trained(tmp_path):
     first = World(tmp_path)
     first.run()
     first.journal.unlink()
@@ -117,7 +117,7 @@ def test_a_run_that_differs_is_trained(tmp_path):
     assert len(second.journal_lines("start")) == 3
 
 
-def test_equal_rows_are_run_once(tmp_path):
+def test_equal_rows_run_once(tmp_path):
     twin = replace(ROWS[1], name="twin")
     world = World(tmp_path, suite=make_suite((ROWS[1], twin)))
     plan = world.plan()
@@ -137,7 +137,7 @@ def test_equal_rows_are_run_once(tmp_path):
 # Settings that change and change back
 
 
-def test_settings_that_change_back_find_their_earlier_work(tmp_path):
+def test_reverted_settings_find_earlier_work(tmp_path):
     world = World(tmp_path)
     world.run()
     before = stored_files(world.folder / "store")
@@ -155,7 +155,7 @@ def test_settings_that_change_back_find_their_earlier_work(tmp_path):
     assert not (world.run_dir / "stale").exists()
 
 
-def test_an_interrupted_run_resumes_after_settings_went_forth_and_back(tmp_path):
+def test_resumes_after_reverted_settings(tmp_path):
     world = World(tmp_path, behaviour={"scratch/det": "die"})
     world.run()
     world.behaviour.clear()
@@ -168,7 +168,7 @@ def test_an_interrupted_run_resumes_after_settings_went_forth_and_back(tmp_path)
     assert world.journal_lines("start scratch/det/seed-0 resumed")
 
 
-def test_an_interrupted_run_resumes_from_another_run_folder(tmp_path):
+def test_resumes_from_another_run_folder(tmp_path):
     first = World(tmp_path, behaviour={"scratch/det": "die"})
     first.run()
     second = second_world(first)
@@ -179,7 +179,7 @@ def test_an_interrupted_run_resumes_from_another_run_folder(tmp_path):
 # Two processes, and damage
 
 
-def test_two_harnesses_never_train_the_same_at_once(tmp_path):
+def test_concurrent_harnesses_train_once(tmp_path):
     first = World(tmp_path, behaviour={"scratch/det": "slow"}, suite=make_suite((ROWS[0],)))
     second = second_world(first)
     second.behaviour = first.behaviour
@@ -204,7 +204,7 @@ def test_two_harnesses_never_train_the_same_at_once(tmp_path):
     assert len([line for line in second.display.lines if "waiting for it" in line]) == 1
 
 
-def test_two_commands_at_the_same_time_share_the_work(tmp_path):
+def test_concurrent_commands_share_work(tmp_path):
     World(tmp_path)
     script = (
         "import sys\n"
@@ -236,7 +236,7 @@ def test_two_commands_at_the_same_time_share_the_work(tmp_path):
         assert set(run_states(world).values()) == {"completed"}
 
 
-def test_a_damaged_result_is_kept_aside_and_run_again(tmp_path):
+def test_damaged_result_is_set_aside_and_rerun(tmp_path):
     world = World(tmp_path)
     world.run()
     folder = world.stored("scratch/seg")
@@ -248,7 +248,7 @@ def test_a_damaged_result_is_kept_aside_and_run_again(tmp_path):
     assert kept.read_text(encoding="utf-8") == "{"
 
 
-def test_two_runs_in_one_folder_are_kept_apart(tmp_path):
+def test_run_folder_is_locked(tmp_path):
     code = (
         "import sys; from pathlib import Path; from benchmarks.plan.store import locked\n"
         "with locked(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"

@@ -27,7 +27,7 @@ def _age(world: World) -> None:
     shutil.rmtree(world.folder / "store")
 
 
-def test_finished_work_of_an_old_run_folder_moves_into_the_store(tmp_path):
+def test_finished_work_moves_into_store(tmp_path):
     world = World(tmp_path)
     world.run()
     _age(world)
@@ -39,7 +39,7 @@ def test_finished_work_of_an_old_run_folder_moves_into_the_store(tmp_path):
     assert set(run_states(world).values()) == {"completed"}
 
 
-def test_old_work_of_other_settings_keeps_its_own_identity(tmp_path):
+def test_work_of_other_settings_keeps_identity(tmp_path):
     world = World(tmp_path)
     world.run()
     old = str(identity_in(world.view("scratch/seg")))
@@ -51,7 +51,7 @@ def test_old_work_of_other_settings_keeps_its_own_identity(tmp_path):
     assert not (world.run_dir / "stale").exists()
 
 
-def test_files_without_an_identity_go_to_stale(tmp_path):
+def test_files_without_identity_become_stale(tmp_path):
     world = World(tmp_path, suite=make_suite((ROWS[0],)))
     folder = world.view("scratch/seg")
     folder.mkdir(parents=True)
@@ -62,7 +62,7 @@ def test_files_without_an_identity_go_to_stale(tmp_path):
     assert kept.read_text(encoding="utf-8") == "mine"
 
 
-def test_a_run_folder_that_was_moved_without_its_store_is_taken_in(tmp_path):
+def test_moved_run_folder_without_store(tmp_path):
     world = World(tmp_path)
     world.run()
     shutil.rmtree(tmp_path / "store")

@@ -18,7 +18,7 @@ from benchmarks.suite.model import replace
 from benchmarks.suite.select import Selection
 
 
-def test_one_row_leaves_the_others_in_the_table(tmp_path):
+def test_keeps_other_rows(tmp_path):
     world = World(tmp_path)
     world.run()
     before = run_states(world)
@@ -29,7 +29,7 @@ def test_one_row_leaves_the_others_in_the_table(tmp_path):
     assert world.journal_lines() == []
 
 
-def test_one_row_first_shows_the_others_as_not_run(tmp_path):
+def test_shows_other_rows_as_not_run(tmp_path):
     world = World(tmp_path, selection=Selection(rows=("scratch",), tasks=("seg",)))
     assert set(world.run()) == {"scratch/seg"}
     states = run_states(world)
@@ -38,7 +38,7 @@ def test_one_row_first_shows_the_others_as_not_run(tmp_path):
     assert set(states.values()) == {"completed", "missing"}
 
 
-def test_one_task_leaves_the_others_in_the_table(tmp_path):
+def test_keeps_other_tasks(tmp_path):
     world = World(tmp_path)
     world.run()
     world.selection = Selection(tasks=("det",))
@@ -57,7 +57,7 @@ def test_one_task_leaves_the_others_in_the_table(tmp_path):
     assert set(run_states(world).values()) == {"completed"}
 
 
-def test_results_stay_in_the_table_while_their_data_are_away_and_another_task_runs(tmp_path):
+def test_keeps_results_while_data_is_missing(tmp_path):
     world = World(tmp_path)
     world.run()
     world.data = make_data(det="the folder /data/det does not exist")
@@ -72,7 +72,7 @@ def test_results_stay_in_the_table_while_their_data_are_away_and_another_task_ru
     }
 
 
-def test_other_seeds_add_to_the_table(tmp_path):
+def test_adds_seeds(tmp_path):
     world = World(tmp_path, suite=make_suite(seeds=(0, 1)))
     world.selection = Selection(seeds=(1,))
     world.run()
@@ -89,7 +89,7 @@ def test_other_seeds_add_to_the_table(tmp_path):
     assert len(world.journal_lines("start")) == 3 * 8
 
 
-def test_a_row_added_on_the_command_line_stays(tmp_path):
+def test_keeps_row_of_command_line(tmp_path):
     world = World(tmp_path, selection=Selection(backbones=("resnet18_d",)))
     world.run()
     world.selection = Selection()
@@ -103,7 +103,7 @@ def test_a_row_added_on_the_command_line_stays(tmp_path):
     assert len(read_run(world.run_dir).rows) == 5
 
 
-def test_the_teacher_stays_when_other_seeds_run(tmp_path):
+def test_keeps_teacher_for_other_seeds(tmp_path):
     teacher = make_row("big", "resnet152_d", recipe="efficient")
     student = make_row("one", "resnet10_d", recipe="efficient", teacher="big")
     suite = replace(make_suite((student,), seeds=(2, 3)), teachers=(teacher,))

@@ -13,7 +13,7 @@ def world(tmp_path) -> World:
     return World(tmp_path)
 
 
-def test_the_time_that_is_left(world, tmp_path):
+def test_remaining_time(world, tmp_path):
     plan = world.plan()
     assert Timings(tmp_path / "absent.json").estimate(plan.runs, "full") == [None] * 8
     assert total_seconds(plan, [None] * 8, 2) is None

@@ -25,7 +25,7 @@ def counted(counts: Counter[str], name: str, function: Callable[..., Any]) -> Ca
     return count
 
 
-def test_all_writers_share_one_reading_and_one_table(
+def test_writers_share_one_read_and_table(
     run_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for row in MEANS:

@@ -48,7 +48,7 @@ def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_the_table_has_its_columns(run_dir: Path) -> None:
+def test_table_columns(run_dir: Path) -> None:
     rows = markdown_rows(run_dir)
     assert rows[0][5:8] == ["δ1 ↑", "depth latency (ms) ↓ †", "LogME, depth (nats)"]
     assert rows[4][5:8] == ["**82.00** ± 1.38", "22.0 ± 1.4", "0.500 ± 0.000"]
@@ -63,7 +63,7 @@ def test_the_table_has_its_columns(run_dir: Path) -> None:
     assert any(finding.text.startswith("δ1: ") for finding in report.findings)
 
 
-def test_the_page_has_its_parts(run_dir: Path) -> None:
+def test_page_sections(run_dir: Path) -> None:
     text = format_html(build_report(run_dir))
     Page(text)
     assert "<b>top-1 against δ1</b>" in section(run_dir, "Does top-1 carry over?")

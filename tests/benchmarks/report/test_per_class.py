@@ -17,7 +17,7 @@ def run_dir(run_dir: Path) -> Path:
     return run_dir
 
 
-def test_the_section_says_what_was_left_out(run_dir: Path):
+def test_section_states_omissions(run_dir: Path):
     text = section(run_dir, TITLE)
     assert "<b>75.0</b>" in text
     assert "1,234" in text
@@ -36,5 +36,5 @@ def test_many_classes_are_folded(run_dir: Path):
     assert text.count("<b>25.0</b>") == 30
 
 
-def test_without_evaluations_there_is_no_section(tmp_path: Path):
+def test_no_section_without_evaluations(tmp_path: Path):
     assert section(write_run(tmp_path / "mini"), TITLE) == ""

@@ -29,7 +29,7 @@ def _mini(folder, top1):
     return run
 
 
-def test_a_run_is_compared_with_the_figure_of_its_protocol_only(tmp_path):
+def test_compares_same_protocol_only(tmp_path):
     (found,) = compare(read_run(_mini(tmp_path / "a", 45.0)))
     assert found.inside
     assert found.text.startswith("standard · cls · top1: 45.00 is inside 20.6")
@@ -63,7 +63,7 @@ def test_a_run_is_compared_with_the_figure_of_its_protocol_only(tmp_path):
 @pytest.mark.parametrize(
     ("tricks", "compared"), [([], 1), (["multi_scale_flip"], 1), (["sliding"], 0), (["ema"], 0)]
 )
-def test_a_segmentor_with_tricks_of_its_own_has_another_protocol(tmp_path, tricks, compared):
+def test_segmentor_with_tricks_has_other_protocol(tmp_path, tricks, compared):
     run = write_run(tmp_path / "run")
 
     def suit(plan):
@@ -81,7 +81,7 @@ def test_a_segmentor_with_tricks_of_its_own_has_another_protocol(tmp_path, trick
     assert len(found) == compared
 
 
-def test_the_paper_s_figure_is_in_the_suite(tmp_path):
+def test_suite_holds_published_figure(tmp_path):
     run = write_run(tmp_path / "run", references={"tricks": {"top1": 77.9, "map": 79.2}})
     edit_json(run / "plan.json", lambda plan: plan["stages"]["cls"].update(config=figures.IMAGENET))
     for seed in (0, 1, 2):
@@ -96,12 +96,12 @@ def test_the_paper_s_figure_is_in_the_suite(tmp_path):
     assert "tricks · cls · top1: 68.90 is OUTSIDE 77.40 to 78.40 (1812.01187" in found.text
 
 
-def test_smoke_runs_have_no_figures(tmp_path):
+def test_smoke_run_has_no_figures(tmp_path):
     run = read_run(write_run(tmp_path / "run", budget="smoke"))
     assert compare(run) == [] and curve_warnings(run) == []
 
 
-def test_a_finished_classifier_s_curve_is_read(tmp_path):
+def test_reads_curve_of_finished_classifier(tmp_path):
     run = write_run(tmp_path / "run", seeds=(0,))
     edit_json(run / "plan.json", lambda plan: plan["rows"][2].update(backbone="resnet50_d"))
     edit_json(run / "plan.json", lambda plan: plan["rows"][2].update(tricks=["cosine"]))
@@ -123,7 +123,7 @@ def test_a_finished_classifier_s_curve_is_read(tmp_path):
     assert curve_warnings(read_run(run)) == []
 
 
-def test_the_command_and_its_exit_status(tmp_path, capsys):
+def test_command_and_exit_status(tmp_path, capsys):
     assert main(["verify", str(_mini(tmp_path / "good", 45.0))]) == 0
     assert "1 compared, 0 outside their band." in capsys.readouterr().out
     assert main(["verify", str(_mini(tmp_path / "bad", 12.0))]) == 1

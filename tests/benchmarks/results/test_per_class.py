@@ -33,7 +33,7 @@ def test_means_over_seeds(run_dir: Path):
         assert list(table.class_precision[row]) == ["cat"]
 
 
-def test_the_average_is_the_table_s(run_dir: Path):
+def test_average_matches_table(run_dir: Path):
     for row in ("scratch", "tricks"):
         for seed in (0, 1):
             edit_json(

@@ -32,6 +32,6 @@ def test_refuses_a_plan(
         read_run(run_dir)
 
 
-def test_a_folder_without_a_plan_is_named(tmp_path: Path) -> None:
+def test_folder_without_plan(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"plan\.json does not exist.*python -m benchmarks run"):
         read_run(tmp_path)

@@ -25,7 +25,7 @@ def test_classes_and_suffixes(tiny_ade):
     assert (train.suffix(), test.suffix()) == (".jpg", ".jpg")
 
 
-def test_each_split_has_its_own_suffix(tiny_ade):
+def test_suffix_of_each_split(tiny_ade):
     for path in (tiny_ade.root / "images" / "validation").iterdir():
         path.rename(path.with_suffix(".png"))
     splits = ade20k.splits(tiny_ade.root)
@@ -34,7 +34,7 @@ def test_each_split_has_its_own_suffix(tiny_ade):
 
 @pytest.mark.parametrize("part", ["images", "annotations"])
 @pytest.mark.parametrize("split", ["training", "validation"])
-def test_a_missing_folder(tiny_ade, part, split):
+def test_missing_folder(tiny_ade, part, split):
     folder = tiny_ade.root / part / split
     folder.rename(folder.with_name("elsewhere"))
     message = _refused(tiny_ade.root)
@@ -49,7 +49,7 @@ def test_no_images(tiny_ade):
     assert f"{folder} holds no images; one kind is expected. Expected:" in _refused(tiny_ade.root)
 
 
-def test_images_of_two_kinds(tiny_ade):
+def test_mixed_suffixes(tiny_ade):
     image = tiny_ade.image("training", "000")
     image.rename(image.with_suffix(".png"))
     message = _refused(tiny_ade.root)
@@ -59,7 +59,7 @@ def test_images_of_two_kinds(tiny_ade):
     )
 
 
-def test_an_image_without_label_map(tiny_ade):
+def test_image_without_label_map(tiny_ade):
     label_map = tiny_ade.label_map("validation", "004")
     label_map.unlink()
     image = tiny_ade.image("validation", "004")
@@ -84,7 +84,7 @@ def test_classes_file_comes_first(tiny_ade):
     assert ade20k.classes(tiny_ade.root) == ("sky", "tree", "road")
 
 
-def test_nothing_names_the_classes(tiny_ade):
+def test_no_class_names(tiny_ade):
     path = tiny_ade.root / "classes.txt"
     path.unlink()
     message = _refused(tiny_ade.root)
@@ -93,7 +93,7 @@ def test_nothing_names_the_classes(tiny_ade):
     assert f"Add {path} with the names of labels 1, 2, 3 and so on, one a line" in message
 
 
-def test_more_classes_than_a_label_map_can_tell_apart(tiny_ade):
+def test_too_many_classes(tiny_ade):
     tiny_ade.classes(*(f"class {i}" for i in range(255)))
     path = tiny_ade.root / "classes.txt"
     assert f"{path} names 255 classes; 1 to 254 fit into label maps of 8 bits" in _refused(
@@ -101,11 +101,11 @@ def test_more_classes_than_a_label_map_can_tell_apart(tiny_ade):
     )
 
 
-def test_no_class(tiny_ade):
+def test_zero_classes(tiny_ade):
     tiny_ade.classes()
     assert f"{tiny_ade.root / 'classes.txt'} names no class" in _refused(tiny_ade.root)
 
 
-def test_as_many_classes_as_a_label_map_can_tell_apart(tiny_ade):
+def test_most_classes(tiny_ade):
     tiny_ade.classes(*(f"class {i}" for i in range(254)))
     assert len(ade20k.classes(tiny_ade.root)) == 254

@@ -38,7 +38,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "set"
 
 
-def test_a_sound_set(root: Path):
+def test_valid_set(root: Path):
     _write(root, "val")
     report = verify("coco", root)
     assert report.problems == ()
@@ -87,7 +87,7 @@ def test_a_sound_set(root: Path):
         ),
     ],
 )
-def test_what_is_wrong_is_told(root: Path, change, severity: str, message: str):
+def test_problems(root: Path, change, severity: str, message: str):
     _write(root, "val", change)
     report = verify("coco", root)
     assert {problem.severity for problem in report.problems} == {severity}
@@ -95,7 +95,7 @@ def test_what_is_wrong_is_told(root: Path, change, severity: str, message: str):
         raise UserError(report.problems[0].message)
 
 
-def test_a_damaged_image_and_a_leak(root: Path):
+def test_damaged_image_and_leak(root: Path):
     _write(root, "val")
     (root / "val2017" / "val.jpg").write_bytes((root / "train2017" / "train.jpg").read_bytes())
     (problem,) = verify("coco", root).errors
@@ -114,7 +114,7 @@ def test_a_damaged_image_and_a_leak(root: Path):
         ('{"images": [], "annotations": [], "categories": []}', "lists no image"),
     ],
 )
-def test_what_is_no_such_file_is_told(root: Path, text: str, message: str):
+def test_invalid_file(root: Path, text: str, message: str):
     _write(root, "val")
     (root / "annotations" / "instances_val2017.json").write_text(text)
     with pytest.raises(UserError, match=message):
@@ -131,7 +131,7 @@ def test_other_folders_are_refused(root: Path):
         verify("coco", root)
 
 
-def test_the_form_is_found_where_detection_data_are_named(root: Path):
+def test_detected_as_detection_layout(root: Path):
     assert kind_of(root, "det") == "coco"
     assert kind_of(root, "seg") == "ade20k"
     assert kind_of(root / "train2017", "det") == "voc"

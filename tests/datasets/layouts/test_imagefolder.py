@@ -9,7 +9,7 @@ from datasets.layouts import imagefolder
 from datasets.layouts.imagefolder import Folder
 
 
-def test_missing_and_empty_folders_are_told(tmp_path):
+def test_missing_and_empty_folders(tmp_path):
     with pytest.raises(UserError, match=r"absent does not exist; .*layout \{train,val\}/<class>"):
         Folder(tmp_path / "absent").classes()
     (tmp_path / "flat").mkdir()
@@ -18,7 +18,7 @@ def test_missing_and_empty_folders_are_told(tmp_path):
         Folder(tmp_path / "flat").classes()
 
 
-def test_samples_and_order_are_those_of_torchvision(tmp_path):
+def test_samples_match_torchvision(tmp_path):
     root = tmp_path / "train"
     for name in (
         "b/2.png",
@@ -36,7 +36,7 @@ def test_samples_and_order_are_those_of_torchvision(tmp_path):
     assert Folder(root).classes() == ("B", "a", "b")
 
 
-def test_hidden_folders_and_files_are_no_part_of_it(tmp_path):
+def test_hidden_files_are_ignored(tmp_path):
     for split in ("train", "val"):
         for name in ("cat/1.png", "cat/._1.png", ".ipynb_checkpoints/1.png", "cat/.cache/1.png"):
             path = tmp_path / split / name

@@ -10,7 +10,7 @@ from datasets.kinds import KINDS
 from datasets.layouts import kind_of, layout_of
 
 
-def test_every_layout_of_a_task_is_known_and_no_other():
+def test_layouts_match_task_table():
     assert {layout for task in TASKS.values() for layout in task.layouts} == set(KINDS)
     for kind in KINDS:
         for name in ("find", "classes", "splits", "data_paths", "check"):
@@ -19,7 +19,7 @@ def test_every_layout_of_a_task_is_known_and_no_other():
         layout_of("vco")
 
 
-def test_each_layout_finds_its_own_sets(pristine: Path):
+def test_each_layout_detects_its_sets(pristine: Path):
     folders = {"imagefolder": "cls", "voc": "VOCdevkit", "ade20k": "ADEChallengeData2016"}
     for kind, folder in folders.items():
         found = [name for name in KINDS if layout_of(name).find(pristine / folder)]
@@ -27,7 +27,7 @@ def test_each_layout_finds_its_own_sets(pristine: Path):
     assert not any(layout_of(kind).find(pristine / "nowhere") for kind in KINDS)
 
 
-def test_a_task_reads_its_usual_layout_unless_the_folder_shows_another(pristine: Path):
+def test_default_layout_unless_folder_shows_another(pristine: Path):
     assert kind_of(pristine / "VOCdevkit", "det") == "voc"
     assert kind_of(pristine / "nowhere", "det") == "voc"
     assert kind_of(pristine / "cls", "cls") == kind_of(pristine / "cls", "probe") == "imagefolder"

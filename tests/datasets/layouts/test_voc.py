@@ -57,7 +57,7 @@ def _refused(root):
     return str(error.value)
 
 
-def test_both_years_train_on_trainval_and_test_on_2007(devkit):
+def test_trains_on_both_years_tests_on_2007(devkit):
     layout = voc.splits(devkit)
     assert layout.train == (
         ImageList(devkit / "VOC2007", _list(devkit / "VOC2007", "trainval")),
@@ -66,14 +66,14 @@ def test_both_years_train_on_trainval_and_test_on_2007(devkit):
     assert layout.test == ImageList(devkit / "VOC2007", _list(devkit / "VOC2007", "test"))
 
 
-def test_the_test_list_of_2012_is_neither_trained_nor_tested_on(devkit):
+def test_ignores_test_list_of_2012(devkit):
     _list(devkit / "VOC2012", "test").write_text("VOC2012_c\n")
     layout = voc.splits(devkit)
     lists = [split.list_file for split in (*layout.train, layout.test)]
     assert _list(devkit / "VOC2012", "test") not in lists
 
 
-def test_2012_without_trainval_gives_train_and_val(devkit):
+def test_year_2012_without_trainval(devkit):
     _list(devkit / "VOC2012", "trainval").unlink()
     assert [split.list_file.name for split in voc.splits(devkit).train] == [
         "trainval.txt",
@@ -82,7 +82,7 @@ def test_2012_without_trainval_gives_train_and_val(devkit):
     ]
 
 
-def test_2007_alone(tiny_voc):
+def test_year_2007_alone(tiny_voc):
     layout = voc.splits(tiny_voc.root.parent)
     assert layout.train == (ImageList(tiny_voc.root, _list(tiny_voc.root, "trainval")),)
     assert layout.test == ImageList(tiny_voc.root, _list(tiny_voc.root, "test"))
@@ -97,7 +97,7 @@ def test_bare_tree_with_trainval_and_test(tmp_path):
     assert layout.test == ImageList(tree.root, _list(tree.root, "test"))
 
 
-def test_bare_tree_with_train_val_and_test_trains_on_both(tmp_path):
+def test_bare_tree_with_train_val_and_test(tmp_path):
     tree = VocTree(tmp_path / "own")
     for name in ("a", "b", "c"):
         tree.add(name, (40, 40))
@@ -107,7 +107,7 @@ def test_bare_tree_with_train_val_and_test_trains_on_both(tmp_path):
     assert layout.test.list_file.name == "test.txt"
 
 
-def test_bare_tree_with_train_and_val_only_is_tested_on_val(tmp_path):
+def test_bare_tree_tests_on_val_without_test_list(tmp_path):
     tree = VocTree(tmp_path / "own").add("a", (40, 40)).add("b", (40, 40))
     # A trainval list would put the tested images into training.
     tree.split("train", ["a"]).split("val", ["b"]).split("trainval", ["a", "b"])
@@ -122,57 +122,57 @@ def test_missing_folder(tmp_path):
     assert "Expected:\n  ROOT/VOC2007/JPEGImages" in message
 
 
-def test_a_folder_of_another_layout(tmp_path):
+def test_folder_of_another_layout(tmp_path):
     (tmp_path / "train" / "cat").mkdir(parents=True)
     message = _refused(tmp_path)
     assert f"{tmp_path} is not in the voc layout: it has no VOC2007 and VOC2012" in message
     assert "Expected:\n  ROOT/VOC2007/JPEGImages" in message
 
 
-def test_one_year_of_a_devkit_says_which_folder_to_give(devkit):
+def test_devkit_year_suggests_folder(devkit):
     assert f"Name the folder above it: {devkit}." in _refused(devkit / "VOC2012")
 
 
-def test_a_year_without_lists_is_named(devkit):
+def test_year_without_lists(devkit):
     for path in (devkit / "VOC2012" / "ImageSets" / "Main").iterdir():
         path.unlink()
     folder = devkit / "VOC2012" / "ImageSets" / "Main"
     assert f"{folder} has none of train, val, trainval, test as .txt" in _refused(devkit)
 
 
-def test_a_folder_inside_a_year_says_which_folder_to_give(devkit):
+def test_folder_inside_year_suggests_folder(devkit):
     assert f"Did you mean {devkit}?" in _refused(devkit / "VOC2007" / "JPEGImages")
 
 
-def test_the_folder_above_the_devkit_says_which_folder_to_give(devkit):
+def test_parent_of_devkit_suggests_folder(devkit):
     assert f"Did you mean {devkit}?" in _refused(devkit.parent)
 
 
-def test_a_tree_without_a_test_list_says_what_is_missing(tmp_path):
+def test_missing_test_list(tmp_path):
     tree = VocTree(tmp_path / "own").add("a", (40, 40)).split("trainval", ["a"])
     found = f"{tree.root} has no split to test on: neither test.txt nor train.txt and val.txt"
     assert found in _refused(tree.root)
 
 
-def test_a_test_list_alone(tmp_path):
+def test_test_list_alone(tmp_path):
     tree = VocTree(tmp_path / "own").add("a", (40, 40)).split("test", ["a"])
     message = _refused(tree.root)
     assert f"{tree.root} has a test split and nothing to train on. Expected" in message
 
 
 @pytest.mark.parametrize("content", ["", "\n\n"])
-def test_an_empty_list(tiny_voc, content):
+def test_empty_list(tiny_voc, content):
     path = _list(tiny_voc.root, "trainval")
     path.write_text(content)
     assert f"{path} lists no image; expected" in _refused(tiny_voc.root.parent)
 
 
-def test_classes_come_from_the_file_in_its_order(tiny_voc):
+def test_classes_file_order(tiny_voc):
     (tiny_voc.root.parent / "classes.txt").write_text("dog\n\n cat \n")
     assert voc.classes(tiny_voc.root.parent) == ("dog", "cat")
 
 
-def test_a_file_without_classes_is_refused(tiny_voc):
+def test_classes_file_without_names(tiny_voc):
     path = tiny_voc.root.parent / "classes.txt"
     path.write_text("\n")
     with pytest.raises(UserError) as error:
@@ -180,11 +180,11 @@ def test_a_file_without_classes_is_refused(tiny_voc):
     assert str(error.value) == f"{path} names no class; write one a line, or remove the file."
 
 
-def test_names_of_voc_give_all_twenty_in_the_official_order(devkit):
+def test_voc_names_give_official_order(devkit):
     assert voc.classes(devkit) == tuple(VOC_CLASSES)
 
 
-def test_other_names_are_sorted_and_come_from_all_splits(tmp_path):
+def test_other_names_are_sorted_over_all_splits(tmp_path):
     box = (5, 5, 30, 30)
     tree = VocTree(tmp_path / "own")
     tree.add("a", (40, 40), [("zebra", *box), ("cat", *box)]).add("b", (40, 40), [("apple", *box)])
@@ -192,7 +192,7 @@ def test_other_names_are_sorted_and_come_from_all_splits(tmp_path):
     assert voc.classes(tree.root) == ("apple", "cat", "zebra")
 
 
-def test_damaged_xml_names_file_line_and_mending(tiny_voc):
+def test_damaged_xml_names_file_line_and_fix(tiny_voc):
     path = tiny_voc.xml("001")
     path.write_text("<annotation>\n<object></annotation>")
     with pytest.raises(UserError) as error:
@@ -203,7 +203,7 @@ def test_damaged_xml_names_file_line_and_mending(tiny_voc):
     )
 
 
-def test_missing_xml_is_named_while_classes_are_collected(tiny_voc):
+def test_missing_xml_while_collecting_classes(tiny_voc):
     (tiny_voc.root.parent / "classes.txt").unlink()
     tiny_voc.xml("002").unlink()
     with pytest.raises(UserError) as error:

@@ -49,7 +49,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return generate(TINY, tmp_path_factory.mktemp("data") / "tiny", processes=1)
 
 
-def test_files_do_not_depend_on_processes(world: Path, tmp_path: Path):
+def test_files_are_independent_of_processes(world: Path, tmp_path: Path):
     again = generate(TINY, tmp_path / "again", processes=2)
     assert digests(again) == digests(world)
     other = generate(replace(TINY, seed=1), tmp_path / "other", processes=1)
@@ -57,14 +57,14 @@ def test_files_do_not_depend_on_processes(world: Path, tmp_path: Path):
     assert {name for name, _ in same if name.endswith((".png", ".jpg"))} == set()
 
 
-def test_more_images_leave_the_earlier_ones_alone():
+def test_more_images_keep_earlier_ones():
     more = replace(TINY, cls_train_images=600, det_trainval_images=99)
     for split in ("cls/train", "VOC2007/test", "ade/training"):
         job = Job(split, 3)
         np.testing.assert_array_equal(draw(TINY, job).image, draw(more, job).image)
 
 
-def test_world_passes_its_own_verification(world: Path):
+def test_passes_verification(world: Path):
     reports = (
         verify("imagefolder", world / "cls"),
         verify("voc", world / "VOCdevkit"),
@@ -74,7 +74,7 @@ def test_world_passes_its_own_verification(world: Path):
     assert [report.counts["images"] for report in reports] == [80, 26, 13]
 
 
-def test_all_three_sets_have_the_same_object_classes(world: Path):
+def test_object_classes_agree_across_sets(world: Path):
     det = class_names("voc", world / "VOCdevkit")
     seg = class_names("ade20k", world / "ADEChallengeData2016")
     assert set(class_names("imagefolder", world / "cls")) == set(det)
@@ -82,7 +82,7 @@ def test_all_three_sets_have_the_same_object_classes(world: Path):
     assert len(set(seg)) == 16
 
 
-def test_written_boxes_are_the_extents_of_the_instances(world: Path):
+def test_boxes_are_extents_of_instances(world: Path):
     checked = 0
     for split, year in (("VOC2007/trainval", "VOC2007"), ("VOC2012/trainval", "VOC2012")):
         for index in range(6):
@@ -126,7 +126,7 @@ def test_voc_lists(world: Path):
         assert (image.size, image.format) == ((128, 96), "JPEG")
 
 
-def test_label_maps_agree_with_owners(world: Path):
+def test_label_maps_match_owners(world: Path):
     folder = world / "ADEChallengeData2016" / "annotations" / "training"
     zeros = 0
     for index in range(TINY.seg_train_images):
@@ -159,7 +159,7 @@ def test_object_info_table_counts(world: Path):
         assert name == TINY.seg_names()[label - 1]
 
 
-def test_neither_shape_nor_texture_tells_the_class():
+def test_shape_and_texture_alone_are_ambiguous():
     classes = [object_appearance(index) for index in range(BASE_CLASSES)]
     assert len({(a.shape, a.texture) for a in classes}) == 10
     for counts in (Counter(a.shape for a in classes), Counter(a.texture for a in classes)):
@@ -195,7 +195,7 @@ def test_truncated_and_difficult(centre: tuple[float, float], truncated: bool, d
     assert (found.truncated, found.difficult, found.occluded) == (truncated, difficult, False)
 
 
-def test_hidden_objects_are_occluded_then_difficult_then_left_out():
+def test_occlusion_and_difficult_thresholds():
     flags = []
     for shift in (60.0, 20.0, 9.0, 0.0):
         canvas = Canvas(128, 128)
@@ -208,7 +208,7 @@ def test_hidden_objects_are_occluded_then_difficult_then_left_out():
     assert flags == [(False, False), (True, False), (True, True), None]
 
 
-def test_colour_does_not_tell_the_class():
+def test_color_is_uninformative():
     spec = replace(TINY, cls_train_images=1000)
     scenes = [draw(spec, Job("cls/train", index)) for index in range(1000)]
     colours = np.array([s.image[s.instance_mask(0)].mean(axis=0) for s in scenes])
@@ -231,7 +231,7 @@ def test_cls_object_dominates():
     assert 0.5 < np.mean(sides) < 0.75
 
 
-def test_second_call_returns_at_once_and_another_spec_replaces(tmp_path: Path):
+def test_second_call_returns_at_once(tmp_path: Path):
     small = replace(TINY, cls_train_images=10, cls_val_images=10, det_test_images=1)
     folder = generate(small, tmp_path / "world", processes=1)
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
@@ -243,7 +243,7 @@ def test_second_call_returns_at_once_and_another_spec_replaces(tmp_path: Path):
     assert json.loads((folder / "miniworld.json").read_text())["spec"]["cls_train_images"] == 20
 
 
-def test_killed_run_leaves_no_world_and_is_cleaned_up(tmp_path: Path):
+def test_killed_run_leaves_no_world(tmp_path: Path):
     small = replace(TINY, cls_train_images=60, cls_val_images=10)
 
     def stop(done: int, total: int) -> None:
@@ -258,7 +258,7 @@ def test_killed_run_leaves_no_world_and_is_cleaned_up(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["world"]
 
 
-def test_foreign_folder_is_left_alone(tmp_path: Path):
+def test_foreign_folder_is_untouched(tmp_path: Path):
     (tmp_path / "mini-smoke").mkdir()
     (tmp_path / "mini-smoke" / "thesis.txt").write_text("precious")
     with pytest.raises(UserError, match=r"was not generated \(it has no miniworld.json\)"):
@@ -266,7 +266,7 @@ def test_foreign_folder_is_left_alone(tmp_path: Path):
     assert (tmp_path / "mini-smoke" / "thesis.txt").read_text() == "precious"
 
 
-def test_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 

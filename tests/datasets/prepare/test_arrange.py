@@ -54,7 +54,7 @@ def test_ade20k(prepare: Preparing, pristine: Path):
     check_second_call(prepare, "ade20k")
 
 
-def test_several_imagefolders_at_once(prepare: Preparing):
+def test_several_imagefolders(prepare: Preparing):
     prepare.know("imagenette", imagenette_archives())
     prepare.know("cifar10", cifar_archives())
     prepare.know("places365", places_archives())
@@ -103,7 +103,7 @@ def test_imagenet(prepare: Preparing, tmp_path: Path):
     check_second_call(prepare, "imagenet")
 
 
-def test_imagenet_archives_are_looked_for_in_the_root(prepare: Preparing):
+def test_imagenet_archives_in_root(prepare: Preparing):
     prepare.know("imagenet", imagenet_archives())
     text = prepare.fail("imagenet")
     assert (
@@ -128,7 +128,7 @@ def test_imagenet_archives_are_looked_for_in_the_root(prepare: Preparing):
         ("val", tar_of({"cat.JPEG": b""}), "holds cat.JPEG; expected"),
     ],
 )
-def test_other_archives_of_imagenet(prepare: Preparing, role: str, content: bytes, fault: str):
+def test_malformed_imagenet_archives(prepare: Preparing, role: str, content: bytes, fault: str):
     contents = {**imagenet_archives(), role: content}
     prepare.know("imagenet", contents)
     lay_out(prepare.root / "archives", "imagenet", contents)
@@ -148,7 +148,7 @@ def test_other_archives_of_imagenet(prepare: Preparing, role: str, content: byte
         ),
     ],
 )
-def test_other_archives_of_places365(prepare: Preparing, contents: dict[str, bytes], fault: str):
+def test_malformed_places365_archives(prepare: Preparing, contents: dict[str, bytes], fault: str):
     prepare.know("places365", contents)
     assert fault in prepare.fail("places365")
     assert prepare.left == []

@@ -68,14 +68,14 @@ def dead_address() -> str:
     return f"http://127.0.0.1:{port}/a.tar"
 
 
-def test_a_download_arrives_whole_and_leaves_nothing_beside(server: Server, get: Getting):
+def test_complete_file_without_leftovers(server: Server, get: Getting):
     assert get(server.add("/a.tar", CONTENT)) == get.path
     assert get.path.read_bytes() == CONTENT
     assert get.left == ["a.tar"]
     assert "Downloading a.tar of 10.2 kB" in said(get.console)
 
 
-def test_an_archive_that_is_there_is_checked_and_not_asked_for(server: Server, get: Getting):
+def test_present_archive_is_checked_only(server: Server, get: Getting):
     get(server.add("/a.tar", CONTENT))
     get(server.address + "/a.tar")
     assert len(server.requests) == 1
@@ -87,14 +87,14 @@ def test_an_archive_that_is_there_is_checked_and_not_asked_for(server: Server, g
     assert len(server.requests) == 1
 
 
-def test_dropped_connections_are_taken_up_where_they_broke_off(server: Server, get: Getting):
+def test_resumes_dropped_connections(server: Server, get: Getting):
     # More drops than attempts: each brings something new.
     get(server.add("/a.tar", CONTENT, drops=[1000] * 6))
     assert get.path.read_bytes() == CONTENT
     assert server.ranges == [None, *(f"bytes={1000 * n}-" for n in range(1, 7))]
 
 
-def test_a_later_call_goes_on_with_the_part(server: Server, get: Getting):
+def test_later_call_continues_partial_file(server: Server, get: Getting):
     url = server.add("/a.tar", CONTENT, drops=[4000, 0, 0, 0, 0])
     text = get.fail(url)
     assert f"{url}: the connection broke off" in text
@@ -106,25 +106,25 @@ def test_a_later_call_goes_on_with_the_part(server: Server, get: Getting):
     assert get.left == ["a.tar"]
 
 
-def test_a_server_that_ignores_ranges_is_read_from_the_start(server: Server, get: Getting):
+def test_server_without_ranges(server: Server, get: Getting):
     get(server.add("/a.tar", CONTENT, drops=[4000, 6000], ignore_range=True))
     assert get.path.read_bytes() == CONTENT
     assert len(server.requests) == 3
 
 
-def test_a_server_that_never_gets_further_is_given_up(server: Server, get: Getting):
+def test_stalled_server_is_given_up(server: Server, get: Getting):
     url = server.add("/a.tar", CONTENT, drops=[4000] * 9, ignore_range=True)
     get.fail(url)
     assert len(server.requests) == 1 + download.ATTEMPTS
     assert get.part.read_bytes() == CONTENT[:4000]
 
 
-def test_a_length_that_is_not_told_is_no_obstacle(server: Server, get: Getting):
+def test_unknown_length(server: Server, get: Getting):
     get(server.add("/a.tar", CONTENT, tell_length=False))
     assert get.path.read_bytes() == CONTENT
 
 
-def test_passing_server_errors_are_tried_again_and_others_not(server: Server, get: Getting):
+def test_retries_transient_errors_only(server: Server, get: Getting):
     gone = server.address + "/absent.tar"
     busy = server.add("/a.tar", CONTENT, statuses=[500, 503])
     get(gone, busy)
@@ -132,7 +132,7 @@ def test_passing_server_errors_are_tried_again_and_others_not(server: Server, ge
     assert f"{gone}: it answered 404 Not Found." in said(get.console)
 
 
-def test_a_dead_mirror_is_left_and_the_part_goes_on_elsewhere(server: Server, get: Getting):
+def test_dead_mirror_falls_back_with_partial_file(server: Server, get: Getting):
     first = server.add("/first/a.tar", CONTENT, drops=[5000, 0, 0, 0, 0])
     second = server.add("/second/a.tar", CONTENT)
     dead = dead_address()
@@ -142,7 +142,7 @@ def test_a_dead_mirror_is_left_and_the_part_goes_on_elsewhere(server: Server, ge
     assert f"{dead}: it refused the connection." in said(get.console)
 
 
-def test_a_wrong_checksum_discards_the_file(server: Server, get: Getting):
+def test_wrong_checksum_discards_file(server: Server, get: Getting):
     wrong = server.add("/wrong/a.tar", CONTENT[::-1])
     right = server.add("/right/a.tar", CONTENT)
     get(wrong, right)
@@ -151,7 +151,7 @@ def test_a_wrong_checksum_discards_the_file(server: Server, get: Getting):
     assert f"{wrong}: what it sent has not the checksum {md5(CONTENT)}." in said(get.console)
 
 
-def test_wrong_bytes_of_an_earlier_call_are_not_blamed_on_the_mirror(server: Server, get: Getting):
+def test_wrong_partial_bytes_are_not_blamed_on_mirror(server: Server, get: Getting):
     get.folder.mkdir()
     for old in (b"other bytes", CONTENT + b"too much"):
         get.part.write_bytes(old)
@@ -163,7 +163,7 @@ def test_wrong_bytes_of_an_earlier_call_are_not_blamed_on_the_mirror(server: Ser
         assert get.left == ["a.tar"]
 
 
-def test_a_log_in_page_does_not_cost_the_part(server: Server, get: Getting):
+def test_login_page_keeps_partial_file(server: Server, get: Getting):
     get.folder.mkdir()
     get.part.write_bytes(CONTENT[:9000])
     portal = server.add("/portal/a.tar", b"<html>Log in</html>", ignore_range=True)
@@ -172,7 +172,7 @@ def test_a_log_in_page_does_not_cost_the_part(server: Server, get: Getting):
     assert "it offers 19 bytes where 9,000 have arrived already" in said(get.console)
 
 
-def test_a_kill_while_the_sum_is_checked_costs_no_download(server, get, monkeypatch):
+def test_kill_during_checksum_keeps_download(server, get, monkeypatch):
     url = server.add("/a.tar", CONTENT)
 
     def kill(*_: object, **__: object) -> None:
@@ -194,14 +194,14 @@ def test_a_kill_while_the_sum_is_checked_costs_no_download(server, get, monkeypa
         assert get.left == ["a.tar"]
 
 
-def test_a_file_system_without_hard_links(server, get, monkeypatch):
+def test_without_hard_links(server, get, monkeypatch):
     monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError("not supported")))
     get(server.add("/a.tar", CONTENT))
     assert get.path.read_bytes() == CONTENT
     assert get.left == ["a.tar"]
 
 
-def test_where_all_mirrors_fail_each_is_named_with_its_reason(server: Server, get: Getting):
+def test_all_mirrors_fail(server: Server, get: Getting):
     gone, wrong = server.address + "/absent.tar", server.add("/a.tar", b"wrong")
     text = get.fail(gone, wrong)
     assert text == (
@@ -212,13 +212,13 @@ def test_where_all_mirrors_fail_each_is_named_with_its_reason(server: Server, ge
     assert get.left == []
 
 
-def test_offline_is_said_to_be_that(get: Getting):
+def test_offline(get: Getting):
     text = get.fail("https://mirror.example/a.tar", dead_address())
     assert "https://mirror.example/a.tar: its name was not found; " in text
     assert "No mirror could be reached: is this machine online?" in text
 
 
-def test_the_disk_is_asked_again_once_the_size_is_known(server, get, monkeypatch):
+def test_disk_is_checked_again_when_size_is_known(server, get, monkeypatch):
     usage = lambda _: type("Usage", (), {"free": 10_000})  # noqa: E731
     monkeypatch.setattr("shutil.disk_usage", usage)
     text = get.fail(server.add("/a.tar", CONTENT))
@@ -227,7 +227,7 @@ def test_the_disk_is_asked_again_once_the_size_is_known(server, get, monkeypatch
     assert get.part.exists() is False
 
 
-def test_a_log_gets_a_line_now_and_then_and_a_terminal_a_bar(server, get, monkeypatch):
+def test_log_lines_and_terminal_bar(server, get, monkeypatch):
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
     get(server.add("/a.tar", CONTENT))
     assert "Downloading a.tar: 10.2 kB of 10.2 kB" in said(get.console)
@@ -239,7 +239,7 @@ def test_a_log_gets_a_line_now_and_then_and_a_terminal_a_bar(server, get, monkey
     assert "10.2/10.2 kB" in said(get.console)
 
 
-def test_the_catalogue_is_consistent():
+def test_catalogue_is_consistent():
     for dataset in SETS.values():
         for archive in dataset.archives.values():
             algorithm, digest = archive.checksum.split(":")

@@ -86,7 +86,7 @@ MALICIOUS = {
 
 
 @pytest.mark.parametrize("name", MALICIOUS)
-def test_malicious_members_are_refused_before_anything_is_written(name: str, tmp_path: Path):
+def test_malicious_members_are_refused_before_writing(name: str, tmp_path: Path):
     content, fault = MALICIOUS[name]
     archive = tmp_path / name
     archive.write_bytes(content)
@@ -98,7 +98,7 @@ def test_malicious_members_are_refused_before_anything_is_written(name: str, tmp
     assert list(files_below(tmp_path)) == [name]
 
 
-def test_a_malicious_member_of_an_inner_tar_is_refused(tmp_path: Path):
+def test_malicious_inner_tar_member_is_refused(tmp_path: Path):
     archive = tmp_path / "outer.tar"
     archive.write_bytes(tar_of({"n01.tar": tar_member("../evil.txt")}))
     step, staging = Unpack(archive, lambda name: name, nested=True), Staging(tmp_path / "s", "set")
@@ -108,13 +108,13 @@ def test_a_malicious_member_of_an_inner_tar_is_refused(tmp_path: Path):
 
 
 @pytest.mark.parametrize("relative", ["", "/etc/passwd", "../x", "a/../../x"])
-def test_no_arrangement_can_write_outside(relative: str, tmp_path: Path):
+def test_arrangement_cannot_write_outside(relative: str, tmp_path: Path):
     with pytest.raises(ValueError, match="no path inside"):
         Staging(tmp_path, "set").put(relative, 0, io.BytesIO)
 
 
 @pytest.mark.parametrize("name", ["a.tar", "a.tar.gz", "a.zip"])
-def test_good_archives_are_unpacked(name: str, tmp_path: Path):
+def test_valid_archives(name: str, tmp_path: Path):
     files = {"./a/b.txt": b"x" * 5000, "a/empty.txt": b"", "c.txt": b"c" * 4096}
     pack = {"a.tar": tar_of, "a.zip": zip_of, "a.tar.gz": tgz_of}[name]
     (tmp_path / name).write_bytes(pack(files))
@@ -125,7 +125,7 @@ def test_good_archives_are_unpacked(name: str, tmp_path: Path):
     assert read_files(tmp_path / name, ["c.txt"]) == {"c.txt": b"c" * 4096}
 
 
-def test_programs_and_read_only_files_get_plain_modes(tmp_path: Path):
+def test_file_modes_are_normalised(tmp_path: Path):
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for name, mode in (("setuid", 0o4777), ("none", 0)):
@@ -140,7 +140,7 @@ def test_programs_and_read_only_files_get_plain_modes(tmp_path: Path):
         assert stat.S_IMODE((tmp_path / "s/set" / name).stat().st_mode) == 0o666 & ~mask
 
 
-def test_whole_files_are_kept_and_others_written_anew(tmp_path: Path):
+def test_complete_files_are_kept(tmp_path: Path):
     (tmp_path / "a.tar").write_bytes(tar_of({"one": b"1111", "two": b"2222"}))
     target = tmp_path / "s" / "set"
     target.mkdir(parents=True)
@@ -179,7 +179,7 @@ def write_pictures(folder: Path, content: bytes) -> dict[str, bytes]:
     return files_below(staging.target)
 
 
-def test_cifar_pictures_have_the_pixels_and_labels_of_the_batches(tmp_path: Path):
+def test_cifar_pixels_and_labels(tmp_path: Path):
     files = write_pictures(tmp_path, cifar_archives()["all"])
     assert len(files) == 18
     number = {"train": 0, "val": 0}
@@ -218,7 +218,7 @@ class Evil:
         (python_two_pickle({b"data": np.zeros((1, 3072), np.uint8), b"labels": []}), "a label"),
     ],
 )
-def test_pickles_of_anything_else_are_refused(batch: bytes, fault: str, tmp_path, monkeypatch):
+def test_foreign_pickles_are_refused(batch: bytes, fault: str, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError) as caught:
         write_pictures(tmp_path, cifar_archives(data_batch_1=batch)["all"])
@@ -233,7 +233,7 @@ def test_cifar_class_names_must_be_words(tmp_path: Path):
         write_pictures(tmp_path, cifar_archives(**{"batches.meta": meta})["all"])
 
 
-def test_a_cifar_archive_without_a_batch(tmp_path: Path):
+def test_cifar_missing_batch(tmp_path: Path):
     content = tgz_of({"cifar-10-batches-py/batches.meta": b""})
     with pytest.raises(UserError, match=r"lacks cifar-10-batches-py/data_batch_1"):
         write_pictures(tmp_path, content)

@@ -31,7 +31,7 @@ from datasets.prepare.catalogue import SETS
 from datasets.verify import verify
 
 
-def test_a_malicious_archive_leaves_nothing(prepare: Preparing):
+def test_malicious_archive_leaves_nothing(prepare: Preparing):
     files = {"imagenette2-320/train/a/1.JPEG": picture(1), "imagenette2-320/../../evil": b"x"}
     prepare.know("imagenette", {"all": tgz_of(files)})
     text = prepare.fail("imagenette")
@@ -41,7 +41,7 @@ def test_a_malicious_archive_leaves_nothing(prepare: Preparing):
     assert not (prepare.root.parent / "evil").exists()
 
 
-def test_an_interrupted_preparation_goes_on(prepare: Preparing, monkeypatch):
+def test_interrupted_preparation_continues(prepare: Preparing, monkeypatch):
     prepare.know("imagenette", imagenette_archives())
     put, written = extract.Staging.put, []
 
@@ -94,7 +94,7 @@ KILLED = """
 """
 
 
-def test_kill_9_at_any_rename_leaves_no_half_set(prepare: Preparing):
+def test_kill_at_any_rename_leaves_no_partial_set(prepare: Preparing):
     contents = imagenette_archives()
     prepare.know("imagenette", contents)
     lay_out(prepare.root / "archives", "imagenette", contents)
@@ -120,7 +120,7 @@ def test_kill_9_at_any_rename_leaves_no_half_set(prepare: Preparing):
     assert list(files_below(prepare.root / ".prepare")) == ["imagenette.lock"]
 
 
-def test_a_disk_that_is_too_small_is_told_first(prepare: Preparing, monkeypatch):
+def test_small_disk_is_reported_first(prepare: Preparing, monkeypatch):
     contents = imagenette_archives()
     prepare.know("imagenette", contents)
     usage = lambda _: type("Usage", (), {"free": 50_000})  # noqa: E731
@@ -133,7 +133,7 @@ def test_a_disk_that_is_too_small_is_told_first(prepare: Preparing, monkeypatch)
     assert prepare.server.requests == []
 
 
-def test_a_disk_that_is_too_small_for_what_the_archives_hold(prepare: Preparing, monkeypatch):
+def test_small_disk_for_unpacked_size(prepare: Preparing, monkeypatch):
     prepare.know("imagenette", imagenette_archives())
     monkeypatch.setitem(SETS, "imagenette", replace(SETS["imagenette"], unpacked_bytes=0))
     usage = lambda _: type("Usage", (), {"free": 30_000})  # noqa: E731
@@ -143,7 +143,7 @@ def test_a_disk_that_is_too_small_for_what_the_archives_hold(prepare: Preparing,
     assert prepare.left == []
 
 
-def test_a_disk_that_fills_up_is_told_and_what_is_there_is_kept(prepare: Preparing, monkeypatch):
+def test_full_disk_keeps_progress(prepare: Preparing, monkeypatch):
     prepare.know("imagenette", imagenette_archives())
 
     def full(*_: object) -> None:
@@ -159,7 +159,7 @@ def test_a_disk_that_fills_up_is_told_and_what_is_there_is_kept(prepare: Prepari
     prepare("imagenette")
 
 
-def test_a_folder_of_the_users_is_left_alone(prepare: Preparing):
+def test_user_folder_is_untouched(prepare: Preparing):
     prepare.know("imagenette", imagenette_archives())
     folder = prepare.root / "imagenette2-320"
     folder.mkdir(parents=True)
@@ -172,7 +172,7 @@ def test_a_folder_of_the_users_is_left_alone(prepare: Preparing):
     prepare("imagenette")
 
 
-def test_two_processes_do_not_prepare_the_same_set(prepare: Preparing):
+def test_concurrent_preparation_is_refused(prepare: Preparing):
     prepare.know("imagenette", imagenette_archives())
     (prepare.root / ".prepare").mkdir(parents=True)
     with (prepare.root / ".prepare" / "imagenette.lock").open("w") as file:
@@ -184,7 +184,7 @@ def test_two_processes_do_not_prepare_the_same_set(prepare: Preparing):
     prepare("imagenette")
 
 
-def test_a_set_that_fails_does_not_keep_the_others_from_it(prepare: Preparing):
+def test_failed_set_does_not_stop_others(prepare: Preparing):
     prepare.know("imagenette", imagenette_archives())
     prepare.know("cifar10", cifar_archives())
     prepare.server.files["/imagenette2-320.tgz"].content = b"wrong"
@@ -193,7 +193,7 @@ def test_a_set_that_fails_does_not_keep_the_others_from_it(prepare: Preparing):
     assert verify("imagefolder", prepare.root / "cifar10").problems == ()
 
 
-def test_the_miniworld_is_prepared_as_before(tmp_path, monkeypatch, capsys):
+def test_miniworld(tmp_path, monkeypatch, capsys):
     asked = []
     monkeypatch.setattr(miniworld, "prepare", lambda *words: asked.append(words) or "x")
     assert cli.main(["data", "prepare", "miniworld"]) == 0

@@ -91,7 +91,7 @@ def test_average_is_evaluated_drawn_and_resumed(world, tmp_path, options, watche
 
 
 @pytest.mark.parametrize("world", ["det"], indirect=True)
-def test_load_report_holds_and_what_is_frozen_stays(world, tmp_path, checkpoint, options):
+def test_load_report_and_frozen_parts(world, tmp_path, checkpoint, options):
     work = tmp_path / "work"
     assert world.run(work, "--checkpoint", checkpoint, *options, budget="full") == 0
     stored = safetensors.torch.load_file(checkpoint)

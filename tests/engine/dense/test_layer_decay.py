@@ -21,7 +21,7 @@ def _groups(wrapper, model):
 
 
 @pytest.mark.parametrize("spec", [SPEC, "timm:resnet10t"])
-def test_each_stage_learns_slower_than_the_next(spec):
+def test_lr_of_each_stage(spec):
     config = _config(layer_decay=0.5)
     wire_layer_decay(config)
     assert "layer_decay" not in config
@@ -53,12 +53,12 @@ def test_other_rules_stay():
 
 
 @pytest.mark.parametrize("value", [0, 1.5, "0.7", True])
-def test_a_decay_is_a_factor(value):
+def test_decay_out_of_range(value):
     with pytest.raises(UserError, match="expected a factor above 0 and at most 1"):
         wire_layer_decay(_config(layer_decay=value))
 
 
-def test_what_is_frozen_needs_no_decay():
+def test_frozen_backbone_conflict():
     config = _config(layer_decay=0.7)
     config.model.backbone.frozen = True
     with pytest.raises(UserError, match="contradict each other"):

@@ -195,7 +195,7 @@ def test_checkpoint_of_another_architecture(refused, checkpoint):
 
 
 @ONE
-def test_tensors_fit_but_the_network_is_another(refused, tmp_path, checkpoint_metadata):
+def test_fitting_tensors_of_another_network(refused, tmp_path, checkpoint_metadata):
     path = tmp_path / "plain.safetensors"
     metadata = replace(checkpoint_metadata, spec="resnet50")
     backbones.export_checkpoint(backbones.create("resnet50"), path, metadata)

@@ -11,7 +11,7 @@ from engine.runner.loss_guard import NonFiniteLossHook
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_a_loss_that_is_no_number_stops_with_all_that_is_known(request, value):
+def test_non_finite_loss_stops_with_details(request, value):
     wrapper = SimpleNamespace(get_lr=lambda: {"lr": [0.4]})
     runner = bare_runner(request.node.name, iter=6, epoch=1, optim_wrapper=wrapper)
     runner.message_hub.update_scalar("train/loss", torch.tensor(value))
@@ -25,7 +25,7 @@ def test_a_loss_that_is_no_number_stops_with_all_that_is_known(request, value):
     )
 
 
-def test_a_finite_loss_goes_on(request):
+def test_finite_loss_continues(request):
     runner = bare_runner(request.node.name)
     runner.message_hub.update_scalar("train/loss", 3.0e30)
     NonFiniteLossHook().after_train_iter(runner, 0)

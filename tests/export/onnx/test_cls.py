@@ -25,7 +25,7 @@ def work_dir(image_folder, tiny_config, tmp_path):
     return tmp_path / "cls"
 
 
-def test_the_file_has_the_weights_that_were_evaluated(work_dir, image_folder, tmp_path, capsys):
+def test_file_has_evaluated_weights(work_dir, image_folder, tmp_path, capsys):
     out = tmp_path / "model.onnx"
     assert export([str(work_dir), "--out", str(out)], ClassifierExport()) == 0
     assert "varies: batch, height, width" in capsys.readouterr().out
@@ -52,7 +52,7 @@ def test_the_file_has_the_weights_that_were_evaluated(work_dir, image_folder, tm
     assert len(entries["weights_sha256"]) == len(entries["handoff_sha256"]) == 64
 
 
-def test_mistakes_are_sentences(work_dir, tmp_path, capsys):
+def test_mistakes(work_dir, tmp_path, capsys):
     def refused(*words):
         assert export([str(word) for word in words], ClassifierExport()) == 2
         assert not list(tmp_path.glob("*.onnx"))

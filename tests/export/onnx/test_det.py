@@ -58,7 +58,7 @@ def assert_same(found, expected):
         ((), {"config": "mini_c4"}),
     ],
 )
-def test_the_graph_detects_what_mmdet_detects(lively, tricks, options):
+def test_graph_matches_mmdet(lively, tricks, options):
     _, model = lively(*tricks, **options)
     graph, counts = DetectorGraph(model), []
     for images in pictures():
@@ -72,7 +72,7 @@ def test_the_graph_detects_what_mmdet_detects(lively, tricks, options):
         assert [len(part) for part in graph(next(iter(pictures())))] == [0, 0, 0]
 
 
-def test_the_command_writes_what_mmdet_detects(lively, tmp_path, capsys):
+def test_command_matches_mmdet(lively, tmp_path, capsys):
     # Of a whole pyramid there is nothing new but length.
     options = {"model.backbone.out_indices": (2, 3), "model.neck.num_outs": 3}
     config, model = lively(**options)
@@ -110,7 +110,7 @@ def test_the_command_writes_what_mmdet_detects(lively, tmp_path, capsys):
     assert [axis.dim_param or axis.dim_value for axis in boxes] == ["detections", 4]
 
 
-def test_the_c4_detector_in_onnx(lively, tmp_path):
+def test_c4_detector(lively, tmp_path):
     # As many samples a cell as it has pixels, as the published configs have it.
     samples = {"model.roi_head.bbox_roi_extractor.roi_layer.sampling_ratio": 0}
     config, model = lively(config="mini_c4", spec="resnet10-w8", **samples)
@@ -132,7 +132,7 @@ def test_the_c4_detector_in_onnx(lively, tmp_path):
         ({"model.rpn_head.bbox_coder.add_ctr_clamp": True}, "box coder DeltaXYWHBBoxCoder"),
     ],
 )
-def test_what_the_graph_lacks_is_refused(assemble_det, change, told):
+def test_unsupported_parts_are_refused(assemble_det, change, told):
     _, model = assemble_det()
     for key, value in change.items():
         if key.startswith("model.test_cfg"):
@@ -167,13 +167,13 @@ BOX, FAR = (10.0, 10.0, 30.0, 50.0), (60.0, 60.0, 90.0, 90.0)
         (detections((BOX, 0.9, 1), (FAR, 0.4, 0), (BOX, 0.0505, 0)), True),  # at the threshold
     ],
 )
-def test_detections_are_compared_one_by_one(found, agrees):
+def test_detections_are_compared_in_order(found, agrees):
     expected = detections((BOX, 0.9, 1), (FAR, 0.4, 0))
     differences = compare(expected, found, score_threshold=0.05, most=100)
     assert all(difference.agrees for difference in differences) == agrees
 
 
-def test_what_falls_off_the_end_of_a_full_list_may_differ():
+def test_cut_off_detections_may_differ():
     expected = detections((BOX, 0.9, 1), (FAR, 0.4, 0))
     found = detections((BOX, 0.9, 1), ((0.0, 0.0, 9.0, 9.0), 0.4002, 1))
     assert all(d.agrees for d in compare(expected, found, score_threshold=0.05, most=2))

@@ -12,7 +12,7 @@ from export.onnx.file import session
 from export.onnx.seg import SegmentorExport, compare
 
 
-def test_the_file_labels_images_as_the_evaluated_network_does(
+def test_file_matches_evaluated_network(
     tiny_ade, tmp_path, run_seg, checkpoint, capsys
 ):
     work, out = tmp_path / "seg", tmp_path / "model.onnx"
@@ -44,7 +44,7 @@ def test_the_file_labels_images_as_the_evaluated_network_does(
     assert np.array_equal(labels, logits.argmax(1))
 
 
-def test_labels_of_equal_logits_are_equally_right():
+def test_tied_labels_are_equal():
     logits = np.array([3.0, 3.0, 1.0], np.float32).reshape(1, 3, 1, 1)
     for label, agrees in ((0, True), (1, True), (2, False)):
         differences = compare((logits, None), (logits, np.full((1, 1, 1), label)))

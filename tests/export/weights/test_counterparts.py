@@ -41,7 +41,7 @@ def random_checkpoint(spec, path):
         ("resnet50_d-w16", lambda: ResNetV1d(depth=50, stem_channels=16, base_channels=16)),
     ],
 )
-def test_mmdets_and_mmsegs_networks_compute_our_maps(tmp_path, spec, theirs):
+def test_maps_match_mmdet_and_mmseg(tmp_path, spec, theirs):
     network, _ = random_checkpoint(spec, tmp_path / "backbone.safetensors")
     export_weights(tmp_path / "backbone.safetensors", "mmdet", tmp_path / "out.pth")
     theirs = theirs()
@@ -54,7 +54,7 @@ def test_mmdets_and_mmsegs_networks_compute_our_maps(tmp_path, spec, theirs):
             torch.testing.assert_close(other, ours, rtol=1e-5, atol=1e-5)
 
 
-def test_mmpretrains_deep_stem_is_three_modules(tmp_path):
+def test_mmpretrain_deep_stem(tmp_path):
     network, head = random_checkpoint("resnet50_d-w16", tmp_path / "backbone.safetensors")
     report = export_weights(tmp_path / "backbone.safetensors", "mmpretrain", tmp_path / "out.pth")
     assert report.errors == {} and report.head == "head.fc"
@@ -86,7 +86,7 @@ def test_mmpretrains_deep_stem_is_three_modules(tmp_path):
     assert set(rest) <= set(network.state_dict())
 
 
-def test_mmpretrains_names_of_squeeze_and_excitation():
+def test_mmpretrain_squeeze_and_excitation_names():
     counterpart = find("resnet50_b-se", "mmpretrain")
     assert counterpart.call() == "mmpretrain.models.backbones.SEResNet(depth=50)"
     assert (
@@ -103,5 +103,5 @@ def test_mmpretrains_names_of_squeeze_and_excitation():
         ("resnet34_d", "ResNetV1d(depth=34)"),
     ],
 )
-def test_mmpretrains_classes(spec, call):
+def test_mmpretrain_classes(spec, call):
     assert find(spec, "mmpretrain").call() == f"mmpretrain.models.backbones.{call}"

@@ -62,7 +62,7 @@ def written(tmp_path):
         ("torchvision:resnet18", lambda: torchvision.models.resnet18(num_classes=5)),
     ],
 )
-def test_the_library_computes_our_logits_from_the_file(written, tmp_path, spec, build):
+def test_library_logits_match(written, tmp_path, spec, build):
     network, head, path = written(spec)
     theirs = build()
     library = "torchvision" if theirs.__module__.startswith("torchvision") else "timm"
@@ -76,7 +76,7 @@ def test_the_library_computes_our_logits_from_the_file(written, tmp_path, spec, 
         torch.testing.assert_close(theirs.eval()(images), ours, rtol=1e-5, atol=1e-5)
 
 
-def test_resnet50_d_is_timms_resnet50d_map_by_map(written, tmp_path):
+def test_resnet50_d_maps_match_timm(written, tmp_path):
     network, _, path = written("resnet50_d", classes=0)
     report = export_weights(path, "timm", tmp_path / "out.safetensors")
     assert report.call == "timm.create_model('resnet50d', num_classes=0)"
@@ -91,7 +91,7 @@ def test_resnet50_d_is_timms_resnet50d_map_by_map(written, tmp_path):
             torch.testing.assert_close(other, ours, rtol=1e-5, atol=1e-5)
 
 
-def test_a_classifier_that_the_library_puts_elsewhere_stays_behind(written, tmp_path):
+def test_classifier_in_other_place_is_left_out(written, tmp_path):
     _, _, path = written("timm:convnext_atto")
     report = export_weights(path, "timm", tmp_path / "out.pth")
     assert report.head == "" and set(report.errors) == {f"stages.{i}" for i in range(4)}
@@ -103,7 +103,7 @@ def test_a_classifier_that_the_library_puts_elsewhere_stays_behind(written, tmp_
     assert not unexpected
 
 
-def test_a_library_that_computes_otherwise_is_refused(written, tmp_path, monkeypatch):
+def test_library_with_other_outputs_is_refused(written, tmp_path, monkeypatch):
     _, _, path = written("resnet10_d-w8")
     create = timm.create_model
 
@@ -118,7 +118,7 @@ def test_a_library_that_computes_otherwise_is_refused(written, tmp_path, monkeyp
     assert not list(tmp_path.glob("*out*"))
 
 
-def test_a_library_that_computes_no_numbers_is_refused(written, tmp_path, monkeypatch):
+def test_library_with_non_finite_outputs_is_refused(written, tmp_path, monkeypatch):
     _, _, path = written("resnet10_d-w8")
     create = timm.create_model
 
@@ -133,7 +133,7 @@ def test_a_library_that_computes_no_numbers_is_refused(written, tmp_path, monkey
     assert not list(tmp_path.glob("*out*"))
 
 
-def test_the_file_says_how_images_are_normalised(written, tmp_path, capsys):
+def test_file_states_normalisation(written, tmp_path, capsys):
     _, _, path = written("resnet10_d-w8")
     out = tmp_path / "out.safetensors"
     assert main(["export", str(path), "--to", "timm", "--out", str(out)]) == 0
@@ -161,12 +161,12 @@ def test_the_file_says_how_images_are_normalised(written, tmp_path, capsys):
         ("own.nets:Net", "timm", "a network of your own; no other program does"),
     ],
 )
-def test_what_has_no_counterpart_is_refused_with_what_has(spec, library, message):
+def test_specs_without_counterpart(spec, library, message):
     with pytest.raises(UserError, match=message):
         find(spec, library)
 
 
-def test_the_paths_of_mistakes_are_sentences(written, tmp_path, capsys):
+def test_mistakes(written, tmp_path, capsys):
     _, _, path = written("resnet10_d-w8")
     assert main(["export", str(path), "--to", "timm", "--out", str(tmp_path / "x.bin")]) == 2
     assert "another suffix than .safetensors, .pth, .pt" in capsys.readouterr().err

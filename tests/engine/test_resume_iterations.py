@@ -71,7 +71,7 @@ def _run(folder, stop_after, workers, resume):
 
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.filterwarnings("ignore")  # mmengine's own; a resume that fails raises
-def test_a_resumed_loop_goes_on_with_the_next_batch(tmp_path, workers):
+def test_resumed_loop_continues_with_next_batch(tmp_path, workers):
     whole = _run(tmp_path, 9, 0, resume=False)
     assert [len(batch) for batch in whole] == [3] * 9
     READ.clear()

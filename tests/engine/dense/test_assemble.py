@@ -29,7 +29,7 @@ def test_random_weights_train_whole(world, config):
     assert words.endswith("batch norm trained, no frozen stages")
 
 
-def test_freezing_is_for_pretrained_weights(world, checkpoint):
+def test_freezing_needs_pretrained_weights(world, checkpoint):
     own = world.own_config("batch_norm = 'frozen'\nmodel = dict(backbone=dict(frozen_stages=1))")
     free = world.build(world.assembled(own)).train().backbone
     assert all(parameter.requires_grad for parameter in free.parameters())
@@ -47,7 +47,7 @@ def test_freezing_is_for_pretrained_weights(world, checkpoint):
     assert words.endswith("batch norm frozen statistics, stem and 1 stage(s) frozen")
 
 
-def test_batch_norm_is_an_axis_of_its_own(world, checkpoint, tmp_path, monkeypatch):
+def test_batch_norm_policies(world, checkpoint, tmp_path, monkeypatch):
     own = world.own_config("batch_norm = 'frozen'\nmodel = dict(backbone=dict(frozen_stages=1))")
     assert world.assembled(own, checkpoint=checkpoint).model.backbone.norm_eval
     trained = world.assembled(own, checkpoint=checkpoint, batch_norm="trained")
@@ -90,13 +90,13 @@ def _first_pixel(world, config):
     return model.data_preprocessor({"inputs": [bgr], "data_samples": None})["inputs"][0, :, 0, 0]
 
 
-def test_random_weights_see_imagenet_s_normalisation(world):
+def test_random_weights_use_imagenet_normalisation(world):
     expected = [(p - m) / s for p, m, s in zip((30, 20, 10), *IMAGENET, strict=True)]
     assert _first_pixel(world, world.assembled()).tolist() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("order", "pixel"), [("RGB", (30, 20, 10)), ("BGR", (10, 20, 30))])
-def test_pretrained_weights_see_what_they_were_trained_on(
+def test_pretrained_weights_use_their_normalisation(
     world, tmp_path, checkpoint_metadata, order, pixel
 ):
     path = tmp_path / "other.safetensors"
@@ -106,7 +106,7 @@ def test_pretrained_weights_see_what_they_were_trained_on(
     assert _first_pixel(world, world.assembled(checkpoint=path)).tolist() == pytest.approx(expected)
 
 
-def test_built_backbone_holds_the_tensors_of_the_file(world, checkpoint):
+def test_built_backbone_equals_file(world, checkpoint):
     stored = safetensors.torch.load_file(checkpoint)
     built = world.build(world.assembled(checkpoint=checkpoint)).backbone.net.state_dict()
     assert built.keys() == stored.keys()
@@ -121,14 +121,14 @@ def test_shifted_maps_are_refused(world):
         world.assembled(backbone="inception_v3-x0.25-valid")
 
 
-def test_unread_key_in_an_own_config(world):
+def test_unread_key_in_own_config(world):
     with pytest.raises(UserError) as error:
         world.assembled(world.own_config("image_scal = (64, 64)"))
     told = "unknown config key in own.py: 'image_scal'; did you mean 'image_scale'?"
     assert told in str(error.value)
 
 
-def test_the_runner_gets_a_plain_config(world):
+def test_runner_gets_plain_config(world):
     config = world.assembled()
     assert isinstance(config, Config)
     own = {"image_scale", "box_min_size", "budgets", "crop_size", "lr", "weight_decay"}
@@ -136,7 +136,7 @@ def test_the_runner_gets_a_plain_config(world):
     assert "SyncBN" not in str(config.model)
 
 
-def test_a_job_knows_that_its_weights_are_random(tmp_path):
+def test_job_with_random_weights(tmp_path):
     options = Options(config="mini", data=tmp_path, work_dir=tmp_path, backbone="resnet10_b")
     assert not Job(options, "resnet10_b", None, choose_precision("fp32")).pretrained
 
@@ -146,7 +146,7 @@ def _optimiser(config):
     return wrapper.optimizer.lr, wrapper.optimizer.weight_decay, wrapper.get("clip_grad")
 
 
-def test_short_and_full_names_are_one_setting(world):
+def test_short_and_full_names_are_equal(world):
     long = {"optim_wrapper.optimizer.lr": 0.3, "optim_wrapper.optimizer.weight_decay": 0.5}
     assert _optimiser(world.assembled(lr=0.3, weight_decay=0.5)) == _optimiser(
         world.assembled(**long)
@@ -164,7 +164,7 @@ def test_short_and_full_names_are_one_setting(world):
 @pytest.mark.parametrize(
     "text", ["lr = 0.07", "optim_wrapper = dict(optimizer=dict(lr=0.07))"], ids=["short", "full"]
 )
-def test_own_config_sets_the_rate_by_either_name(world, text):
+def test_own_config_sets_lr_by_either_name(world, text):
     own = world.own_config(text)
     assert world.assembled(own).optim_wrapper.optimizer.lr == 0.07
     assert world.assembled(own, lr=0.08).optim_wrapper.optimizer.lr == 0.08
@@ -172,6 +172,6 @@ def test_own_config_sets_the_rate_by_either_name(world, text):
     assert world.assembled(own, **full).optim_wrapper.optimizer.lr == 0.09
 
 
-def test_own_config_with_another_optimiser_inherits_nothing(world):
+def test_own_config_with_another_optimiser(world):
     own = world.own_config("optim_wrapper = dict(optimizer=dict(_delete_=True, type='Adam', lr=1))")
     assert world.assembled(own).optim_wrapper.optimizer == dict(type="Adam", lr=1)
