@@ -1,4 +1,4 @@
-"""Faults that ruin a benchmark without a crash, put in on purpose one at a time: do the tests see each?
+"""Deliberate faults that ruin a benchmark without a crash, one at a time: do the tests detect each?
 
 Command: python tests/faults.py [NAME…]
 

@@ -32,30 +32,30 @@ def finished(tmp_path_factory):
 def results(run_dir):
     found = {}
     for path in run_dir.glob("cells/*/*/seed-0/result.json"):
-        row, stage = path.parts[-4], path.parts[-3]
-        found[row, stage] = json.loads(path.read_text())
+        row, task = path.parts[-4], path.parts[-3]
+        found[row, task] = json.loads(path.read_text())
     return found
 
 
 @pytest.mark.timeout(900)
 def test_every_run_has_result_and_full_load_report(finished):
     run_dir, _ = finished
-    cells = results(run_dir)
-    assert set(cells) == {
-        (row, stage)
+    by_run = results(run_dir)
+    assert set(by_run) == {
+        (row, task)
         for row in ("scratch", "standard", "tricks")
-        for stage in ("cls", "det", "seg")
-        if (row, stage) != ("scratch", "cls")
+        for task in ("cls", "det", "seg")
+        if (row, task) != ("scratch", "cls")
     }
-    for (row, stage), result in cells.items():
-        receipt = result["checkpoint"]
-        if stage == "cls" or row == "scratch":
-            assert receipt is None
+    for (row, task), result in by_run.items():
+        report = result["checkpoint"]
+        if task == "cls" or row == "scratch":
+            assert report is None
             continue
-        assert receipt["matched"] == receipt["total"] > 40
-        top1 = {m["name"]: m["value"] for m in cells[row, "cls"]["metrics"]}["top1"]
-        # The score of the very weights that were handed off.
-        assert receipt["source"]["top1"] == top1
+        assert report["matched"] == report["total"] > 40
+        top1 = {m["name"]: m["value"] for m in by_run[row, "cls"]["metrics"]}["top1"]
+        # The score of the exported weights.
+        assert report["source"]["top1"] == top1
 
 
 def test_reports_exist_and_say_smoke(finished):
@@ -70,14 +70,14 @@ def test_reports_exist_and_say_smoke(finished):
 
 def test_table_matches_results(finished):
     run_dir, _ = finished
-    cells = results(run_dir)
+    by_run = results(run_dir)
     with (run_dir / "table.csv").open() as file:
         rows = list(csv.DictReader(file))
-    told = {(r["row"], r["metric"]): r["mean"] for r in rows}
-    for stage, metric in (("det", "map"), ("seg", "miou"), ("seg", "pixacc")):
+    shown = {(r["row"], r["metric"]): r["mean"] for r in rows}
+    for task, metric in (("det", "map"), ("seg", "miou"), ("seg", "pixacc")):
         for row in ("scratch", "standard", "tricks"):
-            measured = {m["name"]: m["value"] for m in cells[row, stage]["metrics"]}[metric]
-            assert float(told[row, metric]) == pytest.approx(measured, abs=1e-9)
+            measured = {m["name"]: m["value"] for m in by_run[row, task]["metrics"]}[metric]
+            assert float(shown[row, metric]) == pytest.approx(measured, abs=1e-9)
 
 
 def test_second_run_skips_everything(finished):

@@ -1,4 +1,4 @@
-"""The list of deliberate faults fits the tree; `python tests/faults.py` tries them."""
+"""The list of deliberate faults matches the tree; `python tests/faults.py` tries them."""
 
 import ast
 from pathlib import Path

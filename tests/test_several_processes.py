@@ -79,8 +79,8 @@ def test_weights_transfer_to_detection_and_segmentation(classifier, tmp_path, mo
         "--data", DATA / folder, "--work-dir", tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    receipt = result_of(tmp_path)["checkpoint"]
-    assert receipt["matched"] == receipt["total"] > 0
+    report = result_of(tmp_path)["checkpoint"]
+    assert report["matched"] == report["total"] > 0
 
 
 def test_gradient_is_mean_over_processes(tmp_path):

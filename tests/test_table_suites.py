@@ -31,7 +31,7 @@ TABLES = [name for name in suite_names() if name.startswith("table")]
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    """Where each job that has run left its hand-off, and the full-size networks that have run."""
+    """Where each job that has run left its checkpoint, and the full-size networks that have run."""
     return {}, set(), tmp_path_factory.mktemp("tables")
 
 

@@ -1,4 +1,4 @@
-"""Plain vision transformers: their one map, and the pyramid that detectors and segmentors get from it."""
+"""Plain vision transformers: their single map, and the pyramid built on it."""
 
 import copy
 import math
@@ -91,9 +91,7 @@ def _levels(channels=16, stride=16, output_stride=32):
         (8, [(4, 4), (8, 8), (8, 8), (8, 8)]),
     ],
 )
-def test_level_sizes_and_strides(
-    output_stride, wanted
-):
+def test_level_sizes_and_strides(output_stride, wanted):
     source, levels = _levels(output_stride=output_stride)
     assert [(f.channels, f.stride) for f in levels] == wanted
     pyramid = SimpleFeaturePyramid(source, levels)
@@ -140,7 +138,7 @@ def test_interpolation_keeps_locations(stride):
     source, levels = _levels(channels=2, stride=stride, output_stride=16)
     height, width = 99, 161
     rows, columns = (math.ceil(side / stride) for side in (height, width))
-    # Each cell holds where its centre is in the image, which interpolation of straight lines keeps.
+    # Each location holds where its centre is in the image, which interpolation of straight lines keeps.
     y = (torch.arange(rows) + 0.5) * stride
     x = (torch.arange(columns) + 0.5) * stride
     centres = torch.stack(torch.meshgrid(y, x, indexing="ij"))[None]

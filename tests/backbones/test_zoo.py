@@ -1,4 +1,4 @@
-"""Names, declared features, freezing, and what a wrong spec is told."""
+"""Names, declared features, freezing, and the errors for a wrong spec."""
 
 import math
 
@@ -80,10 +80,8 @@ def test_output_stride_keeps_tensors(spec):
 @pytest.mark.parametrize("output_stride", [16, 8])
 @pytest.mark.parametrize("spec", ["resnet18-w8", "resnet26-w8", "resnet50_b-w8-se", *SMALL[1:]])
 @torch.no_grad()
-def test_dilation_matches_at_old_locations(
-    spec, output_stride, randomise_statistics, assert_agree
-):
-    # Every second (or fourth) cell of the dense map sees what it saw in the coarse one.
+def test_dilation_matches_at_old_locations(spec, output_stride, randomise_statistics, assert_agree):
+    # Every second (or fourth) location of the dense map sees what it saw in the coarse one.
     full = randomise_statistics(backbones.create(spec))
     dilated = backbones.create(spec, output_stride=output_stride).eval()
     dilated.load_state_dict(full.state_dict(), strict=True)
@@ -98,7 +96,7 @@ def test_dilation_matches_at_old_locations(
 
 
 def _forget_the_mean(*networks):
-    """A gate sees the mean of all cells, which differ; make it depend on its bias alone."""
+    """A gate sees the mean of all locations, which differ; make it depend on its bias alone."""
     for network in networks:
         for name, parameter in network.named_parameters():
             if "se.fc1" in name:

@@ -45,7 +45,7 @@ rows = [
 
 
 class Harness:
-    """The command `run` on a small repository, with stages that are faked."""
+    """The command `run` on a small repository, with fake tasks."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.world = World(folder)

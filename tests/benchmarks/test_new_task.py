@@ -1,4 +1,4 @@
-"""A further dense task needs an entry in `contract.tasks` and no edit of the harness."""
+"""A new dense task needs an entry in `contract.tasks` and no edit of the harness."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The probe as a stage of the harness: every row goes through it, from its own weights, and the table shows it."""
+"""The probe as a task of the harness: every row is probed from its own weights, and the table shows it."""
 
 from __future__ import annotations
 
@@ -47,9 +47,7 @@ def _world(folder: Path, rows: tuple[Row, ...] = ROWS, selection: Selection | No
 
 def _commands(world: World) -> dict[str, list[str]]:
     plan = world.plan()
-    return {
-        cell.key.row: task_command(plan, cell) for cell in plan.runs if cell.key.task == "probe"
-    }
+    return {run.key.row: task_command(plan, run) for run in plan.runs if run.key.task == "probe"}
 
 
 def test_every_row_is_probed_from_its_weights(tmp_path: Path):
@@ -57,9 +55,9 @@ def test_every_row_is_probed_from_its_weights(tmp_path: Path):
     weights.write_text("public weights", encoding="utf-8")
     world = _world(tmp_path, (*ROWS, make_row("public", "resnet50_b", weights=str(weights))))
     found = {
-        (cell.key.row, cell.key.task): cell.state
-        for cell in world.plan().runs
-        if cell.key.task in ("cls", "probe")
+        (run.key.row, run.key.task): run.state
+        for run in world.plan().runs
+        if run.key.task in ("cls", "probe")
     }
     # Behind the classifiers, before detection.
     assert list(found)[2:] == [
@@ -85,7 +83,7 @@ def test_every_row_is_probed_from_its_weights(tmp_path: Path):
     }
     assert {outcomes[f"{row}/probe"].status for row in commands} == {"completed"}
     assert "read public weights" in world.journal_lines("read")
-    assert all(cell.state == CACHED for cell in world.plan().runs)
+    assert all(run.state == CACHED for run in world.plan().runs)
 
 
 def test_shown_in_table_csv_and_report(world: World):
@@ -94,8 +92,8 @@ def test_shown_in_table_csv_and_report(world: World):
     table = report.table
     headings = [column.heading for column in table.columns]
     assert headings == ["top-1 ↑", "linear probe ↑", "k-NN ↑", "mAP ↑"]
-    cells = {row.row.name: row.cells["linear_top1"].mean for row in table.rows}
-    assert cells == {"scratch": "50.00", "standard": "50.00", "tricks": "50.00"}
+    means = {row.row.name: row.cells["linear_top1"].mean for row in table.rows}
+    assert means == {"scratch": "50.00", "standard": "50.00", "tricks": "50.00"}
     assert ("probe", "any; 2 of 2 test images") in table.protocol
     assert (
         sum(
@@ -110,7 +108,7 @@ def test_shown_in_table_csv_and_report(world: World):
 
 
 @pytest.mark.parametrize(
-    ("file", "stages"),
+    ("file", "tasks"),
     [
         (CONFIG, {"probe"}),
         ("probe/linear.py", {"probe"}),
@@ -118,15 +116,15 @@ def test_shown_in_table_csv_and_report(world: World):
         ("det/train.py", {"det"}),
     ],
 )
-def test_identity_of_a_probe(world: World, file: str, stages: set[str]):
+def test_identity_of_a_probe(world: World, file: str, tasks: set[str]):
     world.run()
     world.edit(file, "NEW = 1\n")
     changed = {
-        cell.key.task
-        for cell in world.plan().runs
-        if cell.state != CACHED and cell.reason.startswith("will run again")
+        run.key.task
+        for run in world.plan().runs
+        if run.state != CACHED and run.reason.startswith("will run again")
     }
-    assert changed == stages
+    assert changed == tasks
 
 
 def test_data_option_moves_classifier_and_probe(tmp_path: Path):
@@ -160,11 +158,11 @@ def test_includes_its_classifier(tmp_path: Path):
 
 def test_unknown_config_or_trick(tmp_path: Path):
     suite = load_suite("probe-mini")
-    stage = TaskSetup(config="cls_train/configs/mini.py", data="cls", tricks=("mixup",))
+    task = TaskSetup(config="cls_train/configs/mini.py", data="cls", tricks=("mixup",))
     check_names(suite, ROOT)
     with pytest.raises(UserError) as error:
-        check_names(replace(suite, tasks={**suite.tasks, "probe": stage}), ROOT)
+        check_names(replace(suite, tasks={**suite.tasks, "probe": task}), ROOT)
     assert str(error.value) == ("task 'probe': unknown trick 'mixup'; known: none")
-    missing = replace(stage, config="probe/configs/minni.py", tricks=())
+    missing = replace(task, config="probe/configs/minni.py", tricks=())
     with pytest.raises(UserError, match=r"did you mean 'probe/configs/mini\.py'"):
         check_names(replace(suite, tasks={**suite.tasks, "probe": missing}), ROOT)

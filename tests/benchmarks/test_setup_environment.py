@@ -1,4 +1,4 @@
-"""Setting up: which Python is used, when `.venv` is made, and what an interruption leaves."""
+"""Setting up: the choice of Python, the creation of `.venv`, and interruptions."""
 
 from __future__ import annotations
 
@@ -46,9 +46,7 @@ def set_up(root: Path, capsys: pytest.CaptureFixture[str], *, test: bool = False
     return capsys.readouterr().out.splitlines()[-1]
 
 
-def test_uses_running_python_after_one_check(
-    root, monkeypatch, capsys
-):
+def test_uses_running_python_after_one_check(root, monkeypatch, capsys):
     monkeypatch.setattr(setup, "CHECK", "pass")
     assert set_up(root, capsys) == sys.executable
     monkeypatch.setattr(setup, "CHECK", "raise ImportError")
@@ -122,9 +120,7 @@ def test_active_incomplete_venv_is_not_used(root, calls, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("free", [1.5, 20.0])
-def test_reports_small_disk_before_download(
-    root, calls, monkeypatch, capsys, free
-):
+def test_reports_small_disk_before_download(root, calls, monkeypatch, capsys, free):
     usage = SimpleNamespace(free=free * 1e9)
     monkeypatch.setattr(setup.shutil, "disk_usage", lambda path: usage)
     assert setup.main(False, root) == 0
@@ -139,9 +135,7 @@ def test_pip_failure(root, calls, monkeypatch, capsys):
     assert not (root / ".venv" / "trickbench-stamp").exists()
 
 
-def test_unsupported_python_without_venv(
-    root, calls, monkeypatch, capsys
-):
+def test_unsupported_python_without_venv(root, calls, monkeypatch, capsys):
     supported = sys.version_info
     monkeypatch.setattr(setup.sys, "version_info", (3, 14, 0))
     assert setup.main(False, root) == 2

@@ -1,4 +1,4 @@
-"""Teachers, and what else a row may set for one stage: tricks and precision."""
+"""Teachers, and what else a row may set for one task: tricks and precision."""
 
 import pytest
 from support.world import ROWS, World, make_row, make_suite, name_of
@@ -12,31 +12,31 @@ from benchmarks.suite.model import replace
 from benchmarks.suite.select import Selection
 
 TEACHER = make_row("big", "resnet152_d", recipe="efficient", tricks=("cosine",))
-PUPILS = (
+STUDENTS = (
     make_row("one", "resnet10_d", recipe="efficient", teacher="big"),
     make_row("two", "resnet10_b", recipe="standard", teacher="big"),
 )
 
 
 def _world(folder, **options):
-    suite = replace(make_suite((ROWS[0], *PUPILS), seeds=(0, 1)), teachers=(TEACHER,))
+    suite = replace(make_suite((ROWS[0], *STUDENTS), seeds=(0, 1)), teachers=(TEACHER,))
     return World(folder, suite=suite, **options)
 
 
 def test_teacher_is_trained_once(tmp_path):
     world = _world(tmp_path)
-    found = {name_of(cell.key): (cell.state, cell.reason) for cell in world.plan().runs}
+    found = {name_of(run.key): (run.state, run.reason) for run in world.plan().runs}
     assert next(iter(found)) == "big/cls"
     assert found["one/cls"] == (WAITS, "waits for its teacher")
     assert found["one/det"] == (WAITS, "waits for its classifier")
     assert [name for name in found if name.startswith("big")] == ["big/cls"]
     outcomes = world.run()
     assert {outcome.status for outcome in outcomes.values()} == {COMPLETED}
-    taught = sorted(world.journal_lines("taught"))
-    assert taught == [
-        f"taught {row}/cls/seed-{seed} by big" for row in ("one", "two") for seed in (0, 1)
+    lines = sorted(world.journal_lines("distilled"))
+    assert lines == [
+        f"distilled {row}/cls/seed-{seed} by big" for row in ("one", "two") for seed in (0, 1)
     ]
-    assert {cell.state for cell in world.plan().runs} == {CACHED}
+    assert {run.state for run in world.plan().runs} == {CACHED}
 
 
 def test_failing_teacher_stops_only_its_students(tmp_path):
@@ -53,11 +53,11 @@ def test_new_teacher_means_new_students(tmp_path):
     world.run()
     other = TEACHER.with_task("cls", tricks=())
     world.suite = replace(world.suite, teachers=(other,))
-    states = {name_of(cell.key): cell.state for cell in world.plan().runs}
+    states = {name_of(run.key): run.state for run in world.plan().runs}
     assert states["big/cls"] == RUN
     assert states["one/cls"] == states["two/cls/1"] == WAITS
     assert states["scratch/det"] == CACHED
-    # Until the new teacher is there, the old pupils' numbers are no longer the plan's.
+    # Until the new teacher is there, the plan does not count the old students' numbers.
     world.plan().write()
     stale = {(run.row, run.task) for run in read_run(world.run_dir).runs if run.state == "stale"}
     assert ("one", "cls") in stale
@@ -98,7 +98,7 @@ def test_row_tricks_and_precision_reach_tasks(tmp_path):
         (world.root / "det/configs/tricks").mkdir(exist_ok=True)
         world.edit(f"det/configs/tricks/{name}.py", f"{name} = True\n")
     commands = {
-        cell.key.task: " ".join(task_command(world.plan(), cell)) for cell in world.plan().runs
+        run.key.task: " ".join(task_command(world.plan(), run)) for run in world.plan().runs
     }
     assert "--trick cosine" in commands["cls"]
     assert "--trick ema --trick giou" in commands["det"]
@@ -106,7 +106,7 @@ def test_row_tricks_and_precision_reach_tasks(tmp_path):
     assert all("--precision fp32" in command for command in commands.values())
     world.run()
     world.edit("det/configs/tricks/giou.py", "giou = False\n")
-    states = {cell.key.task: cell.state for cell in world.plan().runs}
+    states = {run.key.task: run.state for run in world.plan().runs}
     assert states == {"cls": CACHED, "det": RUN, "seg": CACHED}
 
 

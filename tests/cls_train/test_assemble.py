@@ -1,4 +1,4 @@
-"""Recipes and tricks: each loads, says what the paper says, and reaches what it is to change."""
+"""Recipes and tricks: each loads, matches its source, and changes what it names."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A teacher's logits on the student's images, and its absence from everything of the student's."""
+"""A teacher's logits on the student's images; the student's files do not include the teacher."""
 
 import pytest
 import torch
@@ -110,9 +110,9 @@ def test_teacher_uses_own_normalisation(teacher, tmp_path):
 def test_backbone_loader_ignores_head(teacher):
     network, _, path = teacher
     other = backbones.create(SPEC)
-    receipt = backbones.load_checkpoint(other, path, spec=SPEC)
-    assert receipt.matched == receipt.total == len(network.state_dict())
-    assert backbones.verify_checkpoint(other, path).matched == receipt.total
+    report = backbones.load_checkpoint(other, path, spec=SPEC)
+    assert report.matched == report.total == len(network.state_dict())
+    assert backbones.verify_checkpoint(other, path).matched == report.total
 
 
 def test_unsuitable_teachers_are_refused(teacher, tmp_path):

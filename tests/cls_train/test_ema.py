@@ -1,4 +1,4 @@
-"""Averaged weights: what is measured is what is handed on."""
+"""Averaged weights: the measured weights are the exported ones."""
 
 import json
 

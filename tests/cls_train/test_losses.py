@@ -1,4 +1,4 @@
-"""Smoothed targets and the loss against formulas worked out here."""
+"""Smoothed targets and the loss against independent formulas."""
 
 import math
 

@@ -53,7 +53,7 @@ def test_invalid_alpha(alpha):
         RICAP(alpha)
 
 
-# Each image is filled with its own index, so that a pixel tells where it comes from.
+# Each image is filled with its own index, so that a pixel shows where it comes from.
 @pytest.mark.parametrize("mix", [CutMix(1.0), RICAP(0.3)], ids=["cutmix", "ricap"])
 def test_labels_weigh_by_pixels(mix):
     count = 6

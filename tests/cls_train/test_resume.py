@@ -1,4 +1,4 @@
-"""A run that was killed and started again ends as the one that was not."""
+"""A run that is killed and started again ends like one that was not."""
 
 import hashlib
 import json
@@ -44,7 +44,7 @@ def _finish(command):
     return [
         json.loads(line.removeprefix("@progress "))["step"]
         for line in done.stdout.splitlines()
-        # Validations are told too.
+        # Validations are reported too.
         if line.startswith("@progress ") and '"step"' in line
     ]
 
@@ -81,7 +81,7 @@ def _kill(command, folder):
         text=True,
     )
     for line in process.stdout:
-        # Progress is told once a second, the file of an epoch at once.
+        # Progress is reported once a second; the file of an epoch appears at once.
         if line.startswith("@progress ") and (folder / "epoch_1.pth").exists():
             break
         if "Saving checkpoint at 2 epochs" in line:
@@ -109,9 +109,7 @@ def _copy(uninterrupted, tmp_path):
     return folder
 
 
-def test_torn_checkpoint_costs_one_epoch(
-    image_folder, tiny_config, tmp_path, uninterrupted
-):
+def test_torn_checkpoint_costs_one_epoch(image_folder, tiny_config, tmp_path, uninterrupted):
     folder = _copy(uninterrupted, tmp_path)
     newest = folder / "epoch_3.pth"
     newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])
@@ -120,9 +118,7 @@ def test_torn_checkpoint_costs_one_epoch(
     assert _outcome(folder) == uninterrupted[1]
 
 
-def test_killed_before_result(
-    image_folder, tiny_config, tmp_path, uninterrupted
-):
+def test_killed_before_result(image_folder, tiny_config, tmp_path, uninterrupted):
     folder = _copy(uninterrupted, tmp_path)
     steps = _finish(_command(tiny_config, image_folder, folder, "--resume"))
     assert steps == []

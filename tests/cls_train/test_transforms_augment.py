@@ -1,4 +1,4 @@
-"""The tricks that colour, turn and augment, each against the same operation written with Pillow."""
+"""The tricks that colour, rotate and augment, each against the same operation in Pillow."""
 
 import itertools
 import math
@@ -61,7 +61,7 @@ def step(trick, key):
 
 
 def differs(one, other):
-    """The share of pixels that differ; nearest-neighbour sampling may round some the other way."""
+    """The fraction of pixels that differ; nearest-neighbour sampling may round some the other way."""
     return (np.asarray(ImageChops.difference(one, other)).max(axis=2) > 1).mean()
 
 
@@ -157,14 +157,14 @@ PAIRS = (
 
 
 def values_of(name, strength):
-    share = int(strength) / 9
+    fraction = int(strength) / 9
     if name in PLAIN:
         return [(name, None)]
     if name == "Posterize":
-        return [(name, 8 - round(4 * share))]
+        return [(name, 8 - round(4 * fraction))]
     if name == "Solarize":
-        return [(name, 255 * (1 - share))]
-    return signed(name, share * {"Rotate": 30, "ShearX": 0.3}.get(name, 0.9))
+        return [(name, 255 * (1 - fraction))]
+    return signed(name, fraction * {"Rotate": 30, "ShearX": 0.3}.get(name, 0.9))
 
 
 def test_auto_augment_is_one_imagenet_policy_pair():

@@ -1,4 +1,4 @@
-"""Every trick alone, and all that go together, through training, evaluation and hand-off."""
+"""Every trick alone, and all compatible ones together, through training, evaluation and export."""
 
 import json
 from pathlib import Path

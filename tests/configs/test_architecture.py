@@ -1,4 +1,4 @@
-"""The arrows between the folders, read from the source; import-linter checks them by other means."""
+"""The imports between the folders, read from the source; import-linter checks them by other means."""
 
 import ast
 from pathlib import Path
@@ -95,9 +95,9 @@ def test_imports_go_one_way(folder):
         for module in _imported(tree)
         if module.split(".")[0] in FORBIDDEN[folder]
     ]
-    # engine/config.py asks the registry of whichever of the two the stage has loaded.
+    # engine/config.py asks the registry of whichever of the two the task has loaded.
     allowed = {"engine/config.py imports mmdet.registry", "engine/config.py imports mmseg.registry"}
-    # `python -m backbones export` hands its words over, by name.
+    # `python -m backbones export` passes its options on, by name.
     allowed |= {"backbones/__main__.py imports export.weights.command"}
     # Scripts may import everything.
     wrong = [line for line in wrong if not line.startswith("benchmarks/scripts/")]

@@ -1,6 +1,6 @@
 """Every config of the tree assembles, builds, and resolves to what is stored in `resolved/`.
 
-After a change on purpose, write the stored configs anew and read their diff:
+After a change on purpose, write the stored configs again and read their diff:
 
     TRICKBENCH_WRITE_RESOLVED=1 python -m pytest tests/configs/test_every_config.py
 """
@@ -45,8 +45,8 @@ def _stems(folder):
     return sorted(path.stem for path in (ROOT / folder).glob("*.py"))
 
 
-def _configs(*stages):
-    return [(stage, name) for stage in stages for name in _stems(f"{stage}/configs")]
+def _configs(*tasks):
+    return [(task_name, name) for task_name in tasks for name in _stems(f"{task_name}/configs")]
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory):
-    """The hand-off of a classifier of the two classes."""
+    """The checkpoint of a classifier of the two classes."""
     net = backbones.create("resnet10_b-w8")
     head = nn.Linear(net.feature_info[-1].channels, 2)
     path = tmp_path_factory.mktemp("teacher") / "backbone.safetensors"
@@ -77,7 +77,7 @@ def teacher(tmp_path_factory):
 
 @pytest.fixture
 def resolve(data, teacher, tmp_path, monkeypatch):
-    """Assembles a task's config, builds its model, and returns the resolved config as lines."""
+    """Assemble a task's config, build its model, and return the resolved config as lines."""
     monkeypatch.delenv("RANK", raising=False)
     monkeypatch.delenv("WORLD_SIZE", raising=False)
 
@@ -134,7 +134,7 @@ def _assert_stored(name, lines):
 
 
 def test_stored_configs_have_sources():
-    known = {f"{stage}-{name}" for stage, name in _configs("det", "seg")}
+    known = {f"{task_name}-{name}" for task_name, name in _configs("det", "seg")}
     known |= {
         f"cls-{name}-{recipe}"
         for name in _stems("cls_train/configs")
@@ -150,9 +150,9 @@ def test_cls_with_every_recipe_and_trick(resolve, name, recipe):
     _assert_stored(f"cls-{name}-{recipe}", lines)
 
 
-@pytest.mark.parametrize(("stage", "name"), _configs("det", "seg"))
-def test_dense_with_every_trick(resolve, stage, name):
-    _assert_stored(f"{stage}-{name}", _with_every_trick(resolve, DENSE[stage], name))
+@pytest.mark.parametrize(("task_name", "name"), _configs("det", "seg"))
+def test_dense_with_every_trick(resolve, task_name, name):
+    _assert_stored(f"{task_name}-{name}", _with_every_trick(resolve, DENSE[task_name], name))
 
 
 def _with_every_trick(resolve, task, name, recipe=None):
@@ -168,7 +168,7 @@ def _with_every_trick(resolve, task, name, recipe=None):
 
 
 @pytest.mark.parametrize(
-    ("stage", "part", "wrong", "right"),
+    ("task_name", "part", "wrong", "right"),
     [
         ("det", "neck", "num_out", "num_outs"),
         ("det", "roi_head", "bbox_heads", "bbox_head"),
@@ -176,19 +176,19 @@ def _with_every_trick(resolve, task, name, recipe=None):
         ("seg", "backbone", "frozen_stage", "frozen_stages"),
     ],
 )
-def test_misspelt_nested_key(resolve, tmp_path, stage, part, wrong, right):
+def test_misspelt_nested_key(resolve, tmp_path, task_name, part, wrong, right):
     own = tmp_path / "own.py"
-    base = ROOT / stage / "configs" / "mini.py"
+    base = ROOT / task_name / "configs" / "mini.py"
     own.write_text(f"_base_ = {str(base)!r}\nmodel = dict({part}=dict({wrong}=1))\n")
     with pytest.raises(UserError) as error:
-        resolve(DENSE[stage], own)
+        resolve(DENSE[task_name], own)
     assert f"unknown key in model.{part}: '{wrong}'; did you mean '{right}'" in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("stage", "key"),
+    ("task_name", "key"),
     [
-        # Helper variables of the wheels' configs, which have done their work when the file is read.
+        # Helper variables of the OpenMMLab configs, which only matter while the file is read.
         ("det", "max_epochs"),
         ("det", "data_root"),
         ("seg", "optimizer.lr"),
@@ -197,13 +197,13 @@ def test_misspelt_nested_key(resolve, tmp_path, stage, part, wrong, right):
         # The command line sets these.
         ("det", "load_from"),
         ("seg", "env_cfg.cudnn_benchmark"),
-        # Stages validate and do not test.
+        # Tasks validate and do not test.
         ("det", "test_evaluator.eval_mode"),
     ],
 )
-def test_ineffective_override(resolve, stage, key):
+def test_ineffective_override(resolve, task_name, key):
     with pytest.raises(UserError) as error:
-        resolve(DENSE[stage], "mini", **{key: 1})
+        resolve(DENSE[task_name], "mini", **{key: 1})
     assert f"unknown config key '{key}'; " in str(error.value)
     assert "nown: " in str(error.value)
 
@@ -244,9 +244,11 @@ def test_no_config_sets_backbone_width(file):
     assert owners <= {"rpn_head", "bbox_head"}
 
 
-@pytest.mark.parametrize(("stage", "name"), [(s, n) for s, n in _configs("det") if "c4" not in n])
-def test_detector_heads_match_neck_width(resolve, stage, name):
-    values = dict(line.split(" = ", 1) for line in resolve(DENSE[stage], name))
+@pytest.mark.parametrize(
+    ("task_name", "name"), [(s, n) for s, n in _configs("det") if "c4" not in n]
+)
+def test_detector_heads_match_neck_width(resolve, task_name, name):
+    values = dict(line.split(" = ", 1) for line in resolve(DENSE[task_name], name))
     width = values["model.neck.out_channels"]
     assert values["model.rpn_head.in_channels"] == width
     assert values["model.roi_head.bbox_roi_extractor.out_channels"] == width

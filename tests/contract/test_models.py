@@ -1,4 +1,4 @@
-"""Files that do not fit a model are refused in a sentence."""
+"""Files that do not match a model are refused with one sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`result.json`: what is written is read, and what is wrong is said."""
+"""`result.json`: a round trip, and the errors for invalid content."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How often annotations are read: once in a check, once in a training, and never for what the cache knows."""
+"""How often annotations are read: once in a check, once in a training, never for a cached answer."""
 
 import json
 from collections import Counter
@@ -96,9 +96,7 @@ def test_check_reads_once(detection, reads, decode):
     assert len(reads) == _files(detection)
 
 
-def test_suite_check_and_plan_read_once(
-    detection, reads, tmp_path, monkeypatch
-):
+def test_suite_check_and_plan_read_once(detection, reads, tmp_path, monkeypatch):
     kind = kind_of(detection, "det")
     layout, checks = layout_of(kind), []
     check = layout.check
@@ -116,9 +114,7 @@ def test_suite_check_and_plan_read_once(
 
 
 @pytest.mark.parametrize("most", [11, 12])
-def test_image_count_decides_decoding(
-    detection, tmp_path, monkeypatch, most
-):
+def test_image_count_decides_decoding(detection, tmp_path, monkeypatch, most):
     kind = kind_of(detection, "det")
     layout, decoded = layout_of(kind), []
     check = layout.check

@@ -1,4 +1,4 @@
-"""What a data set's fingerprint follows, and what the cache keeps."""
+"""The inputs of a dataset's fingerprint, and its cache."""
 
 import shutil
 from pathlib import Path
@@ -29,9 +29,7 @@ def test_follows_content_not_location(
     assert fingerprint("voc", voc) not in (first, changed)
 
 
-def test_large_sets_use_name_and_size(
-    cls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_large_sets_use_name_and_size(cls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("datasets.fingerprint.CONTENT_LIMIT_BYTES", 10)
     cache = tmp_path / "cache"
     first = fingerprint("imagefolder", cls, cache_dir=cache)
@@ -45,9 +43,7 @@ def test_large_sets_use_name_and_size(
     assert fingerprint("imagefolder", cls, cache_dir=cache) != first
 
 
-def test_cache_follows_changes(
-    voc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_cache_follows_changes(voc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     cache = tmp_path / "cache"
     write_annotation(voc / "VOC2007" / "Annotations" / "000001.xml", an_object((1, 1, 1, 1)))
     first = verify("voc", voc, cache_dir=cache)

@@ -1,4 +1,4 @@
-"""Reading images of every kind, and telling those that cannot be read."""
+"""Reading images of every kind, and detecting damaged ones."""
 
 import io
 import struct
@@ -94,11 +94,11 @@ def test_png_is_not_rotated(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.9])
-def test_truncated_file(tmp_path, kind, share):
+@pytest.mark.parametrize("fraction", [0.0, 0.01, 0.5, 0.9])
+def test_truncated_file(tmp_path, kind, fraction):
     data = _encoded(Image.fromarray(PIXELS).resize((64, 48)), kind)
     path = tmp_path / f"a.{kind.lower()}"
-    path.write_bytes(data[: int(len(data) * share)])
+    path.write_bytes(data[: int(len(data) * fraction)])
     with pytest.raises(UserError, match=r"a\..* cannot be decoded .*; replace it, or take it out"):
         read_rgb(path)
 
@@ -107,7 +107,7 @@ def test_truncated_file(tmp_path, kind, share):
 def test_damage_is_a_user_error(tmp_path, kind):
     data = _encoded(Image.fromarray(PIXELS), kind)
     generator = np.random.default_rng(1)
-    told = 0
+    refused = 0
     for _ in range(150):
         damaged = bytearray(data)
         for place in generator.integers(len(data), size=3):
@@ -119,8 +119,8 @@ def test_damage_is_a_user_error(tmp_path, kind):
             try:
                 assert read_rgb(path).mode == "RGB"
             except UserError:
-                told += 1
-    assert told > 50
+                refused += 1
+    assert refused > 50
 
 
 def test_oversized_image(tmp_path):
@@ -149,9 +149,7 @@ def test_missing_file(tmp_path):
         (np.arange(48, dtype=np.int32) * 1000, "from 0 to 47000"),
     ],
 )
-def test_wide_32_bit_pixels_are_refused(
-    tmp_path, values, range_in_words
-):
+def test_wide_32_bit_pixels_are_refused(tmp_path, values, range_in_words):
     path = tmp_path / "a.tif"
     Image.fromarray(values.reshape(6, 8)).save(path)
     with pytest.raises(UserError, match=rf"a\.tif cannot be decoded .*32 bits .*{range_in_words}"):

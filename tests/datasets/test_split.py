@@ -1,4 +1,4 @@
-"""Which images are tested on and held out, against an independent computation."""
+"""The test and held-out images, against an independent computation."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""Through both doors: what the harness's check says of a set is what the task that trains on it does."""
+"""The check of the harness and the task that trains agree on every dataset."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""What the VOC loader makes of boxes as public sets contain them."""
+"""The VOC loader on boxes as public sets contain them."""
 
 import pytest
 from mmengine.dataset import RepeatDataset
@@ -75,9 +75,9 @@ def test_first_and_last_pixel_are_inside(tree):
     assert dataset.notes == []
 
 
-@pytest.mark.parametrize("told", [(0, 0), (0, 48), ("", "")])
-def test_missing_size_comes_from_image(tree, told):
-    tree.add("a", (64, 48), [("cat", 41, 31, 90, 80)], told_size=told)
+@pytest.mark.parametrize("size", [(0, 0), (0, 48), ("", "")])
+def test_missing_size_comes_from_image(tree, size):
+    tree.add("a", (64, 48), [("cat", 41, 31, 90, 80)], xml_size=size)
     dataset = _dataset(tree, ["a"])
     info = dataset.get_data_info(0)
     assert (info["width"], info["height"]) == (64, 48)

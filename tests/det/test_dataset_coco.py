@@ -125,13 +125,13 @@ def test_train_and_val_with_test_file(coco):
 
 
 def _paths(splits, classes=("cat", "dog", "cow")):
-    """The image files of some splits, as the stage loads them."""
+    """The image files of some splits, as the task loads them."""
     sets = [_load(split, classes) for split in splits]
     return [s.get_data_info(i)["img_path"] for s in sets for i in range(len(s))]
 
 
 def _agree(root, layout):
-    """The stage loads the images that the harness checks, and divides them alike."""
+    """The task loads the images that the harness checks, and divides them alike."""
     splits = layout.splits(root)
     assert _paths(splits.train) == list(map(str, splits.train_images()))
     assert _paths([splits.test]) == list(map(str, splits.test_images()))

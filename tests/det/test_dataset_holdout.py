@@ -1,4 +1,4 @@
-"""The trick `holdout` of detection: what is trained on, and what is tested on instead of the test set."""
+"""The trick `holdout` of detection: the training images, and the held-out images that replace the test set."""
 
 import hashlib
 import json
@@ -76,8 +76,8 @@ def test_splits_both_years_and_reads_no_test_image(tmp_path, sides):
         assert _names(trained) == [name for name in everything if not _held_out(name)] * times
         assert _names(tested) == [name for name in everything if _held_out(name)]
         assert tested.images_total == len(_names(tested)) > 2
-        told = Detection().protocol(made)["test"]
-        assert told.endswith(
+        description = Detection().protocol(made)["test"]
+        assert description.endswith(
             ", no flip; on training images held out (one in 5, by the hash of the name), not on the test set"
         )
         # The pipeline is the test set's: nothing is mirrored, and the truth is not packed scaled.
@@ -101,11 +101,11 @@ def test_unsplit_set_holds_out_of_training_split(tmp_path, sides):
     tree = _tree(tmp_path / "own", names, {})
     shutil.rmtree(tree.root / "ImageSets")
     trained, tested, _ = sides(tree.root)
-    share = sorted(name for name in names if not _is_test(name))
-    assert _names(trained) == [name for name in share if not _held_out(name)]
-    assert _names(tested) == [name for name in share if _held_out(name)]
+    training = sorted(name for name in names if not _is_test(name))
+    assert _names(trained) == [name for name in training if not _held_out(name)]
+    assert _names(tested) == [name for name in training if _held_out(name)]
     assert len(tested) > 2
-    # What says that the test share is tested on would be wrong here.
+    # A note that the test split is tested on would be wrong here.
     assert trained.notes == tested.notes == []
 
 

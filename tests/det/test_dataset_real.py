@@ -1,4 +1,4 @@
-"""The published blood-cell set, which has what real sets have."""
+"""The published blood-cell set with its irregularities."""
 
 import tarfile
 import xml.etree.ElementTree as ElementTree

@@ -1,4 +1,4 @@
-"""The features of objects, by which transferability is measured."""
+"""The features of objects for transferability estimates."""
 
 from types import SimpleNamespace
 
@@ -17,7 +17,7 @@ def _sample(boxes, labels, scale_factor=(1.0, 1.0)):
 
 def test_feature_is_mean_of_covered_locations():
     last = torch.arange(2 * 4 * 6.0).reshape(2, 4, 6)
-    # Whole cells at a stride of 8: rows 1 to 2, columns 2 to 4; and the cell in row 0, column 5.
+    # Whole locations at a stride of 8: rows 1 to 2, columns 2 to 4; and the location in row 0, column 5.
     boxes = [[16.0, 8.0, 40.0, 24.0], [40.0, 0.0, 48.0, 8.0]]
     features, labels = object_features(last, _sample(boxes, [1, 0]), 8)
     expected = torch.stack([last[:, 1:3, 2:5].mean(dim=(1, 2)), last[:, 0, 5]])

@@ -1,4 +1,4 @@
-"""The stage's evaluator, on data samples as mmdet's loop hands them over."""
+"""The task's evaluator, on data samples as mmdet's loop passes them."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""RoI features at exact places, whatever the features' number format."""
+"""RoI features at exact locations, in every number format."""
 
 import pytest
 import torch
@@ -27,17 +27,17 @@ LEVELS = (0, 0, 1, 3)
 
 
 def ramps(dtype):
-    """Feature maps whose two channels hold the column and the row of each cell."""
+    """Feature maps whose two channels hold the column and the row of each location."""
     maps = []
     for stride in STRIDES:
-        cells = torch.arange(IMAGE // stride, dtype=torch.float32)
-        rows, columns = torch.meshgrid(cells, cells, indexing="ij")
+        places = torch.arange(IMAGE // stride, dtype=torch.float32)
+        rows, columns = torch.meshgrid(places, places, indexing="ij")
         maps.append(torch.stack([columns, rows])[None].to(dtype))
     return tuple(maps)
 
 
 def centres():
-    """What pooling a ramp gives: the RoI's centre in cells, where cell 0 has its centre at half a stride."""
+    """What pooling a ramp gives: the RoI's centre in locations, where location 0 has its centre at half a stride."""
     strides = torch.tensor([STRIDES[level] for level in LEVELS])
     x = (ROIS[:, 1] + ROIS[:, 3]) / 2 / strides - 0.5
     y = (ROIS[:, 2] + ROIS[:, 4]) / 2 / strides - 0.5

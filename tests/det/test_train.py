@@ -1,4 +1,4 @@
-"""The detection task's command: its metrics, its notes, and what it refuses."""
+"""The detection command: its metrics, its notes, and its errors."""
 
 import json
 
@@ -43,7 +43,7 @@ def test_own_set_without_classes_file(tmp_path, run_det):
 
 @pytest.fixture
 def refused(tiny_voc, tmp_path, run_det, capsys):
-    """Runs the stage, expects exit status 2 and no result, and returns the sentence."""
+    """Run the task, expect exit status 2 and no result, and return the sentence."""
 
     def run(*options, data=None, budget="smoke", shows_tree=False):
         work = tmp_path / "work"

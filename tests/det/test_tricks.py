@@ -1,4 +1,4 @@
-"""Every trick of detection trains, alone and with all that go with it, and contradictions are refused."""
+"""Every trick of detection trains, alone and with all compatible ones; contradictions are refused."""
 
 import json
 from pathlib import Path
@@ -39,7 +39,7 @@ def test_run_with_tricks(tiny_voc, tmp_path, run_det, checkpoint, tricks):
 
 
 @pytest.mark.parametrize(
-    ("tricks", "told"),
+    ("tricks", "message"),
     [
         (
             ("giou", "ema", "ciou"),
@@ -54,10 +54,10 @@ def test_run_with_tricks(tiny_voc, tmp_path, run_det, checkpoint, tricks):
         (("gioo",), "unknown trick 'gioo'; did you mean 'giou'"),
     ],
 )
-def test_contradictions(tiny_voc, tmp_path, run_det, capsys, tricks, told):
+def test_contradictions(tiny_voc, tmp_path, run_det, capsys, tricks, message):
     options = ("--backbone", "resnet10_b-w8", *_words(tricks))
     assert run_det(tiny_voc.root.parent, tmp_path / "work", *options) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_misspelt_trick_value(tiny_voc, tmp_path, run_det, capsys):

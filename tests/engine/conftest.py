@@ -1,4 +1,4 @@
-"""The OpenMMLab packages, whose own warnings at import are not ours to fail on, and runs kept apart."""
+"""OpenMMLab packages, imported without their own warnings, and runs kept apart."""
 
 import warnings
 

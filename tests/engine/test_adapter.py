@@ -148,9 +148,9 @@ def test_loaded_weights_survive_init_weights(checkpoint):
     assert torch.equal(detector.head.weight, torch.full((2, 2), 9.0))
     for name, tensor in detector.backbone.net.state_dict().items():
         assert torch.equal(tensor, tensors[name]), name
-    receipt = detector.backbone.verify(path)
-    assert receipt.feature_error == 0.0
-    assert (receipt.matched, receipt.total) == (len(tensors), len(tensors))
+    report = detector.backbone.verify(path)
+    assert report.feature_error == 0.0
+    assert (report.matched, report.total) == (len(tensors), len(tensors))
 
 
 def test_loading_draws_nothing(checkpoint):

@@ -1,4 +1,4 @@
-"""The command line of the stages."""
+"""The command line of the tasks."""
 
 from pathlib import Path
 

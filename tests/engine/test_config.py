@@ -70,7 +70,7 @@ def _tricks(folder, **texts):
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "told"),
+    ("one", "other", "conflict"),
     [
         ("lr = 1", "lr = 2", "lr (1 and 2)"),
         ("epochs = 1\nlr = 1", "name = 'a'\nlr = 2", "lr (1 and 2)"),
@@ -110,14 +110,14 @@ def _tricks(folder, **texts):
         ),
     ],
 )
-def test_contradicting_tricks(folder, one, other, told):
+def test_contradicting_tricks(folder, one, other, conflict):
     _tricks(folder, one=one, other=other)
     for names in (("one", "other"), ("one", "average", "other")):
-        if "ema" in told and "average" in names:
+        if "ema" in conflict and "average" in names:
             continue
         with pytest.raises(UserError) as error:
             configs.load(folder, "base", names, {})
-        assert str(error.value) == f"the tricks 'one' and 'other' both set {told}; choose one"
+        assert str(error.value) == f"the tricks 'one' and 'other' both set {conflict}; choose one"
     with pytest.raises(UserError, match="the tricks 'other' and 'one' both set"):
         configs.load(folder, "base", ("other", "one"), {})
 
@@ -155,11 +155,11 @@ def test_delete_without_base_dict(folder):
     }
 
 
-def _stage_tricks(stage):
-    return [p.stem for p in sorted((ROOT / stage / "configs" / "tricks").glob("*.py"))]
+def _task_tricks(folder):
+    return [p.stem for p in sorted((ROOT / folder / "configs" / "tricks").glob("*.py"))]
 
 
-@pytest.mark.parametrize("trick", _stage_tricks("cls_train"))
+@pytest.mark.parametrize("trick", _task_tricks("cls_train"))
 def test_every_cls_trick_with_both_recipes(trick):
     folder = ROOT / "cls_train" / "configs"
     for recipe in ("standard", "efficient"):
@@ -167,18 +167,18 @@ def test_every_cls_trick_with_both_recipes(trick):
         configs.load(folder, "mini", (*own, trick), {})
 
 
-@pytest.mark.parametrize(("stage", "name"), [("det", "voc0712"), ("seg", "ade20k")])
+@pytest.mark.parametrize(("task", "name"), [("det", "voc0712"), ("seg", "ade20k")])
 @pytest.mark.parametrize(
     ("trick", "keys"),
     [("clip_grad_norm", {"type", "max_norm"}), ("clip_grad_value", {"type", "clip_value"})],
 )
-def test_clipping_without_base_value(stage, name, trick, keys):
+def test_clipping_without_base_value(task, name, trick, keys):
     loaded = configs.load(
-        ROOT / stage / "configs",
+        ROOT / task / "configs",
         name,
         (trick,),
         {},
-        trick_folders=[ROOT / folder for folder in TASKS[stage].tricks],
+        trick_folders=[ROOT / folder for folder in TASKS[task].tricks],
         short_keys=OPTIMISER_KEYS,
     )
     assert loaded.optim_wrapper.clip_grad.keys() == keys
@@ -349,7 +349,7 @@ def test_misspelt_nested_argument(scope, path, sentence):
 
 def test_misspelt_arguments_are_collected():
     config = Config(dict(a=dict(type="SGD", lrr=1), b=dict(type="SGD", momentm=1)))
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as caught:
         configs.check_arguments(config, "mmengine")
-    assert "'lrr'" in str(told.value)
-    assert "'momentm'" in str(told.value)
+    assert "'lrr'" in str(caught.value)
+    assert "'momentm'" in str(caught.value)

@@ -1,3 +1,5 @@
+"""The doctor's findings about torch, the compiled ops and the device."""
+
 import sys
 
 import pytest

@@ -13,9 +13,9 @@ from engine.runner.seeding import SeededDataset
 def _images(count, seed):
     """Images with classes of very different frequency, some with none."""
     random = np.random.default_rng(seed)
-    shares = (0.6, 0.2, 0.05, 0.01)
+    frequencies = (0.6, 0.2, 0.05, 0.01)
     return [
-        frozenset(np.flatnonzero(random.random(len(shares)) < shares).tolist())
+        frozenset(np.flatnonzero(random.random(len(frequencies)) < frequencies).tolist())
         for _ in range(count)
     ]
 

@@ -1,4 +1,4 @@
-"""The trick's switch, and what a result says of it."""
+"""The trick's switch, and its description in a result."""
 
 import pytest
 from mmengine.config import Config

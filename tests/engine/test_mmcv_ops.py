@@ -22,7 +22,7 @@ stand_in_only = pytest.mark.skipif(
 # No ratio of small areas, so that rounding decides nothing.
 THRESHOLD = 1 / math.pi
 HEIGHT, WIDTH, SCALE = 5, 7, 0.5
-# Batch index and corners in image pixels: inside, over the border, and thinner than a cell.
+# Batch index and corners in image pixels: inside, over the border, and thinner than a location.
 ROIS = [[0, 1.0, 2.0, 9.0, 7.5], [1, -3.0, 4.0, 6.0, 14.0], [1, 5.2, 3.1, 5.9, 8.3]]
 
 

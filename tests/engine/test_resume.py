@@ -1,3 +1,5 @@
+"""The choice between resuming a job and starting over in its work dir."""
+
 import json
 
 import pytest

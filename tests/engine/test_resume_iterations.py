@@ -1,4 +1,4 @@
-"""The iteration-based loop, resumed from a checkpoint without reading what was trained on."""
+"""The iteration-based loop resumes from a checkpoint without reading earlier samples."""
 
 import pytest
 import torch

@@ -89,7 +89,7 @@ def test_clipping_without_base_value(load):
 
 
 @pytest.mark.parametrize(
-    ("chain", "tricks", "overrides", "told"),
+    ("chain", "tricks", "overrides", "message"),
     [
         (
             ["lr = 0.2\n" + FULL.format(0.3)],
@@ -120,7 +120,7 @@ def test_clipping_without_base_value(load):
         ([], (), {"lr.x": 1}, "unknown config key 'optim_wrapper.optimizer.lr.x'"),
     ],
 )
-def test_contradictions_and_mistakes(load, chain, tricks, overrides, told):
+def test_contradictions_and_mistakes(load, chain, tricks, overrides, message):
     with pytest.raises(UserError) as error:
         load(*chain, tricks=tricks, **overrides)
-    assert told in str(error.value)
+    assert message in str(error.value)

@@ -1,4 +1,4 @@
-"""A task's exit status and what it says, without training."""
+"""A task's exit status and messages, without training."""
 
 import errno
 import json
@@ -79,9 +79,9 @@ def test_user_errors_are_one_sentence(capsys, error, status, said):
 @pytest.mark.parametrize("error", [ZeroDivisionError("division"), OSError(errno.EIO, "I/O error")])
 def test_defect_keeps_traceback(capsys, error):
     assert main(Failing(error), WORDS) == 1
-    told = capsys.readouterr().err
-    assert told.startswith("Traceback (most recent call last)")
-    assert type(error).__name__ in told
+    output = capsys.readouterr().err
+    assert output.startswith("Traceback (most recent call last)")
+    assert type(error).__name__ in output
 
 
 def test_command_line_mistake(capsys):
@@ -115,8 +115,8 @@ def test_worker_error_is_extracted():
         'last):\n  File "x.py", line 3, in f\nbackbones.errors.UserError: the image a.png cannot '
         "be decoded (cut); replace it\n"
     )
-    told = user_error(UserError(text))
-    assert told == "the image a.png cannot be decoded (cut); replace it"
+    message = user_error(UserError(text))
+    assert message == "the image a.png cannot be decoded (cut); replace it"
     assert user_error(ValueError("x")) is None
 
 
@@ -150,12 +150,12 @@ def _train(root, folder, *more):
 def test_torn_image_in_loader_worker(tmp_path, capfd, workers, torn):
     root = _write(tmp_path / "data", torn)
     assert _train(root, tmp_path / "w", "--set", f"workers={workers}") == 2
-    told = [line for line in capfd.readouterr().err.splitlines() if "mmengine" not in line]
-    errors = [line for line in told if line.startswith("error: ")]
+    lines = [line for line in capfd.readouterr().err.splitlines() if "mmengine" not in line]
+    errors = [line for line in lines if line.startswith("error: ")]
     assert len(errors) == 1
     assert errors[0].startswith(f"error: the image {root / torn} cannot be decoded (")
     assert errors[0].endswith("; replace it, or take it out of the dataset")
-    assert not [line for line in told if "Traceback" in line]
+    assert not [line for line in lines if "Traceback" in line]
     assert not (tmp_path / "w" / "result.json").exists()
 
 
@@ -196,8 +196,8 @@ def test_unwritable_work_dir(tmp_path, capfd):
 
 def test_missing_data(tmp_path, capfd):
     assert _train(tmp_path / "absent", tmp_path / "w") == 2
-    told = capfd.readouterr().err
-    assert told.startswith(f"error: {tmp_path / 'absent' / 'train'} does not exist; ")
+    output = capfd.readouterr().err
+    assert output.startswith(f"error: {tmp_path / 'absent' / 'train'} does not exist; ")
     assert not (tmp_path / "w").exists()
 
 

@@ -1,4 +1,4 @@
-"""From a stage's config to the Runner's, and the choice of a checkpoint to resume from."""
+"""From a task's config to the Runner's, and the choice of a checkpoint to resume from."""
 
 from pathlib import Path
 

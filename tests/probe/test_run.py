@@ -1,4 +1,4 @@
-"""The probe's command: what it leaves behind, that its features are the classifier's, and what it refuses."""
+"""The probe's command: its outputs, its features against the classifier's, and its errors."""
 
 import json
 from dataclasses import replace
@@ -62,9 +62,9 @@ def test_outputs_match_documentation(image_folder, tmp_path, checkpoint):
     assert (result["stage"], result["status"], result["seed"]) == ("probe", "completed", 3)
     assert (result["identity"], result["data"]["fingerprint"]) == ("ab12", "da7a")
     assert (result["recipe"], result["tricks"]) == (None, [])
-    receipt = result["checkpoint"]
-    assert receipt["matched"] == receipt["total"] == len(backbones.create(SPEC).state_dict())
-    assert receipt["source"]["top1"] == 40.0
+    report = result["checkpoint"]
+    assert report["matched"] == report["total"] == len(backbones.create(SPEC).state_dict())
+    assert report["source"]["top1"] == 40.0
     assert [metric["name"] for metric in result["metrics"]] == ["linear_top1", "knn_top1"]
     assert [cost["name"] for cost in result["costs"]] == ["feature_seconds", "fit_seconds"]
     assert all(isinstance(text, str) for text in result["protocol"].values())
@@ -84,7 +84,7 @@ def test_outputs_match_documentation(image_folder, tmp_path, checkpoint):
         # Four test images of each class.
         by_class = [entry[name] for entry in evaluation["classes"].values()]
         assert value == pytest.approx(np.mean(by_class))
-    # A colour cast tells the classes apart, also to random filters.
+    # A colour cast separates the classes, also for random filters.
     assert values["linear_top1"] > 60
     linear = evaluation["linear"]
     assert linear["held_out_images"] == 9

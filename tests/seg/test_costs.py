@@ -1,4 +1,4 @@
-"""The multiply-adds of a segmentor, against what its layers really do."""
+"""The multiply-adds of a segmentor, against those of its layers."""
 
 import pytest
 import torch

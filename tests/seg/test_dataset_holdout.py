@@ -1,4 +1,4 @@
-"""The trick `holdout` of segmentation: what is trained on, and what is tested on instead of the test set."""
+"""The trick `holdout` of segmentation: the training images, and the held-out images that replace the test set."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""The labelled cells by which transferability is measured, and that a training does not notice it."""
+"""The labelled locations for transferability estimates; measuring them does not affect a training."""
 
 import json
 from types import SimpleNamespace
@@ -12,15 +12,15 @@ from seg.train import Segmentation
 
 
 def _by_loops(labels, shape, stride):
-    """More than half of the cell's stride² pixels, those outside the image included."""
+    """More than half of the location's stride² pixels, those outside the image included."""
     majority = np.full(shape, IGNORED)
     for row in range(shape[0]):
         for column in range(shape[1]):
-            cell = labels[
+            patch = labels[
                 row * stride : (row + 1) * stride, column * stride : (column + 1) * stride
             ]
-            for label in set(cell.flatten().tolist()) - {IGNORED}:
-                if (cell == label).sum() * 2 > stride**2:
+            for label in set(patch.flatten().tolist()) - {IGNORED}:
+                if (patch == label).sum() * 2 > stride**2:
                     majority[row, column] = label
     return majority
 
@@ -58,9 +58,7 @@ def test_features_and_labels_share_locations():
     assert features.tolist() == [[0, 4], [1, 5], [3, 7]]
 
 
-def test_measuring_keeps_training_equal(
-    tiny_ade, tmp_path, run_seg, checkpoint, monkeypatch
-):
+def test_measuring_keeps_training_equal(tiny_ade, tmp_path, run_seg, checkpoint, monkeypatch):
     found = []
     for name in ("measured", "unmeasured"):
         if name == "unmeasured":

@@ -1,4 +1,4 @@
-"""From a label map's file to what the loss gets, and the maps that are refused."""
+"""From the file of a label map to the input of the loss, and invalid maps."""
 
 import numpy as np
 import pytest

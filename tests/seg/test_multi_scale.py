@@ -1,4 +1,4 @@
-"""The further test protocols: several scales, mirrored, and sliding windows."""
+"""The further test protocols: several scales, flipped, and sliding windows."""
 
 import json
 

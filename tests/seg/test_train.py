@@ -1,4 +1,4 @@
-"""The segmentation task's command: its metrics, and what it refuses."""
+"""The segmentation command: its metrics and its errors."""
 
 import json
 import re
@@ -20,7 +20,7 @@ def test_metrics_match_confusion_matrix(tiny_ade, tmp_path, run_seg):
 
 @pytest.fixture
 def refused(tiny_ade, tmp_path, run_seg, capsys):
-    """Runs the stage, expects exit status 2 and no result, and returns the sentence."""
+    """Run the task, expect exit status 2 and no result, and return the sentence."""
 
     def run(*options, data=None, budget="smoke", shows_tree=False):
         work = tmp_path / "work"

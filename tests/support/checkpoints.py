@@ -6,7 +6,7 @@ import backbones
 from backbones import CheckpointMetadata
 
 SPEC = "resnet10_d-w8"
-# Unlike any default: what is taken from it can be told from what is not.
+# Unlike any default, so that a value from it is recognisable.
 METADATA = CheckpointMetadata(
     spec=SPEC,
     recipe="efficient",

@@ -1,4 +1,4 @@
-"""A dense task with a tiny dataset: what tests of the shared code need of each of them."""
+"""A dense task with a tiny dataset, for the tests of common code."""
 
 import json
 import warnings

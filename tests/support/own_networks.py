@@ -114,7 +114,7 @@ def plain_backbone():
 
 
 class Silenced(Maps):
-    """Dilates by itself, and wrongly: its residual branch, which starts silent, still sees the nearest cells."""
+    """Dilates by itself, and wrongly: its residual branch, which starts silent, still sees the nearest locations."""
 
     def __init__(self, output_stride=32):
         super().__init__()
@@ -130,7 +130,7 @@ class Silenced(Maps):
 
 
 class Shifted(Maps):
-    """Dilates by itself, and wrongly: the last stage sees the cells beside those it was trained on."""
+    """Dilates by itself, and wrongly: the last stage sees the locations beside those it was trained on."""
 
     def __init__(self, output_stride=32):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Checkpoints of a small network, and how a wrong one is refused."""
+"""Checkpoints of a small network, and the refusal of a wrong one."""
 
 import pytest
 import torch

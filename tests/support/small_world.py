@@ -1,4 +1,4 @@
-"""A very small generated world, and what tests do to its files."""
+"""A very small generated world, and edits of its files."""
 
 from __future__ import annotations
 

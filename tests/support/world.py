@@ -1,4 +1,4 @@
-"""A small repository and suite for tests of the harness, and runs of it with faked tasks."""
+"""A small repository and suite for tests of the harness, run with fake tasks."""
 
 from __future__ import annotations
 

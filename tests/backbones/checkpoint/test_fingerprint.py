@@ -50,8 +50,8 @@ def test_unpadded_network(tmp_path):
     network, path = backbones.create(spec), tmp_path / "backbone.safetensors"
     backbones.export_checkpoint(network, path, replace(METADATA, spec=spec))
     assert [len(values) for values in backbones.read_metadata(path).features] == [17] * 4
-    receipt = backbones.load_checkpoint(backbones.create(spec), path)
-    assert receipt.matched == receipt.total
+    report = backbones.load_checkpoint(backbones.create(spec), path)
+    assert report.matched == report.total
 
 
 def test_leaves_network_unchanged(network):
@@ -76,7 +76,7 @@ def test_detects_other_computation_with_equal_weights(network, tmp_path):
     path = tmp_path / "b.safetensors"
     backbones.export_checkpoint(network, path, METADATA)
     assert backbones.verify_checkpoint(network, path).feature_error == 0
-    # What another version of a library might do: no tensor tells.
+    # What another version of a library might do: no tensor shows it.
     network.bn1.eps = 1e-3
     with pytest.raises(CheckpointError, match=r"computes other features .* differ by 0\.0"):
         backbones.verify_checkpoint(network, path)

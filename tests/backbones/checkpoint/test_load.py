@@ -24,13 +24,13 @@ def _rewrite(path, change):
 @pytest.mark.parametrize("output_stride", [32, 16, 8])
 def test_round_trip(path, trained, output_stride):
     network = backbones.create(SPEC, output_stride=output_stride)
-    receipt = backbones.load_checkpoint(network, path, spec=SPEC)
+    report = backbones.load_checkpoint(network, path, spec=SPEC)
     total = len(trained.state_dict())
-    assert (receipt.matched, receipt.total) == (total, total)
-    assert receipt.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert (report.matched, report.total) == (total, total)
+    assert report.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     for name, tensor in network.state_dict().items():
         assert torch.equal(tensor, trained.state_dict()[name])
-    assert backbones.verify_checkpoint(network, path) == receipt.model_copy(
+    assert backbones.verify_checkpoint(network, path) == report.model_copy(
         update={"feature_error": 0.0}
     )
     assert replace(backbones.read_metadata(path), features=()) == METADATA
@@ -46,8 +46,8 @@ def test_round_trip_of_every_family(tmp_path, spec):
             tensor.add_(1)
     backbones.export_checkpoint(source, path, replace(METADATA, spec=spec))
     network = backbones.create(spec, output_stride=16)
-    receipt = backbones.load_checkpoint(network, path, spec=spec)
-    assert receipt.matched == receipt.total == len(source.state_dict())
+    report = backbones.load_checkpoint(network, path, spec=spec)
+    assert report.matched == report.total == len(source.state_dict())
     backbones.verify_checkpoint(network, path)
     for name, tensor in network.state_dict().items():
         assert torch.equal(tensor, source.state_dict()[name])
@@ -96,8 +96,8 @@ def test_partial_head_is_unexpected(path):
     assert "1 unexpected: fc.weight;" in refusal(path)
     head = {"fc.weight": torch.zeros(2, 2), "fc.bias": torch.zeros(2)}
     _rewrite(path, lambda tensors: tensors.update(head))
-    receipt = backbones.load_checkpoint(backbones.create(SPEC), path)
-    assert receipt.matched == receipt.total
+    report = backbones.load_checkpoint(backbones.create(SPEC), path)
+    assert report.matched == report.total
 
 
 def test_misshaped_tensor(path):

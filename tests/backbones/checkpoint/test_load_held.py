@@ -1,4 +1,4 @@
-"""Within `hold_checkpoints` a file is read once, and what was read is still the file's."""
+"""Within `hold_checkpoints` a file is read once and compared with what was read."""
 
 from pathlib import Path
 

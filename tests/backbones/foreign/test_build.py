@@ -47,9 +47,9 @@ def test_checkpoint_round_trip(tmp_path):
     )
     backbones.export_checkpoint(network, path, metadata)
     other = backbones.create(spec, output_stride=16)
-    receipt = backbones.load_checkpoint(other, path, spec=spec)
-    assert receipt.matched == receipt.total == len(network.state_dict())
-    assert backbones.verify_checkpoint(other, path) == receipt.model_copy(
+    report = backbones.load_checkpoint(other, path, spec=spec)
+    assert report.matched == report.total == len(network.state_dict())
+    assert backbones.verify_checkpoint(other, path) == report.model_copy(
         update={"feature_error": 0.0}
     )
 

@@ -1,4 +1,4 @@
-"""Networks of the user, by the path of their class."""
+"""The user's own networks, by the path of their class."""
 
 import pytest
 import torch

@@ -36,9 +36,9 @@ def test_maps_match_timm(name):
         found, wanted = network(image), reference.eval()(image)[-4:]
     for one, other in zip(found, wanted, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
-    told = [(f.channels, f.stride) for f in network.feature_info]
+    declared = [(f.channels, f.stride) for f in network.feature_info]
     info = reference.feature_info
-    assert told == list(zip(info.channels()[-4:], info.reduction()[-4:], strict=True))
+    assert declared == list(zip(info.channels()[-4:], info.reduction()[-4:], strict=True))
 
 
 def test_window_sizes():

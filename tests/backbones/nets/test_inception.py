@@ -57,7 +57,7 @@ def test_padding_changes_only_the_border(randomise_statistics):
     valid = backbones.create("inception_v3-valid-x0.25").eval()
     valid.load_state_dict(network.state_dict(), strict=True)
     image = torch.randn(1, 3, 128, 128)
-    # A cell i of the first map is centred on the pixel 4i where all is padded. Unpadded, 1a moves
+    # Location i of the first map is centred on the pixel 4i where all is padded. Unpadded, 1a moves
     # that by 1 pixel, 2a by 2, the pool by 2 and 4a by 4. Both see the same away from the border.
     padded = network(image[:, :, 9:, 9:])[0][:, :, 5:20, 5:20]
     unpadded = valid(image)[0][:, :, 5:20, 5:20]
@@ -71,7 +71,7 @@ def test_size_and_cost_match_publication():
     classifier, auxiliary = 2048 * 1000 + 1000, backbones.count_parameters(reference.AuxLogits)
     assert backbones.count_parameters(network) + classifier == 23_834_568
     assert backbones.count_parameters(reference) == 23_834_568 + auxiliary == 27_161_264
-    # torchvision publishes 5.713 G with the classifier; padding convolves more cells.
+    # torchvision publishes 5.713 G with the classifier; padding convolves more locations.
     cost = backbones.multiply_adds(valid, (299, 299)) + 2048 * 1000
     assert cost / 1e9 == pytest.approx(5.713, abs=5e-4)
     assert backbones.multiply_adds(network, (299, 299)) > cost
@@ -117,7 +117,7 @@ def test_dilated_average_pool(dilation):
     x = torch.randn(2, 3, 9, 11)
     pooled = DilatedAveragePool(dilation)(x)
     assert pooled.shape == x.shape
-    # Cells `dilation` apart form images of their own, each pooled by torch's pool.
+    # Locations `dilation` apart form images of their own, each pooled by torch's pool.
     for row in range(dilation):
         for column in range(dilation):
             part = x[:, :, row::dilation, column::dilation]

@@ -49,9 +49,7 @@ def test_dcn_formula(modulated, stride, dilation):
 @pytest.mark.parametrize("output_stride", [32, 16, 8])
 @pytest.mark.parametrize("spec", ["resnet18_b-w8", "resnet50_d-w8", "resnet50-w8"])
 @torch.no_grad()
-def test_dcnv1_starts_as_plain_conv(
-    spec, output_stride, randomise_statistics, assert_agree
-):
+def test_dcnv1_starts_as_plain_conv(spec, output_stride, randomise_statistics, assert_agree):
     plain = randomise_statistics(backbones.create(spec, output_stride=output_stride))
     network = backbones.create(f"{spec}-dcn@1234", output_stride=output_stride).eval()
     keys = network.load_state_dict(plain.state_dict(), strict=False)
@@ -138,9 +136,9 @@ def test_cost_includes_offsets(suffix, predicted):
     with torch.device("meta"):
         plain = backbones.create("resnet50_b")
         network = backbones.create(f"resnet50_b{suffix}")
-    # Blocks, channels and cells of their 3×3 convolutions' output at 64 pixels.
+    # Blocks, channels and locations of their 3×3 convolutions' output at 64 pixels.
     stages = [(4, 128, 8 * 8), (6, 256, 4 * 4), (3, 512, 2 * 2)]
-    offsets = sum(blocks * 9 * width * predicted * cells for blocks, width, cells in stages)
+    offsets = sum(blocks * 9 * width * predicted * locations for blocks, width, locations in stages)
     size = (64, 64)
     assert backbones.multiply_adds(network, size) == backbones.multiply_adds(plain, size) + offsets
     added = sum(blocks * predicted * (9 * width + 1) for blocks, width, _ in stages)

@@ -1,4 +1,4 @@
-"""Files of weights as the world has them: loaded right, or refused with a reason."""
+"""Files of weights in common formats: loaded correctly, or refused with a reason."""
 
 import io
 import pickle
@@ -43,9 +43,9 @@ def imported(tmp_path):
             torch.save(content, path)
         report = import_weights(spec, path, tmp_path / "out.safetensors", IMAGENET, **options)
         network = backbones.create(spec)
-        receipt = backbones.load_checkpoint(network, tmp_path / "out.safetensors", spec=spec)
-        assert receipt.sha256 == report.sha256
-        assert receipt.matched == receipt.total
+        loaded = backbones.load_checkpoint(network, tmp_path / "out.safetensors", spec=spec)
+        assert loaded.sha256 == report.sha256
+        assert loaded.matched == loaded.total
         return report, network.state_dict()
 
     return run
@@ -262,10 +262,10 @@ def test_command(state, tmp_path, capsys):
     torch.save({"model": state}, tmp_path / "w.pth")
     words = ["import", SPEC, str(tmp_path / "w.pth"), "--out", str(tmp_path / "o.safetensors")]
     assert main([*words, "--normalisation", "imagenet"]) == 0
-    told = capsys.readouterr().out
-    assert "tensors of resnet10_b-w8" in told
-    assert "(key 'model', prefix '')" in told
-    assert "not taken: 2 (fc.weight, fc.bias)" in told
+    output = capsys.readouterr().out
+    assert "tensors of resnet10_b-w8" in output
+    assert "(key 'model', prefix '')" in output
+    assert "not taken: 2 (fc.weight, fc.bias)" in output
     assert main([*words, "--normalisation", "nets"]) == 2
     assert "unknown normalisation" in capsys.readouterr().err
 

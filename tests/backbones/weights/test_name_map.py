@@ -1,4 +1,4 @@
-"""Weights under another program's names, by order and shape; and what a file may lack."""
+"""Weights under another program's names, by order and shape, and tensors that may be missing."""
 
 import pytest
 import timm

@@ -1,4 +1,4 @@
-"""The normalisation that a first batch normalisation remembers, on pictures that are made in another way than ours."""
+"""The normalisation that the first batch normalisation was trained with, on independently generated images."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What libraries publish, from their own caches; nothing here leaves the machine."""
+"""Weights that libraries publish, from their own caches, without a network connection."""
 
 import huggingface_hub.constants
 import pytest

@@ -1,4 +1,4 @@
-"""What the doctor finds, and what it makes of it."""
+"""The findings of the doctor and their severity."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ stages = dict(cls=dict(config={config!r}, data="cls"))
 def suite_file(
     folder: Path, path: str, generate: str | None = None, config: str = "cls_train/configs/mini.py"
 ) -> str:
-    """Write a suite of one stage; returns its path."""
+    """Write a suite of one task; return its path."""
     file = folder / "own.py"
     file.write_text(SUITE.format(path=path, generate=generate, config=config), encoding="utf-8")
     return str(file)
@@ -46,17 +46,15 @@ def test_generated_data_blocks_nothing(tmp_path: Path) -> None:
     assert doctor._obstacle(name, ROOT)[1] == OK
 
 
-def test_full_size_suite_can_run_smoke(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_full_size_suite_can_run_smoke(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     folder = tmp_path / "benchmarks" / "suites"
     monkeypatch.setattr("benchmarks.suite.names.SUITES", folder)
     monkeypatch.setattr("benchmarks.suite.load.ROOT", tmp_path)
     folder.mkdir(parents=True)
     text = (ROOT / "benchmarks" / "suites" / "table2.py").read_text(encoding="utf-8")
     (folder / "table2.py").write_text(text, encoding="utf-8")
-    told = "full runs need imagenet; `--budget smoke` runs without"
-    assert doctor._obstacle("table2", ROOT) == (told, NOTE)
+    message = "full runs need imagenet; `--budget smoke` runs without"
+    assert doctor._obstacle("table2", ROOT) == (message, NOTE)
 
 
 def test_invalid_suite_is_a_fault(tmp_path: Path) -> None:

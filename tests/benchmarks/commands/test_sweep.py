@@ -1,4 +1,4 @@
-"""Sweeps over learning rates: which trials there are, what is chosen, and the suite that comes out."""
+"""Sweeps over learning rates: the trials, the choice, and the resulting suite."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ SCORES = {"scratch": (20, 21, 22.5), "standard": (40, 43.25, 43.1), "tricks": (5
 
 
 class Harness:
-    """The command `sweep` on a small repository, with stages that are faked."""
+    """The command `sweep` on a small repository, with fake tasks."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.world = World(folder)
-        for stage in ("det", "seg"):
-            self.world.edit(f"{stage}/configs/tricks/holdout.py", "holdout = True\n")
+        for task in ("det", "seg"):
+            self.world.edit(f"{task}/configs/tricks/holdout.py", "holdout = True\n")
         self.suite = folder / "tiny.py"
         self.suite.write_text(SUITE, encoding="utf-8")
         data = make_data()
@@ -56,7 +56,7 @@ class Harness:
         self.give(SCORES)
 
     def give(self, scores: dict[str, tuple[float, ...]], factors: str = "0.3 1 3") -> None:
-        """Tells the stages what their trials find."""
+        """Set the scores of the fake trials."""
         for row, found in scores.items():
             for factor, score in zip(factors.split(), found, strict=True):
                 self.world.behaviour[f"{row}.lr{factor}/det"] = f"score={score}"
@@ -79,9 +79,9 @@ class Harness:
         path = self.run_dir / "cells" / row / task / "seed-4" / "run.json"
         return (read_json(path) or {})["identity"]
 
-    def cell(self, row: str, stage: str) -> list[str]:
+    def command(self, row: str, task: str) -> list[str]:
         """The command line of a run."""
-        path = self.run_dir / "cells" / row / stage / "seed-4" / "run.json"
+        path = self.run_dir / "cells" / row / task / "seed-4" / "run.json"
         return (read_json(path) or {})["command"]
 
 
@@ -99,21 +99,21 @@ def test_rows_share_trials_on_held_out_images(harness):
         for factor in ("0.3", "1", "3")
     }
     assert {name for name in starts if "/det/" in name} == trials
-    # One classifier for a row's trials, and none of the other dense stage.
+    # One classifier for a row's trials, and none of the other dense task.
     trained = [name.partition(".lr")[0] for name in starts if "/cls/" in name]
     assert sorted(trained) == ["standard", "tricks"]
     assert len(starts) == 9 + 2
     for factor in ("0.3", "3"):
-        command = harness.cell(f"standard.lr{factor}", "det")
+        command = harness.command(f"standard.lr{factor}", "det")
         assert command[command.index("--lr-factor") + 1] == str(float(factor))
         assert command[command.index("--trick") + 1] == "holdout"
         checkpoint = Path(command[command.index("--checkpoint") + 1])
         assert checkpoint.parent == harness.world.root / "runs" / "store" / harness.identity(
             "standard.lr1", "cls"
         )
-        classifier = harness.cell(f"standard.lr{factor}", "cls")
+        classifier = harness.command(f"standard.lr{factor}", "cls")
         assert "--lr-factor" not in classifier and "holdout" not in classifier
-    assert "--lr-factor" not in harness.cell("standard.lr1", "det")
+    assert "--lr-factor" not in harness.command("standard.lr1", "det")
     # Finished trials are kept, and more factors add to them.
     assert harness.sweep() == 0
     assert len(harness.world.journal_lines("start")) == len(starts)
@@ -126,13 +126,13 @@ def test_rows_share_trials_on_held_out_images(harness):
 def test_writes_best_of_each_row_as_suite(harness, capsys):
     assert harness.sweep() == 0
     base, chosen = load_suite(str(harness.suite)), load_suite(str(harness.written))
-    told = "chosen on held-out training images (seed 4): mAP"
+    basis = "chosen on held-out training images (seed 4): mAP"
     notes = {
-        "scratch": f"control; learning rate of detection × 3 of 0.3, 1, 3, {told} 20.00, 21.00, 22.50; the best is at "
+        "scratch": f"control; learning rate of detection × 3 of 0.3, 1, 3, {basis} 20.00, 21.00, 22.50; the best is at "
         "the edge of the range",
-        "standard": f"learning rate of detection × 1 of 0.3, 1, 3, {told} 40.00, 43.25, 43.10",
+        "standard": f"learning rate of detection × 1 of 0.3, 1, 3, {basis} 40.00, 43.25, 43.10",
         # Equal scores: the factor nearest to 1.
-        "tricks": f"learning rate of detection × 1 of 0.3, 1, 3, {told} 50.00, 50.00, 49.00",
+        "tricks": f"learning rate of detection × 1 of 0.3, 1, 3, {basis} 50.00, 50.00, 49.00",
     }
     factors = {"scratch": 3.0, "standard": 1.0, "tricks": 1.0}
     assert chosen.rows == tuple(

@@ -1,4 +1,4 @@
-"""Which files a module imports, and which of their texts cannot change a number."""
+"""The files that a module imports, and the texts in them that cannot change a number."""
 
 from __future__ import annotations
 

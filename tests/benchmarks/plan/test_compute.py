@@ -1,4 +1,4 @@
-"""What torch is asked: once for all backbones and the device, and again only after something changed."""
+"""Queries to torch: one for all backbones and the device, repeated only after a change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`plan.json`: one model for what writes it and what reads it, and plans of the version before."""
+"""`plan.json`: one model for writer and reader, and plans of the previous version."""
 
 from __future__ import annotations
 

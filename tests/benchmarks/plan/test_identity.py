@@ -1,4 +1,4 @@
-"""Identity: what changes it, what does not, and how a difference is told."""
+"""Identity: what changes it, what does not, and how a difference is described."""
 
 from __future__ import annotations
 

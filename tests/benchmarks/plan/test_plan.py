@@ -1,4 +1,4 @@
-"""The plan: which cells there are, what is done with each and why, and what is written of it."""
+"""The plan: its runs, the state and reason of each, and the file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights and names before anything is trained."""
+"""Checks of weights and names before any training."""
 
 import subprocess
 

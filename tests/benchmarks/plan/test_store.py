@@ -1,4 +1,4 @@
-"""Finished work by identity: what run folders show of it, and that nothing is overwritten, deleted or trained twice."""
+"""Finished work by identity: run folders are views, and nothing is overwritten, deleted or trained twice."""
 
 from __future__ import annotations
 

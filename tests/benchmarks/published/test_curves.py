@@ -1,4 +1,4 @@
-"""Published curves, and what is said of a training that falls behind them."""
+"""Published curves, and the warning about a training that falls behind them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the numbers show is said with its interval, and the rest is left open."""
+"""Findings state the intervals that support them; the rest stays open."""
 
 from __future__ import annotations
 

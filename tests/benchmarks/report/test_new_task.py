@@ -1,4 +1,4 @@
-"""A further dense task in the task table is in every part of the report without another edit."""
+"""A new dense task in the task table appears in every part of the report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows stay apart in figures."""
+"""Figure styles of rows are distinct."""
 
 from __future__ import annotations
 

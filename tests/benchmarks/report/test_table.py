@@ -1,4 +1,4 @@
-"""What the table says, in each of its states."""
+"""The table in each of its states."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ REFERENCES = {"tricks": {"top1": 79.16, "map": 81.1}}
 def test_csv_round_trip(tmp_path: Path) -> None:
     run_dir = write_run(tmp_path, references=REFERENCES)
     lines = csv_rows(run_dir)
-    # The table's four metrics, top-5, and each stage's five costs and five that have keys of their own.
+    # The table's four metrics, top-5, and each task's five costs and five that have keys of their own.
     assert len(lines) == len(MEANS) * (5 + 3 * (5 + 5))
     line = lines["tricks", "map"]
     values = [float(value) for value in line["values"].split(";")]

@@ -105,21 +105,21 @@ def test_reads_curve_of_finished_classifier(tmp_path):
     run = write_run(tmp_path / "run", seeds=(0,))
     edit_json(run / "plan.json", lambda plan: plan["rows"][2].update(backbone="resnet50_d"))
     edit_json(run / "plan.json", lambda plan: plan["rows"][2].update(tricks=["cosine"]))
-    cell = run / "cells/tricks/cls/seed-0"
+    folder = run / "cells/tricks/cls/seed-0"
     edit_json(
-        cell / "result.json",
+        folder / "result.json",
         lambda result: result["data"].update(
             classes=1000, test_images_used=50_000, test_images_total=50_000
         ),
     )
     slow = [{"step": e, "epoch": e, "top1": 0.2 * e} for e in range(1, 121)]
-    edit_json(cell / "curves.json", lambda curve: curve.update(val=slow))
+    edit_json(folder / "curves.json", lambda curve: curve.update(val=slow))
     (found,) = curve_warnings(read_run(run))
     assert found.startswith(
         "tricks · cls · seed 0: top-1 is at best 1.2 after epoch 6, where gluoncv-"
     )
     # The published curves are of the published rate.
-    edit_json(cell / "result.json", lambda result: result.update(lr_factor=0.3))
+    edit_json(folder / "result.json", lambda result: result.update(lr_factor=0.3))
     assert curve_warnings(read_run(run)) == []
 
 

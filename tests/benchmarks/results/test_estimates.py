@@ -1,4 +1,4 @@
-"""Transferability estimates are read strictly, and their orders are compared with the measured transfer."""
+"""Transferability estimates are read strictly and compared with the measured transfer."""
 
 import itertools
 from pathlib import Path
@@ -83,9 +83,7 @@ def test_three_rows_have_no_ranking(run_dir: Path):
         ("nce", 0.5, "transferability 'nce' is not one of ['logme', 'hscore', 'leep']."),
     ],
 )
-def test_refuses_malformed_estimates(
-    run_dir: Path, name: str, value: float, message: str
-):
+def test_refuses_malformed_estimates(run_dir: Path, name: str, value: float, message: str):
     write_estimates(run_dir, "a", "det", 0, {name: value})
     path = result_file(run_dir, "a", "det", 0)
     with pytest.raises(UserError) as error:

@@ -1,4 +1,4 @@
-"""What makes a table doubtful is said above it."""
+"""Warnings about a doubtful table stand above it."""
 
 from __future__ import annotations
 

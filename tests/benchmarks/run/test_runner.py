@@ -1,4 +1,4 @@
-"""Running cells: order, skipping, isolation of failures, resuming, interruption."""
+"""Execution of runs: order, skipping, isolation of failures, resuming, interruption."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def test_detection_starts_after_its_classifier(tmp_path):
     assert {outcome.status for outcome in outcomes.values()} == {COMPLETED}
     lines = world.journal_lines()
     order = {" ".join(line.split()[:2]): number for number, line in enumerate(lines)}
-    for stage in ("det", "seg"):
+    for task in ("det", "seg"):
         for row in ("standard", "tricks"):
             ended = order[f"end {row}/cls/seed-0"]
-            assert ended < order[f"start {row}/{stage}/seed-0"]
+            assert ended < order[f"start {row}/{task}/seed-0"]
     assert order["start scratch/det/seed-0"] < order["end standard/cls/seed-0"]
 
 
@@ -91,9 +91,9 @@ def test_failure_is_isolated(tmp_path):
     outcomes = world.run()
     assert outcomes["tricks/cls"].status == FAILED
     assert outcomes["tricks/cls"].message == "the image a.jpg is truncated; remove it"
-    for stage in ("det", "seg"):
-        assert outcomes[f"tricks/{stage}"].status == SKIPPED
-        assert outcomes[f"tricks/{stage}"].message == "skipped: its classifier failed"
+    for task in ("det", "seg"):
+        assert outcomes[f"tricks/{task}"].status == SKIPPED
+        assert outcomes[f"tricks/{task}"].message == "skipped: its classifier failed"
     assert "RuntimeError: the loss is no number" in outcomes["scratch/det"].message
     done = {name for name, outcome in outcomes.items() if outcome.status == COMPLETED}
     assert done == {"standard/cls", "standard/det", "standard/seg", "scratch/seg"}
@@ -123,12 +123,12 @@ def test_resumed_run_keeps_thread_count(tmp_path):
     assert "threads=3" in line
 
 
-@pytest.mark.parametrize("stage", ["cls", "det"])
-def test_wrong_data_stops_only_dependent_runs(tmp_path, stage):
-    world = World(tmp_path, data=make_data(**{stage: "the folder /data is empty"}))
+@pytest.mark.parametrize("task", ["cls", "det"])
+def test_wrong_data_stops_only_dependent_runs(tmp_path, task):
+    world = World(tmp_path, data=make_data(**{task: "the folder /data is empty"}))
     outcomes = world.run()
     failed = {name for name, outcome in outcomes.items() if outcome.status == FAILED}
-    if stage == "det":
+    if task == "det":
         assert failed == {"scratch/det", "standard/det", "tricks/det"}
         assert outcomes["tricks/seg"].status == COMPLETED
     else:
@@ -193,16 +193,16 @@ def test_progress_is_displayed_and_not_logged(tmp_path):
 def test_run_file_holds_identity_and_command(tmp_path):
     world = World(tmp_path)
     world.run()
-    cell = read_json(world.view("tricks/det") / "run.json")
+    record = read_json(world.view("tricks/det") / "run.json")
     result = read_json(world.view("tricks/det") / "result.json")
-    assert cell is not None and result is not None
-    assert cell["identity"] == result["identity"]
-    assert cell["components"]["dataset"] == "fingerprint of det"
-    assert "--checkpoint" in cell["command"]
+    assert record is not None and result is not None
+    assert record["identity"] == result["identity"]
+    assert record["components"]["dataset"] == "fingerprint of det"
+    assert "--checkpoint" in record["command"]
     plan = read_json(world.run_dir / "plan.json")
     assert plan is not None
     identities = {(r["row"], r["task"]): r["identity"] for r in plan["runs"]}
-    assert identities["tricks", "det"] == cell["identity"]
+    assert identities["tricks", "det"] == record["identity"]
 
 
 def test_timings_are_recorded(tmp_path):

@@ -1,4 +1,4 @@
-"""The figures: what they plot against independent formulas, what the sheet holds, and what is written."""
+"""The figures against independent formulas, the contents of the sheet, and the written files."""
 
 import ast
 import math
@@ -43,7 +43,7 @@ def recipes():
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    """A network of random weights that tells the three classes of `image_folder` apart."""
+    """A network of random weights that separates the three classes of `image_folder`."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("figures") / "backbone.safetensors"
     network = backbones.create("resnet10_b-w8")
@@ -166,16 +166,14 @@ def test_label_weights_match_pixel_fractions(slot):
     values = {"a": 10, "b": 90, "c": 250}
     tiles = [torch.full((3, 64, 64), value, dtype=torch.uint8) for value in values.values()]
     mixed, weights = sheet.mix([slot], tiles, list(values), seed=3)
-    for tile, shares in zip(mixed, weights, strict=True):
-        assert sum(shares.values()) == pytest.approx(1)
-        assert list(shares.values()) == sorted(shares.values(), reverse=True)
-        expected = sum(share * values[name] for name, share in shares.items())
+    for tile, fractions in zip(mixed, weights, strict=True):
+        assert sum(fractions.values()) == pytest.approx(1)
+        assert list(fractions.values()) == sorted(fractions.values(), reverse=True)
+        expected = sum(fraction * values[name] for name, fraction in fractions.items())
         assert tile.float().mean().item() == pytest.approx(expected, abs=0.5)
 
 
-def test_writes_all_figures(
-    checkpoint, image_folder, tiny_config, tmp_path, capsys, monkeypatch
-):
+def test_writes_all_figures(checkpoint, image_folder, tiny_config, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(rates, "STEPS_PER_EPOCH", STEPS)
     monkeypatch.setattr(contact_sheet, "TILE", 24)
     words = ["--out", tmp_path, "--images", image_folder / "val", "--config", tiny_config]
@@ -192,8 +190,8 @@ def test_writes_all_figures(
             assert (pixels != 255).any(axis=2).mean() > 0.02
         else:
             assert path.read_text("utf-8").count("<path") > 50
-    told = capsys.readouterr().out.splitlines()
-    assert [re.match(r"Wrote (\S+): .*\.$", line)[1] for line in told] == [
+    lines = capsys.readouterr().out.splitlines()
+    assert [re.match(r"Wrote (\S+): .*\.$", line)[1] for line in lines] == [
         str(tmp_path / f"{n}.{s}") for n in FIGURES[:3] for s in ("png", "svg")
     ] + [str(tmp_path / "tricks_sheet.png")]
 

@@ -60,7 +60,7 @@ def test_unmeasured_tricks_are_stated():
 
 
 def test_last_run_of_a_row_counts(tmp_path):
-    # The fake cells' three seeds lie at -0.6, 0.1 and 0.5 from these means.
+    # The fake runs' three seeds lie at -0.6, 0.1 and 0.5 from these means.
     first = {name: {"cls": {"top1": 50.0}, "det": None, "seg": None} for name in ("plain", "mixup")}
     later = {"mixup": {"cls": {"top1": 60.0}, "det": None, "seg": None}}
     runs = [

@@ -1,4 +1,4 @@
-"""Suite files are evaluated, never executed: what data may be, and that hostile files neither run code nor hang."""
+"""Suite files are evaluated, never executed: the allowed data, and hostile files."""
 
 from __future__ import annotations
 

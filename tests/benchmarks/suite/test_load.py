@@ -1,4 +1,4 @@
-"""Suites: loading, inheritance, mistakes; and what a command selects of them."""
+"""Suites: loading, inheritance, mistakes, and the selection by a command."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def test_full_suite_has_paper_rows_and_teachers():
     assert len(suite.rows) == 7
     assert suite.rows[0].reference == {"top1": 76.14, "map": 77.54, "pixacc": 78.08, "miou": 37.05}
     assert suite.rows[-1].reference == {"top1": 79.29, "map": 81.33, "pixacc": 78.72, "miou": 38.40}
-    taught = {row.name: row.teacher for row in suite.rows if "distillation" in row.tricks}
-    assert taught == {
+    teachers = {row.name: row.teacher for row in suite.rows if "distillation" in row.tricks}
+    assert teachers == {
         "+distill-no-mixup": "ResNet-152-D",
         "+distill-and-mixup": "ResNet-152-D-mixup",
     }
@@ -292,9 +292,9 @@ def test_reports_unknown_names_together(tmp_path):
         make_row("d", "x", recipe="standard", tricks=("distillation",), requires=("distillation",)),
     )
     suite = make_suite(rows)
-    stages = {**suite.tasks, "det": replace(suite.tasks["det"], config="det/configs/mnii.py")}
+    tasks = {**suite.tasks, "det": replace(suite.tasks["det"], config="det/configs/mnii.py")}
     with pytest.raises(UserError) as caught:
-        check_names(replace(suite, tasks=stages), root)
+        check_names(replace(suite, tasks=tasks), root)
     lines = str(caught.value).splitlines()
     assert len(lines) == 4
     parts = ("det/configs/mini.py", "standard", "cosine", "no checkpoint")

@@ -1,4 +1,4 @@
-"""The name of a run folder says which settings change the numbers of the suite's rows."""
+"""The name of a run folder shows the settings that change the numbers of the suite's rows."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What all layouts have in common."""
+"""Properties of all layouts."""
 
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""The generated world: repeatable files, correct labels, and classes that need both shape and texture."""
+
 import hashlib
 import json
 import xml.etree.ElementTree as ET

@@ -35,7 +35,7 @@ def only_loopback(monkeypatch):
 
 
 class Getting:
-    """Fetches `a.tar` into a folder, and remembers what was told."""
+    """Fetch `a.tar` into a folder, and record the reports."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

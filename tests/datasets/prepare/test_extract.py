@@ -31,12 +31,12 @@ from datasets.prepare.space import on_disk
 
 
 def unpack(archive: Path, folder: Path) -> tuple[int, int]:
-    """Unpacks all of it; returns the bytes that were foretold and those that were told."""
-    step, staging, told = Unpack(archive, lambda name: name), Staging(folder, "set"), []
+    """Unpack all of it; return the expected and the reported number of bytes."""
+    step, staging, written = Unpack(archive, lambda name: name), Staging(folder, "set"), []
     staging.target.mkdir(parents=True, exist_ok=True)
-    foretold = step.measure()
-    step.write(staging, told.append)
-    return foretold, sum(told)
+    expected = step.measure()
+    step.write(staging, written.append)
+    return expected, sum(written)
 
 
 def tar_member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> bytes:
@@ -172,10 +172,10 @@ def test_sizes_on_disk():
 def write_pictures(folder: Path, content: bytes) -> dict[str, bytes]:
     archive = folder / "cifar-10-python.tar.gz"
     archive.write_bytes(content)
-    step, staging, told = Pictures(archive), Staging(folder / "s", "cifar10"), []
-    foretold = step.measure()
-    step.write(staging, told.append)
-    assert sum(told) == foretold == 18 * 4096
+    step, staging, written = Pictures(archive), Staging(folder / "s", "cifar10"), []
+    expected = step.measure()
+    step.write(staging, written.append)
+    assert sum(written) == expected == 18 * 4096
     return files_below(staging.target)
 
 

@@ -1,4 +1,4 @@
-"""Each test of the dense tasks' common code, for each of them."""
+"""Each test of the common code of dense tasks runs for each of them."""
 
 import pytest
 from support.dense_fixtures import checkpoint, checkpoint_metadata  # noqa: F401

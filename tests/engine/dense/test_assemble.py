@@ -1,4 +1,4 @@
-"""From options to a network: what the backbone brings, what trains, and which keys are refused."""
+"""From options to a network: the backbone, the trained parts, and refused keys."""
 
 from dataclasses import replace
 
@@ -124,8 +124,8 @@ def test_shifted_maps_are_refused(world):
 def test_unread_key_in_own_config(world):
     with pytest.raises(UserError) as error:
         world.assembled(world.own_config("image_scal = (64, 64)"))
-    told = "unknown config key in own.py: 'image_scal'; did you mean 'image_scale'?"
-    assert told in str(error.value)
+    message = "unknown config key in own.py: 'image_scal'; did you mean 'image_scale'?"
+    assert message in str(error.value)
 
 
 def test_runner_gets_plain_config(world):

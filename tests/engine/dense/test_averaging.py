@@ -1,4 +1,4 @@
-"""The trick `ema`: what is evaluated, what the load report vouches for, and going on after a stop."""
+"""The trick `ema`: evaluation, load report, and resuming."""
 
 import shutil
 
@@ -52,12 +52,12 @@ def test_average_is_evaluated_drawn_and_resumed(world, tmp_path, options, watche
     assert len(steps) == 6
     last = _load(world, whole)
     # A mean age of one step or two: momentum 1/2, since it is at most that.
-    shares = [0.5**age for age in reversed(range(6))]
+    weights = [0.5**age for age in reversed(range(6))]
     moved = 0
     for name, tensor in last["state_dict"].items():
         if tensor.is_floating_point():
             states = [state[name] for state in steps]
-            expected = sum(s * w for s, w in zip(shares, states, strict=True)) / sum(shares)
+            expected = sum(s * w for s, w in zip(weights, states, strict=True)) / sum(weights)
             torch.testing.assert_close(tensor, expected, rtol=1e-4, atol=1e-6)
             moved += not torch.allclose(tensor, states[-1], rtol=1e-4, atol=1e-6)
             assert torch.equal(last["ema_state_dict"][f"module.{name}"], states[-1])

@@ -1,4 +1,4 @@
-"""A run with the trick `holdout`: what it says, at which rate, and that it reads no test image."""
+"""A run with the trick `holdout`: its protocol, its learning rate, and that it reads no test image."""
 
 import hashlib
 import json

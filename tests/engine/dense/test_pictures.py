@@ -1,4 +1,4 @@
-"""Example pictures: which images are drawn, and how the parts stand side by side."""
+"""Example pictures: the chosen images, and the arrangement of the parts."""
 
 from types import MappingProxyType, SimpleNamespace
 

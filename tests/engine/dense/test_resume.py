@@ -1,4 +1,4 @@
-"""A run that is killed and started again ends as if nothing had happened; det counts epochs, seg iterations."""
+"""A killed and resumed run equals an uninterrupted one; det counts epochs, seg iterations."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def _kill_after(command, file):
 
 @pytest.fixture
 def steps(monkeypatch):
-    """The iterations that this process trains; a run that starts anew would end with equal numbers too."""
+    """The iterations that this process trains; a run that starts over would end with equal numbers too."""
     seen = []
     original = NonFiniteLossHook.after_train_iter
 

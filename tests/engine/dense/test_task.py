@@ -1,4 +1,4 @@
-"""The command of a dense task: what it leaves behind, and what it refuses."""
+"""The command of a dense task: its outputs and its errors."""
 
 import hashlib
 import json
@@ -140,14 +140,14 @@ def test_checkpoint_is_read_once(world, tmp_path, checkpoint, monkeypatch):
     assert world.run(tmp_path / "work", "--checkpoint", checkpoint) == 0
     # For its metadata, to load it, to compare the built model with it, and for its classifier.
     assert reads == [checkpoint]
-    # The next run reads it anew.
+    # The next run reads it again.
     assert world.run(tmp_path / "again", "--checkpoint", checkpoint) == 0
     assert reads == [checkpoint] * 2
 
 
 @pytest.fixture
 def refused(world, tmp_path, capsys):
-    """Runs the task, expects exit status 2 and no result, and returns the sentence."""
+    """Run the task, expect exit status 2 and no result, and return the sentence."""
 
     def run(*options, data=None, budget="smoke"):
         work = tmp_path / "work"

@@ -1,4 +1,4 @@
-"""What a dense task takes over from a backbone, and what of it trains."""
+"""The backbone of a dense task, and which of its parts train."""
 
 from pathlib import Path
 

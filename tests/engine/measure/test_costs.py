@@ -1,4 +1,4 @@
-"""What a trained network costs, and that measuring it changes nothing."""
+"""The costs of a trained network; measuring them has no side effects."""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""What is measured within a training leaves no trace, also after an error."""
+"""A measurement within a training leaves no trace, also after an error."""
 
 import random
 

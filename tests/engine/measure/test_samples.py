@@ -1,4 +1,4 @@
-"""Which samples transferability is measured on, and that measuring leaves no trace."""
+"""The samples of transferability estimates; measuring has no side effects."""
 
 import random
 from types import SimpleNamespace
@@ -40,7 +40,7 @@ def _preprocess(batch, training):
 
 
 def _regions(last, sample, stride):
-    """Every cell; its label is the image's number modulo 3."""
+    """Every location; its label is the image's number modulo 3."""
     assert stride == 32
     found = last.flatten(1).T
     return found, torch.full((len(found),), sample % 3)
@@ -100,7 +100,7 @@ def test_images_and_samples_are_limited(request, monkeypatch):
     runner = _runner(request, images)
     TransferabilityHook(_regions, None).before_train(runner)
     assert images.loaded == [0, 10, 20, 30, 40, 50, 60, 70]
-    # Six cells an image, of which ⌈30 / 8⌉ = 4 are taken, and of those 32 again 30.
+    # Six locations an image, of which ⌈30 / 8⌉ = 4 are taken, and of those 32 again 30.
     assert {score["samples"] for score in _measured(runner)["scores"]} == {30}
 
 

@@ -1,4 +1,4 @@
-"""LogME, H-score and LEEP against computations that share nothing with them."""
+"""LogME, H-score and LEEP against independent computations."""
 
 import math
 
@@ -178,7 +178,7 @@ def test_one_constant_feature(score):
     features, labels = _samples()
     dead = np.concatenate([features, np.zeros((60, 1))], axis=1)
     assert math.isfinite(score(dead, labels))
-    # A feature that is 0 for all samples tells LogME nothing, and takes nothing away.
+    # A feature that is 0 for all samples does not affect LogME.
     assert logme(dead, labels) == pytest.approx(logme(features, labels), abs=1e-9)
 
 

@@ -93,7 +93,7 @@ def test_published_batch_is_kept_and_reported(size, processes, enable, loaded, w
     [
         (16, 3.0, "3 of the config's (--lr-factor 3)"),
         (16, 0.3, "0.3 of the config's (--lr-factor 0.3)"),
-        # The rule on the batch and the factor multiply; where they cancel, the factor is told all the same.
+        # The rule on the batch and the factor multiply; where they cancel, the factor is reported all the same.
         (8, 3.0, "1.5 of the config's (--lr-factor 3)"),
         (8, 2.0, "the config's (--lr-factor 2)"),
         (16, 1.0, "the config's"),

@@ -1,4 +1,4 @@
-"""Averaged weights: their momentum, their start, and what is said of them."""
+"""Averaged weights: their momentum, their start, and their description."""
 
 from types import SimpleNamespace
 
@@ -47,11 +47,11 @@ def test_average_uses_seen_weights_only(momentum):
     for state in _walk(model, 9):
         average.update_parameters(model)
         states.append(state)
-        shares = torch.tensor([(1 - momentum) ** age for age in reversed(range(len(states)))])
-        shares = (shares / shares.sum()).tolist()
+        weights = torch.tensor([(1 - momentum) ** age for age in reversed(range(len(states)))])
+        weights = (weights / weights.sum()).tolist()
         for name, found in average.module.state_dict().items():
             if found.is_floating_point():
-                expected = sum(s * st[name] for s, st in zip(shares, states, strict=True))
+                expected = sum(s * st[name] for s, st in zip(weights, states, strict=True))
                 torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""What a run is computed on."""
+"""The device of a run."""
 
 from engine.runner.device import device, peak_memory_mib
 

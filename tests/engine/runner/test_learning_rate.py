@@ -1,4 +1,4 @@
-"""A factor on the learning rate, against the rates that the optimiser really has."""
+"""A factor on the learning rate, against the optimiser's rates."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -92,7 +92,7 @@ def test_multiplies_every_scheduled_rate(monkeypatch, schedule):
 
 
 @pytest.mark.parametrize(
-    ("processes", "budget", "share"),
+    ("processes", "budget", "fraction"),
     [
         # Eight micro-batches of 2 make up the 16 that the rate belongs to.
         (1, None, 1.0),
@@ -102,9 +102,9 @@ def test_multiplies_every_scheduled_rate(monkeypatch, schedule):
         (1, Budget(iterations=2, batch_size=2), 0.125),
     ],
 )
-def test_multiplies_after_batch_scaling(monkeypatch, processes, budget, share):
+def test_multiplies_after_batch_scaling(monkeypatch, processes, budget, fraction):
     rates = _rates(_wired(3.0, monkeypatch, processes, budget), processes)
-    assert rates[0] == pytest.approx(LR * 3 * share, rel=1e-12)
+    assert rates[0] == pytest.approx(LR * 3 * fraction, rel=1e-12)
 
 
 def test_factor_one_keeps_config():

@@ -1,4 +1,4 @@
-"""The guard against losses that are no numbers."""
+"""The guard against non-finite losses."""
 
 from types import SimpleNamespace
 
@@ -16,9 +16,9 @@ def test_non_finite_loss_stops_with_details(request, value):
     runner = bare_runner(request.node.name, iter=6, epoch=1, optim_wrapper=wrapper)
     runner.message_hub.update_scalar("train/loss", torch.tensor(value))
     outputs = {"loss": torch.tensor(value), "loss_rpn": torch.tensor(0.5)}
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as caught:
         NonFiniteLossHook().after_train_iter(runner, 6, outputs=outputs)
-    assert str(told.value) == (
+    assert str(caught.value) == (
         f"the loss became {value} in epoch 2, iteration 7 (terms {{'loss': {value}, "
         "'loss_rpn': 0.5}, learning rate 0.4); lower the learning rate, lengthen the warm-up, or "
         "look at the data with `python -m benchmarks data verify`"

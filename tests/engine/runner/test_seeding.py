@@ -180,15 +180,15 @@ def test_ranks_split_an_epoch(monkeypatch, count, world):
     alone = _sampler(count)
     alone.set_epoch(2)
     whole = list(alone)
-    shares = []
+    parts = []
     for rank in range(world):
         sampler = _sampler(count, rank, world, monkeypatch)
         sampler.set_epoch(2)
-        shares.append(list(sampler))
+        parts.append(list(sampler))
     each = -(-count // world)
-    assert [len(share) for share in shares] == [each] * world
-    # Dealt out in turn, the shares are the order of a single process, begun anew to fill up.
-    dealt = [shares[i % world][i // world] for i in range(each * world)]
+    assert [len(part) for part in parts] == [each] * world
+    # Interleaved, the parts are the order of a single process, repeated from the start to fill up.
+    dealt = [parts[i % world][i // world] for i in range(each * world)]
     assert dealt == [whole[i % count] for i in range(each * world)]
 
 

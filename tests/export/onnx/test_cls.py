@@ -30,11 +30,11 @@ def test_file_has_evaluated_weights(work_dir, image_folder, tmp_path, capsys):
     assert export([str(work_dir), "--out", str(out)], ClassifierExport()) == 0
     assert "varies: batch, height, width" in capsys.readouterr().out
     # The pretrained checkpoint holds the averaged network; everything else is done by hand.
-    network, head, told = backbones.load_classifier(work_dir / "backbone.safetensors")
-    assert told.weights == "ema"
+    network, head, metadata = backbones.load_classifier(work_dir / "backbone.safetensors")
+    assert metadata.weights == "ema"
     picture = Image.open(image_folder / "val" / "c1" / "2.png").convert("RGB").crop((0, 0, 31, 27))
     pixels = np.asarray(picture, np.float32)
-    normalised = (pixels - np.array(told.mean, np.float32)) / np.array(told.std, np.float32)
+    normalised = (pixels - np.array(metadata.mean, np.float32)) / np.array(metadata.std, np.float32)
     images = torch.from_numpy(normalised).permute(2, 0, 1)[None]
     with torch.no_grad():
         expected = head(network.eval()(images)[-1].mean((2, 3)))

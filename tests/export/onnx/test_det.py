@@ -1,4 +1,4 @@
-"""A trained detector as an ONNX file, held against mmdet's own predictions."""
+"""A trained detector as an ONNX file, against mmdet's own predictions."""
 
 import json
 
@@ -111,7 +111,7 @@ def test_command_matches_mmdet(lively, tmp_path, capsys):
 
 
 def test_c4_detector(lively, tmp_path):
-    # As many samples a cell as it has pixels, as the published configs have it.
+    # As many samples per bin as it has pixels, as the published configs have it.
     samples = {"model.roi_head.bbox_roi_extractor.roi_layer.sampling_ratio": 0}
     config, model = lively(config="mini_c4", spec="resnet10-w8", **samples)
     run = TrainedRun(tmp_path, {}, config, ("cat", "dog"), {}, tmp_path, "")
@@ -125,14 +125,14 @@ def test_c4_detector(lively, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change, told",
+    "change, part",
     [
         ({"model.test_cfg.rcnn.nms": dict(type="soft_nms")}, "test_cfg.rcnn.nms={'type': 'soft"),
         ({"model.test_cfg.rpn.nms": dict(iou_threshold=0.7, max_num=3)}, "rpn.nms=.*'max_num': 3"),
         ({"model.rpn_head.bbox_coder.add_ctr_clamp": True}, "box coder DeltaXYWHBBoxCoder"),
     ],
 )
-def test_unsupported_parts_are_refused(assemble_det, change, told):
+def test_unsupported_parts_are_refused(assemble_det, change, part):
     _, model = assemble_det()
     for key, value in change.items():
         if key.startswith("model.test_cfg"):
@@ -140,7 +140,7 @@ def test_unsupported_parts_are_refused(assemble_det, change, told):
             head.test_cfg.nms = value
         else:
             model.rpn_head.bbox_coder.add_ctr_clamp = value
-    with pytest.raises(UserError, match=f"cannot be exported: the graph has no .*{told}"):
+    with pytest.raises(UserError, match=f"cannot be exported: the graph has no .*{part}"):
         DetectorGraph(model)
 
 

@@ -1,4 +1,4 @@
-"""The ONNX file: kept where it agrees with torch, and no other."""
+"""The ONNX file is kept only if it agrees with torch."""
 
 import json
 import signal
@@ -64,9 +64,9 @@ def test_valid_graph_is_written_with_metadata(tmp_path):
     assert {shape[0] for shape in written.shapes} == {1, 2}
     assert len({shape[2:] for shape in written.shapes}) == 2
     model = onnx.load(path)
-    told = {entry.key: entry.value for entry in model.metadata_props}
-    assert told["spec"] == "net" and json.loads(told["classes"]) == ["a", "b"]
-    assert json.loads(told["dynamic_axes"]) == ["batch", "height", "width"]
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert metadata["spec"] == "net" and json.loads(metadata["classes"]) == ["a", "b"]
+    assert json.loads(metadata["dynamic_axes"]) == ["batch", "height", "width"]
     (images,) = model.graph.input
     axes = [axis.dim_param or axis.dim_value for axis in images.type.tensor_type.shape.dim]
     assert axes == ["batch", 3, "height", "width"]

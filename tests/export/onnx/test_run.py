@@ -21,7 +21,7 @@ CONFIG = Config(
 
 @pytest.fixture
 def work_dir(tmp_path):
-    """What a detection stage of 20 iterations leaves, but for the network."""
+    """What a detection run of 20 iterations leaves, except the network."""
     meta = {"iter": 20, "cfg": CONFIG.pretty_text, "dataset_meta": {"classes": ("cat", "dog")}}
     torch.save({"meta": meta, "state_dict": {"a": torch.ones(2)}}, tmp_path / "iter_20.pth")
     (tmp_path / "result.json").write_text(json.dumps({"stage": "det", "status": "completed"}))

@@ -12,17 +12,15 @@ from export.onnx.file import session
 from export.onnx.seg import SegmentorExport, compare
 
 
-def test_file_matches_evaluated_network(
-    tiny_ade, tmp_path, run_seg, checkpoint, capsys
-):
+def test_file_matches_evaluated_network(tiny_ade, tmp_path, run_seg, checkpoint, capsys):
     work, out = tmp_path / "seg", tmp_path / "model.onnx"
     options = ("--checkpoint", checkpoint, "--trick", "ema", "--trick", "sliding")
     assert run_seg(tiny_ade.root, work, *options) == 0
     capsys.readouterr()
     assert export([str(work), "--out", str(out), "--input", "float32"], SegmentorExport()) == 0
-    told = capsys.readouterr().out
-    assert "varies: batch, height, width" in told
-    assert "evaluated in sliding windows of (128, 128)" in told
+    output = capsys.readouterr().out
+    assert "varies: batch, height, width" in output
+    assert "evaluated in sliding windows of (128, 128)" in output
     # What lies in the file is the average, and of the trained weights nothing.
     stored = torch.load(work / "iter_2.pth", weights_only=False)
     name = "decode_head.conv_seg.bias"

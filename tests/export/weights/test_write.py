@@ -137,13 +137,13 @@ def test_file_states_normalisation(written, tmp_path, capsys):
     _, _, path = written("resnet10_d-w8")
     out = tmp_path / "out.safetensors"
     assert main(["export", str(path), "--to", "timm", "--out", str(out)]) == 0
-    told = capsys.readouterr().out
-    assert "the classifier as fc" in told and "mean (0.485, 0.456, 0.406), std (0.229" in told
-    assert "compared: read back and loaded, its layer1, layer2, layer3, layer4, logits" in told
+    output = capsys.readouterr().out
+    assert "the classifier as fc" in output and "mean (0.485, 0.456, 0.406), std (0.229" in output
+    assert "compared: read back and loaded, its layer1, layer2, layer3, layer4, logits" in output
     with safetensors.safe_open(out, "pt") as file:
         written = file.metadata()
     assert written["format"] == "pt" and written["mean"] == "[123.675, 116.28, 103.53]"
-    assert written["channel_order"] == "RGB" and written["call"] in told
+    assert written["channel_order"] == "RGB" and written["call"] in output
 
 
 @pytest.mark.parametrize(
