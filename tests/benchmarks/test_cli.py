@@ -15,7 +15,15 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from support.world import World, answer, clean_environment, forget_digests, make_data, wait_for
+from support.world import (
+    SUITE_TASKS,
+    World,
+    answer,
+    clean_environment,
+    forget_digests,
+    make_data,
+    wait_for,
+)
 
 from benchmarks import cli
 from benchmarks.commands import doctor
@@ -25,18 +33,9 @@ from benchmarks.plan import preflight
 from benchmarks.suite.names import ROOT
 from contract.errors import UserError
 
-SUITE = """
+SUITE = f"""
 title = "Tiny"
-stages = dict(
-    cls=dict(config="cls_train/configs/mini.py", data="cls"),
-    det=dict(config="det/configs/mini.py", data="det"),
-    seg=dict(config="seg/configs/mini.py", data="seg"),
-)
-datasets = dict(
-    cls=dict(kind="imagefolder", path="cls"),
-    det=dict(kind="voc", path="det"),
-    seg=dict(kind="ade20k", path="seg"),
-)
+{SUITE_TASKS}
 rows = [
     dict(name="scratch", backbone="resnet10_b", pretrain=False),
     dict(name="tricks", backbone="resnet10_d", recipe="efficient", tricks=["cosine"]),

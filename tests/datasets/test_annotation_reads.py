@@ -96,11 +96,17 @@ def test_check_reads_once(detection, reads, decode):
     assert len(reads) == _files(detection)
 
 
-def test_suite_check_and_plan_read_once(detection, reads, tmp_path, monkeypatch):
-    kind = kind_of(detection, "det")
+def _record_checks(monkeypatch, kind) -> list[bool]:
+    """Return a list that gets an entry for each check: whether it decodes images."""
     layout, checks = layout_of(kind), []
     check = layout.check
     monkeypatch.setattr(layout, "check", lambda *words: checks.append(words[1]) or check(*words))
+    return checks
+
+
+def test_suite_check_and_plan_read_once(detection, reads, tmp_path, monkeypatch):
+    kind = kind_of(detection, "det")
+    checks = _record_checks(monkeypatch, kind)
     found = _inspect(kind, detection, tmp_path)
     assert found[0].problems == ()
     assert (checks, set(reads.values()), len(reads)) == ([True], {1}, _files(detection))
@@ -116,11 +122,9 @@ def test_suite_check_and_plan_read_once(detection, reads, tmp_path, monkeypatch)
 @pytest.mark.parametrize("most", [11, 12])
 def test_image_count_decides_decoding(detection, tmp_path, monkeypatch, most):
     kind = kind_of(detection, "det")
-    layout, decoded = layout_of(kind), []
-    check = layout.check
-    monkeypatch.setattr(layout, "check", lambda *words: decoded.append(words[1]) or check(*words))
+    checks = _record_checks(monkeypatch, kind)
     _inspect(kind, detection, tmp_path, most)
-    assert decoded == [most == 12]
+    assert checks == [most == 12]
 
 
 def test_finding_and_fingerprint_read_nothing(detection, reads, tmp_path):

@@ -1,17 +1,17 @@
 """From options to a detector: widths, strides, classes and data."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS, DefaultScope
 from support.dataset_trees import VocTree
+from support.tasks import resolved
 
 from contract.errors import UserError
 from det.train import Detection
-from engine.cli import Options
-from engine.job import resolve_job
-from engine.task import prepare
 
 # Stage widths of the basic block (expansion 1) and of the bottleneck (4).
 WIDTHS = {
@@ -23,22 +23,8 @@ WIDTHS = {
 
 @pytest.fixture
 def assembled(tiny_voc, tmp_path):
-    """Assembles a config with random weights, or with those of a checkpoint."""
-
-    def assemble(config="mini", backbone=None, checkpoint=None, tricks=(), **overrides):
-        options = Options(
-            config=str(config),
-            data=tiny_voc.root.parent,
-            work_dir=tmp_path / "work",
-            backbone=backbone,
-            checkpoint=checkpoint,
-            precision="fp32",
-            tricks=tricks,
-            overrides=overrides,
-        )
-        return prepare(Detection(), resolve_job(options))
-
-    return assemble
+    """Assemble a config with random weights, or with those of a checkpoint."""
+    return functools.partial(resolved, Detection(), tiny_voc.root.parent, tmp_path / "work")
 
 
 def build(config):

@@ -1,15 +1,15 @@
 """From options to a segmentor: widths, classes, labels and data."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS, DefaultScope
+from support.tasks import resolved
 from torch import nn
 
-from engine.cli import Options
-from engine.job import resolve_job
-from engine.task import prepare
 from seg.train import Segmentation
 
 # Widths of the last and last but one stage of the basic block (expansion 1) and of the bottleneck (4).
@@ -18,21 +18,8 @@ WIDTHS = {"resnet10_d-w8": (64, 32), "resnet18_b": (512, 256), "resnet50_d": (20
 
 @pytest.fixture
 def assembled(tiny_ade, tmp_path):
-    """Assembles a config with random weights, or with those of a checkpoint."""
-
-    def assemble(config="mini", backbone=None, checkpoint=None, **overrides):
-        options = Options(
-            config=str(config),
-            data=tiny_ade.root,
-            work_dir=tmp_path / "work",
-            backbone=backbone,
-            checkpoint=checkpoint,
-            precision="fp32",
-            overrides=overrides,
-        )
-        return prepare(Segmentation(), resolve_job(options))
-
-    return assemble
+    """Assemble a config with random weights, or with those of a checkpoint."""
+    return functools.partial(resolved, Segmentation(), tiny_ade.root, tmp_path / "work")
 
 
 def build(config):

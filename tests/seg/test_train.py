@@ -1,11 +1,15 @@
 """The segmentation command: its metrics and its errors."""
 
+import functools
 import json
 import re
 
 import numpy as np
 import pytest
 from PIL import Image
+from support.tasks import refusal_of
+
+from seg.train import Segmentation
 
 
 def test_metrics_match_confusion_matrix(tiny_ade, tmp_path, run_seg):
@@ -19,21 +23,11 @@ def test_metrics_match_confusion_matrix(tiny_ade, tmp_path, run_seg):
 
 
 @pytest.fixture
-def refused(tiny_ade, tmp_path, run_seg, capsys):
-    """Run the task, expect exit status 2 and no result, and return the sentence."""
-
-    def run(*options, data=None, budget="smoke", shows_tree=False):
-        work = tmp_path / "work"
-        status = run_seg(data or tiny_ade.root, work, *options, budget=budget)
-        error = capsys.readouterr().err
-        assert status == 2, error
-        assert not (work / "result.json").exists()
-        assert "Traceback" not in error
-        sentence = error[error.index("error: ") + 7 :].strip()
-        assert shows_tree or "\n" not in sentence
-        return sentence
-
-    return run
+def refused(tiny_ade, tmp_path, capsys):
+    """Run the task, expect exit status 2 and no result, and return the message."""
+    return functools.partial(
+        refusal_of, Segmentation(), tiny_ade.root, tmp_path / "work", capsys=capsys
+    )
 
 
 def test_label_outside_classes(refused, tiny_ade):
@@ -50,12 +44,6 @@ def test_damaged_test_label_map(refused, tiny_ade):
     path = tiny_ade.label_map("validation", "004")
     path.write_bytes(path.read_bytes()[:60])
     assert f"the label map {path} cannot be decoded" in refused("--backbone", "resnet10_b-w8")
-
-
-def test_missing_folder(refused, tmp_path):
-    sentence = refused("--backbone", "resnet10_b-w8", data=tmp_path / "nowhere", shows_tree=True)
-    nearest = f"The nearest existing folder is {tmp_path}"
-    assert f"{tmp_path / 'nowhere'} does not exist. {nearest}" in sentence
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,13 @@
 """Fixtures of detection and segmentation: tiny datasets, a pretrained checkpoint, and runs in this process."""
 
+import functools
+
 import pytest
 
 from support.checkpoints import METADATA, SPEC, write_checkpoint
 from support.dataset_trees import tiny_ade20k, tiny_devkit
 from support.runners import forget_runs
+from support.tasks import resolved, run_task
 
 
 @pytest.fixture
@@ -31,33 +34,21 @@ def checkpoint(tmp_path):
     return write_checkpoint(tmp_path / "pretrained.safetensors")
 
 
-def _runner_of(task):
-    """A function that runs a task in this process and returns its exit status."""
-    from engine.task import main
-
-    def run(data, work_dir, *options, budget="smoke", config="mini"):
-        forget_runs()
-        common = [config, "--data", str(data), "--work-dir", str(work_dir), "--budget", budget]
-        return main(task, [*common, *map(str, options)])
-
-    return run
-
-
 @pytest.fixture
 def run_det():
-    """Run detection in this process on a data folder; return its exit status."""
+    """Run detection on a data folder; return its exit status."""
     from det.train import Detection
 
-    yield _runner_of(Detection())
+    yield functools.partial(run_task, Detection())
     forget_runs()
 
 
 @pytest.fixture
 def run_seg():
-    """Run segmentation in this process on a data folder; return its exit status."""
+    """Run segmentation on a data folder; return its exit status."""
     from seg.train import Segmentation
 
-    yield _runner_of(Segmentation())
+    yield functools.partial(run_task, Segmentation())
     forget_runs()
 
 
@@ -67,22 +58,11 @@ def assemble_det(tiny_voc, tmp_path):
     from mmengine.registry import MODELS, DefaultScope
 
     from det.train import Detection
-    from engine.cli import Options
-    from engine.job import resolve_job
-    from engine.task import prepare
 
     def assemble(*tricks, config="mini", spec=SPEC, **overrides):
-        options = Options(
-            config=config,
-            data=tiny_voc.root.parent,
-            work_dir=tmp_path / "work",
-            backbone=spec,
-            precision="fp32",
-            tricks=tricks,
-            overrides=overrides,
-        )
-        config = prepare(Detection(), resolve_job(options))
+        data, work_dir = tiny_voc.root.parent, tmp_path / "work"
+        found = resolved(Detection(), data, work_dir, config, spec, tricks=tricks, **overrides)
         with DefaultScope.overwrite_default_scope("mmdet"):
-            return config, MODELS.build(config.model)
+            return found, MODELS.build(found.model)
 
     return assemble

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from support.checkpoints import SPEC
 from support.dataset_trees import tiny_ade20k, tiny_devkit
-from support.runners import forget_runs
+from support.tasks import resolved, run_task
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what the wheels say when they are imported
@@ -18,10 +18,7 @@ with warnings.catch_warnings():
 
     from det.train import Detection
     from seg.train import Segmentation
-from engine.cli import Options
 from engine.dense.task import DenseTask
-from engine.job import resolve_job
-from engine.task import main, prepare
 
 
 @dataclass
@@ -69,9 +66,7 @@ class DenseWorld:
 
     def run(self, work, *options, data=None, budget="smoke", config="mini"):
         """Run the task in this process; return its exit status."""
-        forget_runs()
-        common = [config, "--data", str(data or self.data), "--work-dir", str(work)]
-        return main(self.task, [*common, "--budget", budget, *map(str, options)])
+        return run_task(self.task, data or self.data, work, *options, budget=budget, config=config)
 
     def command(self, work, *options):
         """The words that start the task in a process of its own."""
@@ -82,17 +77,11 @@ class DenseWorld:
         self, config="mini", backbone=None, checkpoint=None, tricks=(), data=None, **overrides
     ):
         """Assemble a config, by default with random weights."""
-        options = Options(
-            config=str(config),
-            data=data or self.data,
-            work_dir=self.folder / "work",
-            backbone=backbone or (None if checkpoint else SPEC),
-            checkpoint=checkpoint,
-            precision="fp32",
-            tricks=tuple(tricks),
-            overrides=overrides,
+        backbone = backbone or (None if checkpoint else SPEC)
+        data, work_dir = data or self.data, self.folder / "work"
+        return resolved(
+            self.task, data, work_dir, config, backbone, checkpoint, tricks, **overrides
         )
-        return prepare(self.task, resolve_job(options))
 
     def build(self, config):
         """Build the network of a config."""

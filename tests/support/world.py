@@ -28,6 +28,19 @@ from contract import files
 from contract.result import SCHEMA_VERSION, Result
 from contract.tasks import TASKS
 
+# The tasks and datasets of a small suite file.
+SUITE_TASKS = """
+stages = dict(
+    cls=dict(config="cls_train/configs/mini.py", data="cls"),
+    det=dict(config="det/configs/mini.py", data="det"),
+    seg=dict(config="seg/configs/mini.py", data="seg"),
+)
+datasets = dict(
+    cls=dict(kind="imagefolder", path="cls"),
+    det=dict(kind="voc", path="det"),
+    seg=dict(kind="ade20k", path="seg"),
+)
+""".strip()
 FAKE_TASK = Path(__file__).with_name("fake_task.py")
 
 SOURCES = {

@@ -1,11 +1,14 @@
 """From a prefixed spec to a backbone, and its checkpoint."""
 
+from dataclasses import replace
+
 import pytest
 import timm
 import torch
+from support.checkpoints import METADATA
 
 import backbones
-from backbones import CheckpointMetadata, OutputStrideError
+from backbones import OutputStrideError
 from backbones.foreign import build
 from backbones.foreign.wrapper import ForeignBackbone
 from contract.errors import UserError
@@ -34,18 +37,7 @@ def test_checkpoint_round_trip(tmp_path):
     spec = "timm:mobilenetv3_small_050"
     network = backbones.create(spec)
     path = tmp_path / "b.safetensors"
-    metadata = CheckpointMetadata(
-        spec=spec,
-        recipe="standard",
-        tricks=(),
-        top1=50.0,
-        mean=(120.0, 115.0, 100.0),
-        std=(58.0, 57.0, 57.0),
-        channel_order="RGB",
-        seed=0,
-        weights="raw",
-    )
-    backbones.export_checkpoint(network, path, metadata)
+    backbones.export_checkpoint(network, path, replace(METADATA, spec=spec))
     other = backbones.create(spec, output_stride=16)
     report = backbones.load_checkpoint(other, path, spec=spec)
     assert report.matched == report.total == len(network.state_dict())

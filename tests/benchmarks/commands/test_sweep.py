@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.world import World, answer, forget_digests, make_data, make_row
+from support.world import SUITE_TASKS, World, answer, forget_digests, make_data, make_row
 
 from benchmarks import cli
 from benchmarks.commands import sweep
@@ -16,19 +16,10 @@ from benchmarks.suite.write import suite_text
 from contract.errors import UserError
 from contract.files import read_json
 
-SUITE = """
+SUITE = f"""
 title = "Tiny"
 description = "Three rows."
-stages = dict(
-    cls=dict(config="cls_train/configs/mini.py", data="cls"),
-    det=dict(config="det/configs/mini.py", data="det"),
-    seg=dict(config="seg/configs/mini.py", data="seg"),
-)
-datasets = dict(
-    cls=dict(kind="imagefolder", path="cls"),
-    det=dict(kind="voc", path="det"),
-    seg=dict(kind="ade20k", path="seg"),
-)
+{SUITE_TASKS}
 seeds = [4, 5]
 rows = [
     dict(name="scratch", backbone="resnet10_b", pretrain=False, note="control"),

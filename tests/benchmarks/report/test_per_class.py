@@ -3,7 +3,12 @@
 from pathlib import Path
 
 import pytest
-from support.fake_run import evaluate_detector, work_dir, write_evaluation, write_run
+from support.fake_run import (
+    evaluate_two_detectors,
+    work_dir,
+    write_evaluation,
+    write_run,
+)
 from support.page import section
 
 TITLE = "By class"
@@ -11,10 +16,7 @@ TITLE = "By class"
 
 @pytest.fixture
 def run_dir(run_dir: Path) -> Path:
-    for row, ap in (("scratch", 0.5), ("tricks", 0.75)):
-        for seed, offset in ((0, -0.125), (1, 0.125)):
-            evaluate_detector(run_dir, row, seed, ap + offset, ap)
-    return run_dir
+    return evaluate_two_detectors(run_dir)
 
 
 def test_section_states_omissions(run_dir: Path):

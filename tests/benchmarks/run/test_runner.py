@@ -25,7 +25,7 @@ from support.world import (
 
 from benchmarks.plan.machine import Slots
 from benchmarks.plan.plan import CACHED
-from benchmarks.run.runner import COMPLETED, FAILED, SKIPPED, Interrupted, failure_message
+from benchmarks.run.runner import COMPLETED, FAILED, SKIPPED, Interrupted, Runner, failure_message
 from contract.files import read_json
 
 SERIAL = Slots(1, 2, (), "test")
@@ -213,13 +213,11 @@ def test_timings_are_recorded(tmp_path):
     assert "cls|cls_train/configs/mini.py|resnet10_d|full|efficient|cosine" in timings
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupt_ends_tasks_and_resumes_later(tmp_path, number):
-    world = World(tmp_path, behaviour={"standard/cls": "hang", "tricks/cls": "family"})
-    runner = world.runner(Slots(2, 1, (), "test"))
+def _interrupt(world: World, runner: Runner, tasks: int, number: signal.Signals) -> None:
+    """Run until so many tasks wait, send this process a signal, and check that no task is left."""
 
     def interrupt() -> None:
-        wait_for(lambda: len(world.journal_lines("waiting")) == 2)
+        wait_for(lambda: len(world.journal_lines("waiting")) == tasks)
         os.kill(os.getpid(), number)
 
     thread = threading.Thread(target=interrupt)
@@ -228,6 +226,14 @@ def test_interrupt_ends_tasks_and_resumes_later(tmp_path, number):
         runner.run()
     thread.join()
     assert not any(is_alive(pid) for pid in pids(world.journal_lines()))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_ends_tasks_and_resumes_later(tmp_path, number):
+    world = World(tmp_path, behaviour={"standard/cls": "hang", "tricks/cls": "family"})
+    runner = world.runner(Slots(2, 1, (), "test"))
+
+    _interrupt(world, runner, tasks=2, number=number)
     assert "interrupted standard/cls/seed-0" in world.journal_lines("interrupted")
     world.behaviour.clear()
     assert {outcome.status for outcome in world.run().values()} == {COMPLETED}
@@ -238,16 +244,7 @@ def test_unresponsive_task_is_killed(tmp_path):
     world = World(tmp_path, behaviour={"standard/cls": "stubborn"})
     runner = world.runner(SERIAL, grace_seconds=0.3)
 
-    def interrupt() -> None:
-        wait_for(lambda: world.journal_lines("waiting"))
-        os.kill(os.getpid(), signal.SIGINT)
-
-    thread = threading.Thread(target=interrupt)
-    thread.start()
-    with pytest.raises(Interrupted):
-        runner.run()
-    thread.join()
-    assert not any(is_alive(pid) for pid in pids(world.journal_lines()))
+    _interrupt(world, runner, tasks=1, number=signal.SIGINT)
 
 
 def test_tasks_die_with_killed_harness(tmp_path):

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 from support.dense_world import result_of
+from support.tasks import refusal_of
 
 import backbones
 from backbones.checkpoint.format import write_file
@@ -147,20 +148,20 @@ def test_checkpoint_is_read_once(world, tmp_path, checkpoint, monkeypatch):
 
 @pytest.fixture
 def refused(world, tmp_path, capsys):
-    """Run the task, expect exit status 2 and no result, and return the sentence."""
+    """Run the task, expect exit status 2 and no result, and return the message."""
 
-    def run(*options, data=None, budget="smoke"):
-        work = tmp_path / "work"
-        status = world.run(work, *options, data=data, budget=budget)
-        error = capsys.readouterr().err
-        assert status == 2, error
-        assert not (work / "result.json").exists()
-        assert "Traceback" not in error
-        sentence = error[error.index("error: ") + 7 :].strip()
-        assert "\n" not in sentence
-        return sentence
+    def run(*options, data=None, **shown):
+        data, work_dir = data or world.data, tmp_path / "work"
+        return refusal_of(world.task, data, work_dir, *options, capsys=capsys, **shown)
 
     return run
+
+
+def test_missing_folder(refused, tmp_path):
+    missing = tmp_path / "nowhere"
+    sentence = refused("--backbone", "resnet10_b-w8", data=missing, shows_tree=True)
+    nearest = f"The nearest existing folder is {tmp_path}"
+    assert f"{missing} does not exist. {nearest}" in sentence
 
 
 def _rewritten(path, metadata, change):

@@ -7,9 +7,9 @@ import torch
 from mmcv.cnn import ConvModule
 from mmdet.models.backbones import ResNet, ResNetV1d
 from mmseg.models.backbones import ResNetV1c
+from support.checkpoints import write_classifier
 from torch import nn
 
-import backbones
 from backbones import CheckpointMetadata
 from export.weights.counterparts import find
 from export.weights.write import export_weights
@@ -20,15 +20,7 @@ METADATA = CheckpointMetadata(
 
 
 def random_checkpoint(spec, path):
-    torch.manual_seed(4)
-    network = backbones.create(spec)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.normal_(std=0.1)
-            module.running_var.uniform_(0.5, 1.5)
-    head = nn.Linear(network.feature_info[-1].channels, 3)
-    backbones.export_checkpoint(network, path, replace(METADATA, spec=spec), head=head)
-    return network.eval(), head
+    return write_classifier(path, replace(METADATA, spec=spec), classes=3, seed=4)
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ import safetensors.torch
 import timm
 import torch
 import torchvision
+from support.checkpoints import write_classifier
 from torch import nn
 
-import backbones
 from backbones import CheckpointMetadata
 from backbones.__main__ import main
 from contract.errors import UserError
@@ -24,19 +24,11 @@ METADATA = CheckpointMetadata(
 
 @pytest.fixture
 def written(tmp_path):
-    """Writes a checkpoint of random weights and random batch statistics; returns network, head and path."""
+    """Write a checkpoint of random weights and batch statistics; return network, head and path."""
 
     def write(spec, classes=5):
-        torch.manual_seed(3)
-        network = backbones.create(spec)
-        for module in network.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.running_mean.normal_(std=0.1)
-                module.running_var.uniform_(0.5, 1.5)
-        head = nn.Linear(network.feature_info[-1].channels, classes) if classes else None
         path = tmp_path / "backbone.safetensors"
-        backbones.export_checkpoint(network, path, replace(METADATA, spec=spec), head=head)
-        return network.eval(), head, path
+        return *write_classifier(path, replace(METADATA, spec=spec), classes, seed=3), path
 
     return write
 
@@ -103,32 +95,33 @@ def test_classifier_in_other_place_is_left_out(written, tmp_path):
     assert not unexpected
 
 
-def test_library_with_other_outputs_is_refused(written, tmp_path, monkeypatch):
+def _use_average_pool(model):
+    model.maxpool = nn.AvgPool2d(3, stride=2, padding=1)
+
+
+def _return_nan_after_valid_maps(model):
+    model.layer3.register_forward_hook(lambda _module, _inputs, output: output * float("nan"))
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (_use_average_pool, r"computes other maps than resnet10_d-w8 .*layer1 \d"),
+        (_return_nan_after_valid_maps, r"computes other maps .*layer3 nan"),
+    ],
+    ids=["other maps", "not finite"],
+)
+def test_library_with_other_outputs_is_refused(written, tmp_path, monkeypatch, change, message):
     _, _, path = written("resnet10_d-w8")
     create = timm.create_model
 
-    def with_other_pools(*arguments, **options):
+    def create_changed(*arguments, **options):
         model = create(*arguments, **options)
-        model.maxpool = nn.AvgPool2d(3, stride=2, padding=1)
+        change(model)
         return model
 
-    monkeypatch.setattr(timm, "create_model", with_other_pools)
-    with pytest.raises(UserError, match=r"computes other maps than resnet10_d-w8 .*layer1 \d"):
-        export_weights(path, "timm", tmp_path / "out.pth")
-    assert not list(tmp_path.glob("*out*"))
-
-
-def test_library_with_non_finite_outputs_is_refused(written, tmp_path, monkeypatch):
-    _, _, path = written("resnet10_d-w8")
-    create = timm.create_model
-
-    def with_nan_behind_good_maps(*arguments, **options):
-        model = create(*arguments, **options)
-        model.layer3.register_forward_hook(lambda _module, _inputs, output: output * float("nan"))
-        return model
-
-    monkeypatch.setattr(timm, "create_model", with_nan_behind_good_maps)
-    with pytest.raises(UserError, match=r"computes other maps .*layer3 nan"):
+    monkeypatch.setattr(timm, "create_model", create_changed)
+    with pytest.raises(UserError, match=message):
         export_weights(path, "timm", tmp_path / "out.pth")
     assert not list(tmp_path.glob("*out*"))
 
