@@ -84,7 +84,7 @@ def test_weights_transfer_to_detection_and_segmentation(classifier, tmp_path, mo
 
 
 def test_gradient_is_mean_over_processes(tmp_path):
-    """Each process's images count alike, and both go on with the same weights."""
+    """All images have equal weight, and both processes continue with equal weights."""
     script = tmp_path / "step.py"
     script.write_text(STEP)
     done = subprocess.run(

@@ -90,7 +90,7 @@ def test_every_row_runs(name, done):
 
 
 def _forget_run():
-    """mmengine names its runs by the second, so that two of one second would mix."""
+    """mmengine names its runs by the second, and two of one second would mix."""
     for logger in MMLogger._instance_dict.values():
         for handler in logger.handlers:
             handler.close()

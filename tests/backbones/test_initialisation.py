@@ -77,7 +77,7 @@ def test_grouped_conv(scheme, deviation):
 
 
 def test_depthwise_conv_keeps_scale():
-    # With as many outputs counted as there are channels, the deviation would be 16 times less.
+    # Counting all channels as outputs would divide the deviation by 16.
     network = backbones.create("mobilenet_v1")
     depthwise = network.blocks[3][3].conv_dw
     assert depthwise.weight.std().item() == pytest.approx(math.sqrt(2 / (9 + 9)), rel=0.05)

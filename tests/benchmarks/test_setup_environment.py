@@ -25,7 +25,7 @@ def root(tmp_path) -> Path:
 
 @pytest.fixture
 def calls(monkeypatch) -> list[list[str]]:
-    """Replaces `venv`, `pip` and `pyright`; returns their command lines."""
+    """Replace `venv`, `pip` and `pyright`; return their command lines."""
     made: list[list[str]] = []
 
     def call(command: list[str]) -> int:
@@ -169,7 +169,7 @@ def test_concurrent_set_ups(root):
 
 
 def stub(folder: Path, answer: str) -> Path:
-    """Writes a Python that answers to the set-up and writes down everything else."""
+    """Write a fake Python that answers the set-up and records all other calls."""
     path = folder / "python-stub"
     path.write_text(
         "#!/usr/bin/env bash\n"

@@ -18,11 +18,11 @@ NAN, INF = float("nan"), float("inf")
     [
         ([1.0, 3.0, 2.0], 1, 0),
         ([1.0, 3.0, 2.0], 0, 2),
-        # Of equal ones the lower index comes first.
+        # The lower index wins a tie.
         ([2.0, 2.0, 2.0], 0, 0),
         ([2.0, 2.0, 2.0], 2, 2),
         ([5.0, 2.0, 2.0, 1.0], 2, 2),
-        # What is no number is worst, wherever it stands.
+        # NaN is worst at every index.
         ([NAN, 0.0, 1.0], 0, 2),
         ([NAN, 0.0, 1.0], 2, 0),
         ([NAN, NAN, NAN], 0, 2),

@@ -148,7 +148,7 @@ def test_distillation_at_high_temperature_matches_logits():
 def test_tricks_add_one_penalty(trick, power, weight):
     config = configs.load(CONFIGS, "imagenet", (trick,), {})
     assert config.penalties == {trick: dict(type="WeightPenalty", power=power, weight=weight)}
-    # What the loss takes over is no longer the optimiser's.
+    # The loss takes over the decay from the optimiser.
     assert config.weight_decay == (0 if trick == "l2" else 1e-4)
 
 

@@ -21,7 +21,7 @@ def _command(config, data, folder, *more):
     words += ["--backbone", "resnet10_b-w8", "--recipe", "efficient", "--trick", "cosine"]
     words += ["--trick", "mixup", "--trick", "label_smoothing", "--seed", "3"]
     words += ["--set", "epochs_factor=1", "--set", "batch_size_factor=1"]
-    # In a worker, so that reading samples does not seed what the training step draws.
+    # In a worker, since reading samples must not seed the draws of the training step.
     words += ["--set", "workers=1"]
     words += ["--trick", "ema"]
     return [sys.executable, "-m", "cls_train.train", *words]

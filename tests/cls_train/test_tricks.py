@@ -17,7 +17,7 @@ from engine.runner.precision import Precision
 from engine.task import main
 
 TRICKS = configs.names(CONFIGS / "tricks")
-# What remains when of each group of alternatives the first is taken.
+# The first of each group of alternatives is used.
 ALTERNATIVES = (
     ("cosine", "exponential", "polynomial", "step_cosine", "step_every"),
     ("mixup", "cutmix", "ricap"),

@@ -110,7 +110,7 @@ def resolve(data, teacher, tmp_path, monkeypatch):
 
 
 def _flat(node, path, places):
-    """Lines `key.of.a.leaf = value`; what depends on the machine is named instead."""
+    """Lines `key.of.a.leaf = value`; values that depend on the machine are replaced by names."""
     if isinstance(node, dict) and node:
         for key in sorted(node):
             yield from _flat(node[key], f"{path}.{key}" if path else str(key), places)
@@ -156,7 +156,7 @@ def test_dense_with_every_trick(resolve, task_name, name):
 
 
 def _with_every_trick(resolve, task, name, recipe=None):
-    """The lines of a config, and for each trick those that it takes away and puts in."""
+    """The lines of a config, and for each trick the removed and added lines."""
     base = resolve(task, name, recipe)
     lines = list(base)
     for trick in names(*task.trick_folders):
@@ -240,7 +240,7 @@ def _keywords(node, owner=""):
 def test_no_config_sets_backbone_width(file):
     tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
     owners = {owner for owner, key in _keywords(tree) if key == "in_channels"}
-    # Behind the neck, every level is as wide as the neck makes it.
+    # Behind the neck, every level has the width of the neck.
     assert owners <= {"rpn_head", "bbox_head"}
 
 

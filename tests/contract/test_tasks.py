@@ -15,7 +15,7 @@ from engine.cli import parse
 from engine.config import names
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # what the wheels say when they are imported
+    warnings.simplefilter("ignore")  # of OpenMMLab's packages at their import
     from cls_train.metric import TopKAccuracy
     from cls_train.train import Classification
     from det.metric import DetectionMetric

@@ -20,7 +20,7 @@ TEST_NAMES = ["100", "101"]
 
 @pytest.fixture
 def reads(monkeypatch) -> Counter:
-    """Counts the reads of each annotation file."""
+    """Count the reads of each annotation file."""
     counted: Counter = Counter()
     parse, content = voc_xml.parse, coco_json._content
 
@@ -39,7 +39,7 @@ def reads(monkeypatch) -> Counter:
 
 
 def _new_process() -> None:
-    """Forget what was read, as a process does that starts."""
+    """Forget what was read, like a new process."""
     voc_xml._parsed.cache_clear()
     coco_json._read.cache_clear()
 
@@ -51,7 +51,7 @@ def _pixels(number: int) -> Image.Image:
 
 @pytest.fixture(params=["voc", "coco"])
 def detection(request, tmp_path) -> Path:
-    """A set whose classes stand in its annotations alone; each XML file differs from all others."""
+    """A set with class names in its annotations only; each XML file differs from all others."""
     root = tmp_path / request.param
     if request.param == "voc":
         tree = VocTree(root)
@@ -80,7 +80,7 @@ def detection(request, tmp_path) -> Path:
 
 
 def _inspect(kind, root: Path, folder: Path, most=100):
-    """What a suite asks before a run."""
+    """The checks of a suite before a run."""
     return inspect(kind, root, most_images_to_decode=most, cache_dir=folder / "cache")
 
 

@@ -57,7 +57,7 @@ def _images(*loaded):
 
 
 def _agree(kind, root, doors):
-    """Both doors open: the images are as many, the classes the same, and nothing is left out."""
+    """Check and task agree: equal numbers of images, equal classes, and no problem."""
     report = verify(kind, root)
     assert report.errors == ()
     train, test, classes = doors(root)
@@ -237,7 +237,7 @@ def test_duplicate_first_synonym(tiny_ade):
     _both_refuse("ade20k", tiny_ade.root, _segmentation, "names 'screen' twice")
 
 
-# Further fields that two readers could read in two ways
+# Further fields that check and task could read differently
 
 
 @pytest.mark.parametrize(

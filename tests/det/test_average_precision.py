@@ -68,7 +68,7 @@ def devkit(found, there, label, threshold=0.5):
 
 
 def world(seed, images=12, classes=4):
-    """Boxes on a coarse grid, so that overlaps and scores tie, with every kind of trouble."""
+    """Boxes on a coarse grid, with ties of overlaps and scores, and all special cases."""
     generator = np.random.default_rng(seed)
     there, found = [], []
 

@@ -12,7 +12,7 @@ SIZE = (96, 128)
 
 
 def _counted_by_hooks(model, regions):
-    """Sum convolutions and linear layers over one prediction; what runs on RoIs is scaled to `regions` of them."""
+    """Sum convolutions and linear layers over one prediction; layers on RoIs are scaled to `regions` of them."""
     total = 0
 
     def count(layer, inputs, output):

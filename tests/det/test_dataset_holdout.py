@@ -25,7 +25,7 @@ def _is_test(name):
 
 @pytest.fixture
 def sides(tmp_path):
-    """Assembles a config with the trick; returns what is trained on and tested on, and the config."""
+    """Assemble a config with the trick; return the training and test sets, and the config."""
 
     def load(root, config="mini"):
         options = Options(
@@ -67,7 +67,7 @@ def test_splits_both_years_and_reads_no_test_image(tmp_path, sides):
     _tree(devkit / "VOC2012", years[1], {"trainval": years[1]})
     (devkit / "classes.txt").write_text("cat\n")
     for name in tests:
-        # Nobody may look at them.
+        # The test images must not be read.
         (first.root / "JPEGImages" / f"{name}.jpg").unlink()
         first.xml(name).unlink()
     for config, times in (("mini", 1), ("voc0712", 3), ("mini_c4", 1)):

@@ -30,7 +30,7 @@ def test_keeps_class_frequencies(fraction, seed):
     for label in range(4):
         total = sum(label in found for found in labels)
         got = sum(label in labels[i] for i in chosen)
-        # A draw without strata would be off by the square root of what is wanted.
+        # A draw without strata would deviate by the square root of the expected count.
         assert abs(got - max(1, fraction * total)) <= 1.5, label
 
 

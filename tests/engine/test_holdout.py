@@ -12,7 +12,7 @@ def test_key_is_boolean():
         True,
         False,
     ]
-    # A config of one's own that does not know the trick.
+    # A user's config without the trick's key.
     assert not holdout.asked_for(Config(dict(a=1)))
     config = Config(dict(holdout=0.2))
     with pytest.raises(UserError, match=r"holdout=0.2 was given; expected True or False"):

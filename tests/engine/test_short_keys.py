@@ -16,7 +16,7 @@ optim_wrapper = dict(optimizer=dict(type="SGD", lr=None, weight_decay=None, mome
 
 @pytest.fixture
 def load(tmp_path):
-    """Loads the last of a chain of configs, each of which inherits from the one before."""
+    """Load the last of a chain of configs that inherit from each other."""
 
     def run(*texts, tricks=(), **overrides):
         for number, text in enumerate([BASE, *texts]):

@@ -132,7 +132,7 @@ def test_newest_checkpoint_by_number(tmp_path):
         lambda data: data[:100],
         lambda data: data[: len(data) // 2],
         lambda data: data[:-1],
-        # What a power cut leaves of a file whose length was written before its content.
+        # The state after a power cut: the length was written before the content.
         lambda data: bytes(len(data)),
         lambda data: b"\x80\x02garbage" + data[8:],
     ],

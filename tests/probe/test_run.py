@@ -57,7 +57,7 @@ def test_outputs_match_documentation(image_folder, tmp_path, checkpoint):
     result, evaluation = _probe(image_folder, tmp_path, *more, "--seed", 3)
     example = json.loads(EXAMPLE.read_text(encoding="utf-8"))
     assert result.keys() == example.keys()
-    # The probe times no network of its own, and its learning rate is nothing to multiply.
+    # The probe times no network of its own, and a factor does not apply to its learning rate.
     assert (result["inference"], result["lr_factor"]) == ({}, 1.0)
     assert (result["stage"], result["status"], result["seed"]) == ("probe", "completed", 3)
     assert (result["identity"], result["data"]["fingerprint"]) == ("ab12", "da7a")
@@ -159,7 +159,7 @@ def test_features_match_classifier(image_folder, tiny_config, tmp_path):
 @pytest.mark.parametrize("order", ["RGB", "BGR"])
 def test_uses_training_channel_order(image_folder, order):
     class Mean(nn.Module):
-        """Stands where a backbone stands, and shows what comes in."""
+        """Replaces a backbone and returns means of its input."""
 
         def forward(self, x):
             return [x]

@@ -82,7 +82,7 @@ def test_single_process_has_no_sync_bn(assembled, name, monkeypatch):
     model = build(assembled(name, "resnet10_d-w8"))
     assert not [m for m in model.modules() if isinstance(m, nn.SyncBatchNorm)]
     assert [m for m in model.decode_head.modules() if isinstance(m, nn.BatchNorm2d)]
-    # Nor have several without GPUs, where torch has none.
+    # Several processes without GPUs do not have it either.
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert assembled(name, "resnet10_d-w8").model.decode_head.norm_cfg.type == "BN"

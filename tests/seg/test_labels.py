@@ -11,7 +11,7 @@ from seg.labels import LoadLabels
 
 @pytest.fixture
 def load(tmp_path):
-    """Writes an array as a PNG, loads it as a label map, and returns what the pipeline holds then."""
+    """Write an array as a PNG, load it as a label map, and return the pipeline's data."""
 
     def run(array, num_classes=3, image_shape=None, mode=None):
         path = tmp_path / "map.png"

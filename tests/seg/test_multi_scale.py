@@ -39,7 +39,7 @@ def test_pipeline_multiplies_scales_and_keeps_labels():
 
 
 class _Canned(nn.Module):
-    """Answers with logits that stand in for its inputs."""
+    """Returns its inputs as logits."""
 
     out_channels = 4
 

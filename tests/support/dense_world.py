@@ -10,7 +10,7 @@ from support.dataset_trees import tiny_ade20k, tiny_devkit
 from support.tasks import resolved, run_task
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # what the wheels say when they are imported
+    warnings.simplefilter("ignore")  # of OpenMMLab's packages at their import
     import engine  # noqa: F401, I001  (it stands in for mmcv's compiled ops, which mmdet wants)
     from mmdet.models import FasterRCNN
     from mmengine.registry import MODELS, DefaultScope
@@ -69,7 +69,7 @@ class DenseWorld:
         return run_task(self.task, data or self.data, work, *options, budget=budget, config=config)
 
     def command(self, work, *options):
-        """The words that start the task in a process of its own."""
+        """Return the command that starts the task in another process."""
         common = ["-m", self.task.entry.module, "mini", "--data", self.data, "--work-dir", work]
         return [str(word) for word in (*common, *options)]
 

@@ -1,4 +1,4 @@
-"""Writes a run folder as the harness and the tasks would, with numbers that are easy to check."""
+"""A run folder as the harness and the tasks write it, with numbers that are easy to check."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def write_run(
     pictures: int = 0,
     picture_size: tuple[int, int] = (64, 24),
 ) -> Path:
-    """Write a finished run folder; tests then break what they want to see broken.
+    """Write a finished run folder; tests then damage parts of it.
 
     Args:
         folder: Where to.

@@ -32,7 +32,7 @@ class Maps(nn.Module):
 
 
 class Scaled(Maps):
-    """Its maps are made outside of its modules."""
+    """Computes its maps outside of its modules."""
 
     def forward(self, x):
         return [2 * values for values in super().forward(x)]
@@ -109,7 +109,7 @@ def wants(size):
 
 
 def plain_backbone():
-    """A `Backbone`, at output stride 32 whatever is asked."""
+    """A `Backbone` that ignores the output stride and has 32."""
     return backbones.create("resnet10_d-w8")
 
 

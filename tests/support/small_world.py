@@ -45,6 +45,3 @@ def an_object(box: tuple[float, float, float, float], name: str = "striped_ellip
     corners = zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True)
     inner = "".join(f"<{corner}>{value}</{corner}>" for corner, value in corners)
     return f"<object><name>{name}</name><bndbox>{inner}</bndbox></object>"
-
-
-# Folders

@@ -75,7 +75,7 @@ def test_dynamic_padding(size):
         ("timm:swin_s3_tiny_224", "its maps are at 4, 8, 16, 32"),
         ("torchvision:densenet121", "AvgPool2d"),
         ("own_networks:Averaging", "AvgPool2d"),
-        # A `Backbone` of the user's that knows no output stride must not pass for one that keeps to it.
+        # A user's `Backbone` without output strides must not pass for one with them.
         ("own_networks:plain_backbone", "its maps are at 4, 8, 16, 32"),
     ],
 )

@@ -15,7 +15,7 @@ def _randomise_offsets(convolution, scale):
     return convolution
 
 
-def _taken_apart(convolution, x):
+def _reference(convolution, x):
     """The formula of the paper, tap by tap; bilinear interpolation is torch's ``grid_sample``."""
     predicted = convolution.conv_offset(x)
     height, width = predicted.shape[2:]
@@ -43,7 +43,7 @@ def test_dcn_formula(modulated, stride, dilation):
     x = torch.randn(2, 5, 11, 14)
     ours = convolution(x)
     assert ours.shape == (2, 7, -(-11 // stride), -(-14 // stride))
-    torch.testing.assert_close(ours, _taken_apart(convolution, x), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(ours, _reference(convolution, x), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("output_stride", [32, 16, 8])

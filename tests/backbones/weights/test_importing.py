@@ -22,7 +22,7 @@ IMAGENET = NORMALISATIONS["imagenet"]
 
 @pytest.fixture
 def state():
-    """Weights of a whole classifier, unlike any fresh ones."""
+    """Weights of a complete classifier, unlike any fresh ones."""
     network = backbones.create(SPEC)
     found = {
         name: torch.rand(t.shape) if t.is_floating_point() else t + 7
@@ -126,7 +126,7 @@ def test_ambiguous_state_dicts_need_key(state, imported):
     with pytest.raises(CheckpointError, match="2 times"):
         imported(pair)
     assert _same(imported(pair, prefix="k.")[1], other)
-    # The same weights twice are no question.
+    # The same weights twice are not ambiguous.
     assert _same(imported({"model": state, "copy": dict(state)})[1], state)
 
 
@@ -167,7 +167,7 @@ def test_mismatch_is_refused(state, imported, change, message):
 
 
 class Evil:
-    """Unpickled carelessly, it would run a command."""
+    """Runs a command when it is unpickled."""
 
     def __reduce__(self):
         return (exec, ("raise SystemExit('code was run')",))

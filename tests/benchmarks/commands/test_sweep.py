@@ -159,7 +159,7 @@ def test_incomplete_row_is_left_out(harness, capsys):
     )
     assert "Written without the 1 row(s) above:" in text
     assert [row.name for row in load_suite(str(harness.written)).rows] == ["scratch", "tricks"]
-    # The failed trial alone is made up for.
+    # Only the failed trial runs again.
     harness.give(SCORES)
     assert harness.sweep() == 0
     assert len(load_suite(str(harness.written)).rows) == 3
@@ -188,7 +188,7 @@ def test_command_overrides_are_in_suite(harness, tmp_path):
     assert chosen.datasets[chosen.tasks["seg"].data].path == folder
     assert chosen.datasets[chosen.tasks["seg"].data].kind == "ade20k"
     assert chosen.tasks["det"].overrides == {"train_cfg.max_epochs": 2}
-    # The trick that holds images out is the trials' alone, and so is their seed.
+    # Only the trials have the trick `holdout` and their seed.
     assert chosen.tasks["det"].tricks == ()
     assert (chosen.tasks["cls"], chosen.seeds) == (base.tasks["cls"], (4, 5))
     assert [row.name for row in chosen.rows] == ["scratch", "tricks"]
@@ -217,7 +217,7 @@ def test_second_sweep_adds_to_first(harness):
     assert sweep.sweep(options, root=world.root, build_command=world.command, ask=answer) == 0
     file = world.root / "runs/tiny-det-lr-sweep-seg-short/tiny-det-lr-seg-lr.py"
     both = load_suite(str(file))
-    # As far from 1 as each other: the smaller one.
+    # Equally far from 1: the smaller one.
     assert [(row.of("det").lr, row.of("seg").lr) for row in both.rows] == [
         (3, 0.5),
         (1, 0.5),

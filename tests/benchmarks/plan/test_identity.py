@@ -123,7 +123,7 @@ def test_lr_factor_changes_its_task_only(tmp_path):
     rows = tuple(row.with_task("seg", lr=0.3) if row.name == "scratch" else row for row in ROWS)
     after = identities(World(tmp_path, suite=make_suite(rows)))
     assert {name for name in before if before[name] != after[name]} == {"scratch/seg"}
-    # What says 1 is what says nothing: no such component.
+    # A factor of 1 has no component.
     rows = tuple(row.with_task("det", lr=1.0) for row in ROWS)
     run = World(tmp_path, suite=make_suite(rows)).plan().find(RunKey("scratch", "det", 0))
     assert run.identity == before["scratch/det"]

@@ -100,7 +100,7 @@ def test_finished_run_serves_every_run_folder(tmp_path):
     assert {outcome.status for outcome in second.run().values()} == {CACHED}
     assert second.journal_lines() == []
     assert set(run_states(second).values()) == {"completed"}
-    # It stays when the other run folder is removed.
+    # It stays after the other run folder is removed.
     shutil.rmtree(first.run_dir)
     assert {outcome.status for outcome in second.run().values()} == {CACHED}
 
@@ -124,7 +124,7 @@ def test_equal_rows_run_once(tmp_path):
     one, other = (plan.find(RunKey(name, "cls", 0)) for name in ("standard", "twin"))
     assert (one.twin, other.twin) == (None, one.key)
     assert other.reason == "once, as standard · cls · seed 0"
-    # The detectors and segmentors of both wait for classifiers, whose sameness is not known before.
+    # The detectors and segmentors of both wait for classifiers, which are not known to be equal before.
     costs = [Cost(seconds, 1.0) for seconds in (10, 99, 1, 2, 3, 4)]
     assert total_seconds(plan, costs, 1) == 10 + 1 + 2 + 3 + 4
     outcomes = world.run()

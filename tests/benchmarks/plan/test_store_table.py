@@ -44,7 +44,7 @@ def test_keeps_other_tasks(tmp_path):
     world.selection = Selection(tasks=("det",))
     assert {name.split("/")[1] for name in world.run()} == {"cls", "det"}
     assert set(run_states(world).values()) == {"completed"}
-    # With a changed classifier the results of tasks that did not run are no longer the table's, and come back with it.
+    # With a changed classifier the table drops the results of tasks that did not run; they return with it.
     world.edit("cls_train/data.py", "CROP = 2\n")
     world.behaviour = {"standard/cls": "fail", "tricks/cls": "fail"}
     world.run()
@@ -64,7 +64,7 @@ def test_keeps_results_while_data_is_missing(tmp_path):
     world.selection = Selection(tasks=("seg",))
     world.run()
     assert set(run_states(world).values()) == {"completed"}
-    # A changed detector is no longer the table's all the same.
+    # The table drops a changed detector nevertheless.
     world.edit("det/train.py", "import engine.run\nEPOCHS = 9\n")
     world.run()
     assert {n for n, s in run_states(world).items() if s == "stale"} == {

@@ -38,7 +38,7 @@ def test_section_shows_estimate_metric_and_agreement(run_dir: Path):
 
 
 def test_ranks_rows_of_same_protocol(run_dir: Path):
-    # The row with the lowest score alone: four are left, in which b and c change places.
+    # Only the row with the lowest score is left out: b and c swap places in the other four.
     freeze(run_dir, "a")
     text = section(run_dir, TITLE)
     assert "LogME, rows with no tricks: Kendall&#39;s τ with mAP +0.67" in text
@@ -76,7 +76,7 @@ def test_columns_of_table_and_csv(run_dir: Path):
     ]
     row = next(row for row in table.rows if row.row.name == "a")
     assert [row.cells[name].mean for name in columns] == ["39.75", "-0.210", "1.500", "—"]
-    # The control's LogME is the highest, and best of nothing: it is a prediction.
+    # The control's LogME is the highest but not marked as best, since it is a prediction.
     assert not any(row.cells["det_logme"].best for row in table.rows)
     assert r"$-$0.210" in format_latex(report)
     lines = format_csv(report).splitlines()

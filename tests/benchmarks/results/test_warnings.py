@@ -72,7 +72,7 @@ def test_teacher_worse_than_student(tmp_path: Path):
         plan["rows"][1]["teacher"] = "big"
 
     edit_json(folder / "plan.json", add_teacher)
-    # Of a teacher there is the first seed alone, 0.6 below the mean.
+    # A teacher has only the first seed, 0.6 below the mean.
     (warning,) = build_report(folder).table.warnings
     assert warning.startswith("student (60.0 top-1) was distilled from big, which is worse (54.4):")
 

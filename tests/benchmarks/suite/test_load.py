@@ -55,7 +55,7 @@ def test_row_with_own_lr(tmp_path):
     )
     one, like, scratch = load_suite(write(tmp_path, SOUND + text)).rows
     assert [one.of(task).lr for task in TASKS] == [0.5, 1.0, 3.0, 1.0]
-    # Whole numbers and others are one factor, and so one identity.
+    # 3 and 3.0 are one factor and one identity.
     assert isinstance(one.of("det").lr, float)
     assert (like.of("cls").lr, like.of("det").lr) == (0.5, 3.0)
     # It trains no classifier.

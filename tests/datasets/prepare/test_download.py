@@ -19,7 +19,7 @@ CONTENT = bytes(range(256)) * 40  # 10,240 bytes
 
 @pytest.fixture(autouse=True)
 def only_loopback(monkeypatch):
-    """Nothing leaves the machine: every other name is one that is not found."""
+    """Resolve no name but the loopback address."""
     resolve = socket.getaddrinfo
 
     def loopback(host, *arguments, **options):
@@ -88,7 +88,7 @@ def test_present_archive_is_checked_only(server: Server, get: Getting):
 
 
 def test_resumes_dropped_connections(server: Server, get: Getting):
-    # More drops than attempts: each brings something new.
+    # More drops than attempts, but each attempt makes progress.
     get(server.add("/a.tar", CONTENT, drops=[1000] * 6))
     assert get.path.read_bytes() == CONTENT
     assert server.ranges == [None, *(f"bytes={1000 * n}-" for n in range(1, 7))]
@@ -120,7 +120,7 @@ def test_stalled_server_is_given_up(server: Server, get: Getting):
 
 
 def test_unknown_length(server: Server, get: Getting):
-    get(server.add("/a.tar", CONTENT, tell_length=False))
+    get(server.add("/a.tar", CONTENT, send_length=False))
     assert get.path.read_bytes() == CONTENT
 
 

@@ -87,7 +87,7 @@ KILLED = """
             return function(*arguments)
         return called
 
-    # Every change of a name on the disk: of a file's, the marker's and the folder's.
+    # Every rename: of a file, the marker and the folder.
     os.replace = or_killed(os.replace)
     workflow.write_json = or_killed(workflow.write_json)
     sys.exit(cli.main(["data", "prepare", "imagenette", "--root", sys.argv[1]]))

@@ -67,7 +67,7 @@ def test_batch_norm_policies(world, checkpoint, tmp_path, monkeypatch):
 
 
 def _wired(checkpoint, tmp_path, policy):
-    """A config after the backbone's part of the assembly, which asks no device for anything."""
+    """A config after the backbone's part of the assembly, without a query to a device."""
     options = Options(config="mini", data=tmp_path, work_dir=tmp_path, checkpoint=checkpoint)
     job = Job(options, "resnet10_d-w8", read_metadata(checkpoint), None)
     config = Config(dict(batch_norm=policy, model=dict(backbone=dict())))
@@ -84,7 +84,7 @@ def test_wrong_batch_norm(world):
 
 
 def _first_pixel(world, config):
-    """What the network sees of an image whose file says red 30, green 20, blue 10."""
+    """The network's input for an image of red 30, green 20, blue 10."""
     model = world.build(config)
     bgr = torch.tensor([10, 20, 30], dtype=torch.uint8)[:, None, None].expand(3, 32, 32)
     return model.data_preprocessor({"inputs": [bgr], "data_samples": None})["inputs"][0, :, 0, 0]

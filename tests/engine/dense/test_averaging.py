@@ -20,7 +20,7 @@ def options(world):
 
 @pytest.fixture
 def watched(world, monkeypatch):
-    """The weights after every step, in `steps`, and those that predict, in `measured`."""
+    """The weights after every step in `steps`, and the predicting ones in `measured`."""
     steps, measured = [], []
     step, predict = NonFiniteLossHook.after_train_iter, world.network.predict
 
@@ -68,12 +68,12 @@ def test_average_is_evaluated_drawn_and_resumed(world, tmp_path, options, watche
     # Each of the two timings begins with a run that warms up.
     timed = sum(1 + inference[key] for key in ("runs", "batch_runs") if inference[key])
     assert len(measured) == 2 * batches + 2 + timed
-    # The first average is of other steps.
+    # The first average covers other steps.
     for state in measured[batches:]:
         assert all(torch.equal(state[n], tensor) for n, tensor in last["state_dict"].items())
     assert not all(torch.equal(measured[0][n], tensor) for n, tensor in last["state_dict"].items())
 
-    # All that a run leaves that is killed between a checkpoint and the validation that follows it.
+    # The leftovers of a run that is killed between a checkpoint and the following validation.
     for epoch in (2, 3):
         broken = tmp_path / f"stopped-{epoch}"
         broken.mkdir()

@@ -15,7 +15,7 @@ def _config(**keys):
 
 
 def _groups(wrapper, model):
-    """The groups of the model's parameters; mmengine adds one of none, for the rate that it shows."""
+    """The groups of the model's parameters; mmengine adds an empty one to log its rate."""
     known = {id(p) for p in model.parameters()}
     return [g for g in wrapper.param_groups if id(g["params"][0]) in known]
 
@@ -30,7 +30,7 @@ def test_lr_of_each_stage(spec):
     rates = {id(g["params"][0]): g["lr"] for g in _groups(wrapper, model)}
     names = {name: rates[id(p)] for name, p in model.named_parameters()}
     assert len(rates) == len(names)
-    # What curves show: the rate of what no rule touches.
+    # Curves show the rate of parameters that no rule touches.
     assert wrapper.get_lr()["base_lr"] == [0.5]
     prefix = "backbone.net.trunk." if spec.startswith("timm") else "backbone.net."
     for name, rate in names.items():

@@ -9,7 +9,7 @@ from engine.dense.pictures import GAP, side_by_side, write_examples
 
 
 class Network:
-    """Gives out ready samples, as a detector's or segmentor's `val_step` would."""
+    """Returns fixed samples, as a detector's or segmentor's `val_step` would."""
 
     def eval(self):
         self.evaluating = True
@@ -20,7 +20,7 @@ class Network:
 
 
 class Samples(list):
-    """A dataset of ready samples."""
+    """A dataset of fixed samples."""
 
     metainfo = MappingProxyType(dict(classes=("cat",)))
 

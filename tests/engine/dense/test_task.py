@@ -19,9 +19,9 @@ from contract.tasks import TASKS
 from engine.adapter import TransferBackbone
 
 EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "result.json"
-# Keys whose content is the task's own.
+# Keys with task-specific content.
 FREE = {"protocol", "packages", "artifacts", "checkpoint", "identity", "recipe", "metrics"}
-# One task proves what is the same code in all.
+# The code is common, so one task is enough.
 ONE = pytest.mark.parametrize("world", ["seg"], indirect=True)
 
 

@@ -24,7 +24,7 @@ SPEC = "resnet10_b-w8"
 
 
 class Clock:
-    """A clock that stands still but for what is done under it."""
+    """A clock that only the measured function moves."""
 
     def __init__(self, monkeypatch):
         self.now, self.runs = 100.0, 0

@@ -30,7 +30,7 @@ class Images:
 
     def load(self, index):
         self.loaded.append(index)
-        random.random(), np.random.rand(), torch.rand(1)  # as a careless transform would
+        random.random(), np.random.rand(), torch.rand(1)  # like a transform that draws
         return {"inputs": torch.full((3, 64, 96), float(index)), "data_samples": index}
 
 

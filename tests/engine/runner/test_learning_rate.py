@@ -127,7 +127,7 @@ def test_multiplies_adabound_final_lr():
             parameter.grad = torch.tensor([1.0, -0.1, 30.0]) * (step + 1)
             wrapper.step()
         steps.append((parameter.detach() - 1).tolist())
-    # All its rates are halved, and so is each step: the gradients do not hang on the weights.
+    # All its rates are halved, and so is each step: the gradients do not depend on the weights.
     assert steps[1] == pytest.approx([0.5 * step for step in steps[0]], rel=1e-3)
 
 

@@ -131,7 +131,7 @@ def test_accumulated_batches_step_with_mean():
         with wrapper.optim_context(layer):
             loss = layer(torch.tensor([batch])).float().sum()
         wrapper.update_params(loss)
-        # d loss / d w is the batch; the mean of both, (1, 2), times lr 0.5 goes off.
+        # d loss / d w is the batch; the step is the mean of both, (1, 2), times lr 0.5.
         assert layer.weight[0].tolist() == expected
 
 

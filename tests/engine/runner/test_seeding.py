@@ -87,7 +87,7 @@ def test_seeds_active_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: False)
     seed_everything(0, 1)
     assert called == [torch.initial_seed()]
-    # A loader worker that was forked from a process with a GPU must not touch it.
+    # A loader worker that was forked from a process with a GPU must not use it.
     monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
     seed_everything(0, 2)
     assert len(called) == 1

@@ -20,7 +20,7 @@ SIZES = ((128, 160), (129, 150), (97, 97), (40, 40))
 
 @pytest.fixture
 def lively(assemble_det):
-    """Builds a detector of random weights whose scores and boxes differ from place to place."""
+    """Build a detector of random weights whose scores and boxes vary over the image."""
 
     def build(*tricks, **options):
         torch.manual_seed(5)
@@ -73,13 +73,13 @@ def test_graph_matches_mmdet(lively, tricks, options):
 
 
 def test_command_matches_mmdet(lively, tmp_path, capsys):
-    # Of a whole pyramid there is nothing new but length.
+    # A complete pyramid would only take longer.
     options = {"model.backbone.out_indices": (2, 3), "model.neck.num_outs": 3}
     config, model = lively(**options)
     batch = list(pictures())
     with torch.no_grad():
         best = [predict(model, images)[1].max() for images in batch[:2]]
-    # Between the two, so that one of them shows nothing.
+    # Between the two, so that one of them has no detection.
     assert abs(best[0] - best[1]) > 1e-3
     threshold = float(sum(best) / 2)
     config.model.test_cfg.rcnn.score_thr = model.roi_head.test_cfg.score_thr = threshold

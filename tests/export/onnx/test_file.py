@@ -34,7 +34,7 @@ class Means(nn.Module):
 
 
 class FixedSize(Means):
-    """Right for images of 12 pixels' height alone, as what is traced with a number in it."""
+    """Correct only for images of 12 pixels' height, like a trace with a constant."""
 
     def forward(self, images):
         return (self.normalise(images).sum(dim=(2, 3)) / (12 * images.shape[3]),)
@@ -112,7 +112,7 @@ def test_missing_package(tmp_path, monkeypatch):
 
 
 class Endless(Means):
-    """Never done with sizes that vary, as torch is with padding that goes by them."""
+    """Never finishes with varying sizes, like torch with size-dependent padding."""
 
     def forward(self, images):
         while not isinstance(images.shape[2], int):

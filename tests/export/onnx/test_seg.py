@@ -21,7 +21,7 @@ def test_file_matches_evaluated_network(tiny_ade, tmp_path, run_seg, checkpoint,
     output = capsys.readouterr().out
     assert "varies: batch, height, width" in output
     assert "evaluated in sliding windows of (128, 128)" in output
-    # What lies in the file is the average, and of the trained weights nothing.
+    # The file holds the averaged weights, not the trained ones.
     stored = torch.load(work / "iter_2.pth", weights_only=False)
     name = "decode_head.conv_seg.bias"
     model = onnx.load(out)
