@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-STAGES = ("cls_train", "det", "seg", "probe")
+TASKS = ("cls_train", "det", "seg", "probe")
 OPENMMLAB = {"mmengine", "mmcv", "mmdet", "mmseg"}
 FORBIDDEN = {
     "contract": {
         "datasets",
         "backbones",
         "engine",
-        *STAGES,
+        *TASKS,
         "export",
         "benchmarks",
         "torch",
@@ -22,7 +22,7 @@ FORBIDDEN = {
     "datasets": {
         "backbones",
         "engine",
-        *STAGES,
+        *TASKS,
         "export",
         "benchmarks",
         "torch",
@@ -30,8 +30,8 @@ FORBIDDEN = {
         "timm",
         *OPENMMLAB,
     },
-    "backbones": {"engine", *STAGES, "export", "benchmarks", *OPENMMLAB},
-    "engine": {*STAGES, "export", "benchmarks"},
+    "backbones": {"engine", *TASKS, "export", "benchmarks", *OPENMMLAB},
+    "engine": {*TASKS, "export", "benchmarks"},
     "cls_train": {"det", "seg", "probe", "export", "benchmarks", "mmdet", "mmseg"},
     "probe": {"cls_train", "det", "seg", "export", "benchmarks", "mmdet", "mmseg"},
     "det": {"cls_train", "seg", "probe", "export", "benchmarks", "mmseg"},
@@ -40,7 +40,7 @@ FORBIDDEN = {
     "benchmarks": {
         "backbones",
         "engine",
-        *STAGES,
+        *TASKS,
         "export",
         "torch",
         "torchvision",
