@@ -69,7 +69,7 @@ FAULTS = (
         "wrong mean",
         "engine/normalisation.py",
         "mean=list(job.source.mean)",
-        "mean=list(_MEAN)",
+        "mean=list(IMAGENET_MEAN)",
         "tests/engine/dense/test_assemble.py",
     ),
     Fault(
