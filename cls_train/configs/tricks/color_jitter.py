@@ -4,7 +4,7 @@ The paper's text (§2.1) and the base config have hue in the place of contrast.
 
 Source: GluonCV
 Library: torchvision `ColorJitter`
-Test: tests/cls_train/test_augmentation.py
+Test: tests/cls_train/test_transforms_augment.py
 """
 
 train_pipeline = dict(

@@ -4,7 +4,7 @@ The weights of the last epoch are exported, not the best: a best epoch chosen on
 
 Source: Prechelt, 1998
 Library: mmengine `EarlyStoppingHook`
-Test: tests/cls_train/test_early_stopping.py
+Test: tests/cls_train/test_tricks.py
 """
 
 early_stopping = dict(monitor="top1", rule="greater", min_delta=0.1, patience=3)

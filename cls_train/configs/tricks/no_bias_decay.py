@@ -4,7 +4,7 @@ Biases and batch norm's γ and β are the one-dimensional parameters, which is h
 
 Source: 1812.01187 §3.1; 1807.11205
 Library: mmengine `flat_decay_mult`
-Test: tests/cls_train/test_recipes.py
+Test: tests/cls_train/test_assemble.py
 """
 
 decay_one_dimensional = False

@@ -4,7 +4,7 @@ torchvision's strengths have 31 steps, the paper's 10: magnitude 9 is three tent
 
 Source: 1909.13719
 Library: torchvision `RandAugment`
-Test: tests/cls_train/test_augmentation.py
+Test: tests/cls_train/test_transforms_augment.py
 """
 
 train_pipeline = dict(policy=dict(type="RandAugment", num_ops=2, magnitude=9))

@@ -2,7 +2,7 @@
 
 Source: no paper's
 Library: torchvision `RandomRotation`
-Test: tests/cls_train/test_augmentation.py
+Test: tests/cls_train/test_transforms_augment.py
 """
 
 train_pipeline = dict(rotation=dict(type="RandomRotation", degrees=10))

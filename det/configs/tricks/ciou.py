@@ -6,7 +6,7 @@ sampled RoIs.
 
 Source: 1911.08287; 2005.03572
 Library: mmdet `CIoULoss`
-Test: tests/det/test_det_tricks.py
+Test: tests/det/test_tricks.py
 """
 
 model = dict(

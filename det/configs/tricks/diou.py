@@ -6,7 +6,7 @@ e2e_faster_rcnn_R-50-FPN_diou_1x.yaml). Per RoI of an object, averaged over all 
 
 Source: 1911.08287
 Library: mmdet `DIoULoss`
-Test: tests/det/test_det_tricks.py
+Test: tests/det/test_tricks.py
 """
 
 model = dict(

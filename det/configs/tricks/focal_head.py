@@ -6,7 +6,7 @@ remedy for a thousand background boxes to an object, is left out; `loss_cls.alph
 
 Source: 1708.02002
 Library: ours, on mmdet's `CrossEntropyLoss`
-Test: tests/det/test_det_focal_loss.py
+Test: tests/det/test_focal_loss.py
 """
 
 model = dict(

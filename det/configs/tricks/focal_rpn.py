@@ -6,7 +6,7 @@ RetinaNet learns from all anchors and divides by those of objects, which in this
 
 Source: 1708.02002
 Library: mmdet `FocalLoss`
-Test: tests/det/test_det_focal_loss.py
+Test: tests/det/test_focal_loss.py
 """
 
 model = dict(

@@ -5,7 +5,7 @@ sampled RoIs.
 
 Source: 1902.09630
 Library: mmdet `GIoULoss`
-Test: tests/det/test_det_tricks.py
+Test: tests/det/test_tricks.py
 """
 
 model = dict(

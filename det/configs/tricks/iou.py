@@ -5,7 +5,7 @@ averaged over all sampled RoIs.
 
 Source: 1608.01471
 Library: mmdet `IoULoss`
-Test: tests/det/test_det_tricks.py
+Test: tests/det/test_tricks.py
 """
 
 model = dict(

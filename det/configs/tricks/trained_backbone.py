@@ -5,7 +5,7 @@ pretraining brings (docs/LOG.md, blood cells).
 
 Source: He et al., 1811.08883 (normalisation that trains in the detector); the frozen one is mmdet's `norm_eval=True`
 Library: ours
-Test: tests/det/test_det_assembly.py
+Test: tests/det/test_assemble.py
 """
 
 batch_norm = "trained"

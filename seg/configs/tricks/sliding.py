@@ -2,7 +2,7 @@
 
 Source: 1612.01105, code
 Library: mmseg `slide_inference`
-Test: tests/seg/test_seg_protocols.py
+Test: tests/seg/test_multi_scale.py
 """
 
 # Step from window to window as a share of their sides.
