@@ -31,7 +31,7 @@ STANDARD = "standard"
 
 
 def load_recipe(job: Job) -> Any:
-    """The config of a job with its recipe's tricks, its own tricks and overrides merged in order."""
+    """Return the config of a job with its recipe's tricks, its own tricks and overrides merged in order."""
     options = job.options
     recipe = options.recipe or STANDARD
     file = configs.find(CONFIGS / "recipes", recipe, "recipe")
@@ -45,7 +45,7 @@ def _known_keys() -> list[str]:
 
 
 def assemble(job: Job) -> Config:
-    """The Runner config of the classification task."""
+    """Return the Runner config of the classification task."""
     recipe = load_recipe(job)
     root = job.options.data
     classes = list(Folder(root / "train").classes())
@@ -132,7 +132,7 @@ def _require_compatible(recipe: Any, mixing: list[Any]) -> None:
 
 
 def optimiser_config(recipe: Config) -> dict[str, Any]:
-    """The `optim_wrapper` of mmengine: optimiser, learning rate, weight decay and clipping, but for precision."""
+    """Return the `optim_wrapper` of mmengine: optimiser, learning rate, weight decay and clipping, but for precision."""
     if recipe.lr_scaling not in ("none", "linear"):
         raise unknown("lr_scaling", recipe.lr_scaling, ("none", "linear"))
     lr = recipe.lr * (recipe.batch_size_factor if recipe.lr_scaling == "linear" else 1)

@@ -93,7 +93,7 @@ class ImageClassifier(BaseModel):
         return rank_of_truth(logits, labels).tolist()
 
     def _terms(self, inputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """The terms of the loss; mmengine adds up whatever has "loss" in its name."""
+        """Return the terms of the loss; mmengine adds up whatever has "loss" in its name."""
         logits = self._logits(inputs)
         terms = {"loss_label": self.loss(logits, targets)}
         if self.distillation is not None:
@@ -108,7 +108,7 @@ class ImageClassifier(BaseModel):
 
 
 def rank_of_truth(logits: Tensor, labels: Tensor) -> Tensor:
-    """How many classes come before the true one, `(N,)`; of equal logits the lower index comes first.
+    """Return how many classes come before the true one, `(N,)`; of equal logits the lower index comes first.
 
     A score that is not a number counts as the worst, so that a broken network never looks right.
     """

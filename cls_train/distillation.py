@@ -68,13 +68,13 @@ class Distillation(nn.Module):
         self._normalisation = None if same else (scale[:, None, None], shift[:, None, None])
 
     def forward(self, logits: Tensor, inputs: Tensor) -> Tensor:
-        """The term for the student's logits `(N, K)` and the images `(N, 3, H, W)` that it saw, a scalar."""
+        """Return the term for the student's logits `(N, K)` and the images `(N, 3, H, W)` that it saw, a scalar."""
         teacher_logits = self.compute_teacher_logits(inputs)
         return self.teacher_weight * distillation_loss(logits, teacher_logits, self.temperature)
 
     @torch.no_grad()
     def compute_teacher_logits(self, inputs: Tensor) -> Tensor:
-        """The teacher's logits `(N, K)`."""
+        """Return the teacher's logits `(N, K)`."""
         network, head = (part.to(inputs.device) for part in self._teacher)
         if self._normalisation is not None:
             scale, shift = (tensor.to(inputs.device) for tensor in self._normalisation)
@@ -86,7 +86,7 @@ class Distillation(nn.Module):
 def distillation_config(
     recipe: Any, teacher: Path | None, num_classes: int
 ) -> dict[str, Any] | None:
-    """The config of `Distillation`, or None where the recipe does not distil.
+    """Return the config of `Distillation`, or None where the recipe does not distil.
 
     Raises:
         UserError: Only one of trick and teacher was given.

@@ -55,7 +55,7 @@ class WarmUp(LinearLR):
 
 
 def schedulers(schedule: Any, epochs: int, warmup_epochs: float) -> list[dict[str, Any]]:
-    """The configs of mmengine's schedulers for a recipe's schedule.
+    """Return the configs of mmengine's schedulers for a recipe's schedule.
 
     Args:
         schedule: `dict(type=…, …)`. With η the base rate, t the epoch (not whole) and w the warm-up's epochs:

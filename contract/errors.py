@@ -1,4 +1,4 @@
-"""The one error class for mistakes that a user can fix, and the one wording for unknown names."""
+"""The error class for mistakes that a user can fix, and the wording for unknown names."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def did_you_mean(got: str, candidates: Iterable[str]) -> str:
     close = difflib.get_close_matches(typed, list(by_lower_case), n=_MOST_SUGGESTED)
     if not close:
         return ""
-    # A second name is a guess worth making only where it is as close as the first.
+    # Suggest a second name only if it is as close as the first.
     ratios = [difflib.SequenceMatcher(None, match, typed).ratio() for match in close]
     quoted = [
         repr(by_lower_case[match])

@@ -95,7 +95,7 @@ def _wire_data(config: Any, splits: Splits[_Part], classes: tuple[str, ...]) -> 
 
 
 def _sides(splits: tuple[_Part, ...]) -> dict[bool, list[_Part]]:
-    """The splits that have images to train on (False), and those that have images held out (True)."""
+    """Return the splits that have images to train on (False), and those that have images held out (True)."""
     names = [split.names() for split in splits]
     require_both_sides([name for part in names for name in part], "the set")
     return {

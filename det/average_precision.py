@@ -173,12 +173,12 @@ def area(recall: Floats, precision: Floats) -> float:
 
 
 def _envelope(precision: Floats) -> Floats:
-    """The best precision from each point on."""
+    """Return the best precision from each point on."""
     return np.maximum.accumulate(precision[::-1])[::-1]
 
 
 def _nearest(detections: Detections, truths: Truths, extra: float) -> tuple[Integers, Floats]:
-    """The object of the same class and image that each detection overlaps most, and by how much.
+    """Return the object of the same class and image that each detection overlaps most, and by how much.
 
     A detection of an image without objects of its class has the overlap −1.
     """

@@ -71,7 +71,7 @@ def _focal_cross_entropy(
     avg_non_ignore: bool,
     **_unused: Any,
 ) -> Tensor:
-    """The loss of logits `(N, K + 1)`, the last of them the background's, and labels `(N,)` in 0..K."""
+    """Return the loss of logits `(N, K + 1)`, the last of them the background's, and labels `(N,)` in 0..K."""
     ignore_index = -100 if ignore_index is None else ignore_index
     cross_entropy = functional.cross_entropy(
         pred.float(), label, reduction="none", ignore_index=ignore_index

@@ -10,7 +10,7 @@ from torchvision.ops import roi_align
 
 
 def object_features(last_map: Tensor, sample: Any, stride: int) -> tuple[Tensor, Tensor]:
-    """The mean of the last map over each object's box, by RoIAlign to one cell.
+    """Return the mean of the last map over each object's box, by RoIAlign to one cell.
 
     Args:
         last_map: (C, h, w).

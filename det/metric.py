@@ -89,7 +89,7 @@ class DetectionMetric(BaseMetric):
 
 
 def _classes(metric: BaseMetric) -> Sequence[str]:
-    """The names of the dataset's classes, which mmengine gives to the evaluator."""
+    """Return the names of the dataset's classes, which mmengine gives to the evaluator."""
     meta = metric.dataset_meta
     assert meta is not None
     return meta["classes"]

@@ -70,7 +70,7 @@ class QualityBBoxHead(Shared2FCBBoxHead):
             self.fc_cls = MODELS.build(predictor)
 
     def _split(self, cls_score: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The logits `(R, K + 1)` of the classes, and those `(R,)` of each further output."""
+        """Return the logits `(R, K + 1)` of the classes, and those `(R,)` of each further output."""
         classes = cls_score[:, : self.num_classes + 1]
         further = cls_score[:, self.num_classes + 1 :].unbind(1)
         return classes, dict(zip(self.quality_losses, further, strict=True))
@@ -86,7 +86,7 @@ class QualityBBoxHead(Shared2FCBBoxHead):
         bbox_weights: Tensor,
         reduction_override: str | None = None,
     ) -> dict[str, Tensor]:
-        """The stock losses, `loss_iou` and `loss_objectness`.
+        """Return the stock losses, `loss_iou` and `loss_objectness`.
 
         Args:
             cls_score: `(R, K + 1 + further outputs)` logits.
@@ -146,7 +146,7 @@ class QualityBBoxHead(Shared2FCBBoxHead):
         rescale: bool = False,
         rcnn_test_cfg: Any = None,
     ) -> InstanceData:
-        """The detections of one image: the stock head's boxes, scored with the further outputs, then NMS.
+        """Return the detections of one image: the stock head's boxes, scored with the further outputs, then NMS.
 
         Args:
             roi: `(R, 5)` image number and corners in pixels.

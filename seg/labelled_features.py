@@ -13,7 +13,7 @@ from seg.labels import IGNORED
 
 
 def location_features(last_map: Tensor, sample: Any, stride: int) -> tuple[Tensor, Tensor]:
-    """The cells of the last map more than half of whose pixels have one label.
+    """Return the cells of the last map more than half of whose pixels have one label.
 
     Args:
         last_map: (C, h, w).
@@ -32,7 +32,7 @@ def location_features(last_map: Tensor, sample: Any, stride: int) -> tuple[Tenso
 
 
 def location_labels(labels: Tensor, shape: Sequence[int], stride: int) -> Tensor:
-    """The label of more than half of each cell's pixels.
+    """Return the label of more than half of each cell's pixels.
 
     Args:
         labels: (H, W); `IGNORED` where there is none.

@@ -127,7 +127,7 @@ class SegmentationMetric(BaseMetric):
                 save_map(predicted, self.output_dir / f"{Path(sample['img_path']).stem}.png")
 
     def evaluate(self, size: int) -> dict[str, float]:
-        """The scores of all images that were processed since the last call, here and in other processes."""
+        """Return the scores of all images that were processed since the last call, here and in other processes."""
         num_classes = len(_classes(self))
         matrix = self._matrix
         if matrix is None:
@@ -140,7 +140,7 @@ class SegmentationMetric(BaseMetric):
         return {f"{self.prefix}/{name}": value for name, value in found.items()}
 
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:
-        """The scores of one confusion matrix, given with its number of images."""
+        """Return the scores of one confusion matrix, given with its number of images."""
         ((matrix, images),) = results
         found = scores(matrix)
         labelled, predicted = matrix.sum(dim=1).tolist(), matrix.sum(dim=0).tolist()
@@ -164,7 +164,7 @@ class SegmentationMetric(BaseMetric):
 
 
 def _classes(metric: BaseMetric) -> Sequence[str]:
-    """The names of the dataset's classes, which mmengine gives to the evaluator."""
+    """Return the names of the dataset's classes, which mmengine gives to the evaluator."""
     meta = metric.dataset_meta
     assert meta is not None
     return meta["classes"]

@@ -44,7 +44,7 @@ class StreamedTTA(SegTTAModel):
 
 
 def pipeline(steps: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> list[Any]:
-    """The test pipeline with its `Resize` multiplied.
+    """Return the test pipeline with its `Resize` multiplied.
 
     Args:
         steps: Loading, resizing, labels, packing.

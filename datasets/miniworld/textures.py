@@ -42,7 +42,7 @@ def stripes(x: Field, y: Field, wavelength_px: float) -> Field:
 
 
 def checker(x: Field, y: Field, wavelength_px: float) -> Field:
-    """A chessboard; two fields make a wavelength."""
+    """Return a chessboard; two fields make a wavelength."""
     turn = np.float32(2.0 * math.pi / wavelength_px)
     return _soft_step(np.sin(x * turn) * np.sin(y * turn) / turn)
 
@@ -122,7 +122,7 @@ def speckle(x: Field, y: Field, wavelength_px: float) -> Field:
 
 
 def weave(x: Field, y: Field, wavelength_px: float) -> Field:
-    """A basket: patches of stripes that run across each other."""
+    """Return a basket: patches of stripes that run across each other."""
     across = np.sin(x * np.float32(math.pi / wavelength_px)) * np.sin(
         y * np.float32(math.pi / wavelength_px)
     )
