@@ -132,7 +132,7 @@ def _require_compatible(recipe: Any, mixing: list[Any]) -> None:
 
 
 def optimiser_config(recipe: Config) -> dict[str, Any]:
-    """Return the `optim_wrapper` of mmengine: optimiser, learning rate, weight decay and clipping, but for precision."""
+    """Return mmengine's `optim_wrapper` without precision: optimiser, learning rate, weight decay and clipping."""
     if recipe.lr_scaling not in ("none", "linear"):
         raise unknown("lr_scaling", recipe.lr_scaling, ("none", "linear"))
     lr = recipe.lr * (recipe.batch_size_factor if recipe.lr_scaling == "linear" else 1)

@@ -1,8 +1,8 @@
 """Outlines of miniworld's objects, as signed distances in a unit frame.
 
-A shape is a function of local coordinates `(u, v)`, float32 arrays of one shape `(H, W)`, where the
-object's circumscribed circle has radius one. It returns the (approximate) signed distance to the
-outline in the same unit: negative inside, positive outside.
+A shape is a function of local coordinates `(u, v)`, float32 arrays of equal shape `(H, W)`; the object's
+circumscribed circle has radius one. It returns the (approximate) signed distance to the outline in the same unit:
+negative inside, positive outside.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def _folded_angle(u: Field, v: Field, sectors: float) -> Field:
 
 
 def ellipse(u: Field, v: Field, power: float) -> Field:
-    """Return a superellipse: `power` two is a disc, more is boxier."""
+    """A superellipse: `power` two is a disc, more is boxier."""
     if power == 2.0:
         return np.hypot(u, v) - np.float32(1.0)
     exponent = np.float32(power)
@@ -34,14 +34,14 @@ def ellipse(u: Field, v: Field, power: float) -> Field:
 
 
 def polygon(u: Field, v: Field, corners: float) -> Field:
-    """Return a regular polygon with `corners` corners on the unit circle."""
+    """A regular polygon with `corners` corners on the unit circle."""
     # A corner is a spoke, so the edge's normal lies half a sector away from it.
     angle = np.float32(math.pi / corners) - _folded_angle(u, v, corners)
     return np.hypot(u, v) * np.cos(angle) - np.float32(math.cos(math.pi / corners))
 
 
 def star(u: Field, v: Field, points: float) -> Field:
-    """Return a star whose `points` tips lie on the unit circle."""
+    """A star with `points` tips on the unit circle."""
     inner_radius = 0.45
     angle = _folded_angle(u, v, points)
     radius = np.hypot(u, v)
@@ -55,7 +55,7 @@ def star(u: Field, v: Field, points: float) -> Field:
 
 
 def cross(u: Field, v: Field, half_width: float) -> Field:
-    """Return a plus sign whose arms are `2 * half_width` wide and fit the unit circle."""
+    """A plus sign whose arms are `2 * half_width` wide and fit the unit circle."""
     reach = np.float32(math.sqrt(1.0 - half_width**2))
     width = np.float32(half_width)
     across, along = np.abs(u), np.abs(v)
@@ -65,32 +65,32 @@ def cross(u: Field, v: Field, half_width: float) -> Field:
 
 
 def ring(u: Field, v: Field, inner_radius: float) -> Field:
-    """Return a ring of outer radius one; what lies behind shows through its hole."""
+    """A ring of outer radius one with a transparent hole."""
     middle, half_width = (1.0 + inner_radius) / 2.0, (1.0 - inner_radius) / 2.0
     return np.abs(np.hypot(u, v) - np.float32(middle)) - np.float32(half_width)
 
 
 def flower(u: Field, v: Field, petals: float) -> Field:
-    """Return a disc with `petals` round lobes."""
+    """A disc with `petals` round lobes."""
     lobes = np.cos(np.float32(petals) * np.arctan2(v, u))
     return np.hypot(u, v) - np.float32(0.77) - np.float32(0.23) * lobes
 
 
 def crescent(u: Field, v: Field, shift: float) -> Field:
-    """Return a disc from which a disc of the same size, moved by `shift`, is cut."""
+    """A disc minus a disc of the same size that is moved by `shift`."""
     bite = np.float32(0.8) - np.hypot(u - np.float32(shift), v)
     return np.maximum(np.hypot(u, v) - np.float32(1.0), bite)
 
 
 def capsule(u: Field, v: Field, half_width: float) -> Field:
-    """Return a bar along `u` with round ends, `2 * half_width` wide."""
+    """A bar along `u` with round ends, `2 * half_width` wide."""
     reach = np.float32(1.0 - half_width)
     beyond = np.maximum(np.abs(u) - reach, np.float32(0.0))
     return np.hypot(beyond, v) - np.float32(half_width)
 
 
 def blob(u: Field, v: Field, phase: float) -> Field:
-    """Return a lump without symmetry; `phase` in radians picks which."""
+    """A lump without symmetry; `phase`, in radians, selects its form."""
     angle = np.arctan2(v, u)
     bumps = np.sin(2.0 * angle + phase) + np.sin(3.0 * angle + 2.3 * phase)
     return np.hypot(u, v) - np.float32(0.7) - np.float32(0.14) * bumps.astype(np.float32)
