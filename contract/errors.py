@@ -25,7 +25,7 @@ def did_you_mean(got: str, candidates: Iterable[str]) -> str:
         candidates: The names that exist.
 
     Returns:
-        ``"did you mean 'a' or 'b'?"`` with the closest name first, or ``""`` if none is close.
+        `"did you mean 'a' or 'b'?"` with the closest name first, or `""` if none is close.
     """
     by_lower_case = {candidate.lower(): candidate for candidate in candidates}
     typed = got.lower()
@@ -46,7 +46,7 @@ def unknown(kind: str, got: str, candidates: Iterable[str]) -> UserError:
     """Build the error for a name that does not exist.
 
     Args:
-        kind: What the name stands for, for example ``"backbone"``.
+        kind: What the name stands for, for example `"backbone"`.
         got: The name that the user gave.
         candidates: The names that exist, in the order in which to list them.
 
@@ -71,7 +71,7 @@ def numbered_problems(opening: str, problems: list[str]) -> UserError:
     """Build one error from all the mistakes that were found.
 
     Args:
-        opening: The subject and the verb, for example ``"Suite my_suite.py has"``.
+        opening: The subject and the verb, for example `"Suite my_suite.py has"`.
         problems: At least one sentence.
     """
     if len(problems) == 1:

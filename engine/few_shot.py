@@ -25,7 +25,7 @@ def stratified_subset(
         seed: Breaks ties.
 
     Returns:
-        Positions in `labels`, ascending; about ``fraction * len(labels)``, more if rare classes require it.
+        Positions in `labels`, ascending; about `fraction * len(labels)`, more if rare classes require it.
     """
     random = np.random.default_rng([seed, len(labels)])
     images: dict[Hashable, list[int]] = {}

@@ -1,4 +1,4 @@
-"""``python -m export onnx RUN`` or ``python -m export weights CHECKPOINT``: see their ``--help``."""
+"""`python -m export onnx RUN` or `python -m export weights CHECKPOINT`: see their `--help`."""
 
 from __future__ import annotations
 

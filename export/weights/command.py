@@ -1,4 +1,4 @@
-"""The command ``python -m export weights``, also ``python -m backbones export``."""
+"""The command `python -m export weights`, also `python -m backbones export`."""
 
 from __future__ import annotations
 

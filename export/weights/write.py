@@ -61,8 +61,8 @@ def export_weights(
 
     Args:
         checkpoint: A pretrained checkpoint, with or without its classifier.
-        library: One of :data:`LIBRARIES`.
-        out: The file to write, ``.safetensors``, ``.pth`` or ``.pt``.
+        library: One of `LIBRARIES`.
+        out: The file to write, `.safetensors`, `.pth` or `.pt`.
 
     Raises:
         UserError: That program has no such network, or computes something else with these weights; nothing is written.
