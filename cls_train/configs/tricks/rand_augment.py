@@ -1,6 +1,6 @@
-"""RandAugment: N = 2 operations of strength M = 9, the paper's for ResNet-50 (Cubuk et al., 1909.13719; torchvision).
+"""RandAugment: N = 2 operations of strength M = 9, as for ResNet-50 in Cubuk et al. (1909.13719; torchvision).
 
-torchvision's strengths have 31 steps, the paper's 10: magnitude 9 is three tenths of its range.
+torchvision has 31 levels of strength and the paper 10, so magnitude 9 is three tenths of torchvision's range.
 
 Source: 1909.13719
 Library: torchvision `RandAugment`

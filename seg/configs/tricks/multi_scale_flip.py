@@ -1,9 +1,9 @@
-"""A second test at six scales, mirrored and not, over mean probabilities: `miou_ms` beside `miou`.
+"""A second test at six scales, with and without flip, with averaged probabilities: `miou_ms` in addition to `miou`.
 
-Scales are multiples of the single one. The literature's "ms+flip" figures are of this kind.
+Scales are relative to the single-scale size. The "ms+flip" scores of papers are measured like this.
 
 Source: 1612.01105; mmseg
-Library: mmseg `SegTTAModel`, with sums of ours
+Library: mmseg `SegTTAModel`, with our summation
 Test: tests/seg/test_multi_scale.py
 """
 
