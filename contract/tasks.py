@@ -25,7 +25,7 @@ class Quantity:
     Attributes:
         name: Name in `result.json`.
         label: Name in tables and figures.
-        unit: Unit of its values.
+        unit: Unit of its values: `%`, for which the evaluator reports a fraction; another one; `ratio` if it has none.
         higher_is_better: None if neither direction is better.
         kind: `score`; `estimate` (of a score, before training); `count` (exact, the same in every run); `measured` (a
             time or a memory size, which differs between runs).
@@ -52,11 +52,13 @@ class ClassScore:
         key: Key in `evaluation.json`, whose values are fractions.
         label: Name in headings.
         protocol: Tables show this score if the protocol's `metric` contains this word; the first that fits is shown.
+        higher_is_better: Whether a higher score is better.
     """
 
     key: str
     label: str
     protocol: str = ""
+    higher_is_better: bool = True
 
 
 @dataclass(frozen=True)

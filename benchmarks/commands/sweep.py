@@ -27,6 +27,7 @@ from benchmarks.commands.request import (
 from benchmarks.commands.run import INTERRUPTED, run_request
 from benchmarks.plan.compute import Ask
 from benchmarks.plan.preflight import available_tricks
+from benchmarks.results.columns import main_column
 from benchmarks.results.read import RunFolder, metric_values, read_run
 from benchmarks.run.command import CommandBuilder, task_command
 from benchmarks.suite.load import find_suite, load_suite
@@ -48,7 +49,7 @@ class Choice:
 
     Attributes:
         row: The row of the suite that was swept.
-        scores: The main metric of each trial, percent, in the order of the factors; None if it failed.
+        scores: The main metric of each trial, in the order of the factors; None if it failed.
         factor: The best; None if a trial is missing.
         problem: Why there is no factor; else empty.
     """
@@ -202,6 +203,7 @@ def choose(
     run: RunFolder, rows: Sequence[Row], task: str, factors: Sequence[float], seed: int
 ) -> list[Choice]:
     """Choose the factor of each row that can be run: the best score, of equal ones the factor nearest to 1."""
+    main = main_column(task)
     unavailable = {row.name for row in run.rows if row.unavailable}
     choices = []
     for row in rows:
@@ -212,21 +214,21 @@ def choose(
         for factor in factors:
             name = trial_name(row.name, factor)
             trial = next(record for record in run.of(name, task) if record.seed == seed)
-            found = metric_values([trial], TASKS[task].main_metric)
+            found = metric_values([trial], main.name)
             if found:
                 scores[factor] = found[seed]
             else:
                 why = (trial.message.splitlines() or [trial.state])[0]
                 missing.append(f"× {as_text(factor)} ({why})")
         every = tuple(scores.get(factor) for factor in factors)
-        best = None if missing else _best(scores)
+        best = None if missing else _best({f: main.merit(score) for f, score in scores.items()})
         choices.append(Choice(row, every, best, ", ".join(missing)))
     return choices
 
 
-def _best(scores: Mapping[float, float]) -> float:
+def _best(merits: Mapping[float, float]) -> float:
     # Of two factors that are as far from 1, such as 0.5 and 2, the smaller.
-    return max(scores, key=lambda factor: (scores[factor], -abs(math.log(factor)), -factor))
+    return max(merits, key=lambda factor: (merits[factor], -abs(math.log(factor)), -factor))
 
 
 def at_edge(factor: float, factors: Sequence[float]) -> bool:

@@ -56,7 +56,7 @@ def find_findings(run: RunFolder, table: Table) -> tuple[Finding, ...]:
         return (Finding("note", text),)
     controls = [row for row in table.rows if not row.row.pretrain]
     pretrained = [row for row in table.rows if row.row.pretrain]
-    # Differences are in percentage points; times depend on what else the machine did.
+    # Times depend on what else the machine did.
     scores = [column for column in table.columns if column.kind == "score"]
     found: list[Finding] = []
     for control in controls[:1]:
@@ -75,8 +75,13 @@ def find_findings(run: RunFolder, table: Table) -> tuple[Finding, ...]:
         for row, task in diverged(run)
     ]
     if any(finding.kind != "note" for finding in found):
+        units = (
+            "percentage points"
+            if all(column.unit == "%" for column in scores)
+            else "the unit of their column, percentage points where it has none"
+        )
         text = (
-            "Differences are in percentage points, each with its 95% interval (Welch). “More than "
+            f"Differences are in {units}, each with its 95% interval (Welch). “More than "
             "the spread over seeds” means that the interval excludes zero. The intervals are not "
             "corrected for the number of comparisons."
         )
@@ -97,7 +102,7 @@ def _against(
     same = _identities(run, baseline, column)
     rows = [row for row in rows if not same or _identities(run, row, column) != same]
     name, label = baseline.row.name, column.label
-    verdicts: dict[str, list[tuple[str, str]]] = {"higher": [], "lower": [], "open": []}
+    verdicts: dict[str, list[tuple[str, str]]] = {"better": [], "worse": [], "open": []}
     missing = []
     for row in rows:
         group = row.cells[column.name]
@@ -105,11 +110,11 @@ def _against(
             missing += [row.row.name] if group.status != "absent" else []
             continue
         gap = difference(group.aggregate, base.aggregate)
-        verdict = ("higher" if gap.mean > 0 else "lower") if gap.resolved else "open"
+        verdict = ("better" if column.merit(gap.mean) > 0 else "worse") if gap.resolved else "open"
         verdicts[verdict].append((row.row.name, _describe(gap)))
     for verdict, verbs in (
-        ("higher", ("beats", "beat")),
-        ("lower", ("falls short of", "fall short of")),
+        ("better", ("beats", "beat")),
+        ("worse", ("falls short of", "fall short of")),
     ):
         if verdicts[verdict]:
             subject = _subject(verdicts[verdict], len(rows))
@@ -150,7 +155,7 @@ def _gaps(members: list[tuple[str, str]]) -> str:
 
 
 def _describe(gap: Difference) -> str:
-    """Write a difference with its interval, in percentage points."""
+    """Write a difference with its interval."""
     if gap.low is None or gap.high is None:
         return f"{_signed(gap.mean)} (one seed, no interval)"
     return f"{_signed(gap.mean)} ({_signed(gap.low)} to {_signed(gap.high)})"
@@ -173,7 +178,7 @@ def _rank_findings(rows: list[TableRow], columns: list[MetricColumn]) -> Iterato
         return
     for column in [column for column in columns if column.task != SOURCE]:
         pairs = [
-            (first.mean, second.mean)
+            (source.merit(first.mean), column.merit(second.mean))
             for first, second in (
                 (row.cells[source.name].aggregate, row.cells[column.name].aggregate) for row in rows
             )

@@ -82,7 +82,7 @@ def read_points(run: RunFolder, score: MetricColumn, cost: MetricColumn) -> list
 
     Args:
         run: A run folder as read.
-        score: A column in which higher is better.
+        score: A column with a better direction.
         cost: A column in which lower is better.
     """
     points = []
@@ -110,7 +110,7 @@ def draw_pareto(report: Report, score: MetricColumn, cost: MetricColumn) -> Mark
     points = read_points(report.run, score, cost)
     if not points:
         return None
-    front = pareto_front([(point.cost.mean, point.score.mean) for point in points])
+    front = pareto_front([(point.cost.mean, score.merit(point.score.mean)) for point in points])
     styles = report.styles
 
     def draw(axes: Axes) -> None:

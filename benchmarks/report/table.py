@@ -270,7 +270,7 @@ def _legend(run: RunFolder, columns: Sequence[MetricColumn]) -> str:
         )
     best = "" if run.budget == "smoke" else "; best mean in bold"
     absent = f" {ABSENT}: the row has no such number by design."
-    whole = all(column.kind == "score" for column in columns)
+    whole = all(column.unit == "%" and column.higher_is_better for column in columns)
     units = (
         "All metrics in percent, higher is better"
         if whole

@@ -40,6 +40,10 @@ class MetricColumn:
         """Whether it differs between two runs of the same settings."""
         return self.kind == "measured"
 
+    def merit(self, value: float) -> float:
+        """Return a value with the sign that makes a higher one better."""
+        return -value if self.higher_is_better is False else value
+
     @property
     def heading(self) -> str:
         """The label, a unit other than percent, the better direction, and the mark of what varies."""

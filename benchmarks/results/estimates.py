@@ -8,10 +8,9 @@ from typing import Any
 
 from scipy import stats
 
-from benchmarks.results.columns import estimate_columns
+from benchmarks.results.columns import MetricColumn, estimate_columns, main_column
 from benchmarks.results.read import RunFolder, metric_values
 from benchmarks.results.statistics import MIN_ROWS_FOR_RANKS, Aggregate, aggregate
-from contract.tasks import TASKS
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,7 @@ class EstimatedRow:
         samples: Numbers of samples that the estimates were taken on; several if seeds differ.
         estimates: By column, over seeds; None if it was not measured.
         measured: The task's main metric; None if there is none yet.
+        metric: Its column.
     """
 
     row: str
@@ -50,11 +50,13 @@ class EstimatedRow:
     samples: tuple[int, ...]
     estimates: dict[str, Aggregate | None]
     measured: Aggregate | None
+    metric: MetricColumn
 
 
 def read_estimates(run: RunFolder, task: str) -> tuple[EstimatedRow, ...]:
     """Collect the estimates of a task, mean over seeds; rows without any are left out."""
     found = []
+    main = main_column(task)
     for row in run.rows:
         records = run.of(row.name, task)
         results = [record.result for record in records if record.result is not None]
@@ -75,7 +77,8 @@ def read_estimates(run: RunFolder, task: str) -> tuple[EstimatedRow, ...]:
                 estimates={
                     column.name: over_seeds(column.name) for column in estimate_columns(task)
                 },
-                measured=over_seeds(TASKS[task].main_metric),
+                measured=over_seeds(main.name),
+                metric=main,
             )
         )
     return tuple(found)
@@ -93,6 +96,8 @@ def by_protocol(rows: Sequence[EstimatedRow]) -> dict[tuple[str, ...], list[Esti
 def rank_agreement(rows: Sequence[EstimatedRow], column: str) -> RankAgreement | str:
     """Correlate the order by an estimate with the order by the measured metric, over pretrained rows.
 
+    Both orders have the best row first, so agreement is positive for every metric.
+
     Args:
         rows: As `read_estimates` returns them.
         column: Name of the estimate's column.
@@ -101,7 +106,7 @@ def rank_agreement(rows: Sequence[EstimatedRow], column: str) -> RankAgreement |
         The correlation, or why there is none, as the end of a sentence.
     """
     pairs = [
-        (estimated.mean, row.measured.mean)
+        (estimated.mean, row.metric.merit(row.measured.mean))
         for row in rows
         if row.pretrained and row.measured and (estimated := row.estimates[column])
     ]

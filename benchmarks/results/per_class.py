@@ -27,6 +27,7 @@ class ClassTable:
             has no precision.
         class_precision: By row, the same class by class.
         note: How to read the scores; may be empty.
+        higher_is_better: Whether a higher score is better.
     """
 
     score: str
@@ -36,11 +37,13 @@ class ClassTable:
     precision: Mapping[str, tuple[float, ...]]
     class_precision: Mapping[str, Mapping[str, tuple[float, ...]]]
     note: str
+    higher_is_better: bool = True
 
     def best(self, label: int) -> float | None:
         """Return the best value of a class over the rows; None if no test image shows it."""
-        values = [row[label] for row in self.values.values()]
-        return max((value for value in values if value is not None), default=None)
+        values = [value for row in self.values.values() if (value := row[label]) is not None]
+        choose = max if self.higher_is_better else min
+        return choose(values, default=None)
 
 
 def read_class_table(run: RunFolder, task: str) -> ClassTable | None:
@@ -86,6 +89,7 @@ def read_class_table(run: RunFolder, task: str) -> ClassTable | None:
             for row, classes in curves.items()
         },
         note=schema.note,
+        higher_is_better=score.higher_is_better,
     )
 
 

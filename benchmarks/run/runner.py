@@ -349,11 +349,13 @@ SPIN_COUNT = "20000"
 
 
 def _environment(root: Path, threads: int, gpu: str | None) -> dict[str, str]:
+    paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
     variables = {
         "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", SPIN_COUNT),
         progress.VARIABLE: "1",
         "PYTHONUNBUFFERED": "1",
-        "PYTHONPATH": str(root),
+        # The user's own classes may lie elsewhere.
+        "PYTHONPATH": os.pathsep.join(paths),
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),
     }

@@ -1,6 +1,6 @@
 """Agreement and speed of our evaluators, compared with those of mmdet, mmseg and pycocotools.
 
-Command: python -m benchmarks.evaluation [--images N] [--maps N]
+Command: python -m benchmarks.scripts.evaluation [--images N] [--maps N]
 
 All score generated detections (N images × 100 boxes × 20 classes) and label maps (N of 512×683 × 150 classes). Times
 are CPU seconds of this process and its children, which a busy machine changes less than seconds of the clock. The
@@ -43,7 +43,9 @@ LABELS, HEIGHT, WIDTH = 150, 512, 683
 
 def main() -> int:
     """Measure both tasks, print a table, and store it."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.evaluation", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.scripts.evaluation", description=__doc__
+    )
     parser.add_argument("--images", type=int, default=4952, help="of detection (VOC 2007 test)")
     parser.add_argument("--maps", type=int, default=2000, help="of segmentation (ADE20K)")
     options = parser.parse_args()

@@ -1,6 +1,6 @@
 """How many faults in a checkpoint's weights its batch statistics reveal, one fault at a time.
 
-Command: python -m benchmarks.faulty_weights CHECKPOINT [CHECKPOINT ...]
+Command: python -m benchmarks.scripts.faulty_weights CHECKPOINT [CHECKPOINT ...]
 
 The faults change no name and no shape: the weight of a convolution is transposed, its kernels are mirrored, or the
 weights of two convolutions of the same shape are exchanged. Each fault is checked as `python -m backbones import` does.

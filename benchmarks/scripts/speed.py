@@ -1,6 +1,6 @@
 """Training speed of the tasks: mixed precision compared with float32, as ratios within one run.
 
-Command: python -m benchmarks.speed [--size mini|full] [--tasks cls det seg] [--iterations N] [--rounds N]
+Command: python -m benchmarks.scripts.speed [--size mini|full] [--tasks cls det seg] [--iterations N] [--rounds N]
 
 Each round trains every task for some iterations in both precisions, one after the other, on generated data. The result
 is the median over the rounds. A shared machine changes its speed between two runs, but hardly within one.
@@ -63,7 +63,7 @@ FOLDERS = {"cls": "cls", "det": "VOCdevkit", "seg": "ADEChallengeData2016"}
 
 def main() -> int:
     """Measure, print the table and write `runs/speed-SIZE.json`."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scripts.speed", description=__doc__)
     parser.add_argument("--size", choices=SETTINGS, default="mini")
     parser.add_argument(
         "--tasks",

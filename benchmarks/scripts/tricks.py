@@ -1,9 +1,11 @@
 """The catalogue of tricks: source, cost and effect of each.
 
 Commands:
-    python -m benchmarks.tricks speed [--iterations N] [--rounds N]   # cost; writes docs/results/tricks/speed.json
-    python -m benchmarks run tricks-mini                              # effect, on the embedded data
-    python -m benchmarks.tricks write [--run-dir runs/tricks-mini …]  # docs/tricks.md
+    python -m benchmarks.scripts.tricks speed [--iterations N] [--rounds N]   # cost: docs/results/tricks/speed.json
+    python -m benchmarks run tricks-mini                                      # effect, on the embedded data
+    python -m benchmarks.scripts.tricks write [--run-dir runs/tricks-mini …]  # docs/tricks.md
+
+Without `--run-dir`, the page takes the effects from the tables that are stored under docs/results/tricks.
 
 Cost is images per second of CPU time in training, compared with the plain recipe: one thread that loads, augments and
 trains. The clock would also count other programs on a shared machine. Their effect on caches and on a core's other half
@@ -27,7 +29,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.results.read import read_run
-from benchmarks.scripts.tricks_page import catalogue, format_page
+from benchmarks.scripts.tricks_page import (
+    Effects,
+    catalogue,
+    effects_of_run,
+    effects_of_table,
+    format_page,
+)
 from contract.errors import UserError
 from contract.files import write_json
 from contract.result import CHECKPOINT_FILE, RESULT_FILE
@@ -36,14 +44,19 @@ from contract.tasks import SOURCE, TASKS
 from datasets import miniworld
 
 PAGE = ROOT / "docs" / "tricks.md"
-SPEEDS = ROOT / "docs" / "results" / "tricks" / "speed.json"
+MEASURED = ROOT / "docs" / "results" / "tricks"
+SPEEDS = MEASURED / "speed.json"
+# Of a row in both, the last one counts.
+TABLES = (MEASURED / "effect" / "table.csv", MEASURED / "effect-later" / "table.csv")
 # Images of 299 pixels show nothing on the embedded data of 64 pixels.
 LEFT_OUT = ("image_299",)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.tricks", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.scripts.tricks", description=__doc__
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     speed = commands.add_parser("speed", help="measure what each classification trick costs")
     speed.add_argument("--iterations", type=int, default=24)
@@ -53,24 +66,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--run-dir",
         type=Path,
         nargs="+",
-        default=[ROOT / "runs" / "tricks-mini"],
-        help="runs of tricks-mini; if several have a row, the last one counts",
+        default=[],
+        help="runs of tricks-mini; if several have a row, the last one counts (default: the stored tables)",
     )
     options = parser.parse_args(arguments)
     try:
         if options.command == "speed":
             measure_speed(options.iterations, options.rounds)
         else:
-            runs = [
-                read_run(folder) for folder in options.run_dir if (folder / "plan.json").exists()
-            ]
-            speeds = json.loads(SPEEDS.read_text(encoding="utf-8")) if SPEEDS.exists() else None
-            PAGE.write_text(format_page(catalogue(), speeds, runs), encoding="utf-8")
+            runs = [effects_of_run(read_run(folder)) for folder in options.run_dir]
+            effects = [*(() if runs else stored_effects()), *runs]
+            PAGE.write_text(format_page(catalogue(), read_speeds(), effects), encoding="utf-8")
             print(f"written: {PAGE.relative_to(ROOT)}")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def read_speeds() -> dict[str, Any] | None:
+    """Return what `speed` has stored; None if nothing."""
+    return json.loads(SPEEDS.read_text(encoding="utf-8")) if SPEEDS.exists() else None
+
+
+def stored_effects() -> list[Effects]:
+    """Return the effects of the tables that are stored with the docs."""
+    return [effects_of_table(path) for path in TABLES]
 
 
 def measure_speed(iterations: int, rounds: int) -> None:

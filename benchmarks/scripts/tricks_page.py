@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import csv
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from benchmarks.results.read import RunFolder, metric_values
-from benchmarks.results.statistics import aggregate
+from benchmarks.results.statistics import Aggregate, aggregate
 from contract.errors import UserError
 from contract.settings import ROOT
 from contract.tasks import SOURCE, TASKS
@@ -43,6 +44,19 @@ class Trick:
     source: str
     library: str
     test: str
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What tricks do to the score of the plain recipe.
+
+    Attributes:
+        texts: Mean and interval by row.
+        seeds: What was run.
+    """
+
+    texts: Mapping[str, str]
+    seeds: tuple[int, ...]
 
 
 def read_trick(path: PurePosixPath, root: Path = ROOT) -> Trick:
@@ -84,19 +98,19 @@ def catalogue(root: Path = ROOT) -> dict[str, list[Trick]]:
 def format_page(
     tricks: Mapping[str, Sequence[Trick]],
     speeds: Mapping[str, Any] | None,
-    runs: Sequence[RunFolder],
+    measured_effects: Sequence[Effects],
 ) -> str:
     """Return the content of docs/tricks.md; it names what was not measured.
 
     Args:
         tricks: The catalogue, by task.
         speeds: The file of `measure_speed`; None if there is none.
-        runs: Runs of `tricks-mini`; if several have a row, the last one counts.
+        measured_effects: Of runs of `tricks-mini`; if several have a row, the last one counts.
     """
     effects: dict[str, str] = {}
-    for run in runs:
-        effects |= _effects(run)
-    seeds = runs[0].seeds if runs else ()
+    for part in measured_effects:
+        effects |= part.texts
+    seeds = measured_effects[0].seeds if measured_effects else ()
     ratios = _ratios(speeds)
     lines = ["# Tricks", "", _introduction(speeds, effects, seeds), ""]
     for name, own in tricks.items():
@@ -134,7 +148,7 @@ def _introduction(
 ) -> str:
     sentences = [
         "Each trick is one file that a suite row or `--trick` names. This page is written by "
-        "`python -m benchmarks.tricks write` from the heads of these files and from measurements.",
+        "`python -m benchmarks.scripts.tricks write` from the heads of these files and from measurements.",
     ]
     if speeds is not None:
         sentences.append(
@@ -162,15 +176,30 @@ def _noise(ratios: Mapping[str, float]) -> str:
     return f"The {len(free)} tricks that change no step lie between {between}: so much is noise."
 
 
-def _effects(run: RunFolder) -> dict[str, str]:
-    found = {}
+def effects_of_run(run: RunFolder) -> Effects:
+    """Return the effects that a run folder of `tricks-mini` shows."""
+    texts = {}
     for row in run.rows:
-        cells = run.of(row.name, SOURCE)
-        values = metric_values(cells, TASKS[SOURCE].main_metric)
-        if not values:
-            continue
-        summary = aggregate(list(values.values()), len(cells))
-        spread = "" if summary.half_width is None else f" ± {summary.half_width:.1f}"
-        short = "" if summary.complete else f" ({summary.n} of {summary.planned} seeds)"
-        found[row.name] = f"{summary.mean:.1f}{spread}{short}"
-    return found
+        records = run.of(row.name, SOURCE)
+        values = list(metric_values(records, TASKS[SOURCE].main_metric).values())
+        if values:
+            texts[row.name] = _effect(aggregate(values, len(records)))
+    return Effects(texts, run.seeds)
+
+
+def effects_of_table(path: Path) -> Effects:
+    """Return the effects that a stored `table.csv` of `tricks-mini` shows."""
+    texts, seeds = {}, ()
+    with path.open(encoding="utf-8", newline="") as file:
+        for entry in csv.DictReader(file):
+            if entry["metric"] == TASKS[SOURCE].main_metric and entry["values"]:
+                values = [float(value) for value in entry["values"].split(";")]
+                texts[entry["row"]] = _effect(aggregate(values, int(entry["planned"])))
+                seeds = seeds or tuple(int(seed) for seed in entry["seeds"].split(";"))
+    return Effects(texts, seeds)
+
+
+def _effect(summary: Aggregate) -> str:
+    spread = "" if summary.half_width is None else f" ± {summary.half_width:.1f}"
+    short = "" if summary.complete else f" ({summary.n} of {summary.planned} seeds)"
+    return f"{summary.mean:.1f}{spread}{short}"

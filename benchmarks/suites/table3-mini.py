@@ -7,7 +7,7 @@ base = "table2-mini"
 title = "Table 3, mini: efficient training"
 description = (
     "Batch 128 with the heuristics of Table 4 and mixed precision, against batch 32 in float32. Minutes are "
-    "of cells that may run beside one another; `python -m benchmarks.speed` measures precision by itself."
+    "of cells that may run beside one another; `python -m benchmarks.scripts.speed` measures precision by itself."
 )
 columns = ["top1", "top5", "epoch_minutes"]
 intended = dict(precision="the table is about it")

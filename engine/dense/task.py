@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from mmengine.config import Config, ConfigDict
 from PIL import Image
 
 from backbones import Feature
-from contract.errors import listed_names
+from contract.errors import UserError, listed_names
 from contract.files import write_json
 from contract.result import EVALUATION_FILE, Metric
 from engine import config as configs
@@ -38,9 +39,10 @@ KEYS = frozenset(
 class DenseTask(Task):
     """A dense task on a pretrained backbone, with the tricks of `engine/dense/configs/tricks/`.
 
-    Its configs inherit from a config of mmdet or mmseg and from `engine/dense/configs/common.py`. Its evaluator
-    reports each of its metrics in `contract.tasks` as a fraction, named `NAME/METRIC`. The evaluator also keeps
-    `details`, a dict for `evaluation.json`; its `absent_classes` are the classes that no test image contains.
+    Its configs inherit from `engine/dense/configs/common.py`, and from a config of mmdet or mmseg if there is one. Its
+    only evaluator reports each of its metrics in `contract.tasks`, named `NAME/METRIC`: a fraction if the unit is
+    percent, else a value in the unit. The evaluator also keeps `details`, a dict for `evaluation.json`; its
+    `absent_classes` are the classes that no test image contains.
 
     Attributes:
         keys: Keys of the task's configs in addition to `KEYS` and those of mmengine's Runner.
@@ -116,17 +118,31 @@ class DenseTask(Task):
         )
 
     def metrics(self, values: dict[str, float]) -> list[Metric]:
-        """Return the metrics of the evaluator, in percent."""
-        return [
-            Metric(
-                name=metric.name,
-                value=(100 if metric.unit == "%" else 1) * float(values[key]),
-                unit=metric.unit,
-                higher_is_better=bool(metric.higher_is_better),
+        """Return the task's metrics that the evaluator reports, fractions in percent.
+
+        Raises:
+            UserError: A value is not a finite number.
+        """
+        found = []
+        for metric in self.entry.metrics:
+            key = f"{self.name}/{metric.name}"
+            if key not in values:
+                continue
+            if not math.isfinite(values[key]):
+                raise UserError(
+                    f"the validation gave {metric.label} {float(values[key])}, so the network no longer predicts "
+                    "finite numbers; lower the learning rate, or lengthen the warm-up"
+                )
+            scale = 100 if metric.unit == "%" else 1
+            found.append(
+                Metric(
+                    name=metric.name,
+                    value=scale * float(values[key]),
+                    unit=metric.unit,
+                    higher_is_better=bool(metric.higher_is_better),
+                )
             )
-            for metric in self.entry.metrics
-            if (key := f"{self.name}/{metric.name}") in values
-        ]
+        return found
 
     def protocol(self, config: Config) -> dict[str, str]:
         """Return how the task was tested and which parts of the backbone were trained."""

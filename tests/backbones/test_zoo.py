@@ -1,6 +1,7 @@
 """Names, declared features, freezing, and the errors for a wrong spec."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -33,9 +34,8 @@ def test_declared_features_match_outputs(name, output_stride):
     with torch.device("meta"):
         network = backbones.create(name, output_stride=output_stride).eval()
         maps = network(torch.empty(2, 3, HEIGHT, WIDTH))
-    assert [f.name for f in network.feature_info] == FEATURES[
-        name.split("_")[0].rstrip("0123456789")
-    ]
+    (family,) = re.findall("^[a-z]+", name)
+    assert [f.name for f in network.feature_info] == FEATURES[family]
     assert [f.stride for f in network.feature_info] == [
         min(stride, output_stride) for stride in (4, 8, 16, 32)
     ]
@@ -194,7 +194,8 @@ def test_long_candidate_lists_are_cut():
 
 def test_input_size():
     sizes = {
-        name: backbones.create(name).input_size for name in ("resnet10", *backbones.names()[-2:])
+        name: backbones.create(name).input_size
+        for name in ("resnet10", "inception_v3", "mobilenet_v1")
     }
     assert sizes == {"resnet10": 224, "inception_v3": 299, "mobilenet_v1": 224}
 

@@ -9,6 +9,7 @@ from torch import nn
 import backbones
 from cls_train.assemble import CONFIGS, _known_keys, assemble, load_recipe, optimiser_config
 from contract.errors import UserError
+from contract.settings import ROOT
 from engine import config as configs
 from engine.cli import Options
 from engine.job import Job
@@ -173,9 +174,9 @@ def test_invalid_python_config(tmp_path):
 
 
 def test_every_base_key_is_read():
+    files = ("cls_train/assemble.py", "cls_train/train.py", "cls_train/distillation.py")
     source = "".join(
-        (CONFIGS.parent / file).read_text()
-        for file in ("assemble.py", "train.py", "distillation.py")
+        (ROOT / file).read_text(encoding="utf-8") for file in (*files, "engine/image_folder.py")
     )
     unread = [key for key in _known_keys() if f"recipe.{key}" not in source]
     by_name = [key for key in unread if f'"{key}"' in source]

@@ -30,6 +30,7 @@ def main():
     threads = os.environ["OMP_NUM_THREADS"]
     gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     note(journal, f"start {name}{resumed} threads={threads} gpu={gpu} pid={os.getpid()}")
+    note(journal, f"path {os.environ['PYTHONPATH']}")
     report = {"stage": task, "step": 1, "steps": 2, "loss": 1.5, "eta_seconds": 3.0}
     print("@progress " + json.dumps(report), flush=True)
     print("some output", flush=True)

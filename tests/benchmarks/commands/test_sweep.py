@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from benchmarks.suite.model import Row, Suite, replace
 from benchmarks.suite.write import suite_text
 from contract.errors import UserError
 from contract.files import read_json
+from contract.tasks import TASKS
 
 SUITE = f"""
 title = "Tiny"
@@ -143,6 +145,16 @@ def test_writes_best_of_each_row_as_suite(harness, capsys):
     assert f"bash benchmarks/run_all.sh {harness.written}" in text
     row = next(line.split() for line in text.splitlines() if line.startswith("standard "))
     assert row[1:] == ["40.00", "43.25", "←", "43.10", "×", "1"]
+
+
+def test_lowest_error_is_best(harness, monkeypatch):
+    first, *others = TASKS["det"].metrics
+    error = dataclasses.replace(first, unit="px", higher_is_better=False)
+    entry = dataclasses.replace(TASKS["det"], metrics=(error, *others))
+    monkeypatch.setitem(TASKS, "det", entry)
+    assert harness.sweep() == 0
+    chosen = {row.name: row.of("det").lr for row in load_suite(str(harness.written)).rows}
+    assert chosen == {"scratch": 0.3, "standard": 0.3, "tricks": 3.0}
 
 
 def test_incomplete_row_is_left_out(harness, capsys):

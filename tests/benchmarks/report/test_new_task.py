@@ -13,6 +13,8 @@ from support.tables import csv_rows, markdown_rows
 
 from benchmarks.report.build import build_report
 from benchmarks.report.page import format_html
+from benchmarks.report.pareto import draw_pareto, read_points
+from benchmarks.results.columns import cost_column, main_column
 from contract.tasks import TASKS, ClassScore, PerClass, Quantity
 
 DEPTH = replace(
@@ -80,3 +82,57 @@ def test_page_sections(run_dir: Path) -> None:
         ("Provenance", "depth.train"),
     ):
         assert part in section(run_dir, title), title
+
+
+ERROR = replace(
+    DEPTH,
+    metrics=(Quantity("rmse", "RMSE", "m", False, required=True, by_default=True),),
+    main_metric="rmse",
+    per_class=PerClass(scores=(ClassScore("rmse", "error", higher_is_better=False),)),
+)
+
+
+@pytest.fixture
+def error_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run whose last row has the highest top-1 and the lowest error, at the highest cost."""
+    monkeypatch.setitem(TASKS, "depth", ERROR)
+    means = {
+        f"r{place}": {
+            "cls": {"top1": 60.0 + place, "top5": 90.0},
+            "depth": {"rmse": 20.0 - 2 * place},
+        }
+        for place in range(4)
+    }
+    folder = write_run(tmp_path / "error", means=means)
+    for place, row in enumerate(means):
+        for seed in OFFSETS:
+            write_estimates(folder, row, "depth", seed, {"logme": 0.1 * place})
+            folder_of_run = work_dir(folder, row, "depth", seed)
+            write_evaluation(folder_of_run, {"wall": {"rmse": 0.5 - 0.1 * place}})
+
+            def cost(result: dict, place: int = place) -> None:
+                (entry,) = (c for c in result["costs"] if c["name"] == "multiply_adds")
+                entry["value"] = 1.0 + place
+
+            edit_json(folder_of_run / "result.json", cost)
+    edit_json(folder / "plan.json", lambda plan: plan.update(columns=["top1", "rmse"]))
+    return folder
+
+
+def test_a_lower_error_is_better_everywhere(error_dir: Path) -> None:
+    rows = markdown_rows(error_dir)
+    assert rows[0][1:3] == ["top-1 ↑", "RMSE (m) ↓"]
+    assert [row[2].startswith("**") for row in rows[-4:]] == [False, False, False, True]
+    report = build_report(error_dir)
+    assert "Metrics in percent where no unit is given; best mean in bold" in report.table.legend
+    texts = [finding.text for finding in report.findings]
+    assert any(text.startswith("RMSE: all 3 rows beat r0 by more") for text in texts)
+    assert any("order by RMSE have Spearman's rank correlation +1.00" in text for text in texts)
+    assert any(
+        "in the unit of their column, percentage points where it has none" in t for t in texts
+    )
+    points = read_points(report.run, main_column("depth"), cost_column("depth", "multiply_adds"))
+    front = draw_pareto(report, main_column("depth"), cost_column("depth", "multiply_adds"))
+    assert len(points) == 4 and front is not None and "opacity: 0.4" not in front
+    assert "τ with RMSE +1.00 (p = 0.083, 4" in section(error_dir, "Transferability")
+    assert "<b>20.0</b>" in section(error_dir, "By class")

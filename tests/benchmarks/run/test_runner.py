@@ -45,6 +45,17 @@ def test_detection_starts_after_its_classifier(tmp_path):
     assert order["start scratch/det/seed-0"] < order["end standard/cls/seed-0"]
 
 
+@pytest.mark.parametrize("outer", [None, "own:other"])
+def test_python_path_of_tasks(tmp_path, monkeypatch, outer):
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    if outer is not None:
+        monkeypatch.setenv("PYTHONPATH", outer)
+    world = World(tmp_path)
+    world.run()
+    expected = f"path {world.root}" + ("" if outer is None else f":{outer}")
+    assert set(world.journal_lines("path")) == {expected}
+
+
 def test_checkpoint_of_same_row_and_seed(tmp_path):
     world = World(tmp_path, suite=make_suite(seeds=(0, 3)))
     world.run()
@@ -171,7 +182,7 @@ def test_fail_fast_ends_running_tasks(tmp_path):
 def test_respects_slots(tmp_path):
     world = World(tmp_path)
     world.run(SERIAL)
-    kinds = [line.split()[0] for line in world.journal_lines() if not line.startswith("read")]
+    kinds = [line.split()[0] for line in world.journal_lines() if line.startswith(("start", "end"))]
     assert kinds == ["start", "end"] * 8
 
 

@@ -54,7 +54,11 @@ def test_row_with_own_lr(tmp_path):
         'dict(name="b", backbone="z", like="a"), dict(name="c", backbone="x", pretrain=False, like="a")]'
     )
     one, like, scratch = load_suite(write(tmp_path, SOUND + text)).rows
-    assert [one.of(task).lr for task in TASKS] == [0.5, 1.0, 3.0, 1.0]
+    assert {task: one.of(task).lr for task in TASKS} == {
+        **dict.fromkeys(TASKS, 1.0),
+        "cls": 0.5,
+        "det": 3.0,
+    }
     # 3 and 3.0 are one factor and one identity.
     assert isinstance(one.of("det").lr, float)
     assert (like.of("cls").lr, like.of("det").lr) == (0.5, 3.0)
@@ -367,7 +371,7 @@ def test_tricks_are_files(tmp_path):
 def test_columns_of_a_suite():
     assert set(COLUMNS) == set(known_columns())
     scores = {name for name, column in COLUMNS.items() if column.kind == "score"}
-    assert {name for name, column in known_columns().items() if column.unit == "%"} == scores
+    assert {name for name, column in known_columns().items() if column.unit == "%"} <= scores
 
 
 def test_published_weights(tmp_path):

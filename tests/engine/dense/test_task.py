@@ -15,6 +15,7 @@ from support.tasks import refusal_of
 
 import backbones
 from backbones.checkpoint.format import write_file
+from contract.errors import UserError
 from contract.tasks import TASKS
 from engine.adapter import TransferBackbone
 
@@ -250,4 +251,15 @@ def test_truncated_image_in_a_loader_worker(refused, world):
 def test_no_backbone(refused):
     assert refused() == (
         "no backbone was named; give --backbone SPEC (see python -m backbones) or --checkpoint FILE"
+    )
+
+
+def test_a_metric_that_is_no_number(world):
+    task = world.task
+    name = f"{task.name}/{task.entry.main_metric}"
+    with pytest.raises(UserError) as error:
+        task.metrics({name: float("nan")})
+    assert str(error.value) == (
+        f"the validation gave {task.entry.main.label} nan, so the network no longer predicts finite numbers; lower the "
+        "learning rate, or lengthen the warm-up"
     )
