@@ -153,7 +153,7 @@ class _ExportError(Exception):
 
 
 class _TooLongError(BaseException):
-    """The time limit is exceeded. It is not an `Exception`, because the exporter catches those and tries another method."""
+    """The time limit is exceeded; not an `Exception`, because the exporter catches those and tries another method."""
 
 
 @contextmanager
