@@ -54,7 +54,7 @@ def assemble(job: Job) -> Config:
     processes = world_size()
     if batch % processes:
         raise UserError(
-            f"a batch of {batch} images cannot be divided among {processes} processes; use a multiple "
+            f"a batch of {batch} images cannot be divided among {processes} processes; make batch_size a multiple "
             f"of {processes}"
         )
     return Config(

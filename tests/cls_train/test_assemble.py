@@ -265,7 +265,9 @@ def test_processes_split_batch(image_folder, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "4")
     assert assemble(_job(image_folder)).train_dataloader.batch_size == 64
     monkeypatch.setenv("WORLD_SIZE", "3")
-    with pytest.raises(UserError, match="a batch of 256 images cannot be divided among 3 processes"):
+    with pytest.raises(
+        UserError, match="a batch of 256 images cannot be divided among 3 processes"
+    ):
         assemble(_job(image_folder))
 
 
