@@ -1,4 +1,4 @@
-"""The networks, their declared features and names, and their pretrained checkpoints."""
+"""Backbones: networks, their names and declared features, and their pretrained checkpoints."""
 
 from backbones.backbone import Backbone, Feature, OutputStrideError
 from backbones.checkpoint.format import (

@@ -1,4 +1,4 @@
-"""``python -m backbones``: list, describe or check backbones, import weights for one, or export them."""
+"""`python -m backbones`: list, describe or check backbones, import weights for one, or export them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from backbones.zoo import SUFFIXES, create, names
 from contract.command_line import Parser
 from contract.errors import UserError
 
-# Costs of different networks compare at one size only.
+# Costs of different networks can only be compared at the same size.
 _COMMON_INPUT_SIZE = 224
 _EXPORT = "export"
 
@@ -28,14 +28,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-        arguments: Words after the command; None takes those of the process.
+        arguments: Arguments after the command; None takes those of the process.
 
     Returns:
-        The exit status: 0, or 2 after a user's mistake, which is printed on standard error.
+        The exit status: 0, or 2 after a user's mistake, which is printed to standard error.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     if words[:1] == [_EXPORT]:
-        # Export stands above this package, which must not import it.
+        # `export` is a layer above this package, so it must not be imported here.
         return importlib.import_module("export.weights.command").main(words[1:])
     try:
         options = _parser().parse_args(words)
@@ -65,13 +65,13 @@ def _parser() -> argparse.ArgumentParser:
     describe.add_argument("--output-stride", type=int, default=32, help="32 (default), 16 or 8")
     describe.add_argument("--json", action="store_true", help="print JSON for other programs")
     checking = commands.add_parser(
-        "check", help="try whether networks can be backbones, and at which output strides"
+        "check", help="check whether networks can be backbones, and at which output strides"
     )
     checking.add_argument("specs", nargs="+", metavar="spec", help="as in timm:convnext_atto")
     weights.add_options(
         commands.add_parser("import", help="turn public weights into a pretrained checkpoint")
     )
-    commands.add_parser(_EXPORT, help="write a checkpoint's weights under another program's names")
+    commands.add_parser(_EXPORT, help="write a checkpoint's weights with another library's names")
     return parser
 
 
@@ -133,7 +133,7 @@ def _describe(spec: str, output_stride: int, *, as_json: bool) -> str:
     lines += [f"{'feature':<{width}} {'channels':>8} {'stride':>7}"]
     lines += [f"{f.name:<{width}} {f.channels:>8} {f.stride:>7}" for f in info]
     if network.plain:
-        lines += ["in detectors and segmentors, by a simple feature pyramid that is part of them:"]
+        lines += ["in detectors and segmentors, through a simple feature pyramid:"]
         levels = dense_features(network, output_stride)
         lines += [f"{f.name:<{width}} {f.channels:>8} {f.stride:>7}" for f in levels]
     return "\n".join(lines)
@@ -144,7 +144,7 @@ def _cost(network: Backbone, size: int) -> int:
 
 
 def _without_weights(spec: str, *, output_stride: int = 32) -> Backbone:
-    """Build a network of shapes alone: neither memory nor time goes into its weights."""
+    """Build a network on the device "meta", whose weights take neither memory nor time."""
     with torch.device("meta"):
         return create(spec, output_stride=output_stride)
 

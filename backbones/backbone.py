@@ -1,4 +1,4 @@
-"""What every backbone offers to the tasks that build on it."""
+"""The interface of all backbones."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ OUTPUT_STRIDES = (32, 16, 8)
 
 
 class OutputStrideError(UserError):
-    """A network cannot be built at the output stride that was asked for; it can at 32."""
+    """A network cannot be built at the requested output stride, but it can at 32."""
 
 
 class Feature(NamedTuple):
-    """One feature map of a backbone: necks and heads take their widths from here.
+    """One feature map of a backbone; necks and heads take their widths from it.
 
     Attributes:
-        name: The stage that yields the map, as in ``"layer1"``.
+        name: The stage that yields the map, as in `"layer1"`.
         channels: Number of channels of the map.
         stride: Input pixels per location of the map, at the output stride that was built.
     """
@@ -34,16 +34,14 @@ class Backbone(nn.Module, ABC):
     """A network that turns images into feature maps, one per stage.
 
     Attributes:
-        input_size: Height and width of the images that the network is published with. It takes
-            others too.
-        feature_info: One :class:`Feature` per map that ``forward`` returns, in its order.
-        image_multiple: ``forward`` pads the sides of images to multiples of this many pixels.
-        aligned: Whether location i of a map lies around pixel i · stride of the image, as necks and
-            heads assume. False for a network without padding, which can only classify.
+        input_size: Published height and width of input images; other sizes work too.
+        feature_info: One `Feature` per map that `forward` returns, in the same order.
+        image_multiple: `forward` pads the sides of images to multiples of this number of pixels.
+        aligned: Whether location i of a map is centred near pixel i · stride of the image, as necks and heads assume.
+            False for a network without padding, which can only classify.
         aligned_spec: A spec of the same network with aligned maps; None if there is none.
-        output_stride: The output stride that the network was built at.
-        own_initialisation: Whether the network's library draws its first weights, instead of a scheme
-            of :func:`backbones.initialise`.
+        output_stride: The output stride that the network was built with.
+        own_initialisation: Whether the network's library initialises the weights, instead of `backbones.initialise`.
     """
 
     input_size: int = 224
@@ -56,7 +54,7 @@ class Backbone(nn.Module, ABC):
 
     @property
     def plain(self) -> bool:
-        """Whether it has a single map, as a plain vision transformer has; its stride ignores the output stride."""
+        """Whether it has a single map, like a plain vision transformer; the output stride does not apply to it."""
         return len(self.feature_info) == 1
 
     @abstractmethod
@@ -65,10 +63,10 @@ class Backbone(nn.Module, ABC):
 
         Args:
             x: Float images of shape (N, C, H, W), normalised.
-            maps: Stop after this many; None computes all.
+            maps: Stop after this many maps; None computes all.
 
         Returns:
-            One float map per entry of ``feature_info``, or per one of the first ``maps``. Each has the shape
+            One float map per entry of `feature_info`, or per one of the first `maps`. Each has the shape
             (N, feature.channels, ⌈H / feature.stride⌉, ⌈W / feature.stride⌉); without padding it is smaller.
         """
 
@@ -77,18 +75,18 @@ class Backbone(nn.Module, ABC):
         """List the modules that hold parameters, by depth.
 
         Returns:
-            One list for the stem (index 0), then one per feature map, or per block of a plain
-            transformer. Together they hold every parameter and every buffer exactly once.
+            One list for the stem (index 0), then one per feature map, or per block of a plain transformer. Together
+            they contain every parameter and every buffer exactly once.
         """
 
     def lr_multipliers(self) -> dict[str, float]:
-        """Return the modules whose parameters need another learning rate than the rest.
+        """Return learning-rate factors of modules that need a different rate.
 
-        A module declares it by its attribute ``lr_multiplier``; a network may override this method.
+        A module declares it by its attribute `lr_multiplier`; a network may override this method.
 
         Returns:
             Factors on the learning rate by the last part of a module's name, such as
-            ``{"conv_offset": 0.1}``; empty if all parameters have the same rate.
+            `{"conv_offset": 0.1}`; empty if all parameters have the same rate.
         """
         declared = {}
         for name, module in self.named_modules():
@@ -98,11 +96,11 @@ class Backbone(nn.Module, ABC):
         return declared
 
     def freeze(self, stages: int) -> list[nn.Module]:
-        """Stop the gradients of the stem and of the first stages.
+        """Freeze the stem and the first stages.
 
-        ``stages`` means what MMDetection's ``frozen_stages`` means. Only ``requires_grad`` changes. Batch
-        statistics still move in training mode: a caller that overrides ``train`` has to call ``eval`` on the
-        modules returned here.
+        `stages` has the meaning of MMDetection's `frozen_stages`. Only `requires_grad` is changed. Batch statistics
+        are still updated in training mode: a caller that overrides `train` has to call `eval` on the returned
+        modules.
 
         Args:
             stages: -1 freezes nothing, 0 the stem, n ≥ 1 the stem and the first n stages.

@@ -1,4 +1,4 @@
-"""Check whether networks can be backbones, and at which output strides: one row of a table for each."""
+"""Check whether networks can be backbones, and at which output strides; print a table with a row for each."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ HEADER = (
 
 
 def row(spec: str) -> tuple[str, bool]:
-    """Build a network and try it.
+    """Build a network and test it.
 
     Args:
         spec: The network's spec.
 
     Returns:
-        A row of the table under `HEADER`, and whether the network can be a backbone. An output stride is ``native`` if
-        the network's library builds it, ``dilated`` if its layers are changed, and ``pyramid`` if the network has a
+        A row of the table under `HEADER`, and whether the network can be a backbone. An output stride is `native` if
+        the network's library builds it, `dilated` if its layers are changed, and `pyramid` if the network has a
         single map.
     """
     try:
@@ -50,7 +50,7 @@ def row(spec: str) -> tuple[str, bool]:
     try:
         network.stages()
     except UserError:
-        notes.append("no stage of it can be frozen")
+        notes.append("its stages cannot be frozen")
     channels = ", ".join(str(f.channels) for f in network.feature_info)
     cells = (
         f"`{spec}`",
@@ -70,7 +70,7 @@ def _form(spec: str, output_stride: int) -> str:
 
 
 def _defects(network: Backbone) -> Iterator[str]:
-    """Yield maps that differ from their declaration, and parameters that get no gradient."""
+    """Yield a note for maps that differ from their declaration, and for parameters without gradients."""
     maps = network(torch.rand(2, 3, *_IMAGE))
     declared = [
         (2, f.channels, *(math.ceil(side / f.stride) for side in _IMAGE))
@@ -81,7 +81,7 @@ def _defects(network: Backbone) -> Iterator[str]:
     last = _without_gradient(network, maps[-1:])
     every = _without_gradient(network, maps)
     if every:
-        yield f"defect: {len(every)} parameters learn nothing, such as {every[0]}"
+        yield f"defect: {len(every)} parameters get no gradient, such as {every[0]}"
     elif last:
         yield f"{len(last)} parameters do not reach the last map: one process only"
 

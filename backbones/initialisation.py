@@ -1,4 +1,4 @@
-"""The first weights of a network."""
+"""Weight initialisation."""
 
 from __future__ import annotations
 
@@ -29,25 +29,24 @@ _WEIGHT_SCHEMES: dict[str, Callable[[Tensor, int, int], None]] = {
 
 
 def initialise(module: nn.Module, scheme: str = "xavier_uniform") -> None:
-    """Draw the weights of all convolutions and fully connected layers of a network, in place.
+    """Initialise the weights of all convolutions and fully connected layers of a network, in place.
 
     Biases become 0; batch normalisation starts with γ = 1 and β = 0. Convolutions that predict the offsets of
     deformable convolutions stay 0 in every scheme.
 
     Args:
         module: The network.
-        scheme: ``"xavier_uniform"``: U[-a, a], a = √(6 / (d_in + d_out)), from "Bag of Tricks" §2.1
-            (https://arxiv.org/abs/1812.01187), where d_in and d_out are channels times kernel
-            area, as in Glorot and Bengio's paper and in MXNet, which the authors used. They are counted within a group:
-            at each tap a depthwise convolution has one input and one output. torch and MXNet would count all channels
-            as outputs.
-            ``"kaiming_normal"``: N(0, 2 / d_out) for convolutions, as torchvision's ResNet does
-            (https://arxiv.org/abs/1502.01852). The factor 2 compensates a ReLU, which does not follow a fully connected
-            layer here. Fully connected layers therefore keep Xavier's scheme; with few classes, the formula would start
-            their logits far from 0.
+        scheme: `"xavier_uniform"`: U[-a, a], a = √(6 / (d_in + d_out)), from "Bag of Tricks" §2.1
+            (https://arxiv.org/abs/1812.01187), where d_in and d_out are channels times kernel area, as in Glorot and
+            Bengio's paper and in MXNet, which the authors used. Channels are counted within a group: at each tap, a
+            depthwise convolution has one input and one output. torch and MXNet would count all channels as outputs.
+            `"kaiming_normal"`: N(0, 2 / d_out) for convolutions, as in torchvision's ResNet
+            (https://arxiv.org/abs/1502.01852). The factor 2 compensates a ReLU, which does not follow a fully
+            connected layer here. Fully connected layers therefore keep Xavier's scheme; with few classes, the formula
+            would start their logits far from 0.
 
     Raises:
-        UserError: There is no such scheme.
+        UserError: The scheme is unknown.
     """
     if scheme not in _WEIGHT_SCHEMES:
         raise unknown("initialisation", scheme, _WEIGHT_SCHEMES)
@@ -74,7 +73,7 @@ def _fans(layer: nn.Conv2d | nn.Linear) -> tuple[int, int]:
 
 
 def zero_gamma(module: nn.Module) -> int:
-    """Set γ = 0 in the last normalisation of each residual block: every block then starts as its shortcut.
+    """Set γ = 0 in the last normalisation of each residual block, so each block starts as its shortcut.
 
     Source: "Bag of Tricks" §3.1, https://arxiv.org/abs/1812.01187.
 

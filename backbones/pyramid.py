@@ -1,4 +1,4 @@
-"""Four maps for detectors and segmentors from the single map of a plain transformer."""
+"""Build four maps for detectors and segmentors from the single map of a plain transformer."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _MIDDLE = 16
 
 
 def dense_features(network: Backbone, output_stride: int) -> list[Feature]:
-    """Return the maps that detectors and segmentors build on: the network's own, or the pyramid's for a plain one.
+    """Return the maps for detectors and segmentors: the network's own, or the pyramid's for a plain network.
 
     Args:
-        network: Built at ``output_stride``.
+        network: A network built at `output_stride`.
         output_stride: Input pixels per location of the coarsest map; it limits the strides of the pyramid's levels.
     """
     if not network.plain:
@@ -38,14 +38,14 @@ class SimpleFeaturePyramid(nn.Module):
     """The simple feature pyramid of ViTDet (https://arxiv.org/abs/2203.16527, §3 and appendix A.2).
 
     All levels come from the last map: stride 4 by two transposed convolutions 2×2 with a norm and GELU between them,
-    stride 8 by one, stride 16 is the map itself, stride 32 its maximum over 2×2 locations. The paper's two convolutions
-    for each level, 1×1 and 3×3, belong to the neck that takes the maps. The pyramid starts anew in each task and is not
-    part of a backbone. A map of another stride than 16, such as 14, is first interpolated to 16.
+    stride 8 by one, stride 16 is the map itself, stride 32 its maximum over 2×2 locations. The paper's two
+    convolutions for each level, 1×1 and 3×3, belong to the neck. The pyramid is not part of the backbone and is
+    initialised in each task. A map with a stride other than 16, such as 14, is first interpolated to 16.
 
     Args:
         source: The input map.
-        levels: The maps that `forward` returns, from `dense_features`. Levels of equal stride share a map. Layers that
-            no level needs are not built: several processes would wait for their gradients.
+        levels: The maps that `forward` returns, from `dense_features`. Levels of equal stride share a map. Layers
+            that no level needs are not built, because distributed training would wait for their gradients.
     """
 
     def __init__(self, source: Feature, levels: Sequence[Feature]) -> None:
@@ -60,11 +60,11 @@ class SimpleFeaturePyramid(nn.Module):
         """Compute the levels.
 
         Args:
-            x: The map ``(N, C, ⌈H / s⌉, ⌈W / s⌉)`` of stride s.
+            x: The map `(N, C, ⌈H / s⌉, ⌈W / s⌉)` of stride s.
             image_size: H and W.
 
         Returns:
-            One map ``(N, channels, ⌈H / stride⌉, ⌈W / stride⌉)`` per level.
+            One map `(N, channels, ⌈H / stride⌉, ⌈W / stride⌉)` per level.
         """
         x = _crop(_to_middle(x, self.source.stride), image_size, _MIDDLE)
         found = {
@@ -90,10 +90,10 @@ def _layers(channels: int, stride: int) -> nn.Sequential:
 
 
 def _to_middle(x: Tensor, stride: int) -> Tensor:
-    """Interpolate a map to stride 16; each location keeps its place in the image."""
+    """Interpolate a map to stride 16, aligned with the image."""
     if stride == _MIDDLE:
         return x
-    # The last location of stride 16 may reach beyond the map.
+    # The last location at stride 16 may be partly outside the map.
     beyond = math.ceil(_MIDDLE / stride)
     x = functional.pad(x, (0, beyond, 0, beyond), mode="replicate")
     return functional.interpolate(x, scale_factor=stride / _MIDDLE, mode="bilinear")

@@ -18,14 +18,14 @@ from contract.errors import UserError, unknown
 
 Config = ResNetConfig | InceptionConfig | MobileNetConfig
 
-# The network of each family, by the type of its rows.
+# The network class of each family, by the type of its config.
 _NETWORKS: dict[type[Config], Callable[..., Backbone]] = {
     ResNetConfig: ResNet,
     InceptionConfig: Inception,
     MobileNetConfig: MobileNet,
 }
 
-# 10, 14 and 26 are in no paper: small networks with the same blocks, numbered as in timm.
+# 10, 14 and 26 are not from a paper; they are small networks with the same blocks, numbered as in timm.
 _DEPTHS = {
     10: ResNetConfig(blocks=(1, 1, 1, 1), bottleneck=False),
     14: ResNetConfig(blocks=(1, 1, 1, 1), bottleneck=True),
@@ -57,11 +57,11 @@ class Suffix:
     """A modifier that may follow a base name after a hyphen.
 
     Attributes:
-        form: How it is written, for help and errors, as in ``"-wN"``.
-        meaning: What it does, for help and errors.
+        form: How it is written, for help and errors, as in `"-wN"`.
+        meaning: Its effect, for help and errors.
         pattern: What the text after the hyphen must match in full.
-        families: The types of rows that it applies to.
-        field: The field of the row that it sets. A spec sets a field once.
+        families: The config types that it applies to.
+        field: The config field that it sets. A spec may set a field once.
         value: Reads the field's value from the match; raises UserError if it is out of range.
     """
 
@@ -164,7 +164,7 @@ SUFFIXES = (
     ),
     Suffix(
         form="-valid",
-        meaning="the paper's padding, for classification alone: feature strides are not exact",
+        meaning="the paper's padding, only for classification: feature strides are not exact",
         pattern=re.compile("valid"),
         families=(InceptionConfig,),
         field="valid_padding",
@@ -174,18 +174,18 @@ SUFFIXES = (
 
 
 def names() -> list[str]:
-    """List the base names of the zoo, shallow networks of a family first; each name takes ``SUFFIXES``."""
+    """List the base names of the zoo, shallow networks of a family first; each name accepts `SUFFIXES`."""
     return list(_ROWS)
 
 
 def parse(spec: str) -> Config:
-    """Read a spec: a base name and its suffixes, as in ``"resnet10_d-w32"``.
+    """Read a spec: a base name and its suffixes, as in `"resnet10_d-w32"`.
 
     Args:
         spec: The spec from the user.
 
     Returns:
-        The row to build.
+        The config to build.
 
     Raises:
         UserError: The name or a suffix is unknown, or a suffix is given twice, out of range, or not for this family.
@@ -231,15 +231,15 @@ def _repeated(spec: str, suffix: Suffix, earlier: Suffix) -> UserError:
 
 
 def create(spec: str, *, in_channels: int = 3, output_stride: int = 32) -> Backbone:
-    """Build a backbone with fresh weights, drawn by the paper's Xavier initialisation.
+    """Build a backbone with random weights from the paper's Xavier initialisation.
 
     Args:
-        spec: A name of :func:`names`, with or without suffixes: ``"resnet10_d-w32"``.
+        spec: A name from `names`, with or without suffixes: `"resnet10_d-w32"`.
         in_channels: Channels of the input images, at least 1.
         output_stride: Input pixels per location of the last feature map: 32, 16 or 8.
 
     Returns:
-        The network in training mode. Its ``feature_info`` describes the maps that it returns.
+        The network in training mode. Its `feature_info` describes the maps that it returns.
 
     Raises:
         UserError: The spec is unknown, or a number is out of range.

@@ -1,1 +1,1 @@
-"""The classification task: it trains a backbone by a recipe of tricks and exports it."""
+"""The classification task: train a backbone with a recipe and tricks, and export it."""

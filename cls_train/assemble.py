@@ -1,4 +1,4 @@
-"""From a recipe (what a person writes) to a Runner config (what mmengine runs)."""
+"""Convert a recipe to the config of mmengine's Runner."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STANDARD = "standard"
 
 
 def load_recipe(job: Job) -> Any:
-    """The config of a job with its recipe's tricks, its own tricks and overrides merged in order."""
+    """Return the config of a job: the recipe's tricks, further tricks and overrides are merged in order."""
     options = job.options
     recipe = options.recipe or STANDARD
     file = configs.find(CONFIGS / "recipes", recipe, "recipe")
@@ -45,7 +45,7 @@ def _known_keys() -> list[str]:
 
 
 def assemble(job: Job) -> Config:
-    """The Runner config of the classification task."""
+    """Return the Runner config of the classification task."""
     recipe = load_recipe(job)
     root = job.options.data
     classes = list(Folder(root / "train").classes())
@@ -53,7 +53,10 @@ def assemble(job: Job) -> Config:
     batch = recipe.batch_size * recipe.batch_size_factor
     processes = world_size()
     if batch % processes:
-        raise UserError(f"a batch of {batch} images cannot be shared by {processes} processes")
+        raise UserError(
+            f"a batch of {batch} images cannot be divided among {processes} processes; make batch_size a multiple "
+            f"of {processes}"
+        )
     return Config(
         dict(
             default_scope="mmengine",
@@ -78,7 +81,7 @@ def assemble(job: Job) -> Config:
                 by_epoch=True, max_epochs=epochs, val_interval=recipe.validate_every_epochs
             ),
             optim_wrapper=optimiser_config(recipe),
-            # A budget may cut the batch; the learning rate then shrinks with it, as in det and seg.
+            # A budget may reduce the batch; the learning rate is then scaled with it, as in det and seg.
             auto_scale_lr=dict(enable=True, base_batch_size=batch),
             param_scheduler=schedulers(
                 recipe.schedule, epochs, recipe.warmup_epochs if recipe.warmup else 0
@@ -116,23 +119,23 @@ def _model(job: Job, recipe: Any, num_classes: int) -> dict[str, Any]:
 
 
 def _require_compatible(recipe: Any, mixing: list[Any]) -> None:
-    """Refuse what would run, and mean nothing that a paper describes."""
+    """Refuse combinations that would run but that no paper describes."""
     if len(mixing) > 1:
         names = " and ".join(name for name, slot in recipe.batch_mixing.items() if slot is not None)
         raise UserError(
-            f"{names} would mix each batch one after the other, which no paper describes; choose one of them"
+            f"{names} would both mix each batch, which no paper describes; choose one of them"
         )
     soft = ["label smoothing"] if recipe.label_smoothing.epsilon else []
     soft += [slot.type for slot in mixing]
     if recipe.loss.type == SoftmaxFocalLoss.__name__ and soft:
         raise UserError(
-            f"the focal loss is defined for labels of one class, and {' and '.join(soft)} makes mixtures of them; "
-            "leave out one of the two"
+            f"the focal loss is defined for labels of a single class, but {' and '.join(soft)} gives "
+            "mixed labels; leave out one of the two"
         )
 
 
 def optimiser_config(recipe: Config) -> dict[str, Any]:
-    """The `optim_wrapper` of mmengine: optimiser, learning rate, weight decay and clipping, but for precision."""
+    """Return mmengine's `optim_wrapper` without precision: optimiser, learning rate, weight decay and clipping."""
     if recipe.lr_scaling not in ("none", "linear"):
         raise unknown("lr_scaling", recipe.lr_scaling, ("none", "linear"))
     lr = recipe.lr * (recipe.batch_size_factor if recipe.lr_scaling == "linear" else 1)

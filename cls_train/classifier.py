@@ -16,19 +16,19 @@ from contract.errors import UserError
 
 @MODELS.register_module()
 class ImageClassifier(BaseModel):
-    """A backbone with a linear classifier on its last stage's mean feature.
+    """A backbone with a linear classifier on the pooled features of the last stage.
 
     Args:
         backbone: Config of a `TransferBackbone`.
         num_classes: K.
-        targets: Config of the module that makes distributions from labels.
+        targets: Config of the module that converts labels to distributions.
         loss: Config of the loss against these distributions.
         mixing: Configs of modules that mix a batch, applied in order.
-        distillation: Config of the teacher's term of the loss.
-        penalties: Configs of terms of the loss that see the parameters alone.
+        distillation: Config of the distillation loss.
+        penalties: Configs of loss terms that depend only on the parameters.
         dropout: Probability that a pooled feature becomes 0 in training, in [0, 1).
         initialisation: A scheme of `backbones.initialise`, for backbone and classifier.
-        zero_gamma: Start the last batch norm of every residual block at γ = 0 (paper §3.1).
+        zero_gamma: Initialise the last batch norm of every residual block with γ = 0 (paper §3.1).
         data_preprocessor: Config of mmengine's image normalisation.
     """
 
@@ -50,7 +50,7 @@ class ImageClassifier(BaseModel):
         self.backbone = MODELS.build(backbone)
         self.head = nn.Linear(self.backbone.feature_info[-1].channels, num_classes)
         if not 0 <= dropout < 1:
-            raise UserError(f"dropout={dropout} was given; it is a probability in [0, 1)")
+            raise UserError(f"dropout={dropout} was given; it must be a probability in [0, 1)")
         self.dropout = nn.Dropout(dropout)
         self.num_classes = num_classes
         self.targets = MODELS.build(targets)
@@ -77,8 +77,8 @@ class ImageClassifier(BaseModel):
             inputs: Normalised images `(N, 3, H, W)`.
             labels: Class indices `(N,)`; not needed for `mode='tensor'`.
             data_samples: Unused; mmengine's preprocessor adds it.
-            mode: `'tensor'` returns logits `(N, K)`; `'loss'` a dict of the terms of the loss; `'predict'` the list of
-                the true classes' ranks, 0 being the top.
+            mode: `'tensor'` returns logits `(N, K)`; `'loss'` a dict of loss terms; `'predict'` the list of the true
+                classes' ranks, where 0 is the best.
         """
         if mode == "loss":
             assert labels is not None
@@ -93,7 +93,7 @@ class ImageClassifier(BaseModel):
         return rank_of_truth(logits, labels).tolist()
 
     def _terms(self, inputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """The terms of the loss; mmengine adds up whatever has "loss" in its name."""
+        """Return the loss terms; mmengine adds all values with "loss" in their name."""
         logits = self._logits(inputs)
         terms = {"loss_label": self.loss(logits, targets)}
         if self.distillation is not None:
@@ -108,9 +108,9 @@ class ImageClassifier(BaseModel):
 
 
 def rank_of_truth(logits: Tensor, labels: Tensor) -> Tensor:
-    """How many classes come before the true one, `(N,)`; of equal logits the lower index comes first.
+    """Return the rank of the true class, `(N,)`, where 0 is the best; ties go to the lower index.
 
-    A score that is not a number counts as the worst, so that a broken network never looks right.
+    NaN counts as the worst score, so a broken network is never counted as correct.
     """
     logits = logits.float()
     truth = logits.gather(1, labels[:, None])

@@ -1,4 +1,4 @@
-"""Knowledge distillation: a trained classifier teaches another."""
+"""Knowledge distillation from a trained classifier."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from contract.errors import UserError
 
 @MODELS.register_module()
 class Distillation(nn.Module):
-    """The teacher's term of the loss: weight · T² ℓ(softmax(r / T), softmax(z / T)) (paper §5.3; 1503.02531).
+    """The distillation loss: weight · T² ℓ(softmax(r / T), softmax(z / T)) (paper §5.3; 1503.02531).
 
-    The teacher has no part in the student's parameters: it is neither trained, nor averaged, nor written into
-    checkpoints. It runs in evaluation mode on the very batch that the student gets.
+    The teacher is not part of the student's parameters: it is not trained, averaged or written into checkpoints. It
+    runs in evaluation mode on the same batch as the student.
 
     Args:
         teacher: The pretrained checkpoint of a classification task.
         num_classes: K of the student.
-        mean: What the student's images were normalised with, on the scale 0 to 255, RGB.
-        std: The same.
+        mean: Mean of the student's normalisation, on the scale 0 to 255, RGB.
+        std: Standard deviation of the student's normalisation.
         temperature: T > 0.
         label_weight: Weight of the loss against the labels, which the classifier computes.
         teacher_weight: Weight of this term.
 
     Raises:
-        UserError: The teacher tells other classes apart.
-        CheckpointError: The file is missing, damaged, or holds no classifier.
+        UserError: The teacher has another number of classes.
+        CheckpointError: The file is missing, damaged, or contains no classifier.
     """
 
     def __init__(
@@ -52,13 +52,13 @@ class Distillation(nn.Module):
         network, head, metadata = backbones.load_classifier(Path(teacher))
         if head.out_features != num_classes:
             raise UserError(
-                f"the teacher {teacher} ({metadata.spec}) knows {head.out_features} classes, the data have "
-                f"{num_classes}; name a teacher that was trained on these data"
+                f"the teacher {teacher} ({metadata.spec}) has {head.out_features} classes, but the data "
+                f"have {num_classes}; use a teacher that was trained on these data"
             )
         self.temperature = temperature
         self.label_weight = label_weight
         self.teacher_weight = teacher_weight
-        # In a tuple, so that torch does not take them for parts of this module.
+        # A tuple keeps torch from registering them as submodules.
         network = network.to(memory_format=torch.channels_last).eval()
         self._teacher = (network.requires_grad_(False), head.requires_grad_(False))
         # z_teacher = (z_student · std + mean − mean') / std'
@@ -68,13 +68,13 @@ class Distillation(nn.Module):
         self._normalisation = None if same else (scale[:, None, None], shift[:, None, None])
 
     def forward(self, logits: Tensor, inputs: Tensor) -> Tensor:
-        """The term for the student's logits `(N, K)` and the images `(N, 3, H, W)` that it saw, a scalar."""
+        """Return the scalar loss for the student's logits `(N, K)` and its images `(N, 3, H, W)`."""
         teacher_logits = self.compute_teacher_logits(inputs)
         return self.teacher_weight * distillation_loss(logits, teacher_logits, self.temperature)
 
     @torch.no_grad()
     def compute_teacher_logits(self, inputs: Tensor) -> Tensor:
-        """The teacher's logits `(N, K)`."""
+        """Return the teacher's logits `(N, K)`."""
         network, head = (part.to(inputs.device) for part in self._teacher)
         if self._normalisation is not None:
             scale, shift = (tensor.to(inputs.device) for tensor in self._normalisation)
@@ -86,7 +86,7 @@ class Distillation(nn.Module):
 def distillation_config(
     recipe: Any, teacher: Path | None, num_classes: int
 ) -> dict[str, Any] | None:
-    """The config of `Distillation`, or None where the recipe does not distil.
+    """Return the config of `Distillation`, or None if the recipe does not distil.
 
     Raises:
         UserError: Only one of trick and teacher was given.
@@ -94,7 +94,7 @@ def distillation_config(
     if recipe.distillation is None:
         if teacher is not None:
             raise UserError(
-                f"--teacher {teacher} was given, but nothing distils; add --trick distillation"
+                f"--teacher {teacher} was given, but no trick uses it; add --trick distillation"
             )
         return None
     if teacher is None:

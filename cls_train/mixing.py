@@ -1,7 +1,7 @@
 """Tricks that mix the images and labels of a batch.
 
-Each module takes normalised images `(N, C, H, W)` and target distributions `(N, K)`, smoothed already, and returns
-both mixed. That smoothing comes first makes no difference to mixing: both are linear in the labels.
+Each module takes normalised images `(N, C, H, W)` and smoothed target distributions `(N, K)`, and returns both mixed.
+The order of smoothing and mixing does not matter, because both are linear in the labels.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from contract.errors import UserError
 
 @MODELS.register_module()
 class Mixup(nn.Module):
-    """Convex combinations of a batch with its own permutation (Zhang et al., 1710.09412; paper §5.4).
+    """Convex combinations of a batch with its permutation (Zhang et al., 1710.09412; paper §5.4).
 
     Args:
         alpha: Parameter of the Beta(α, α) distribution of the weight λ, above 0.
@@ -38,9 +38,10 @@ class Mixup(nn.Module):
 
 @MODELS.register_module()
 class CutMix(nn.Module):
-    """A box of one image is pasted into another, by torchvision (Yun et al., 1905.04899).
+    """Paste a box of one image into another, by torchvision (Yun et al., 1905.04899).
 
-    torchvision draws one box for the batch and pairs each image with its neighbour; labels weigh by the area pasted.
+    torchvision draws one box for the batch and pairs each image with its neighbour; labels are weighted by the pasted
+    area.
 
     Args:
         alpha: Parameter of the Beta(α, α) distribution of λ, above 0; the box has 1 − λ of the area.
@@ -59,10 +60,10 @@ class CutMix(nn.Module):
 
 @MODELS.register_module()
 class RICAP(nn.Module):
-    """Four images, cropped at random, fill the quadrants around one point (Takahashi et al., 1811.09030).
+    """Join random crops of four images around a point (Takahashi et al., 1811.09030).
 
-    The point is (w, h) = (⌊W u⌉, ⌊H v⌉) with u, v ~ Beta(β, β), drawn once for the batch; the labels of the four weigh
-    by the areas of their quadrants.
+    The point is (w, h) = (⌊W u⌉, ⌊H v⌉) with u, v ~ Beta(β, β), drawn once for the batch; the four labels are
+    weighted by the areas of their quadrants.
 
     Args:
         beta: Parameter of the Beta(β, β) distribution, above 0.
@@ -73,7 +74,7 @@ class RICAP(nn.Module):
         self.beta = _beta("ricap beta", beta, 0.3)
 
     def forward(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Patch images `(N, C, H, W)` and mix target distributions `(N, K)` by area."""
+        """Join images `(N, C, H, W)` and mix target distributions `(N, K)` by area."""
         height, width = images.shape[-2:]
         x, y = round(width * self.beta.sample().item()), round(height * self.beta.sample().item())
         patched, mixed = torch.empty_like(images), torch.zeros_like(targets)

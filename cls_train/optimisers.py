@@ -1,6 +1,6 @@
-"""Optimisers of other libraries, under the names that configs use.
+"""Register optimisers of other libraries for use in configs.
 
-mmengine knows those of torch by itself.
+mmengine registers those of torch.
 """
 
 from mmengine.registry import OPTIMIZERS

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: from the name in a recipe to mmengine's schedulers."""
+"""Learning-rate schedules: convert a recipe's schedule to mmengine's schedulers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mmengine.registry import PARAM_SCHEDULERS
 
 from contract.errors import UserError, unknown
 
-# Configs count in epochs; mmengine turns them into iterations, and steps after every one.
+# Configs count in epochs; mmengine converts them to iterations and steps after each iteration.
 _PER_ITERATION = dict(by_epoch=True, convert_to_iter_based=True)
 
 
@@ -19,9 +19,8 @@ _PER_ITERATION = dict(by_epoch=True, convert_to_iter_based=True)
 class WarmUp(LinearLR):
     """Learning rate i · η / m in iteration i = 1 … m (paper §3.1).
 
-    mmengine's ramp takes its start factor in the first of m iterations and 1 in the last, so that
-    it is the paper's with the start factor 1 / m, and m is known only when the epochs have become
-    iterations.
+    mmengine's ramp has its start factor in the first of m iterations and 1 in the last. It equals the paper's with
+    the start factor 1 / m, but m is known only after epochs are converted to iterations.
 
     Args:
         optimizer: The optimiser or its wrapper, whose learning rate is η.
@@ -41,7 +40,7 @@ class WarmUp(LinearLR):
         by_epoch: bool = False,
         verbose: bool = False,
     ) -> None:
-        # A shortened run may leave less than one iteration of warm-up.
+        # In a shortened run, the warm-up may be less than one iteration.
         end = max(end, begin + 1)
         super().__init__(
             optimizer,
@@ -55,23 +54,23 @@ class WarmUp(LinearLR):
 
 
 def schedulers(schedule: Any, epochs: int, warmup_epochs: float) -> list[dict[str, Any]]:
-    """The configs of mmengine's schedulers for a recipe's schedule.
+    """Return the configs of mmengine's schedulers for a recipe's schedule.
 
     Args:
-        schedule: `dict(type=…, …)`. With η the base rate, t the epoch (not whole) and w the warm-up's epochs:
+        schedule: `dict(type=…, …)`. With the base rate η, the (fractional) epoch t and w warm-up epochs:
 
             - `step`: η · gamma^(number of `milestones` ≤ t), milestones as fractions of the epochs;
             - `step_every`: η · gamma^⌊t / (every · epochs)⌋;
             - `exponential`: η · gamma^⌊t⌋;
             - `cosine`: η/2 (1 + cos(π (t − w) / (epochs − w)));
-            - `polynomial`: η (1 − (t − w) / (epochs − w))^power, in mmengine reaching 0 in the last iteration
-              rather than after it;
-            - `step_cosine`: `step` up to `switch` · epochs, then cosine from there to 0.
+            - `polynomial`: η (1 − (t − w) / (epochs − w))^power, which in mmengine reaches 0 in the last iteration
+                rather than after it;
+            - `step_cosine`: `step` up to `switch` · epochs, then cosine to 0.
         epochs: Length of the training.
         warmup_epochs: Linear rise at the start; 0 for none.
 
     Raises:
-        UserError: The type is unknown, or lacks or does not know an argument.
+        UserError: The type is unknown, or an argument is missing or unknown.
     """
     warmup = min(warmup_epochs, epochs)
     made = [dict(type="WarmUp", begin=0, end=warmup, **_PER_ITERATION)] if warmup else []
@@ -88,7 +87,7 @@ def schedulers(schedule: Any, epochs: int, warmup_epochs: float) -> list[dict[st
 def _step(
     epochs: int, warmup: float, *, milestones: list[float], gamma: float
 ) -> list[dict[str, Any]]:
-    # Rounded first: 8 / 120 of 120 is a little more than 8.
+    # Rounded first, because 8 / 120 · 120 is slightly more than 8.
     drops = [math.ceil(round(m * epochs, 6)) for m in milestones]
     return [
         dict(
@@ -99,7 +98,7 @@ def _step(
 
 def _step_every(epochs: int, warmup: float, *, every: float, gamma: float) -> list[dict[str, Any]]:
     if not 0 < every <= 1:
-        raise UserError(f"step_every every={every} was given; it is a fraction of the epochs")
+        raise UserError(f"step_every every={every} was given; it must be a fraction of the epochs")
     count = math.ceil(1 / every) - 1
     return _step(epochs, warmup, milestones=[(i + 1) * every for i in range(count)], gamma=gamma)
 

@@ -43,7 +43,7 @@ class Classification(Task):
         return [Metric(name=name, value=values[name]) for name in ("top1", "top5")]
 
     def protocol(self, config: Config) -> dict[str, str]:
-        """Return the test pipeline in words."""
+        """Describe the metric and the test pipeline."""
         steps = config.val_dataloader.dataset.dataset.pipeline
         return {
             "metric": "top-1 and top-5 accuracy",
@@ -58,12 +58,12 @@ class Classification(Task):
         return options.recipe or STANDARD
 
     def costs(self, runner: Any, images_per_second: float) -> list[Metric]:
-        """Return the minutes that an epoch of the whole training set takes."""
+        """Return the minutes per epoch of the whole training set."""
         minutes = runner.train_dataloader.dataset.images_total / images_per_second / 60
         return [Metric(name="epoch_minutes", value=minutes, unit="min", higher_is_better=False)]
 
     def finish(self, runner: Any, job: Job, metrics: list[Metric]) -> dict[str, Any]:
-        """Export the backbone with everything that its users must know."""
+        """Export the backbone with its metadata."""
         recipe = load_recipe(job)
         metadata = CheckpointMetadata(
             spec=job.spec,

@@ -20,14 +20,14 @@ FILLS = ("constant", "mean", "noise")
 class Erasing(v2.RandomErasing):
     """Erase a random rectangle of a float image on the scale 0 to 255 (Zhong et al., 1708.04896).
 
-    torchvision finds the rectangle. Its own noise is N(0, 1), made for normalised images; the paper's is U[0, 255].
+    torchvision draws the rectangle. Its noise is N(0, 1), for normalised images; the paper's is U[0, 255].
 
     Args:
-        fill: `'constant'` (black), `'mean'` (ImageNet's mean colour, which normalisation turns to 0) or `'noise'`
+        fill: `'constant'` (black), `'mean'` (ImageNet's mean colour, which is 0 after normalisation) or `'noise'`
             (every value from U[0, 255]).
-        p: Probability to erase at all.
-        scale: Least and most of the image's area.
-        ratio: Least and most of height over width.
+        p: Probability of erasing.
+        scale: Minimum and maximum fraction of the image's area.
+        ratio: Minimum and maximum of height divided by width.
     """
 
     def __init__(
@@ -39,13 +39,13 @@ class Erasing(v2.RandomErasing):
     ) -> None:
         if fill not in FILLS:
             raise unknown("fill of Erasing", fill, FILLS)
-        # torchvision also takes tuples, which its types do not say.
+        # torchvision also accepts tuples, unlike its annotations.
         value: Any = IMAGENET_MEAN if fill == "mean" else 0
         super().__init__(p=p, scale=scale, ratio=ratio, value=value)
         self.fill = fill
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """Draw the rectangle, and what it is filled with."""
+        """Draw the rectangle and its fill."""
         params = super().make_params(flat_inputs)
         if self.fill == "noise" and params["v"] is not None:
             channels = flat_inputs[0].shape[-3]
@@ -55,19 +55,19 @@ class Erasing(v2.RandomErasing):
 
 @register_transform
 class Cutout(nn.Module):
-    """Fill a square with the mean colour; its centre may lie anywhere, and the border may cut it off.
+    """Fill a square with the mean colour; its centre may be anywhere, so the border may clip it.
 
     DeVries and Taylor, 1708.04552.
 
     Args:
-        size: Side of the square, as a part of the image's shorter side, in (0, 1].
+        size: Side of the square as a fraction of the image's shorter side, in (0, 1].
     """
 
     def __init__(self, size: float = 0.5) -> None:
         super().__init__()
         if not 0 < size <= 1:
             raise UserError(
-                f"Cutout size={size} was given; it is a part of the image's side, in (0, 1]"
+                f"Cutout size={size} was given; it must be a fraction of the image's side, in (0, 1]"
             )
         self.size = size
 
@@ -88,9 +88,9 @@ class Cutout(nn.Module):
 class PCANoise(nn.Module):
     """AlexNet's colour noise (1812.01187, §2.1): one shift of the whole image along ImageNet's colour axes.
 
-    The shift is Σ_k α_k λ_k p_k with α_k ~ N(0, std), λ_k and p_k the eigenvalues and eigenvectors of the
-    covariance of ImageNet's RGB pixels on the scale 0..255 (Krizhevsky et al. 2012, §4.1; the values are those
-    of MXNet's and GluonCV's lighting augmentation).
+    The shift is Σ_k α_k λ_k p_k with α_k ~ N(0, std) and the eigenvalues λ_k and eigenvectors p_k of the covariance
+    of ImageNet's RGB pixels on the scale 0..255 (Krizhevsky et al. 2012, §4.1; the values are those of MXNet's and
+    GluonCV's lighting augmentation).
 
     Args:
         std: Standard deviation of the coefficients.

@@ -1,4 +1,4 @@
-"""The floor that the harness and the tasks share: what both sides of the process border must agree on.
+"""Definitions that the harness and the tasks share: tasks, result schema, progress lines, settings and errors.
 
 It imports neither torch nor OpenMMLab, so that planning stays fast.
 """

@@ -1,4 +1,4 @@
-"""argparse whose mistakes read like all others, with the closest known name."""
+"""An argparse parser that reports mistakes as `UserError`, with the closest known name."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message}; see {self.prog} --help")
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
-        """Refuse what this parser does not know, so that each command suggests its own options."""
+        """Refuse unknown options here, because then each command suggests its own options."""
         found, extra = super().parse_known_args(args, namespace)
         if not extra:
             return found, extra
         stray = next((word for word in extra if word.startswith("-")), None)
         if stray is None:
             words = " ".join(extra)
-            raise UserError(f"{words!r} is one word too many; see {self.prog} --help")
+            raise UserError(f"unexpected argument {words!r}; see {self.prog} --help")
         known = [name for action in self._actions for name in action.option_strings]
         raise unknown("option", stray.split("=")[0], known)
 

@@ -1,4 +1,4 @@
-"""The one error class for mistakes that a user can fix, and the one wording for unknown names."""
+"""The error class for mistakes that a user can fix, and the wording for unknown names."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def did_you_mean(got: str, candidates: Iterable[str]) -> str:
         candidates: The names that exist.
 
     Returns:
-        ``"did you mean 'a' or 'b'?"`` with the closest name first, or ``""`` if none is close.
+        `"did you mean 'a' or 'b'?"` with the closest name first, or `""` if none is close.
     """
     by_lower_case = {candidate.lower(): candidate for candidate in candidates}
     typed = got.lower()
     close = difflib.get_close_matches(typed, list(by_lower_case), n=_MOST_SUGGESTED)
     if not close:
         return ""
-    # A second name is a guess worth making only where it is as close as the first.
+    # Suggest a second name only if it is as close as the first.
     ratios = [difflib.SequenceMatcher(None, match, typed).ratio() for match in close]
     quoted = [
         repr(by_lower_case[match])
@@ -46,7 +46,7 @@ def unknown(kind: str, got: str, candidates: Iterable[str]) -> UserError:
     """Build the error for a name that does not exist.
 
     Args:
-        kind: What the name stands for, for example ``"backbone"``.
+        kind: What the name stands for, for example `"backbone"`.
         got: The name that the user gave.
         candidates: The names that exist, in the order in which to list them.
 
@@ -71,7 +71,7 @@ def numbered_problems(opening: str, problems: list[str]) -> UserError:
     """Build one error from all the mistakes that were found.
 
     Args:
-        opening: The subject and the verb, for example ``"Suite my_suite.py has"``.
+        opening: The subject and the verb, for example `"Suite my_suite.py has"`.
         problems: At least one sentence.
     """
     if len(problems) == 1:

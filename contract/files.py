@@ -14,7 +14,7 @@ _BLOCK_BYTES = 1 << 20
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file so that it is either whole or unchanged, even after a power cut.
+    """Write a file atomically: it is either complete or unchanged, even after a power cut.
 
     The parent folder is created if it is missing.
 

@@ -14,7 +14,7 @@ _MOST_PROBLEMS = 3
 
 
 class Model(BaseModel):
-    """A frozen record; unknown keys and values of another type are errors, and int passes for float."""
+    """A frozen record; unknown keys and wrong types are errors, except that an int is accepted as a float."""
 
     model_config = ConfigDict(
         frozen=True, strict=True, extra="forbid", populate_by_name=True, protected_namespaces=()
@@ -31,7 +31,7 @@ def read_model(path: Path, model: type[_Model], fix: str, newer: str = "") -> _M
         path: The file.
         model: What it holds.
         fix: How to repair a damaged file, in a sentence.
-        newer: What to do first about another schema version, in a sentence.
+        newer: What to do if the file has another schema version, in a sentence.
 
     Raises:
         UserError: The file is missing, is not JSON, has another schema version, or does not fit the model.

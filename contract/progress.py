@@ -1,4 +1,4 @@
-"""The progress line: a task writes it to standard output, the harness reads it from there."""
+"""The progress line, which a task writes to standard output and the harness reads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MARK = "@progress "
 
 
 def is_asked_for() -> bool:
-    """Return whether a harness reads this process's progress."""
+    """Return whether the harness reads this process's progress."""
     return os.environ.get(VARIABLE) == "1"
 
 

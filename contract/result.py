@@ -1,4 +1,4 @@
-"""`result.json`, schema version 1: one model that the task writes and the harness reads.
+"""`result.json`, schema version 1: the model that tasks write and the harness reads.
 
 Files in a work dir: `result.json` (written last; a run is finished when it exists), `curves.json`, `evaluation.json`,
 `examples/*.png`, and for classification the pretrained checkpoint.
@@ -23,7 +23,7 @@ COMPLETED = "completed"
 RESULT_FILE = "result.json"
 CURVES_FILE = "curves.json"
 EVALUATION_FILE = "evaluation.json"
-# What classification leaves for all other tasks.
+# The pretrained checkpoint, which classification writes for all other tasks.
 CHECKPOINT_FILE = "backbone.safetensors"
 # evaluation.json of detection holds the precision at these recalls.
 RECALLS = tuple(round(step / 100, 2) for step in range(101))
@@ -32,13 +32,13 @@ _NEWER = "Read it with the version that wrote it, or upgrade (`pip install --upg
 
 
 class Metric(Model):
-    """One named number.
+    """One named score or cost.
 
     Attributes:
         name: As in `contract.tasks`: `top1`, `map`, `miou` …
         value: In `unit`.
         unit: `%` for scores.
-        higher_is_better: Which way is up.
+        higher_is_better: Whether larger values are better.
     """
 
     name: str
@@ -53,10 +53,10 @@ class DataUse(Model):
     Attributes:
         fingerprint: Hash of the dataset as the harness checked it; None if it gave none.
         classes: Number of classes.
-        train_images_total: Different images in the training set.
-        train_images_used: Of them, those that training draws from.
+        train_images_total: Different images in the training set; repeated images count once, here and below.
+        train_images_used: How many of them training draws from.
         test_images_total: Images in the test set.
-        test_images_used: Of them, those that were tested.
+        test_images_used: How many of them were tested.
         notes: What was repaired while loading, in sentences.
     """
 
@@ -78,7 +78,7 @@ class LoadReport(Model):
         total: Tensors of the backbone, buffers included.
         feature_error: Largest difference between the features on a fixed image and those stored in the file, relative
             to the largest value of their map; None if the file stores none.
-        source: What the checkpoint says about itself; `random` names tensors that imported weights lacked.
+        source: The checkpoint's metadata; `random` names tensors that were missing from imported weights.
     """
 
     sha256: str
@@ -90,7 +90,7 @@ class LoadReport(Model):
     @model_validator(mode="before")
     @classmethod
     def _without_null(cls, values: Any) -> Any:
-        # The first files have a null where nothing was known about the checkpoint.
+        # The first files contain a null if nothing was known about the checkpoint.
         if isinstance(values, Mapping) and values.get("source", ...) is None:
             return {key: value for key, value in values.items() if key != "source"}
         return values
@@ -168,7 +168,7 @@ class Result(Model):
         status: A run that did not finish has no result.
         task: `cls`, `probe`, `det` or `seg`; under the key `stage` in the file.
         identity: Hash of everything that decides the numbers; None for a task that was started by hand.
-        config: As named on the command line.
+        config: The config's name on the command line.
         backbone: Spec of the network.
         recipe: Name of the recipe; None for tasks without recipes.
         tricks: The task's own tricks, without those of its recipe.
@@ -192,7 +192,7 @@ class Result(Model):
         train_images_per_second: Median over the iterations; None if nothing is trained in steps.
         train_images_per_cpu_second: The same per second of this process's CPU time.
         peak_memory_mib: Most memory that the process or the GPU's allocator held.
-        artifacts: Files beside this one, by what they are.
+        artifacts: File names in the work dir, by kind.
         path: The file that the result was read from; not part of it.
     """
 
@@ -245,7 +245,7 @@ class Result(Model):
         return self
 
     def columns(self) -> dict[str, Metric]:
-        """Return every number under its name as a table's column: scores, costs and estimates."""
+        """Return all scores, costs and estimates by the name of their table column."""
         task = TASKS[self.task]
         found = {metric.name: metric for metric in self.metrics}
         for cost in (*self.costs, *self._costs_with_keys()):
@@ -258,7 +258,7 @@ class Result(Model):
         return found
 
     def _costs_with_keys(self) -> list[Metric]:
-        """The costs that have keys of their own in the file."""
+        """Return the costs that have separate keys in the file."""
         counts = self.model
         values = {
             "parameters": None if counts.parameters is None else 1e-6 * counts.parameters,

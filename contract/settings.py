@@ -1,4 +1,4 @@
-"""Names that options take on both sides, and the versions that decide numbers."""
+"""Option values that tasks and harness share, and the package versions that can change a number."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# `full` trains as the config says, `short` a quarter of it, `smoke` a few iterations.
+# `full` trains the config's schedule, `short` a quarter of it, `smoke` a few iterations.
 BUDGETS = ("full", "short", "smoke")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
@@ -42,7 +42,7 @@ def package_versions() -> Mapping[str, str]:
 
 
 def git_state() -> tuple[str | None, bool | None]:
-    """Return the commit of this code and whether tracked files were edited; Nones outside a git checkout."""
+    """Return the commit of this code and whether tracked files were edited; (None, None) outside a git checkout."""
 
     def git(*arguments: str) -> str | None:
         try:

@@ -1,7 +1,7 @@
-"""What a task is: one entry for each of `cls`, `probe`, `det` and `seg`, and what its results are called.
+"""The table of tasks: one entry for each of `cls`, `probe`, `det` and `seg`, with the names of its results.
 
-This is data, read by the tasks and by the harness; a test compares each entry with the task itself. A new task is a
-package and an entry here.
+Tasks and harness read this data, and a test compares each entry with the task itself. A new task needs a package and
+an entry here.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Literal
 
 Kind = Literal["score", "estimate", "count", "measured"]
 
-# Decimals of a score: as in Tables 8 and 9 of 1812.01187, whose figures stand beside ours.
+# Decimals of a score: as in Tables 8 and 9 of 1812.01187, because our tables show those figures beside ours.
 DECIMALS = 2
-# Tricks that every dense task has; one of the same name in the task's own folder takes its place.
+# Tricks of every dense task; a trick of the same name in the task's own folder replaces it.
 DENSE_TRICKS = PurePosixPath("engine/dense/configs/tricks")
 
 
@@ -23,15 +23,15 @@ class Quantity:
     """A number that a task reports.
 
     Attributes:
-        name: As in `result.json`.
-        label: As shown in tables and figures.
-        unit: Of its values: `%`, for which the evaluator reports a fraction; another one; `ratio` if it has none.
+        name: Name in `result.json`.
+        label: Name in tables and figures.
+        unit: Unit of its values: `%`, for which the evaluator reports a fraction; another one; `ratio` if it has none.
         higher_is_better: None if neither direction is better.
         kind: `score`; `estimate` (of a score, before training); `count` (exact, the same in every run); `measured` (a
             time or a memory size, which differs between runs).
-        decimals: Digits after the point; None for three significant digits.
+        decimals: Digits after the decimal point; None for three significant digits.
         required: Whether every result of the task has it.
-        by_default: Whether tables show it when a suite names no columns.
+        by_default: Whether tables show it if a suite names no columns.
     """
 
     name: str
@@ -46,11 +46,11 @@ class Quantity:
 
 @dataclass(frozen=True)
 class ClassScore:
-    """A score of single classes.
+    """A score that is reported per class.
 
     Attributes:
-        key: In `evaluation.json`, where it is a fraction.
-        label: As shown in headings.
+        key: Key in `evaluation.json`, whose values are fractions.
+        label: Name in headings.
         protocol: Tables show this score if the protocol's `metric` contains this word; the first that fits is shown.
         higher_is_better: Whether a higher score is better.
     """
@@ -66,10 +66,10 @@ class PerClass:
     """What a task writes about each class in `evaluation.json`.
 
     Attributes:
-        scores: One of them is shown.
-        counts: Keys of the numbers in the test images; also their labels.
+        scores: Candidates; the report shows one of them.
+        counts: Keys of the counts in the test images; also used as labels.
         note: A sentence on how to read the scores.
-        precision: Whether it has the precision at `contract.result.RECALLS`.
+        precision: Whether it includes the precision at `contract.result.RECALLS`.
     """
 
     scores: tuple[ClassScore, ...]
@@ -83,23 +83,23 @@ class Task:
     """One task.
 
     Attributes:
-        name: As in suites, options and `result.json`.
-        label: As written in sentences and headings.
-        module: What `python -m` runs.
+        name: Name in suites, options and `result.json`.
+        label: Name in sentences and headings.
+        module: The module that `python -m` runs.
         configs: Folder of its configs, relative to the repository.
-        layouts: Dataset layouts that it reads; the first one is assumed if a folder does not show its layout.
+        layouts: Dataset layouts that it reads; the first one is assumed if a folder's layout is not recognised.
         metrics: Its scores.
         main_metric: The score that learning rates are chosen by and that figures show.
         starts_from: The task whose pretrained checkpoint it starts from; None if it makes that checkpoint.
-        tricks: Folders of its tricks, relative to the repository; a trick is taken from the first one that has it.
+        tricks: Folders of its tricks, relative to the repository; the first folder that contains a trick is used.
             Empty if it has none.
         recipes: Folder of its recipes; None if it has none.
-        trains: Whether it trains step by step, so that it has a learning rate, curves and checkpoints to resume from.
+        trains: Whether it trains step by step, with a learning rate, curves and checkpoints to resume from.
         holds_out: Whether it can be tested on held-out training images, which `sweep` needs.
         pictures: Heading of its example pictures; None if it draws none.
         estimates: Whether transferability is estimated before it trains.
-        per_class: What it writes about each class; None if the report shows nothing of single classes.
-        further_costs: Costs beside `COSTS`.
+        per_class: What it writes about each class; None if the report has no per-class table.
+        further_costs: Costs in addition to `COSTS`.
     """
 
     name: str
@@ -133,7 +133,7 @@ class Task:
         return cost if self.starts_from is None else f"{self.name}_{cost}"
 
     def columns(self) -> dict[str, Quantity]:
-        """Return what a table can show of the task, by the name of the column: scores, costs, then estimates."""
+        """Return the quantities that a table can show, by column name: scores, costs, then estimates."""
         found = {metric.name: metric for metric in self.metrics}
         found |= {self.cost_column(cost.name): cost for cost in (*COSTS, *self.further_costs)}
         if self.estimates:
@@ -231,11 +231,11 @@ TASKS: dict[str, Task] = {
     )
 }
 
-# The task that makes the pretrained checkpoint, and the tasks that start from it.
+# The task that writes the pretrained checkpoint, and the tasks that start from it.
 SOURCE = next(task.name for task in TASKS.values() if task.starts_from is None)
 TRANSFERS = tuple(task.name for task in TASKS.values() if task.starts_from is not None)
 
-# What every task costs.
+# Costs that every task reports.
 COSTS = (
     Quantity("parameters", "parameters", "M", False, "count", None),
     Quantity("backbone_parameters", "backbone parameters", "M", False, "count", None),
@@ -250,8 +250,8 @@ COSTS = (
     Quantity("peak_memory", "peak memory", "MiB", False, "measured", 0),
 )
 
-# Transferability, estimated before a task of `Task.estimates` trains. LogME of two good backbones differs by
-# hundredths of a nat.
+# Transferability, estimated before a task with `Task.estimates` trains. The LogME values of two good backbones differ
+# by hundredths of a nat.
 ESTIMATES = (
     Quantity("logme", "LogME", "nats", None, "estimate", 3),
     Quantity("hscore", "H-score", "ratio", None, "estimate", 3),

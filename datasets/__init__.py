@@ -1,5 +1,5 @@
-"""Datasets: how each layout is read, checked, fingerprinted, prepared and generated.
+"""Datasets: read, check, fingerprint, prepare and generate every layout.
 
-The harness and the tasks read every layout through this package, so what is checked is what is trained on. It needs
-neither torch nor OpenMMLab.
+The harness and the tasks read datasets through this package, so the check sees exactly the images that are trained
+on. It imports neither torch nor OpenMMLab.
 """

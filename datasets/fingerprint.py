@@ -1,4 +1,4 @@
-"""A fingerprint of a dataset: it is part of every result, and changes when the dataset does."""
+"""Dataset fingerprints, which are part of every result and change when the dataset changes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from datasets.images import IMAGE_SUFFIXES, is_hidden
 from datasets.kinds import Kind
 from datasets.layouts import layout_of
 
-# Files of fewer bytes in total are fingerprinted by content, others by name and size.
+# A dataset with fewer bytes in total is fingerprinted by content, a larger one by names and sizes.
 CONTENT_LIMIT_BYTES = 256 * 2**20
 
 _ANNOTATION_SUFFIXES = frozenset(
@@ -52,7 +52,7 @@ def fingerprint(kind: Kind, root: Path, *, cache_dir: Path | None = None) -> str
     Args:
         kind: The layout.
         root: The dataset's folder.
-        cache_dir: Where the result is kept, for as long as paths, sizes and times stay the same.
+        cache_dir: Folder of the cache; an entry is valid while paths, sizes and times stay the same.
 
     Raises:
         UserError: The folder is missing, empty or of another layout.
@@ -63,12 +63,12 @@ def fingerprint(kind: Kind, root: Path, *, cache_dir: Path | None = None) -> str
 
 
 class Files:
-    """The files of a dataset, listed once, and what is known of them.
+    """The files of a dataset, listed once, and cached facts about them.
 
     Args:
         kind: The layout.
         root: The dataset's folder.
-        cache_dir: Where answers are kept.
+        cache_dir: Folder of the cache.
 
     Raises:
         UserError: The folder is missing, empty or of another layout.
@@ -81,14 +81,14 @@ class Files:
         self._files = _data_files(kind, root)
 
     def fingerprint(self) -> str:
-        """Return the fingerprint from the cache, or compute and keep it."""
+        """Return the fingerprint from the cache, or compute and store it."""
         return self._fingerprint
 
     def identity(self) -> str:
-        """Return a key for what is known of the files as they are now.
+        """Return a cache key for the current state of the files.
 
-        It is the fingerprint. For a dataset too large to be read completely the times of change are added, so a file
-        that was damaged or repaired in place is looked at again.
+        It is the fingerprint. For a dataset that is too large to read completely, modification times are added, so a
+        file that was damaged or repaired in place is checked again.
         """
         if _fits(self._files):
             return self._fingerprint
@@ -108,7 +108,7 @@ class Files:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Keep an answer in a file. It only saves time and may be removed.
+    """Store a cache entry. It only saves time and may be removed.
 
     Raises:
         UserError: The file cannot be written, for example because the disk is full.
@@ -124,20 +124,20 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 def _data_files(kind: Kind, root: Path) -> list[_File]:
     """Return the dataset's files, each once, sorted by relative path."""
-    # Made absolute, since `Path(".") / "train"` would not start with its root's text.
+    # Made absolute, because the text of `Path(".") / "train"` would not start with that of its root.
     root = root.absolute()
     found: set[_File] = set()
     for path in layout_of(kind).data_paths(root):
         for entry in _scan(path):
             status = os.stat(entry)
-            # Cut off as text: building a `Path` for each file takes longer than all the rest.
+            # Cut off as text: building a `Path` for each file takes longer than everything else.
             relative = entry[len(str(root)) + 1 :].replace(os.sep, "/")
             found.add(_File(relative, entry, status.st_size, status.st_mtime_ns))
     return sorted(found)
 
 
 def _scan(path: Path) -> Iterator[str]:
-    """Yield the data files at or below a path; one that does not exist has none."""
+    """Yield the data files at or below a path; a missing path has none."""
     if path.is_file():
         yield str(path)
     for parent, _, names in os.walk(path, followlinks=True):

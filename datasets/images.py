@@ -1,4 +1,4 @@
-"""Reading images: decoded for training, and inspected by the check, which decodes several at a time."""
+"""Read images for training, and inspect them in threads for the check."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 Progress = Callable[[int, int], None]
 
-# Those of torchvision's ImageFolder; other files in a folder of images are ignored.
+# The suffixes of torchvision's ImageFolder; other files in a folder of images are ignored.
 IMAGE_SUFFIXES = frozenset(
     (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 )
-# What `read_rgb` does to an image each time, as counted: grey, palette and RGBA become RGB; a camera's rotation is
-# undone; a PNG named .jpg is read as what it is.
+# Repairs by `read_rgb`, as they are counted: grey, palette and RGBA become RGB; a camera's rotation is undone; a PNG
+# named .jpg is read as PNG.
 REPAIRS = ("converted_to_rgb", "turned_upright", "of_another_format")
 _ORIENTATION = 0x0112
 _FORMATS = {".jpg": ("JPEG", "MPO"), ".jpeg": ("JPEG", "MPO"), ".png": ("PNG",)}
@@ -36,10 +36,10 @@ _HIGHEST = 255
 def read_rgb(path: str | Path) -> Image.Image:
     """Decode an image of any mode as upright RGB.
 
-    Grey, palette and RGBA files, and files whose suffix lies about their format, are converted.
+    Grey, palette and RGBA files, and files whose suffix does not match their format, are converted.
 
     Raises:
-        UserError: The file is missing, is no image, is truncated, or has pixels that do not fit into 8 bits.
+        UserError: The file is missing, not an image or truncated, or its pixels do not fit into 8 bits.
     """
     try:
         with Image.open(path) as image:
@@ -57,7 +57,7 @@ def read_rgb(path: str | Path) -> Image.Image:
         raise UserError(f"the image {path} does not exist; complete the dataset") from None
     except Exception as error:  # Pillow raises nearly anything for damaged files.
         raise UserError(
-            f"the image {path} cannot be decoded ({_reason(error)}); replace it, or take it out of the dataset"
+            f"the image {path} cannot be decoded ({_reason(error)}); replace it, or remove it from the dataset"
         ) from None
 
 
@@ -65,7 +65,7 @@ def upright_size(path: Path) -> tuple[int, int]:
     """Return the width and height in pixels of an image as `read_rgb` decodes it.
 
     Raises:
-        UserError: The file is missing or is no image.
+        UserError: The file is missing or not an image.
     """
     picture = inspect(path, decode=False)
     if picture.size is None:
@@ -75,14 +75,14 @@ def upright_size(path: Path) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Picture:
-    """What is known of an image file.
+    """The properties of an image file.
 
     Attributes:
         size: Width and height in pixels as decoded, upright; None if the file cannot be read.
         mode: Pillow's mode, for example `"RGB"` or `"L"`; empty if the file cannot be read.
         format: Pillow's name of the file format, for example `"JPEG"`; empty if the file cannot be read.
         fault: What is wrong with the file, or an empty string.
-        repairs: The entries of `REPAIRS` that decoding takes.
+        repairs: The entries of `REPAIRS` that decoding needs.
     """
 
     size: tuple[int, int] | None
@@ -95,7 +95,7 @@ class Picture:
 def inspect(path: Path, decode: bool) -> Picture:
     """Read the header of an image and, with `decode`, all of its pixels."""
     try:
-        # A huge image is the user's business. Beyond twice Pillow's limit it is an error, here as in `read_rgb`.
+        # Huge images are allowed up to twice Pillow's limit, here as in `read_rgb`.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(path) as picture:
@@ -105,10 +105,10 @@ def inspect(path: Path, decode: bool) -> Picture:
                     picture.load()
                     _require_bytes(picture)
     except FileNotFoundError:
-        return _unreadable("the image is missing; put it there or take it off the list")
+        return _unreadable("the image is missing; add it or remove it from the list")
     except Exception as error:  # Pillow raises nearly anything for damaged files.
         return _unreadable(
-            f"the image does not decode ({_reason(error)}); it is truncated, no image, or too large: replace it"
+            f"the image cannot be decoded ({_reason(error)}); it is truncated, not an image, or too large: replace it"
         )
     if turn in (5, 6, 7, 8):
         size = size[1], size[0]
@@ -143,20 +143,20 @@ def _reason(error: Exception) -> str:
 
 
 def count_repairs(all_repairs: Iterable[tuple[str, ...]]) -> dict[str, int]:
-    """Count each of `REPAIRS` over pictures."""
+    """Count each of `REPAIRS` over images."""
     counted = Counter(repair for repairs in all_repairs for repair in repairs)
     return {repair: counted[repair] for repair in REPAIRS}
 
 
 def is_hidden(name: str) -> bool:
-    """Return whether a file or folder is none of the dataset's: programs and macOS leave such entries behind."""
+    """Return whether a file or folder is hidden and not part of the dataset; macOS and other programs create them."""
     return name.startswith(".")
 
 
 def images_below(folder: Path) -> Iterator[Path]:
     """Yield the images in a folder, at any depth, in the order of torchvision's ImageFolder.
 
-    Hidden files are no images: beside each file x, macOS puts a file ._x into an archive.
+    Hidden files are skipped: macOS adds a file ._x to an archive for each file x.
     """
     for parent, _, names in sorted(os.walk(folder, followlinks=True)):
         if not any(map(is_hidden, Path(parent).relative_to(folder).parts)):
@@ -170,12 +170,12 @@ def map_threaded(
 ) -> Iterable[Outcome]:
     """Yield `function(item)` for every item, in order.
 
-    Threads are enough, since Pillow decodes without holding the interpreter lock.
+    Threads are enough, because Pillow decodes without holding the interpreter lock.
 
     Args:
         function: Called from several threads.
-        items: What to call it on.
-        progress: Called with items done and items in total, now and then.
+        items: Its arguments.
+        progress: Called from time to time with the number of items done and the total.
     """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for done, outcome in enumerate(pool.map(function, items), start=1):

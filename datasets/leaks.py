@@ -1,4 +1,4 @@
-"""Images of the test split that are in the training split too, byte for byte."""
+"""Find test images that are also in the training split, byte for byte."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from datasets.report import Problem
 
-# Public datasets have a few such pairs, CIFAR-10 and ImageNet among them; more mean that the division went wrong.
+# Public datasets such as CIFAR-10 and ImageNet have a few such pairs; more mean that the split is wrong.
 TOLERATED_FRACTION = 0.01
 
 
@@ -20,7 +20,7 @@ def find_leaks(train: Sequence[Path], test: Sequence[Path]) -> list[tuple[Path, 
         test: Images to test on.
 
     Returns:
-        (test image, training image), in the order of `test`. Missing files are left to other checks.
+        (test image, training image), in the order of `test`. Missing files are ignored; other checks report them.
     """
     by_size: dict[int, list[Path]] = {}
     wanted = {path: path.stat().st_size for path in test if path.is_file()}
@@ -28,7 +28,7 @@ def find_leaks(train: Sequence[Path], test: Sequence[Path]) -> list[tuple[Path, 
     for path in train:
         if path.is_file() and (size := path.stat().st_size) in sizes:
             by_size.setdefault(size, []).append(path)
-    # Only files of one size can be equal, so few are read.
+    # Only files of equal size can be equal, so few are read.
     digests = {_digest(path): path for paths in by_size.values() for path in paths}
     found = []
     for path, size in wanted.items():
@@ -42,9 +42,9 @@ def leak_problems(train: Sequence[Path], test: Sequence[Path]) -> list[Problem]:
     leaks = find_leaks(train, test)
     many = len(leaks) > TOLERATED_FRACTION * len(test)
     advice = (
-        f"; {len(leaks)} of {len(test)} test images are, so the test says nothing: divide the images again"
+        f"; {len(leaks)} of {len(test)} test images are, so test scores are meaningless: split the images again"
         if many
-        else "; the few such pairs stay as they are"
+        else "; a few such pairs are accepted"
     )
     return [
         Problem(

@@ -1,4 +1,4 @@
-"""What a dataset consists of, as plain records: images with a class, with boxes, or with a label map."""
+"""Plain records of a dataset: images with a class, with boxes, or with a label map."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Size = tuple[float, float]
 
 @dataclass(frozen=True)
 class ClassSample:
-    """An image of a class.
+    """An image with a class.
 
     Attributes:
-        image: The file.
+        image: The image file.
         label: Index of its class.
     """
 
@@ -31,7 +31,7 @@ class LabelMapSample:
     """An image with a class for each pixel.
 
     Attributes:
-        image: The file.
+        image: The image file.
         label_map: The file with the labels: 0 is no class, 1 is the first class.
     """
 
@@ -45,9 +45,9 @@ class Object:
 
     Attributes:
         name: Its class.
-        box: Where it is, as annotated: not yet clipped, perhaps without area or not finite.
-        size: Width and height of the box. The difference of its corners can be off by a rounding error.
-        ignored: Whether it is neither trained nor tested on: difficult in VOC, a crowd in COCO.
+        box: The box as annotated: not yet clipped, perhaps without area or not finite.
+        size: Width and height of the box; the difference of its corners can have a rounding error.
+        ignored: Whether training and testing ignore it: difficult in VOC, a crowd in COCO.
     """
 
     name: str
@@ -61,11 +61,11 @@ class DetectionSample:
     """An image with the boxes of its objects.
 
     Attributes:
-        image: The file.
-        image_id: How the dataset calls the image.
+        image: The image file.
+        image_id: The dataset's identifier of the image.
         size: Width and height in pixels, upright.
         objects: In the order of the file.
-        source: The name to show where an object is wrong: of the XML file, or of the image in a JSON file.
+        source: Name for messages about objects: the XML file, or the image in a JSON file.
     """
 
     image: Path
@@ -79,7 +79,7 @@ class Part(Protocol):
     """Images in one place that belong to one split."""
 
     def names(self) -> list[str]:
-        """Return the names of the images without folder and suffix, by which they are divided, in order."""
+        """Return the names of the images in order, without folder and suffix; they decide the split."""
         ...
 
     def images(self) -> list[Path]:
@@ -92,7 +92,7 @@ P = TypeVar("P", bound=Part, covariant=True)
 
 @dataclass(frozen=True)
 class Splits(Generic[P]):
-    """The images to train on, all parts of `train` together, and those to test on."""
+    """The training images, in one or more parts, and the test images."""
 
     train: tuple[P, ...]
     test: P
@@ -109,7 +109,7 @@ class Splits(Generic[P]):
 def clip(box: Box, size: Size) -> Box | None:
     """Return the part of a box inside an image, or None if the box must be dropped.
 
-    A box without area turns the loss of Faster R-CNN to NaN. What remains must be a pixel wide and high.
+    A box without area makes the loss of Faster R-CNN NaN, so the clipped box must be at least one pixel wide and high.
     """
     # NaN compares false with everything.
     if not all(map(math.isfinite, box)):
@@ -119,7 +119,7 @@ def clip(box: Box, size: Size) -> Box | None:
 
 
 def reaches_out(box: Box, size: Size) -> bool:
-    """Return whether a box leaves the image; one pixel to the left or top is accepted, as some tools count from 0."""
+    """Return whether a box leaves the image; one pixel at the left or top is accepted: some tools count from 0."""
     return min(box[0], box[1]) < -1 or box[2] > size[0] or box[3] > size[1]
 
 

@@ -1,4 +1,4 @@
-"""What a check of a dataset found."""
+"""The report of a dataset check."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Severity = Literal["error", "repaired", "noted"]
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with one file.
+    """A problem of one file.
 
     Attributes:
         path: The file.
         message: What was found, what was expected and, for an error, how to fix it.
-        severity: `"error"` stops a run. `"repaired"` is repaired each time that the file is read. `"noted"` changes
-            nothing, but a reader of the numbers should know it.
+        severity: `"error"` stops a run. `"repaired"` is repaired every time the file is read. `"noted"` changes
+            nothing, but is relevant to a reader of the results.
     """
 
     path: Path
@@ -31,12 +31,12 @@ class Problem:
 
 @dataclass
 class Findings:
-    """What checking one image and its annotation gave.
+    """The result of checking one image and its annotation.
 
     Attributes:
-        objects: How many objects, or different labels, it shows.
-        repairs: The entries of `datasets.images.REPAIRS` that decoding takes.
-        problems: What is wrong.
+        objects: Number of objects, or of different labels.
+        repairs: The entries of `datasets.images.REPAIRS` that decoding needs.
+        problems: The problems found.
     """
 
     objects: int = 0
@@ -55,7 +55,7 @@ class VerifyReport:
     Attributes:
         kind: The layout.
         root: The folder as the user named it.
-        counts: What was counted: at least `images`, `objects` and `classes`.
+        counts: Counts by name; at least `images`, `objects` and `classes`.
         problems: In the order of the files.
     """
 
@@ -76,14 +76,14 @@ class VerifyReport:
 
     @property
     def noted(self) -> tuple[Problem, ...]:
-        """What stays as it is."""
+        """The problems that are only noted."""
         return self._of("noted")
 
     def _of(self, severity: Severity) -> tuple[Problem, ...]:
         return tuple(problem for problem in self.problems if problem.severity == severity)
 
     def summary(self) -> str:
-        """Return one line with the counts; repairs that no image needs are left out."""
+        """Return one line with the counts; repairs with a count of 0 are left out."""
         counts = ", ".join(
             f"{value} {name.replace('_', ' ')}"
             for name, value in self.counts.items()
@@ -96,13 +96,13 @@ class VerifyReport:
         )
 
     def raise_for_errors(self, shown: int = 5) -> None:
-        """Do nothing if nothing stops a run.
+        """Raise if the report has errors.
 
         Args:
             shown: How many problems the message names.
 
         Raises:
-            UserError: The data has errors. The message has the counts, the first errors and what to do.
+            UserError: The data have errors. The message has the counts, the first errors and what to do.
         """
         if not self.errors:
             return
@@ -115,7 +115,7 @@ class VerifyReport:
         raise UserError("\n".join(lines))
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain data. Paths are relative to `root`: the report of a moved dataset stays valid."""
+        """Return plain data. Paths are relative to `root`, so the report stays valid if the dataset is moved."""
         return {
             "kind": self.kind,
             "counts": self.counts,

@@ -1,7 +1,6 @@
-"""Which images are tested on and held out, by the hash of their names alone.
+"""Decide which images are tested on and held out, by the hash of their names.
 
-Every row of a suite, every machine and every repetition thus divides a dataset alike, and in a dataset that grows no
-image changes sides.
+Every row, machine and repetition thus uses the same split, and images keep their split when a dataset grows.
 """
 
 from __future__ import annotations
@@ -13,12 +12,12 @@ from typing import Literal
 from contract.errors import UserError
 
 Split = Literal["train", "test"]
-# A dataset without splits is tested on one image in so many. As many training images are held out.
+# One image in this many is tested on if a dataset has no splits. The same fraction of training images is held out.
 ONE_IN = 5
 
 
 def split_of(name: str) -> Split:
-    """Return the split of an image of a dataset that names no splits.
+    """Return the split of an image of a dataset without splits.
 
     Args:
         name: The image's name without folder and suffix.
@@ -32,7 +31,7 @@ def is_held_out(name: str) -> bool:
     Args:
         name: The image's name without folder and suffix.
     """
-    # Other bytes than in `split_of`, by which none of the training images would be held out.
+    # Not the bytes of `split_of`, because then no training image would be held out.
     return _number(name, 4) % ONE_IN == 0
 
 
@@ -41,8 +40,8 @@ def keeps(name: str, split: Split | None, held_out: bool | None = None) -> bool:
 
     Args:
         name: The image's name without folder and suffix.
-        split: Keep this split of a dataset that names none; None keeps both.
-        held_out: Keep the images that are held out (True), or the others (False); None keeps both.
+        split: Keep this split of a dataset without splits; None keeps both.
+        held_out: Keep the held-out images (True), or the others (False); None keeps both.
     """
     return split in (None, split_of(name)) and held_out in (None, is_held_out(name))
 
@@ -51,8 +50,8 @@ def require_both_sides(names: Sequence[str], source: str) -> None:
     """Check that some, but not all, training images are held out.
 
     Args:
-        names: Of all training images.
-        source: What lists them, for the message.
+        names: Names of all training images.
+        source: The file or folder that lists them, for the message.
 
     Raises:
         UserError: One side is empty.
@@ -60,17 +59,17 @@ def require_both_sides(names: Sequence[str], source: str) -> None:
     count = sum(map(is_held_out, names))
     if not 0 < count < len(names):
         raise UserError(
-            f"the trick holdout takes {count} of the {len(names)} training images of {source}, one in {ONE_IN} by "
-            "the hash of its name, and both sides need at least one; give more training images"
+            f"the trick holdout takes {count} of the {len(names)} training images of {source}, one in "
+            f"{ONE_IN} by the hash of its name, but both sides need at least one; add training images"
         )
 
 
 def note(split: Split | None) -> list[str]:
-    """Return the sentence for the result of a dataset that names no splits."""
+    """Return the note for the result if a dataset has no splits."""
     if split is None:
         return []
     return [
-        f"the set names no splits: one image in {ONE_IN}, by the hash of its name, is tested on"
+        f"the dataset has no splits: one image in {ONE_IN}, by the hash of its name, is tested on"
     ]
 
 

@@ -1,4 +1,4 @@
-"""The check of a dataset before a run starts: a bad file is found now and not in epoch 9."""
+"""Check a dataset before a run starts, so a bad file does not stop the training later."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from datasets.layouts import Layout, layout_of
 from datasets.leaks import leak_problems
 from datasets.report import VerifyReport
 
-# Raise it with every change of what is said of the same files.
-CHECK_VERSION = 5
+# Increase it with every change of the report on unchanged files.
+CHECK_VERSION = 6
 
 
 def verify(
@@ -33,13 +33,13 @@ def verify(
     Args:
         kind: The layout: `"imagefolder"`, `"voc"`, `"coco"` or `"ade20k"`.
         root: The dataset's folder; for VOC the devkit, or a single tree.
-        decode: Decode every pixel and compare the splits; without, only the headers of the files are read.
-        cache_dir: Where an earlier report on the same files is looked up and this one is kept; a folder outside the
-            dataset. Its content only saves time and may be removed.
-        progress: Called with files done and files in total, now and then.
+        decode: Decode every pixel and compare the splits; if False, only the headers of the files are read.
+        cache_dir: Cache folder for reports on the same files, outside the dataset. Its content only saves time and
+            may be removed.
+        progress: Called from time to time with the number of files done and the total.
 
     Returns:
-        What was counted and what is wrong; `raise_for_errors` turns that into an error.
+        The counts and problems; `raise_for_errors` turns errors into an exception.
 
     Raises:
         UserError: The folder is missing, empty or of another layout, or its classes are unknown.
@@ -53,12 +53,12 @@ def verify(
 def inspect(
     kind: Kind, root: Path, *, most_images_to_decode: int, cache_dir: Path
 ) -> tuple[VerifyReport, str]:
-    """Check a dataset as far as its size allows, with one listing of its files.
+    """Check and fingerprint a dataset with one listing of its files.
 
     Args:
         kind: The layout.
         root: The dataset's folder.
-        most_images_to_decode: With more images, only the headers of the files are read.
+        most_images_to_decode: If there are more images, only the headers of the files are read.
         cache_dir: See `verify`.
 
     Returns:
@@ -104,13 +104,13 @@ def _check(layout: Layout, root: Path, decode: bool, progress: Progress | None) 
 
 
 def _count_images(layout: Layout, root: Path) -> int:
-    """Return the number of images to train and to test on, from lists alone."""
+    """Return the number of training and test images, from the lists only."""
     splits = layout.splits(root)
     return len(splits.train_images()) + len(splits.test_images())
 
 
 def _kept(files: Files, what: str, find: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Return an answer about the dataset as it is now, from the cache or found and kept there."""
+    """Return a fact about the current dataset from the cache, or compute and store it."""
     key = f"{CHECK_VERSION}\0{files.kind}\0{files.identity()}"
     path = files.cache_dir / f"{what}-{hashlib.sha256(key.encode()).hexdigest()}.json"
     kept = read_json(path)

@@ -1,4 +1,4 @@
-"""What a set and a backbone decide of a detector's config: data, classes, widths."""
+"""Set the parts of a detector's config that depend on dataset and backbone: data, classes, widths."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _Part = ImageList | JsonSplit
 
 
 def wire_data(config: Config, root: Path) -> int:
-    """Put a dataset in the layout of Pascal VOC or COCO into a config; return the number of its classes."""
+    """Set the datasets of a config, in the layout of Pascal VOC or COCO; return the number of classes."""
     layout = layout_of(kind_of(root, "det"))
     splits, classes = layout.splits(root), layout.classes(root)
     _wire_data(config, splits, classes)
@@ -31,7 +31,7 @@ def wire_data(config: Config, root: Path) -> int:
 
 
 def wire_heads(config: Config, found: list[Feature], num_classes: int) -> None:
-    """Make neck, proposals and RoI head as wide as the features, and the RoI head as wide as the classes."""
+    """Set the widths of neck, RPN and RoI head from the features, and the number of classes."""
     model: Any = config.model
     if model.get("neck") is None:
         _wire_c4(model, found)
@@ -43,7 +43,7 @@ def wire_heads(config: Config, found: list[Feature], num_classes: int) -> None:
 def _wire_pyramid(model: Any, found: list[Feature]) -> None:
     strides = [feature.stride for feature in found]
     model.neck.in_channels = [feature.channels for feature in found]
-    # FPN's extra levels halve the last one.
+    # FPN's extra levels halve the resolution of the last one.
     extra = model.neck.num_outs - len(strides)
     model.rpn_head.anchor_generator.strides = strides + [
         strides[-1] * 2 ** (i + 1) for i in range(extra)
@@ -54,7 +54,7 @@ def _wire_pyramid(model: Any, found: list[Feature]) -> None:
 
 
 def _wire_c4(model: Any, found: list[Feature]) -> None:
-    """Proposals from the one map, and a RoI head that is the backbone's last stage."""
+    """Set the widths for proposals from a single map and the backbone's last stage as RoI head."""
     (feature,) = found
     *_, last = features(model.backbone.spec, model.backbone.get("output_stride", 32), (3,))
     model.rpn_head.in_channels = feature.channels
@@ -95,7 +95,7 @@ def _wire_data(config: Any, splits: Splits[_Part], classes: tuple[str, ...]) -> 
 
 
 def _sides(splits: tuple[_Part, ...]) -> dict[bool, list[_Part]]:
-    """The splits that have images to train on (False), and those that have images held out (True)."""
+    """Return the parts with images to train on (False) and those with held-out images (True)."""
     names = [split.names() for split in splits]
     require_both_sides([name for part in names for name in part], "the set")
     return {
@@ -123,7 +123,7 @@ def _dataset(
 
 
 def source(part: _Part) -> dict[str, Any]:
-    """Return the arguments of `DetectionDataset` that say where the samples come from."""
+    """Return the arguments of `DetectionDataset` that select the samples."""
     split = {} if part.split is None else {"split": part.split}
     if isinstance(part, JsonSplit):
         return dict(

@@ -1,8 +1,8 @@
-"""Pascal VOC's average precision, by 11 points and by area, as the official development kit computes it.
+"""Pascal VOC's average precision, by 11 points and by area, as in the official development kit.
 
 Source: VOCevaldet.m of the VOC development kit (http://host.robots.ox.ac.uk/pascal/VOC/voc2012/), and Everingham et
-al., "The Pascal Visual Object Classes Challenge", IJCV 2010. All boxes of all images are matched in one go with
-arrays; nothing loops over images or detections.
+    al., "The Pascal Visual Object Classes Challenge", IJCV 2010. All boxes of all images are matched at once with
+    arrays, without loops over images or detections.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-# As the field computes them: the fourth is 0.30000000000000004, which a recall of 3/10 does not reach.
+# Computed as usual: the fourth is 0.30000000000000004, which a recall of 3/10 does not reach.
 RECALL_POINTS = np.arange(0, 1.1, 0.1)
-# What became of a detection.
+# Outcomes of a detection.
 HIT, MISS, DUPLICATE, IGNORED = range(4)
 
 
@@ -29,7 +29,7 @@ class Detections(NamedTuple):
         image: Index of the image, shape (D,).
         label: Index of the class, shape (D,).
         box: Corners x1, y1, x2, y2 in pixels, shape (D, 4).
-        score: Confidence, shape (D,); among equal ones the earlier detection goes first.
+        score: Confidence, shape (D,); ties keep the order of the detections.
     """
 
     image: Integers
@@ -45,7 +45,7 @@ class Truths(NamedTuple):
         image: Index of the image, shape (G,).
         label: Index of the class, shape (G,).
         box: Corners x1, y1, x2, y2 in pixels, shape (G, 4).
-        difficult: Whether the object neither counts as found nor as missed, shape (G,).
+        difficult: Whether the object counts neither as found nor as missed, shape (G,).
     """
 
     image: Integers
@@ -56,19 +56,19 @@ class Truths(NamedTuple):
 
 @dataclass(frozen=True)
 class ClassPrecision:
-    """How well one class was found.
+    """Precision and recall of one class.
 
     Attributes:
-        objects: Annotated objects that count.
-        difficult: Annotated objects that do not.
-        detections: Detections of this class.
-        ignored: Those of them that cover a difficult object, and so count neither way.
-        duplicates: Those that cover an object which a better one has taken; they count as wrong.
-        recall: Recall after each detection that counts, best first.
-        precision: Precision there.
-        ap_11: Mean over the recalls 0, 0.1 … 1 of the best precision at that recall or above, 0 to 1; NaN for a
-            class without objects.
-        ap_area: Area under the precision-recall curve, made monotonous; NaN likewise.
+        objects: Number of annotated objects that are not difficult.
+        difficult: Number of difficult objects.
+        detections: Number of detections of this class.
+        ignored: Number of detections that match a difficult object and are not counted.
+        duplicates: Number of detections whose object is matched by a better one; they count as wrong.
+        recall: Recall after each counted detection, best first.
+        precision: Precision after each counted detection.
+        ap_11: Mean over the recalls 0, 0.1 … 1 of the best precision at that recall or above, 0 to 1; NaN for a class
+            without objects.
+        ap_area: Area under the precision-recall curve, made monotonic; NaN for a class without objects.
     """
 
     objects: int
@@ -93,15 +93,15 @@ def evaluate(
     """Score the detections of every class.
 
     Args:
-        detections: What was found.
-        truths: What is there.
+        detections: The detections.
+        truths: The ground truth.
         num_classes: Labels are 0 to `num_classes` − 1.
-        iou: A detection covers an object from this intersection over union on.
-        inclusive: Corners are pixels that belong to the box, so that its width is x2 − x1 + 1: the development kit's
-            convention. False takes x2 − x1.
+        iou: Minimum intersection over union for a match.
+        inclusive: Corner pixels belong to the box, so its width is x2 − x1 + 1, as in the development kit. With
+            False, the width is x2 − x1.
 
     Returns:
-        One entry a class.
+        One entry per class.
     """
     outcome, order = match(detections, truths, iou, inclusive=inclusive)
     outcome, label = outcome[order], detections.label[order]
@@ -134,10 +134,10 @@ def evaluate(
 def match(
     detections: Detections, truths: Truths, iou: float = 0.5, *, inclusive: bool = True
 ) -> tuple[Integers, Integers]:
-    """Say of every detection whether it is right.
+    """Match detections with objects.
 
-    A detection belongs to the object of its class and image that it overlaps most, the first of equals, whether or
-    not a better detection has taken that one.
+    A detection is assigned to the object of its class and image with the largest overlap (the first one in a tie),
+    even if a better detection is already matched with it.
 
     Returns:
         `HIT`, `MISS`, `DUPLICATE` or `IGNORED` for every detection, shape (D,), and the order of the detections by
@@ -152,7 +152,7 @@ def match(
     on_difficult[covers] = truths.difficult[nearest[covers]]
     outcome[on_difficult] = IGNORED
     claims = order[(covers & ~on_difficult)[order]]
-    # An object is of one class, so that its first claim in this order is its best.
+    # An object has one class, so the first detection of it in this order is the best.
     _, first = np.unique(nearest[claims], return_index=True)
     outcome[claims] = DUPLICATE
     outcome[claims[first]] = HIT
@@ -160,7 +160,7 @@ def match(
 
 
 def eleven_points(recall: Floats, precision: Floats) -> float:
-    """VOC 2007's average precision of one class, 0 to 1; see `ClassPrecision.ap_11`."""
+    """Return VOC 2007's average precision of one class, 0 to 1; see `ClassPrecision.ap_11`."""
     best = _envelope(precision)
     at = np.searchsorted(recall, RECALL_POINTS)
     reached = at < len(recall)
@@ -168,17 +168,17 @@ def eleven_points(recall: Floats, precision: Floats) -> float:
 
 
 def area(recall: Floats, precision: Floats) -> float:
-    """VOC 2010's average precision of one class, 0 to 1; see `ClassPrecision.ap_area`."""
+    """Return VOC 2010's average precision of one class, 0 to 1; see `ClassPrecision.ap_area`."""
     return float(np.diff(recall, prepend=0.0) @ _envelope(precision))
 
 
 def _envelope(precision: Floats) -> Floats:
-    """The best precision from each point on."""
+    """Return the best precision from each point on."""
     return np.maximum.accumulate(precision[::-1])[::-1]
 
 
 def _nearest(detections: Detections, truths: Truths, extra: float) -> tuple[Integers, Floats]:
-    """The object of the same class and image that each detection overlaps most, and by how much.
+    """Return the object of the same class and image with the largest overlap for each detection, and the overlap.
 
     A detection of an image without objects of its class has the overlap −1.
     """
@@ -188,12 +188,12 @@ def _nearest(detections: Detections, truths: Truths, extra: float) -> tuple[Inte
         return nearest, overlap
     classes = 1 + max(detections.label.max(), truths.label.max())
     group = truths.image * classes + truths.label
-    # A stable sort, so that the first of equals stays the first.
+    # A stable sort keeps the order of ties.
     by_group = np.argsort(group, kind="stable")
     wanted = detections.image * classes + detections.label
     start = np.searchsorted(group[by_group], wanted, side="left")
     many = np.searchsorted(group[by_group], wanted, side="right") - start
-    # The k-th pair of a detection is that with the k-th object of its group.
+    # The k-th pair of a detection is with the k-th object of its group.
     owner = np.repeat(np.arange(count), many)
     if not len(owner):
         return nearest, overlap
@@ -209,7 +209,7 @@ def _nearest(detections: Detections, truths: Truths, extra: float) -> tuple[Inte
 
 
 def _iou(one: Floats, other: Floats, extra: float) -> Floats:
-    """Intersection over union of pairs of boxes, shapes (P, 4) and (P, 4)."""
+    """Return the intersection over union of pairs of boxes, shapes (P, 4) and (P, 4)."""
     sides = np.minimum(one[:, 2:], other[:, 2:]) - np.maximum(one[:, :2], other[:, :2]) + extra
     common = np.clip(sides, 0, None).prod(axis=1)
     total = (one[:, 2:] - one[:, :2] + extra).prod(axis=1)

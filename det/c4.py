@@ -1,4 +1,4 @@
-"""Faster R-CNN as it was before feature pyramids: one map at stride 16, and the backbone's last stage as RoI head.
+"""Faster R-CNN without FPN (C4): a single map at stride 16, and the backbone's last stage as RoI head.
 
 Sources: Ren et al., 1506.01497; He et al., 1512.03385, appendix A; Detectron's and GluonCV's "C4" models.
 """
@@ -17,9 +17,9 @@ from engine.adapter import TransferBackbone
 
 
 class LastStage(nn.Module):
-    """The last stage of a backbone, applied to RoI features; its weights stay the backbone's.
+    """The last stage of a backbone, applied to RoI features; its weights belong to the backbone.
 
-    Registering them here too would give each of them two names, of which a checkpoint would hold both.
+    If they were also registered here, a checkpoint would contain them twice under two names.
     """
 
     def __init__(self, backbone: TransferBackbone) -> None:
@@ -28,7 +28,7 @@ class LastStage(nn.Module):
         self._require_chain(backbone)
 
     def _require_chain(self, backbone: TransferBackbone) -> None:
-        """Raise unless the stage's modules, one after the other, make the last map from the one before."""
+        """Raise unless the stage's modules in sequence compute the last map from the previous one."""
         net = backbone.net
         was_training = net.training
         net.eval()
@@ -42,12 +42,12 @@ class LastStage(nn.Module):
             net.train(was_training)
         if not fits:
             raise UserError(
-                f"the last stage of {backbone.spec} cannot stand alone, as the C4 detector's RoI head needs it to; "
-                "take the detector with FPN (voc0712 or mini)"
+                f"the last stage of {backbone.spec} cannot be used alone as the C4 detector's RoI head; "
+                "use the detector with FPN (voc0712 or mini)"
             )
 
     def forward(self, features: Tensor) -> Tensor:
-        """RoI features `(R, C, 14, 14)` to `(R, C', 7, 7)`."""
+        """Convert RoI features `(R, C, 14, 14)` to `(R, C', 7, 7)`."""
         for module in self._stage[0]:
             features = module(features)
         return features
@@ -55,7 +55,7 @@ class LastStage(nn.Module):
 
 @MODELS.register_module()
 class FasterRCNNC4(FasterRCNN):
-    """mmdet's Faster R-CNN whose RoI head is the last stage of its own backbone, weights and freezing included."""
+    """mmdet's Faster R-CNN with the last stage of the backbone, its weights and freezing included, as RoI head."""
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)

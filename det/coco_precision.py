@@ -1,4 +1,4 @@
-"""COCO's average precision, by pycocotools, of boxes in any layout.
+"""COCO's average precision by pycocotools, for datasets in any layout.
 
 Source: Lin et al., 1405.0312; https://cocodataset.org/#detection-eval.
 """
@@ -19,13 +19,13 @@ from det.average_precision import Detections, Floats, Truths
 
 @dataclass(frozen=True)
 class CocoPrecision:
-    """Average precision, each 0 to 1, NaN where no class has an object.
+    """Average precisions from 0 to 1; NaN if no class has an object.
 
     Attributes:
         ap: Mean over the IoU thresholds 0.5, 0.55 … 0.95, and over classes.
-        ap_50: At 0.5.
-        ap_75: At 0.75.
-        by_class: `ap` of each class, shape (num_classes,), NaN for one without objects.
+        ap_50: At IoU 0.5.
+        ap_75: At IoU 0.75.
+        by_class: `ap` of each class, shape (num_classes,), NaN for a class without objects.
     """
 
     ap: float
@@ -37,8 +37,8 @@ class CocoPrecision:
 def evaluate(detections: Detections, truths: Truths, num_classes: int) -> CocoPrecision:
     """Score the best 100 detections of every image.
 
-    Boxes have the width x2 − x1. COCO has no difficult objects; they are told as crowds, so that they need not be
-    found, and whatever lies on one counts neither way.
+    Boxes have the width x2 − x1. COCO has no difficult objects; they are passed as crowds, so they need not be found,
+    and detections on them are ignored.
     """
     images = np.unique(np.concatenate([detections.image, truths.image]))
     with contextlib.redirect_stdout(io.StringIO()):
@@ -50,12 +50,12 @@ def evaluate(detections: Detections, truths: Truths, num_classes: int) -> CocoPr
         }
         truth.createIndex()
         evaluation = COCOeval(truth, _results(truth, detections), "bbox")
-        # One range of areas: the others are not asked for and would take three times as long.
+        # Only one area range: the others are not used and would take three times as long.
         evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
         evaluation.params.maxDets = [100]
         evaluation.evaluate()
         evaluation.accumulate()
-    # Thresholds × recalls × classes × areas × detections; −1 where a class has no object.
+    # Thresholds × recalls × classes × areas × detections; −1 for a class without objects.
     precision = evaluation.eval["precision"][:, :, :, 0, 0]
     precision = np.where(precision < 0, np.nan, precision)
     return CocoPrecision(
@@ -70,7 +70,7 @@ def _annotations(truths: Truths) -> list[dict[str, object]]:
     sides = truths.box[:, 2:] - truths.box[:, :2]
     return [
         {
-            # pycocotools takes the id 0 for "not matched".
+            # In pycocotools, the id 0 means "not matched".
             "id": index + 1,
             "image_id": int(truths.image[index]),
             "category_id": int(truths.label[index]),

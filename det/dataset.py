@@ -1,4 +1,4 @@
-"""mmdet's view of the detection samples that `datasets` reads."""
+"""mmdet datasets of the detection samples that `datasets` reads."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from datasets.split import Split
 
 @DATASETS.register_module()
 class DetectionDataset(XMLDataset):
-    """Images of Pascal VOC's layout, with boxes that the loss can take.
+    """Images in Pascal VOC's layout, with boxes that are valid for the loss.
 
-    Boxes without area are dropped, and those that leave the image are clipped; see `datasets.records.clip`. Both are
-    counted in `notes`, and so are objects of a class that is not listed, each with the first file.
-    `metainfo['classes']` must be given. mmdet's own class serves for its arguments and for `filter_cfg`.
+    Boxes without area are dropped, and boxes that leave the image are clipped; see `datasets.records.clip`. `notes`
+    counts both, and objects of unlisted classes, each with the first file. `metainfo['classes']` must be given. The
+    base class provides its arguments and `filter_cfg`.
 
     Args:
-        split: The split of a tree without lists (`ann_file=''`) that is loaded; see `datasets.split`.
-        held_out: The side of these training images that is loaded, see `datasets.split`; None loads all images.
-        arguments: Those of mmdet's dataset.
+        split: The split to load from a tree without lists (`ann_file=''`); see `datasets.split`.
+        held_out: Load only the held-out images (True) or the others (False), see `datasets.split`; None loads all
+            images.
+        arguments: Arguments of mmdet's dataset.
     """
 
     def __init__(
@@ -44,13 +45,13 @@ class DetectionDataset(XMLDataset):
 
     @property
     def part(self) -> ImageList | JsonSplit:
-        """Where the samples come from."""
+        """The source of the samples."""
         list_file = Path(self.ann_file) if self.ann_file else None
         return ImageList(Path(self.sub_data_root), list_file, self.split)
 
     @property
     def notes(self) -> list[str]:
-        """What was repaired while loading, in sentences."""
+        """Notes on repairs while loading."""
         found = (
             (self.dropped, "have no area inside the image and were dropped"),
             (self.clipped, "reach out of the image and were clipped"),
@@ -61,7 +62,7 @@ class DetectionDataset(XMLDataset):
             for files, what in found
             if files
         ]
-        # Held-out images are not those that the division of a set without splits tests on.
+        # Held-out images differ from the test images of a dataset without splits.
         return [*repaired, *(division.note(self.split) if self.held_out is None else [])]
 
     def load_data_list(self) -> list[dict[str, Any]]:
@@ -104,20 +105,20 @@ class DetectionDataset(XMLDataset):
         }
 
     def classes_in(self, info: dict[str, Any]) -> frozenset[Hashable]:
-        """Return the classes that an image shows, from its annotation; few-shot subsets are stratified by them."""
+        """Return the classes in an image's annotation; few-shot subsets are stratified by them."""
         return frozenset(
             instance["bbox_label"] for instance in info["instances"] if not instance["ignore_flag"]
         )
 
     def filter_data(self) -> list[dict[str, Any]]:
-        """Return the images that `filter_cfg` leaves.
+        """Return the images that `filter_cfg` keeps.
 
         Raises:
-            UserError: It leaves none.
+            UserError: No image is left.
         """
         kept = super().filter_data()
         if not kept:
-            reason = "; ".join(self.notes) or "all are too small or show no object"
+            reason = "; ".join(self.notes) or "all are too small or contain no object"
             where = self.ann_file or self.sub_data_root
             raise UserError(
                 f"{where} lists no image that can be trained on ({reason}); fix the annotations"
@@ -127,13 +128,13 @@ class DetectionDataset(XMLDataset):
 
 @DATASETS.register_module()
 class CocoDetectionDataset(DetectionDataset):
-    """The same from a JSON file of COCO's form, whose crowds are ignored as VOC's difficult objects are.
+    """The same for a JSON file in COCO's format; crowds are ignored, like VOC's difficult objects.
 
-    Labels follow `metainfo['classes']` by name. mmdet's own loader numbers them in the order of the file's
-    categories, in which two files may disagree.
+    Labels follow `metainfo['classes']` by name. mmdet's loader numbers them in the order of the file's categories,
+    which may differ between files.
     """
 
     @property
     def part(self) -> ImageList | JsonSplit:
-        """Where the samples come from."""
+        """The source of the samples."""
         return JsonSplit(Path(self.data_prefix["img"]), Path(str(self.ann_file)), self.split)

@@ -1,4 +1,4 @@
-"""Pictures of detections beside the ground truth."""
+"""Draw detections beside the ground truth."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ def draw_detections(
     """Return pictures of the detections above `SCORE_THRESHOLD` and of the ground truth.
 
     Args:
-        image: As in the file.
-        sample: The detector's; its boxes are in pixels of the file, as is the ground truth, loaded after the resize.
-        metainfo: The names of the `classes` in label order.
+        image: The image in the file.
+        sample: The detector's sample; its boxes are in pixels of the file, like the ground truth, which is loaded
+            after the resize.
+        metainfo: Contains the names of the `classes` in label order.
     """
     classes = metainfo["classes"]
     kept = sample.pred_instances[sample.pred_instances.scores >= SCORE_THRESHOLD]

@@ -1,4 +1,4 @@
-"""The focal loss of classes that exclude one another."""
+"""The focal loss for mutually exclusive classes."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from contract.errors import UserError
 class FocalCrossEntropyLoss(CrossEntropyLoss):
     """−α_t (1 − p_t)^γ log p_t with p_t the softmax probability of the true class (Lin et al., 1708.02002, Eq. 5).
 
-    mmdet's `FocalLoss` takes each class for a sigmoid of its own. A RoI head without further ado is trained and tested
-    with a softmax over K classes and, last, the background. Weights, averaging and ignored labels are mmdet's
-    `CrossEntropyLoss`'s; γ = 0 without α is that loss.
+    mmdet's `FocalLoss` uses a sigmoid per class. The stock RoI head is trained and tested with a softmax over K
+    classes and, last, the background. Weights, averaging and ignored labels are as in mmdet's `CrossEntropyLoss`,
+    which this loss equals for γ = 0 without α.
 
     Args:
         gamma: γ, at least 0.
-        alpha: α_t of objects; the background has 1 − α. None weighs all alike, by 1.
+        alpha: α_t of objects; the background has 1 − α. None uses the weight 1 for all.
         reduction: `'none'`, `'mean'` or `'sum'`.
-        ignore_index: The label that costs nothing.
+        ignore_index: The label without loss.
         loss_weight: Factor on the loss.
-        avg_non_ignore: Average over labels that are not ignored, where no `avg_factor` is given.
+        avg_non_ignore: Average over labels that are not ignored, if no `avg_factor` is given.
 
     Raises:
         UserError: γ or α is out of range.
@@ -71,12 +71,12 @@ def _focal_cross_entropy(
     avg_non_ignore: bool,
     **_unused: Any,
 ) -> Tensor:
-    """The loss of logits `(N, K + 1)`, the last of them the background's, and labels `(N,)` in 0..K."""
+    """Return the loss of logits `(N, K + 1)`, the last of them the background's, and labels `(N,)` in 0..K."""
     ignore_index = -100 if ignore_index is None else ignore_index
     cross_entropy = functional.cross_entropy(
         pred.float(), label, reduction="none", ignore_index=ignore_index
     )
-    # expm1 keeps 1 − p_t exact where p_t is near 1.
+    # expm1 keeps 1 − p_t exact if p_t is near 1.
     loss = (-torch.expm1(-cross_entropy)) ** gamma * cross_entropy
     if alpha is not None:
         background = label == pred.shape[1] - 1

@@ -1,4 +1,4 @@
-"""The labelled regions of an image by which a backbone's features are judged before training: its objects."""
+"""Labelled features of objects, for transferability estimates."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from torchvision.ops import roi_align
 
 
 def object_features(last_map: Tensor, sample: Any, stride: int) -> tuple[Tensor, Tensor]:
-    """The mean of the last map over each object's box, by RoIAlign to one cell.
+    """Return the mean of the last map over each object's box, by RoIAlign with output size 1.
 
     Args:
         last_map: (C, h, w).
-        sample: mmdet's, from the test pipeline: boxes are in pixels of the file, `scale_factor` leads to those of
-            the network. Difficult objects, crowds and boxes too small to be trained on are not among them.
-        stride: Pixels per cell of the map.
+        sample: mmdet's sample from the test pipeline. Boxes are in pixels of the file; `scale_factor` converts them
+            to pixels of the network's input. Difficult objects, crowds and boxes that are too small for training are
+            excluded.
+        stride: Pixels per location of the map.
 
     Returns:
         Features (m, C) and class indices (m,) of the m objects.

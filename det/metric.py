@@ -1,4 +1,4 @@
-"""The evaluator of the detection task: one pass over the detections, every average precision in use."""
+"""The evaluator of the detection task: all average precisions in one pass over the detections."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ CURVE_RECALLS = np.linspace(0, 1, 101)
 
 @METRICS.register_module()
 class DetectionMetric(BaseMetric):
-    """Mean average precision by VOC's 11 points, by area, and as COCO computes it.
+    """Mean average precision by VOC's 11 points, by area, and by COCO's definition.
 
-    Objects marked as difficult count neither way. Classes without an object that counts are left out of the means.
-    All values are fractions, under `det/`: `map` (that of `eval_mode`), `voc07_map`, `voc10_map`, `coco_ap`,
-    `coco_ap50`, `coco_ap75`. After an evaluation `details` holds what is behind them, class by class.
+    Difficult objects are ignored. Classes without other objects are left out of the means. All values are fractions,
+    named `det/…`: `map` (according to `eval_mode`), `voc07_map`, `voc10_map`, `coco_ap`, `coco_ap50`, `coco_ap75`.
+    After an evaluation, `details` contains the values of each class.
 
     Args:
-        eval_mode: Which of VOC's two is `map`: `'11points'` (VOC 2007) or `'area'` (VOC 2010 on).
+        eval_mode: The definition of `map`: `'11points'` (VOC 2007) or `'area'` (since VOC 2010).
     """
 
     default_prefix = "det"
@@ -39,7 +39,7 @@ class DetectionMetric(BaseMetric):
         self.details: dict[str, Any] = {}
 
     def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
-        """Keep the boxes of a batch, in the pixels of the image files."""
+        """Collect the boxes of a batch, in pixels of the image files."""
         for sample in data_samples:
             found, truth, odd = (
                 sample[key] for key in ("pred_instances", "gt_instances", "ignored_instances")
@@ -57,7 +57,7 @@ class DetectionMetric(BaseMetric):
             )
 
     def compute_metrics(self, results: list[dict[str, Any]]) -> dict[str, float]:
-        """All averages, 0 to 1; 0 where no class has an object.
+        """Return all averages, 0 to 1; 0 if no class has an object.
 
         Raises:
             UserError: A detection is not finite.
@@ -89,7 +89,7 @@ class DetectionMetric(BaseMetric):
 
 
 def _classes(metric: BaseMetric) -> Sequence[str]:
-    """The names of the dataset's classes, which mmengine gives to the evaluator."""
+    """Return the names of the dataset's classes, which mmengine passes to the evaluator."""
     meta = metric.dataset_meta
     assert meta is not None
     return meta["classes"]
@@ -110,7 +110,7 @@ def _detections(results: Sequence[Mapping[str, Any]]) -> Detections:
     )
     if not (np.isfinite(box).all() and np.isfinite(score).all()):
         raise UserError(
-            "the detector puts out boxes or scores that are not finite numbers; train it with a smaller lr"
+            "the detector predicts boxes or scores that are not finite numbers; train it with a smaller lr"
         )
     image = np.repeat(np.arange(len(results)), [len(result["found"][1]) for result in results])
     return Detections(image, label.astype(np.int64), box.reshape(-1, 4), score)
@@ -129,7 +129,7 @@ def _truths(results: Sequence[Mapping[str, Any]]) -> Truths:
 
 
 def _detail(entry: ClassPrecision, coco_ap: float) -> dict[str, Any]:
-    """One class of `evaluation.json`; averages are null without objects."""
+    """Return the entry of a class in `evaluation.json`; averages are null without objects."""
     best = np.maximum.accumulate(entry.precision[::-1])[::-1]
     at = np.searchsorted(entry.recall, CURVE_RECALLS)
     curve = np.append(best, 0.0)[np.minimum(at, len(best))] if entry.objects else []

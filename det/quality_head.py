@@ -1,4 +1,4 @@
-"""The RoI head whose boxes are rated: by their overlap with the object, and by whether there is one."""
+"""A RoI head that also predicts the IoU of its boxes and the objectness."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from contract.errors import UserError
 
 @MODELS.register_module()
 class QualityBBoxHead(Shared2FCBBoxHead):
-    """mmdet's head with two optional sigmoid outputs that enter the score, and with its losses in float32.
+    """mmdet's head with two optional sigmoid outputs that change the score, and with losses in float32.
 
-    The further outputs are further rows of `fc_cls`, on the shared feature; `cls_score` holds their logits behind
-    those of the K classes and the background. At test a box of class score s has
+    The additional outputs are additional rows of `fc_cls`, on the shared feature; in `cls_score` their logits follow
+    those of the K classes and the background. In a test, a box with the class score s has
 
         score = (s · o)^(1 − α) · u^α
 
-    with o the objectness and u the predicted IoU; one that is not built counts as 1 (and α as 0). Which boxes pass
-    `score_thr` is decided by s, so that the candidates are those of the stock head, and only their order is new.
+    with the objectness o and the predicted IoU u; a missing output counts as 1 (and α as 0). `score_thr` is applied
+    to s, so the candidates are those of the stock head and only their order changes.
 
-    Losses are computed in float32 under autocast too: bfloat16 knows no number between 1 and 1.0078, and the width of
-    a decoded box is the RoI's times exp of an output near 0.
+    Losses are computed in float32 even under autocast: bfloat16 has no number between 1 and 1.0078, but the width of
+    a decoded box is the RoI's width times exp of an output near 0.
 
     Args:
-        loss_iou: The loss of u against the IoU of the decoded box with its ground truth, over RoIs of objects; the
-            target has no gradient. None builds no such output. (Wu et al., 1912.05992; PP-YOLO, 2007.12099.)
+        loss_iou: The loss of u against the IoU of the decoded box with its ground truth, over object RoIs; the target
+            has no gradient. None leaves out this output. (Wu et al., 1912.05992; PP-YOLO, 2007.12099.)
         iou_alpha: α, in 0 to 1.
-        loss_objectness: The loss of o against 1 for RoIs of objects and 0 for the background, over all sampled
-            RoIs. None builds no such output. (YOLOv3, 1804.02767.)
-        arguments: Those of mmdet's `Shared2FCBBoxHead`.
+        loss_objectness: The loss of o against 1 for object RoIs and 0 for the background, over all sampled RoIs. None
+            leaves out this output. (YOLOv3, 1804.02767.)
+        arguments: Arguments of mmdet's `Shared2FCBBoxHead`.
 
     Raises:
-        UserError: α is out of range, or the classification loss has columns of its own, such as Seesaw loss.
+        UserError: α is out of range, or the classification loss adds outputs, like Seesaw loss.
     """
 
     def __init__(
@@ -52,11 +52,11 @@ class QualityBBoxHead(Shared2FCBBoxHead):
     ) -> None:
         super().__init__(**arguments)
         if not 0 <= iou_alpha <= 1:
-            raise UserError(f"QualityBBoxHead got iou_alpha={iou_alpha}; it must lie in 0 to 1")
+            raise UserError(f"QualityBBoxHead got iou_alpha={iou_alpha}; it must be in 0 to 1")
         if self.custom_cls_channels:
             raise UserError(
-                f"QualityBBoxHead got loss_cls of type {type(self.loss_cls).__name__}, which brings outputs of its "
-                "own; use a softmax loss, such as CrossEntropyLoss, or mmdet's Shared2FCBBoxHead"
+                f"QualityBBoxHead got loss_cls of type {type(self.loss_cls).__name__}, which adds "
+                "outputs; use a softmax loss, such as CrossEntropyLoss, or mmdet's Shared2FCBBoxHead"
             )
         self.iou_alpha = iou_alpha
         losses = {"iou": loss_iou, "objectness": loss_objectness}
@@ -70,7 +70,7 @@ class QualityBBoxHead(Shared2FCBBoxHead):
             self.fc_cls = MODELS.build(predictor)
 
     def _split(self, cls_score: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The logits `(R, K + 1)` of the classes, and those `(R,)` of each further output."""
+        """Return the class logits `(R, K + 1)`, and the logits `(R,)` of each additional output."""
         classes = cls_score[:, : self.num_classes + 1]
         further = cls_score[:, self.num_classes + 1 :].unbind(1)
         return classes, dict(zip(self.quality_losses, further, strict=True))
@@ -86,15 +86,15 @@ class QualityBBoxHead(Shared2FCBBoxHead):
         bbox_weights: Tensor,
         reduction_override: str | None = None,
     ) -> dict[str, Tensor]:
-        """The stock losses, `loss_iou` and `loss_objectness`.
+        """Return the stock losses, `loss_iou` and `loss_objectness`.
 
         Args:
             cls_score: `(R, K + 1 + further outputs)` logits.
-            bbox_pred: `(R, 4 K)` deltas, or `(R, 4)` where they are class-agnostic.
+            bbox_pred: `(R, 4 K)` deltas, or `(R, 4)` if they are class-agnostic.
             rois: `(R, 5)` image number and corners in pixels.
             labels: `(R,)`, K for the background.
             label_weights: `(R,)`.
-            bbox_targets: `(R, 4)` deltas, or corners in pixels where `reg_decoded_bbox` is on.
+            bbox_targets: `(R, 4)` deltas, or corners in pixels if `reg_decoded_bbox` is on.
             bbox_weights: `(R, 4)`.
             reduction_override: As in mmdet.
         """
@@ -125,7 +125,7 @@ class QualityBBoxHead(Shared2FCBBoxHead):
     def _overlap(
         self, deltas: Tensor, rois: Tensor, labels: Tensor, bbox_targets: Tensor, objects: Tensor
     ) -> Tensor:
-        """IoU `(P,)` of the boxes decoded for the true classes of the P object RoIs with their ground truth."""
+        """Return the IoU `(P,)` of the P object RoIs' decoded boxes (of the true class) with the ground truth."""
         count = int(objects.sum())
         column = labels.new_zeros(count) if self.reg_class_agnostic else labels[objects]
         own = deltas[objects].view(count, deltas.shape[1] // 4, 4)
@@ -146,15 +146,15 @@ class QualityBBoxHead(Shared2FCBBoxHead):
         rescale: bool = False,
         rcnn_test_cfg: Any = None,
     ) -> InstanceData:
-        """The detections of one image: the stock head's boxes, scored with the further outputs, then NMS.
+        """Return the detections of one image: the stock head's boxes with the changed scores, after NMS.
 
         Args:
             roi: `(R, 5)` image number and corners in pixels.
             cls_score: `(R, K + 1 + further outputs)` logits.
             bbox_pred: `(R, 4 K)` or `(R, 4)` deltas.
             img_meta: Shape and scale of the image.
-            rescale: Give boxes in pixels of the file.
-            rcnn_test_cfg: Threshold and NMS; without it, all boxes and scores are returned.
+            rescale: Return boxes in pixels of the file.
+            rcnn_test_cfg: Threshold and NMS; if None, all boxes and scores are returned.
         """
         classes, quality = self._split(cls_score)
         stock = super()._predict_by_feat_single
@@ -172,7 +172,7 @@ class QualityBBoxHead(Shared2FCBBoxHead):
         return InstanceData(bboxes=boxes[:, :4], scores=boxes[:, 4], labels=labels)
 
     def _rated(self, scores: Tensor, quality: dict[str, Tensor]) -> Tensor:
-        """(s · o)^(1 − α) · u^α of class scores `(R, K + 1)` and logits `(R,)` of o and u."""
+        """Return (s · o)^(1 − α) · u^α for class scores `(R, K + 1)` and logits `(R,)` of o and u."""
         if "objectness" in quality:
             scores = scores * quality["objectness"].sigmoid()[:, None]
         if "iou" in quality:

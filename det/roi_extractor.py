@@ -13,8 +13,8 @@ from torch import Tensor
 class Float32RoIExtractor(SingleRoIExtractor):
     """mmdet's extractor on float32 features.
 
-    The stock one casts the RoIs to the features' type. In bfloat16 a corner at 600 px then moves in steps of
-    4 px, in float16 in steps of 0.5 px, and RoIAlign samples beside the object.
+    The stock extractor casts the RoIs to the dtype of the features. A corner at 600 px is then rounded to 4 px in
+    bfloat16 and to 0.5 px in float16, and RoIAlign samples the wrong positions.
     """
 
     def forward(self, feats: tuple[Tensor, ...], rois: Tensor, *scale: Any) -> Tensor:

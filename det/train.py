@@ -1,4 +1,4 @@
-"""`python -m det.train CONFIG …`: Faster R-CNN on a set in the layout of Pascal VOC or COCO."""
+"""`python -m det.train CONFIG …`: train Faster R-CNN on a dataset in the layout of Pascal VOC or COCO."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ class Detection(DenseTask):
         }
 
     def infer(self, model: Any, image: Tensor) -> object:
-        """Run backbone, neck and region proposals, then the RoI head on as many regions as the test config lets pass.
+        """Run backbone, neck and RPN, then the RoI head on as many regions as the test config allows.
 
-        How many there really are depends on the image; pooling them takes no matrix product.
+        The real number depends on the image; pooling does not count, because it has no matrix product.
         """
         features = model.extract_feat(image)
         model.rpn_head(features)
@@ -72,7 +72,7 @@ class Detection(DenseTask):
     def draw(
         self, image: Image.Image, sample: Any, metainfo: Mapping[str, Any]
     ) -> list[Image.Image]:
-        """Return pictures of detections and of true boxes."""
+        """Return pictures of the detections and of the ground truth."""
         return draw_detections(image, sample, metainfo)
 
 

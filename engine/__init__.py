@@ -1,7 +1,7 @@
-"""What the tasks share of OpenMMLab.
+"""Code on OpenMMLab that all tasks share.
 
-Importing this package puts the stand-in for mmcv's compiled ops in place, so that `mmcv.ops`, mmdet and
-mmseg import afterwards whether or not a compiled mmcv is installed.
+Importing this package installs a substitute for mmcv's compiled ops. After that, `mmcv.ops`, mmdet and mmseg can be
+imported with or without a compiled mmcv.
 """
 
 from engine.mmcv_ops import install as _install_mmcv_ops

@@ -1,4 +1,4 @@
-"""The one class by which every backbone enters OpenMMLab's classifiers, detectors and segmentors."""
+"""The adapter through which OpenMMLab's classifiers, detectors and segmentors use any backbone."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from contract.errors import UserError
 class TransferBackbone(nn.Module):
     """Any backbone of `backbones.create`, with strictly loaded weights, as mmdet and mmseg expect it.
 
-    It has no `init_weights` on purpose: mmengine calls that of every child after building, and weights that
-    were loaded from a checkpoint must stay as they are.
+    It deliberately has no `init_weights`: mmengine calls that method of every child after building, which would
+    overwrite the loaded weights.
 
     Args:
         spec: What `backbones.create` takes, such as `'resnet50_d'`.
         checkpoint: A file written by `backbones.export_checkpoint`; None starts from random weights.
         out_indices: Which of the four maps at the strides 4, 8, 16 and 32 `forward` returns, 0 being the first. A plain
             transformer, which has one map, gets them from a `SimpleFeaturePyramid` beside the network. None returns the
-            network's own maps, as a classifier wants them.
+            network's own maps, for a classifier.
         output_stride: 32, 16 or 8.
-        frozen_stages: -1 trains everything; 0 freezes the stem; n the first n stages too.
+        frozen_stages: -1 trains everything; 0 freezes the stem; n also freezes the first n stages.
         norm_eval: Use the stored batch statistics in training and leave them unchanged.
         frozen: Train nothing of the backbone; it stays in evaluation mode.
-        channels_last: Compute in the NHWC memory layout, which mixed precision wants.
+        channels_last: Compute in the NHWC memory layout, which is faster in mixed precision.
 
     Raises:
         UserError: A map in `out_indices` or a stage in `frozen_stages` does not exist.
-        CheckpointError: The file is not this backbone's, is damaged or is incomplete.
+        CheckpointError: The file belongs to another backbone, is damaged or is incomplete.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class TransferBackbone(nn.Module):
             self.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Features `(N, C_i, H / stride_i, W / stride_i)` of images `(N, 3, H, W)`, one per out index."""
+        """Return features `(N, C_i, H / stride_i, W / stride_i)` of images `(N, 3, H, W)`, one per out index."""
         if self.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
         if self.pyramid is not None:

@@ -1,4 +1,4 @@
-"""How long a task trains: in full, a part of it, or two iterations to see that everything works."""
+"""Training budgets: the full schedule, a part of it, or two iterations that only show that the code runs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from contract.errors import unknown
 
 @dataclass(frozen=True)
 class Budget:
-    """Limits on a task; None leaves the config's value.
+    """Limits on a task; None keeps the config's value.
 
     Attributes:
-        fraction: Part of the training length, in (0, 1]; schedules shrink with it.
-        iterations: Train exactly that many iterations.
-        batch_size: Images of one process's iteration.
-        test_images: Evaluate that many images, spread evenly over the test set.
+        fraction: Fraction of the training length, in (0, 1]; schedules shrink with it.
+        iterations: Train exactly this many iterations.
+        batch_size: Images per iteration of one process.
+        test_images: Evaluate this many images, spread evenly over the test set.
     """
 
     fraction: float = 1.0
@@ -33,10 +33,10 @@ DEFAULTS = {
 
 
 def resolve(name: str, overrides: dict[str, dict[str, Any]]) -> Budget:
-    """The budget of that name, with what the config's `budgets` says over the default.
+    """Return the named budget, with the config's `budgets` laid over the default.
 
     Raises:
-        UserError: The name or a limit in the config is unknown.
+        UserError: The name, or a limit in the config, is unknown.
     """
     if name not in DEFAULTS:
         raise unknown("budget", name, DEFAULTS)
@@ -54,7 +54,7 @@ def shorten_schedule(config: Any, budget: Budget) -> None:
     loop = config.train_cfg
     length = "max_epochs" if "max_epochs" in loop else "max_iters"
     if budget.iterations is not None:
-        # With epochs, the data set is cut to that many batches instead.
+        # With epochs, the dataset is cut to this many batches instead.
         loop[length] = 1 if length == "max_epochs" else budget.iterations
         loop.val_interval = loop[length]
         return
@@ -68,9 +68,8 @@ def shorten_schedule(config: Any, budget: Budget) -> None:
 
 
 def _shorten(scheduler: Any, length: int, full: int) -> None:
-    """Cut a scheduler as its loop was cut from `full` to `length`, rounding included."""
-    # Durations that mmengine turns from epochs into iterations may be fractions, and a short
-    # warm-up must be.
+    """Shorten a scheduler in the proportion `length` to `full`, rounding included."""
+    # mmengine converts epochs to iterations, so durations may be fractions, and a short warm-up must be one.
     whole = not scheduler.get("convert_to_iter_based")
     for key in ("begin", "end", "T_max"):
         if key in scheduler:

@@ -20,7 +20,7 @@ from contract.settings import BUDGETS, PRECISIONS
 
 @dataclass(frozen=True)
 class Options:
-    """What a task was asked to do; the fields are the options of the command line."""
+    """The options of a task's command line."""
 
     config: str
     work_dir: Path
@@ -45,14 +45,14 @@ def parse(prog: str, arguments: Sequence[str] | None, task: tasks.Task) -> Optio
 
     Args:
         prog: The command's name, for `--help`.
-        arguments: The words after it; those of this process if None.
-        task: Decides between `--checkpoint`, for tasks that start from one, and `--recipe` and `--teacher`.
+        arguments: The arguments after it; None takes those of this process.
+        task: Tasks that start from a checkpoint have `--checkpoint`; the others have `--recipe` and `--teacher`.
 
     Returns:
         The options.
 
     Raises:
-        UserError: An option is unknown, misses its value or has a wrong one.
+        UserError: An option is unknown, or its value is missing or wrong.
     """
     parser = Parser(prog=prog, description=f"Train and evaluate: {task.label}.")
     add = parser.add_argument
@@ -64,15 +64,26 @@ def parse(prog: str, arguments: Sequence[str] | None, task: tasks.Task) -> Optio
         add("--recipe", metavar="NAME", help="base recipe: standard, efficient")
         add("--teacher", type=Path, metavar="FILE", help="backbone.safetensors to distil from")
     if task.starts_from is not None:
-        add("--checkpoint", type=Path, metavar="FILE", help="backbone.safetensors; random without")
-    add("--trick", action="append", default=[], metavar="NAME", help="may be repeated; in order")
+        add(
+            "--checkpoint",
+            type=Path,
+            metavar="FILE",
+            help="backbone.safetensors; random weights if not given",
+        )
+    add(
+        "--trick",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="may be repeated; applied in order",
+    )
     add("--seed", type=int, default=0)
-    add("--lr-factor", type=_factor, default=1.0, metavar="F", help="times the config's lr")
+    add("--lr-factor", type=_factor, default=1.0, metavar="F", help="multiply the config's lr by F")
     add("--budget", choices=BUDGETS, default="full")
     add("--precision", choices=PRECISIONS, default="auto")
-    add("--resume", action="store_true", help="go on from the last checkpoint in the work dir")
+    add("--resume", action="store_true", help="continue from the last checkpoint in the work dir")
     add("--identity", metavar="HEX", help="recorded in the result")
-    add("--data-fingerprint", metavar="HEX", help="recorded in the result: which data these are")
+    add("--data-fingerprint", metavar="HEX", help="identifies the data; recorded in the result")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="override a config key")
     values = vars(parser.parse_args(arguments))
     if not 0 <= values["seed"] < 2**32:
@@ -89,8 +100,8 @@ def _factor(text: str) -> float:
         factor = math.nan
     if not 0 < factor < math.inf:
         raise UserError(
-            f"--lr-factor {text} was given; it must be a finite number above 0, such as 0.3: what the config's "
-            "learning rate is multiplied by"
+            f"--lr-factor {text} was given; it must be a finite number above 0, such as 0.3; the "
+            "config's learning rate is multiplied by it"
         )
     return factor
 
@@ -108,16 +119,16 @@ def _override(text: str) -> tuple[str, Any]:
 def exit_status(
     work: Callable[[], None],
     *,
-    interrupted: str = "interrupted; run the same command with --resume to go on",
+    interrupted: str = "interrupted; run the same command with --resume to continue",
 ) -> int:
-    """Do a command's work, print what went wrong to standard error, and return the exit status.
+    """Run a command, print errors to standard error, and return the exit status.
 
     Args:
-        work: The work.
+        work: The function to run.
         interrupted: What to print when the user interrupts it.
 
     Returns:
-        0 on success, 2 for a user's mistake, 130 after an interruption, 1 for a defect.
+        0 on success, 2 for a user's mistake, 130 after an interruption, 1 for a bug.
     """
     try:
         work()
@@ -139,12 +150,12 @@ def exit_status(
 def _full_disk(error: OSError) -> str:
     return (
         f"the disk is full ({error}); free some space and run the same command with --resume, "
-        "which goes on from the last checkpoint"
+        "which continues from the last checkpoint"
     )
 
 
 def user_error(error: BaseException) -> str | None:
-    """Return the sentence of a user's mistake, also if a loader worker wrapped it; None for a defect."""
+    """Return the message of a user's mistake, even if a loader worker wrapped it; None for a bug."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, UserError):

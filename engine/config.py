@@ -1,7 +1,7 @@
-"""Configs: a base file, named tricks on top in order, then overrides; nothing unknown passes.
+"""Configs: a base file, then named tricks in order, then overrides; unknown keys are refused.
 
-mmengine merges any key into a config and reads only those it knows, so a misspelt key trains the default
-without a word. Here every key must already exist in what it is laid over.
+mmengine merges any key into a config and reads only those it knows: with a misspelt key, it would silently train the
+default. Here a key must already exist in the config that it is merged into.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from mmengine.runner import Runner
 from contract.errors import UserError, unknown
 from engine.short_keys import drop_unset, full_fragment, full_overrides, settle_file
 
-# Taken out by mmengine's builders before the class is called.
+# mmengine's builders remove these before they call the class.
 _CONSUMED_BY_BUILDERS = frozenset(
     {"type", "_scope_", "priority", "convert_to_iter_based", "requires_grad"}
 )
-# Read by the tasks and taken out before mmengine's Runner sees the config.
+# The tasks read these and remove them before mmengine's Runner gets the config.
 OWN_KEYS = frozenset({"budgets"})
-# Arguments of mmengine's Runner that `engine.wiring` sets from the command line, or takes out.
+# Arguments of mmengine's Runner that `engine.wiring` sets from the command line, or removes.
 _SET_BY_WIRING = frozenset(
     {
         "self",
@@ -62,13 +62,13 @@ def load(
         name: A file in it, with or without `.py`, or a path.
         tricks: Names of tricks, applied in order.
         overrides: Dotted keys and values.
-        trick_folders: Where the tricks are; each is taken from the first folder that has it. By default
+        trick_folders: Folders of tricks; the first folder that contains a trick is used. By default
             `folder/tricks/`.
-        short_keys: Full names, dotted, of settings that the config may state under short names; see
-            `engine.short_keys`. The config that is returned has the full names alone.
+        short_keys: Full dotted names of settings, by the short names that a config may use for them; see
+            `engine.short_keys`. The returned config has only the full names.
 
     Raises:
-        UserError: A file, trick or key is unknown, two tricks contradict each other, or the file is not a config.
+        UserError: A file, trick or key is unknown, two tricks conflict, or the file is not a config.
     """
     short_keys = short_keys or {}
     file = find(folder, name, "config")
@@ -88,7 +88,7 @@ def load(
         old = _check_path(key, config._cfg_dict)
         if isinstance(value, str) and not (old is None or isinstance(old, str)):
             raise UserError(
-                f"--set {written}={value} gives a word where {old!r} stands; give a value of that kind"
+                f"--set {written}={value} is text, but the config has {old!r}; give a value of the same type"
             )
         if isinstance(value, Mapping) and old is None:
             value = {**value, DELETE_KEY: True}
@@ -98,10 +98,9 @@ def load(
 
 
 def _fitted(fragment: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of a trick in which dicts take the place of None, and `_delete_` stands only where it deletes.
+    """Return a copy of a trick that mmengine can merge: dicts replace None, and `_delete_` is kept only if it deletes.
 
-    mmengine lays a dict over None only where told to delete, and leaves a `_delete_` with nothing to delete in the
-    config.
+    mmengine merges a dict over None only with `_delete_`, and leaves a `_delete_` that deletes nothing in the config.
     """
     fitted: dict[str, Any] = {}
     for key, value in fragment.items():
@@ -120,7 +119,7 @@ def _fitted(fragment: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, A
 
 
 def _plain(value: Any) -> Any:
-    """A trick's value without the marks that tell how to merge it."""
+    """Return a trick's value without mmengine's merge marks."""
     if not isinstance(value, Mapping):
         return value
     return {key: _plain(inner) for key, inner in value.items() if key != DELETE_KEY}
@@ -129,7 +128,7 @@ def _plain(value: Any) -> Any:
 def _refuse_contradiction(
     first: str, earlier: Mapping[str, Any], second: str, later: Mapping[str, Any]
 ) -> None:
-    """Refuse two tricks that set one key to different values: the later one would win without a word."""
+    """Refuse two tricks that set a key to different values: the later one would silently win."""
     found = _contradiction(earlier, later, "")
     if found is None:
         return
@@ -142,14 +141,14 @@ def _refuse_contradiction(
 def _contradiction(
     one: Any, other: Any, path: str, replaces: tuple[bool, bool] = (False, False)
 ) -> tuple[str, Any, Any] | None:
-    """The first key that two tricks set differently, with both values.
+    """Return the first key that two tricks set to different values, with both values.
 
     Args:
         one: What the first trick sets at `path`.
         other: What the second sets there.
-        path: Dotted.
-        replaces: Whether a dict of the first, of the second, stands under a `_delete_`. Such a dict also
-            contradicts whatever the other trick sets in it and it does not.
+        path: Dotted key.
+        replaces: Whether the dict of the first trick, and that of the second, is under a `_delete_`. Such a dict also
+            conflicts with every key that only the other trick sets in it.
     """
     if not (isinstance(one, Mapping) and isinstance(other, Mapping)):
         return None if one == other else (path, _plain(one), _plain(other))
@@ -174,15 +173,15 @@ def _merge(config: Config, values: dict[str, Any], owner: str) -> None:
 
 
 def find(folders: Path | Sequence[Path], name: str, kind: str) -> Path:
-    """Return the file that a config's, recipe's or trick's name means.
+    """Return the file of a config, recipe or trick.
 
     Args:
-        folders: Where it may be; the first one that has it counts.
+        folders: Where to look; the first folder that contains it is used.
         name: With or without `.py`, or a path.
-        kind: What it is, for the message.
+        kind: "config", "recipe" or "trick", for the message.
 
     Raises:
-        UserError: There is none; the message lists the candidates.
+        UserError: There is no such file; the message lists the candidates.
     """
     path = Path(name)
     if path.suffix == ".py" and path.is_file():
@@ -204,14 +203,14 @@ def names(*folders: Path) -> list[str]:
 def _read(path: Path) -> Config:
     try:
         return Config.fromfile(path)
-    except Exception as error:  # the file is code of the user's, which may raise anything
+    except Exception as error:  # the file is user code, which may raise anything
         raise _unreadable(path, error) from error
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:
     return UserError(
-        f"the config {path} cannot be read ({type(error).__name__}: {error}); repair it, or take one "
-        f"of those in {path.parent} as a pattern"
+        f"the config {path} cannot be read ({type(error).__name__}: {error}); repair it, or copy "
+        f"one of the configs in {path.parent}"
     )
 
 
@@ -222,7 +221,7 @@ def _check_keys(fragment: Mapping[str, Any], base: Mapping[str, Any], owner: str
 
 
 def _check_path(dotted: str, base: Mapping[str, Any]) -> Any:
-    """The value at a dotted key, which must exist."""
+    """Return the value at a dotted key; raise if it does not exist."""
     node: Any = base
     walked = ""
     for part in dotted.split("."):
@@ -240,15 +239,15 @@ def _check_path(dotted: str, base: Mapping[str, Any]) -> Any:
 def check_file_keys(file: Path, read: Collection[str]) -> None:
     """Refuse top-level names of a config file that nothing reads.
 
-    Only the file's own names are judged: the wheels' configs define helper variables of their own, and to set
-    one of those in a file that inherits them would have no effect either.
+    Only the file's own names are checked. The configs of mmdet and mmseg define helper variables; setting one of
+    those in a file that inherits them would have no effect.
 
     Args:
         file: The config file.
         read: The keys that have an effect.
 
     Raises:
-        UserError: With the nearest key that is read, or where the file is no Python.
+        UserError: A name has no effect (the message suggests the nearest key), or the file is not Python.
     """
     try:
         body = ast.parse(file.read_text(encoding="utf-8"), str(file)).body
@@ -262,14 +261,14 @@ def check_file_keys(file: Path, read: Collection[str]) -> None:
 
 
 def check_override_keys(overrides: Collection[str], read: Collection[str]) -> None:
-    """Refuse overrides of what nothing reads, such as the helper variables of the wheels' configs.
+    """Refuse overrides of keys that nothing reads, such as the helper variables in the configs of mmdet and mmseg.
 
     Args:
         overrides: Dotted keys.
         read: The top-level keys that have an effect.
 
     Raises:
-        UserError: With the nearest key that is read.
+        UserError: A key has no effect; the message suggests the nearest key.
     """
     for key in overrides:
         if key.split(".")[0] not in read:
@@ -277,7 +276,7 @@ def check_override_keys(overrides: Collection[str], read: Collection[str]) -> No
 
 
 def runner_keys() -> set[str]:
-    """The top-level keys that a det or seg config may set."""
+    """Return the top-level keys that a det or seg config may set."""
     return (set(inspect.signature(Runner.__init__).parameters) - _SET_BY_WIRING) | OWN_KEYS
 
 
@@ -310,7 +309,7 @@ def _typed(
         if typed and path != "optim_wrapper":
             yield path, node
         built = _registered(registries, node["type"]) if typed else None
-        # Such as torchvision's transforms, which are in no registry.
+        # For example torchvision's transforms, which are not registered.
         checked = getattr(built, "CHECKED_WHEN_BUILT", ())
         for key, value in node.items():
             if key not in checked:
@@ -332,7 +331,7 @@ def _all_registries(scope: str) -> list[Any]:
 
 
 def _registered(registries: list[Any], type_name: str) -> Any:
-    """The class or function that a name means; None if it is unknown."""
+    """Return the class or function registered under a name; None if it is unknown."""
     for registry in registries:
         if type_name in registry.module_dict:
             return registry.module_dict[type_name]
@@ -340,7 +339,7 @@ def _registered(registries: list[Any], type_name: str) -> Any:
 
 
 def _accepted(built: Any) -> set[str] | None:
-    """The argument names of a class or function, or None if it takes any or is None."""
+    """Return the argument names of a class or function, or None if it takes any or is None."""
     if built is None:
         return None
     accepted: set[str] = set()

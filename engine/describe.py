@@ -1,6 +1,6 @@
-"""`python -m engine.describe [SPEC …]`: the device, what each precision means on it, and sizes of backbones, as JSON.
+"""Print device, precisions and sizes of backbones as JSON: `python -m engine.describe [SPEC …]`.
 
-The harness asks this once for all backbones of a suite, so that planning itself needs no torch.
+The harness calls this once for all backbones of a suite, because planning itself does not import torch.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from engine.runner.precision import choose_precision
 
 
 def facts(specs: Sequence[str]) -> dict[str, Any]:
-    """Return `device`, `dtypes` by precision (None if the device lacks it), and `backbones` by spec.
+    """Return `device`, `dtypes` by precision (None if the device does not support it), and `backbones` by spec.
 
-    A backbone has `parameters`, or `error`: why there is no such backbone.
+    The entry of a backbone has `parameters`, or `error` with the reason why it cannot be built.
     """
     return {
         "device": device()["type"],
@@ -40,7 +40,7 @@ def _dtype(precision: str) -> str | None:
 
 def _size(spec: str) -> dict[str, Any]:
     try:
-        # Shapes alone: neither memory nor time goes into the weights.
+        # Only shapes: the weights take neither memory nor time.
         with torch.device("meta"):
             network = backbones.create(spec)
     except UserError as error:

@@ -1,4 +1,4 @@
-"""`python -m engine.doctor --json`: what the tasks will find on this machine."""
+"""`python -m engine.doctor --json`: report versions, device, precision and kernels on this machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from engine.runner.precision import choose_precision
 
 
 def findings() -> dict[str, str]:
-    """Versions, the device, the precision that `auto` means here, and which kernels serve mmcv's ops.
+    """Return versions, the device, the precision that `auto` means here, and which kernels serve mmcv's ops.
 
     Raises:
         Exception: mmcv's ops cannot be called.
@@ -31,7 +31,7 @@ def findings() -> dict[str, str]:
 
 
 def _gpus() -> str:
-    """What torch was built for, and the GPUs that it can use."""
+    """Describe the CUDA version of torch and the GPUs that it can use."""
     built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
     if not torch.cuda.is_available():
         return f"{built}; it finds no GPU"
@@ -41,9 +41,9 @@ def _gpus() -> str:
 
 
 def _try_ops(device_type: str) -> str:
-    """Call the two kernels that detection needs; returns where."""
+    """Call the two kernels that detection needs; return the devices they ran on."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # mmcv tells at import of what it has moved
+        warnings.simplefilter("ignore")  # mmcv warns at import about moved classes
         from mmcv.ops import nms, roi_align
     boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 4.0, 4.1]], device=device_type)
     _, kept = nms(boxes, torch.tensor([0.9, 0.8], device=device_type), 0.5)

@@ -1,4 +1,4 @@
-"""A part of a training set that keeps the shares of the classes: few-shot transfer.
+"""Stratified subsets of a training set, for few-shot transfer.
 
 Source: iterative stratification of multi-label data, Sechidis, Tsoumakas and Vlahavas, "On the Stratification of
 Multi-Label Data", ECML PKDD 2011, algorithm 1, for the two parts "chosen" and "left".
@@ -14,18 +14,18 @@ import numpy as np
 def stratified_subset(
     labels: Sequence[frozenset[Hashable]], fraction: float, seed: int
 ) -> list[int]:
-    """Choose images so that each class is in about that fraction of its images, and in one at least.
+    """Choose images such that about the given fraction of each class's images is kept, and at least one.
 
-    The class with the fewest images left to deal out comes first, and its images, in random order, go where more of
-    the class are wanted; images without a class come last.
+    The class with the fewest remaining images is handled first. Its images, in random order, go to the part that
+    still needs more of the class. Images without a class come last.
 
     Args:
         labels: The classes in each image.
-        fraction: Of the images, in (0, 1).
-        seed: Decides between equal choices.
+        fraction: Fraction of the images, in (0, 1).
+        seed: Breaks ties.
 
     Returns:
-        Positions in `labels`, ascending; about ``fraction * len(labels)``, more where rare classes ask for it.
+        Positions in `labels`, ascending; about `fraction * len(labels)`, more if rare classes require it.
     """
     random = np.random.default_rng([seed, len(labels)])
     images: dict[Hashable, list[int]] = {}
@@ -53,7 +53,7 @@ def stratified_subset(
 
 
 class _Part:
-    """One of the two parts: what it has, and how many images it still wants, in all and of each class."""
+    """One of the two parts: its images, and how many it still needs, in total and of each class."""
 
     def __init__(self, wanted: dict[Hashable, float]) -> None:
         self.wanted = wanted

@@ -1,6 +1,6 @@
-"""Training images held out to choose a learning rate by, so that the test set decides nothing.
+"""Hold out training images for choosing a learning rate, so the test set is not used for it.
 
-`datasets.split` says which images these are.
+`datasets.split` defines which images are held out.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from datasets.split import ONE_IN
 
 
 def asked_for(config: Config) -> bool:
-    """Take the config's own key `holdout` out.
+    """Remove the key `holdout` from a config and return its value.
 
     Raises:
-        UserError: It is neither True nor False.
+        UserError: The value is neither True nor False.
     """
     value = config.pop("holdout", False)
     if not isinstance(value, bool):
@@ -26,7 +26,7 @@ def asked_for(config: Config) -> bool:
 
 
 def in_words(held_out: bool | None) -> str:
-    """What the protocol's entry on the test adds; empty where the test set is tested on."""
+    """Describe the held-out images for the protocol; return an empty string for the test set."""
     if not held_out:
         return ""
-    return f"; on training images held out (one in {ONE_IN}, by the hash of the name), not on the test set"
+    return f"; on held-out training images (one in {ONE_IN}, by the hash of the name), not on the test set"

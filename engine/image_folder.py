@@ -1,6 +1,6 @@
 """Images in the ImageFolder layout, and pipelines of transforms by name.
 
-Classification trains on it; the probe reads the features of its images.
+Classification trains on them; the probe computes features of their images.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ class ImageFolderDataset:
     Args:
         root: The split's folder, such as `data/imagenet/train`.
         pipeline: Transforms, each `dict(type=…, …)`, applied in order to a PIL image.
-        classes: The class folders that must be there; those found when not given.
+        classes: The class folders that must exist; None takes those that are found.
 
     Raises:
-        UserError: The folder is missing, has no class folders, an empty one, or other ones than `classes`.
+        UserError: The folder is missing or has no class folders, a class folder is empty, or the class folders are
+            not `classes`.
     """
 
-    # torchvision's transforms are in no registry of mmengine's; `build_pipeline` checks their arguments.
+    # torchvision's transforms are not in mmengine's registries; `build_pipeline` checks their arguments.
     CHECKED_WHEN_BUILT = ("pipeline",)
 
     def __init__(
@@ -44,8 +45,8 @@ class ImageFolderDataset:
         if classes is not None and tuple(classes) != found:
             odd = sorted(set(found) ^ set(classes))
             raise UserError(
-                f"{root} has other class folders than the training set (for example {odd[:3]}); "
-                "both splits need the same ones"
+                f"{root} and the training set have different class folders (for example {odd[:3]}); both "
+                "splits need the same ones"
             )
         # Plain pairs: a `Path` for each of a million images would take half a gigabyte.
         self.samples = [(str(sample.image), sample.label) for sample in folder.samples()]
@@ -58,7 +59,7 @@ class ImageFolderDataset:
         return {"classes": self.classes}
 
     def get_data_info(self, index: int) -> dict[str, Any]:
-        """Path and label of a sample."""
+        """Return path and label of a sample."""
         path, label = self.samples[index]
         return {"img_path": path, "label": label}
 
@@ -74,18 +75,18 @@ class ImageFolderDataset:
         return {"inputs": self.transform(read_rgb(path)), "labels": label}
 
 
-# Transforms beside those of torchvision, by name; their names come first. They take float images.
+# Our transforms, by name; they take float images and have priority over torchvision's.
 OWN_TRANSFORMS: dict[str, type[nn.Module]] = {}
 
 
 def register_transform(cls: type[nn.Module]) -> type[nn.Module]:
-    """Let configs name a transform of float images `(3, H, W)` on the scale 0 to 255."""
+    """Register a transform of float images `(3, H, W)` on the scale 0 to 255 for use in configs."""
     OWN_TRANSFORMS[cls.__name__] = cls
     return cls
 
 
 def build_pipeline(transforms: Sequence[Mapping[str, Any]]) -> nn.Module:
-    """Compose transforms by name: registered ones, then those of `torchvision.transforms.v2`.
+    """Build a pipeline from transforms by name: ours first, then those of `torchvision.transforms.v2`.
 
     Raises:
         UserError: A name is unknown, or torchvision refuses its arguments.
@@ -121,7 +122,7 @@ def _place_conversions(transforms: list[nn.Module]) -> list[nn.Module]:
 
 
 def transforms_of(recipe: Config, key: str) -> list[Any]:
-    """Return the transforms of a pipeline; those that make the final square get their size from `image_size`."""
+    """Return the transforms of a pipeline; those that produce the final square get their size from `image_size`."""
     size = {
         "RandomResizedCrop": recipe.image_size,
         "CenterCrop": recipe.image_size,
@@ -138,7 +139,7 @@ def filled_slots(recipe: Config, key: str) -> list[Any]:
     """Return the filled slots in order.
 
     Raises:
-        UserError: A slot has no type: its name is a mistake.
+        UserError: A slot has no type, so its name is misspelt.
     """
     filled = {name: slot for name, slot in recipe[key].items() if slot is not None}
     typed = [name for name, slot in filled.items() if "type" in slot]

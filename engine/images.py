@@ -15,7 +15,7 @@ from datasets.images import read_rgb
 class LoadImage(BaseTransform):
     """Load `img_path` as `(H, W, 3)` uint8 in BGR order, which mmdet's and mmseg's pipelines expect.
 
-    OpenCV, which the stock transform uses, fills up a truncated JPEG with grey and goes on.
+    The stock transform uses OpenCV, which silently fills the rest of a truncated JPEG with grey.
     """
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A task's options with everything resolved that its assembly needs."""
+"""A task's resolved options: checkpoint metadata, spec and precision."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from engine.runner.precision import Precision, choose_precision
 
 @dataclass(frozen=True)
 class Job:
-    """What a task is about to do.
+    """A task's options with everything that its assembly needs.
 
     Attributes:
         options: The command line.
         spec: The backbone to build.
-        source: What the pretrained checkpoint says about itself; None if the weights are random.
-        precision: Resolved.
+        source: The pretrained checkpoint's metadata; None if the weights are random.
+        precision: The resolved precision.
     """
 
     options: Options

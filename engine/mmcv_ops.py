@@ -1,8 +1,8 @@
-"""A stand-in for `mmcv._ext`, backed by torchvision's own CPU and CUDA kernels.
+"""A substitute for `mmcv._ext`, backed by torchvision's CPU and CUDA kernels.
 
-`mmcv-lite` carries the Python side of `mmcv.ops` and lacks only the compiled module `mmcv._ext`, which is built
-for few pairs of torch and CUDA. Faster R-CNN and FCN need two of its kernels, and the focal loss a third on a GPU;
-torchvision has all of them. Where a real compiled mmcv is installed it is used and left alone.
+`mmcv-lite` contains the Python side of `mmcv.ops` but not the compiled module `mmcv._ext`, which is built for only a
+few pairs of torch and CUDA. Faster R-CNN and FCN need two of its kernels, and the focal loss a third on a GPU;
+torchvision has all of them. An installed compiled mmcv is used unchanged.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ MODULE = "mmcv._ext"
 
 
 def install() -> str:
-    """Make `mmcv._ext` importable and say what serves it.
+    """Make `mmcv._ext` importable and return which implementation is used.
 
     Returns:
-        `'compiled mmcv'` where the real module exists, else `'torchvision'`.
+        `'compiled mmcv'` if the real module exists, else `'torchvision'`.
     """
     loaded = sys.modules.get(MODULE)
     if isinstance(loaded, _TorchvisionOps):
@@ -39,7 +39,7 @@ def install() -> str:
 
 
 class _TorchvisionOps(types.ModuleType):
-    """The module object: mmcv asks it for a hundred names at import and calls few of them here."""
+    """The module object: mmcv imports a hundred names from it, and few of them are called here."""
 
     def __init__(self) -> None:
         super().__init__(MODULE, "mmcv's compiled ops, served by torchvision.")
@@ -57,16 +57,16 @@ class _TorchvisionOps(types.ModuleType):
 
         def unavailable(*_args: Any, **_kwargs: Any) -> NoReturn:
             raise UserError(
-                f"the op {name!r} of mmcv._ext was called, and torchvision's kernels do not stand in for it "
-                "(they do for nms, roi_align and sigmoid_focal_loss); install a compiled mmcv 2.1.0 that matches "
-                "this torch, or choose a model that does without the op"
+                f"the op {name!r} of mmcv._ext was called, but torchvision's kernels replace only nms, "
+                "roi_align and sigmoid_focal_loss; install a compiled mmcv 2.1.0 that matches this "
+                "torch, or choose a model that does not need the op"
             )
 
         return unavailable
 
 
 def _nms(bboxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
-    """Indices of the kept boxes, by falling score.
+    """Return the indices of the kept boxes, by decreasing score.
 
     Args:
         bboxes: `(N, 4)` corners x1, y1, x2, y2 in pixels.
@@ -83,8 +83,8 @@ def _nms(bboxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> T
 def _check_average_pooling(pool_mode: int) -> None:
     if pool_mode != 1:
         raise UserError(
-            "RoIAlign with pool_mode='max' was asked for, and torchvision has average pooling only; "
-            "set pool_mode='avg' or install a compiled mmcv 2.1.0"
+            "RoIAlign was called with pool_mode='max', but torchvision has only average pooling; set "
+            "pool_mode='avg' or install a compiled mmcv 2.1.0"
         )
 
 
@@ -158,10 +158,10 @@ def _sigmoid_focal_loss_forward(
     Args:
         input: `(N, C)` logits of any floating type.
         target: `(N,)` classes; those outside 0..C-1 are background.
-        weight: Empty; a weight for each class is refused.
+        weight: Empty; class weights are not supported.
         output: `(N, C)`.
         gamma: Exponent of `1 - p_t`.
-        alpha: Weight of the true class; the others weigh `1 - alpha`.
+        alpha: Weight of the true class; the others have weight `1 - alpha`.
     """
     _check_no_class_weight(weight)
     output.copy_(_focal_loss(input.float(), target, gamma, alpha))
@@ -187,6 +187,6 @@ def _focal_loss(logits: Tensor, target: Tensor, gamma: float, alpha: float) -> T
 def _check_no_class_weight(weight: Tensor) -> None:
     if weight.numel():
         raise UserError(
-            "sigmoid_focal_loss with a weight for each class was asked for, and torchvision's has none; leave the "
-            "weight out or install a compiled mmcv 2.1.0"
+            "sigmoid_focal_loss was called with class weights, but torchvision's has none; leave out "
+            "the weight or install a compiled mmcv 2.1.0"
         )

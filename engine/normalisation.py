@@ -12,7 +12,7 @@ def normalisation(job: Job) -> dict[str, Any]:
     """Return the arguments of a data preprocessor that reads BGR images.
 
     Args:
-        job: Its checkpoint states mean, standard deviation (scale 0 to 255) and channel order.
+        job: The job; its checkpoint contains mean, standard deviation (scale 0 to 255) and channel order.
 
     Returns:
         `mean`, `std` and `bgr_to_rgb`.

@@ -1,4 +1,4 @@
-"""What a finished run says about itself: its curves and the fields of its `result.json`."""
+"""The record of a finished run: its curves and the fields of its `result.json`."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def curves(
 
 
 def result_fields(task: Task, job: Job, config: Config, runner: Any) -> dict[str, Any]:
-    """Return the fields that are known when training and evaluation are done, without scores and costs."""
+    """Return the fields that are known after training and evaluation, except scores and costs."""
     options = job.options
     model = runner.model.module if hasattr(runner.model, "module") else runner.model
     train, test = runner.train_dataloader.dataset, runner.val_loop.dataloader.dataset
@@ -83,7 +83,7 @@ def result_fields(task: Task, job: Job, config: Config, runner: Any) -> dict[str
         },
         "transferability": estimates.get("scores", []),
         "precision": {"dtype": job.precision.dtype, "reason": job.precision.reason},
-        # The median: the first iterations choose kernels and start loader workers.
+        # The median, because the first iterations choose kernels and start loader workers.
         "train_images_per_second": round(batch / float(np.median(seconds)), 2),
         "train_images_per_cpu_second": round(
             config.train_dataloader.batch_size / float(np.median(cpu_seconds)), 2
@@ -100,7 +100,7 @@ def common_fields(
     load_report: dict[str, Any] | None,
     notes: Sequence[str],
 ) -> dict[str, Any]:
-    """Return the fields that say what was asked for, on which data, from which weights.
+    """Return the fields on options, data and pretrained weights.
 
     Args:
         job: The job.
@@ -108,7 +108,7 @@ def common_fields(
         train: The training set.
         test: The test set.
         load_report: Proof that the checkpoint's weights are in the model; None if they are random.
-        notes: What the task found in the data, beside what was repaired while loading.
+        notes: Notes on the data, in addition to repairs while loading.
     """
     options = job.options
     if load_report is not None and job.source is not None:

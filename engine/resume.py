@@ -1,4 +1,4 @@
-"""Going on from the last whole checkpoint of the same job, and from no other."""
+"""Resume a run from the last complete checkpoint of the same job."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from contract.errors import UserError
 from contract.files import write_json
 
 JOB_FILE = "job.json"
-# What may differ between the start of a job and its resumption.
+# Options that may differ when a job is resumed.
 _FREE = ("work_dir", "resume", "load_from", "launcher", "env_cfg")
 
 
 def point_at_checkpoint(
     config: Config, work_dir: Path, *, resume: bool, identity: str | None = None
 ) -> None:
-    """Tell mmengine's Runner where to start, and note which job the work dir belongs to.
+    """Set where mmengine's Runner starts, and record which job the work dir belongs to.
 
-    Without `resume`, checkpoints of an earlier job move to a folder `earlier-TIME` in the work dir: a later
-    resumption would else take the newest of them for its own.
+    Without `resume`, checkpoints of an earlier job move to a folder `earlier-TIME` in the work dir: otherwise a later
+    `--resume` would continue from the newest of them.
 
     Args:
         config: The finished Runner config; `resume` and `load_from` are set in place.
         work_dir: Exists already.
-        resume: Go on where there is a checkpoint.
-        identity: The harness's name for the job; the config's digest, which knows paths too, when not given.
+        resume: Continue from a checkpoint if there is one.
+        identity: The harness's identity of the job; None takes the digest of the config, which includes paths.
 
     Raises:
-        UserError: The checkpoints are those of a job with another config.
+        UserError: The checkpoints belong to a job with another config.
     """
     torch.serialization.add_safe_globals(_resume_types())
     digest = identity or _digest(config)
@@ -67,7 +67,7 @@ def _digest(config: Config) -> str:
 
 
 def _checkpoints(work_dir: Path) -> list[Path]:
-    """Newest first."""
+    """Return the checkpoints in a work dir, newest first."""
     return sorted(
         [*work_dir.glob("epoch_*.pth"), *work_dir.glob("iter_*.pth")],
         key=lambda path: int(path.stem.rsplit("_", 1)[1]),
@@ -86,15 +86,15 @@ def _set_aside(work_dir: Path) -> None:
 
 
 def latest_checkpoint(work_dir: Path) -> Path | None:
-    """The newest checkpoint in a work dir that reads whole.
+    """Return the newest complete checkpoint in a work dir.
 
-    A run that was killed while writing leaves a torn file; the one before it is still there.
+    A run that is killed while writing leaves a truncated file; the previous checkpoint still exists.
     """
     for path in _checkpoints(work_dir):
         try:
             torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
-            # Torn files raise this too; a whole one that holds a type nobody allowed must not be passed over.
+            # Truncated files raise this too; a complete one with a type that is not allowed must not be skipped.
             if "Unsupported global" in str(error):
                 raise
             continue
@@ -105,7 +105,7 @@ def latest_checkpoint(work_dir: Path) -> Path | None:
 
 
 def _resume_types() -> list[Any]:
-    """What mmengine's own checkpoints hold besides tensors, for torch's weights-only loading."""
+    """Return the types in mmengine's checkpoints besides tensors, for torch's weights-only loading."""
     reconstruct = np.ndarray([]).__reduce__()[0]
     scalar = np.float64(0).__reduce__()[0]
     dtypes = [type(np.dtype(t)) for t in (np.float64, np.float32, np.int64, np.int32, np.uint8)]

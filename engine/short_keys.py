@@ -1,7 +1,7 @@
 """Short names of settings deep in a Runner config, such as `lr` for `optim_wrapper.optimizer.lr`.
 
-Both names mean one setting. The last layer that sets it counts, under whichever name: the file's bases, the file, the
-tricks in their order, then `--set`. One layer that gives two values under the two names is refused.
+Both names mean the same setting. The last layer that sets it under either name wins: the file's bases, the file, the
+tricks in order, then `--set`. A layer that sets the two names to different values is refused.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mmengine.config.config import DELETE_KEY
 
 from contract.errors import UserError
 
-# Those that every task has; a classifier's recipe states them under the short names alone.
+# Short keys of every task; a classifier's recipe uses only the short names.
 OPTIMISER_KEYS = {
     "lr": "optim_wrapper.optimizer.lr",
     "weight_decay": "optim_wrapper.optimizer.weight_decay",
@@ -27,7 +27,7 @@ _NUMBERS = {"lr", "weight_decay"}
 
 
 def settle_file(config: Config, file: Path, short_keys: Mapping[str, str]) -> list[str]:
-    """Move what a config file says under short names to the full ones, in place.
+    """Move the values that a config file sets under short names to the full names, in place.
 
     Args:
         config: The file, loaded with its bases.
@@ -62,7 +62,7 @@ def settle_file(config: Config, file: Path, short_keys: Mapping[str, str]) -> li
 
 
 def drop_unset(config: Config, added: list[str], short_keys: Mapping[str, str]) -> None:
-    """Take out full names that `settle_file` added and nothing set.
+    """Remove full names that `settle_file` added and nothing set.
 
     Args:
         config: The config, changed in place.
@@ -88,7 +88,7 @@ def drop_unset(config: Config, added: list[str], short_keys: Mapping[str, str]) 
 def full_overrides(
     overrides: Mapping[str, Any], short_keys: Mapping[str, str]
 ) -> dict[str, tuple[str, Any]]:
-    """Return overrides by full name, each with the name that the user wrote and the value.
+    """Return overrides by full name, each with the name that the user typed and the value.
 
     Args:
         overrides: Values by dotted names, short or full.
@@ -104,7 +104,7 @@ def full_overrides(
         if full in found and found[full][1] != value:
             other, earlier = found[full]
             raise UserError(
-                f"--set {other}={earlier} and --set {key}={value} are one setting; give it once"
+                f"--set {other}={earlier} and --set {key}={value} are the same setting; give it once"
             )
         found[full] = key, value
     return found
@@ -135,7 +135,7 @@ def full_fragment(
 
 
 def _decides(file: Path, short: str, full: str) -> str:
-    """Return which name the nearest file of a chain sets: `'short'`, `'full'` or `'both'`."""
+    """Return which name the nearest file of the inheritance chain sets: `'short'`, `'full'` or `'both'`."""
     body = ast.parse(file.read_text(encoding="utf-8"), str(file)).body
     assigned = {
         target.id: statement.value
@@ -156,7 +156,7 @@ def _decides(file: Path, short: str, full: str) -> str:
 
 
 def _sets(node: ast.AST, path: list[str]) -> bool:
-    """Whether nested `dict(…)` or `{…}` set the value at a path, or replace a dict around it."""
+    """Return whether nested `dict(…)` or `{…}` set the value at a path, or replace a dict around it."""
     for part in path:
         entries = _entries(node)
         if DELETE_KEY in entries:
@@ -177,7 +177,7 @@ def _entries(node: ast.AST) -> dict[Any, ast.AST]:
 
 
 def _bases(node: ast.AST | None, file: Path) -> Iterator[Path]:
-    """The files of the tree that a config inherits from; those of the wheels know no short names."""
+    """Yield the base files of a config in this repository; those of mmdet and mmseg have no short names."""
     for child in ast.walk(node) if node is not None else ():
         if isinstance(child, ast.Constant) and isinstance(child.value, str):
             path = file.parent / child.value

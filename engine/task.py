@@ -1,6 +1,6 @@
 """Run one task on mmengine's Runner: assemble, train, evaluate, write the result.
 
-The tasks differ in what their `Task` says; everything else is here, once.
+Tasks differ in their subclass of `Task`; everything else is in this module.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ from engine.wiring import wire
 
 
 class Task(ABC):
-    """What one task adds to the common run.
+    """The parts of a run that differ between tasks.
 
     Attributes:
         name: Its entry in `contract.tasks.TASKS`.
         scope: mmengine's default scope while the task is built.
-        modules: Those whose import registers what the task's configs may name.
-        labelled_features: Takes labelled features out of the backbone's last map, for estimates of transferability
-            before training; None for a task that makes none.
+        modules: Modules whose import registers the types that the task's configs may name.
+        labelled_features: Extracts labelled features from the backbone's last map, for transferability estimates;
+            None for a task without estimates.
     """
 
     name: ClassVar[str]
@@ -67,23 +67,23 @@ class Task(ABC):
 
     @property
     def trick_folders(self) -> tuple[Path, ...]:
-        """The folders of the task's tricks; a trick is taken from the first one that has it."""
+        """The folders of the task's tricks; the first folder that contains a trick is used."""
         return tuple(ROOT / folder for folder in self.entry.tricks)
 
     @abstractmethod
     def assemble(self, job: Job) -> Config:
-        """Return the Runner config, without what `engine.wiring.wire` adds to every task."""
+        """Return the Runner config, without the parts that `engine.wiring.wire` adds for every task."""
 
     @abstractmethod
     def metrics(self, values: dict[str, float]) -> list[Metric]:
-        """Return the result's metrics, from those of mmengine's evaluator."""
+        """Return the result's metrics, computed from those of mmengine's evaluator."""
 
     @abstractmethod
     def protocol(self, config: Config) -> dict[str, str]:
-        """Return how the numbers were made, for the table's header."""
+        """Return how the scores were measured, for the table's header."""
 
     def variations(self, job: Job, config: Config) -> dict[str, str]:
-        """Return what the job's tricks change in the protocol, for the table's header."""
+        """Return the changes of the protocol by the job's tricks, for the table's header."""
         return {}
 
     def recipe(self, options: Options) -> str | None:
@@ -91,13 +91,13 @@ class Task(ABC):
         return None
 
     def costs(self, runner: Any, images_per_second: float) -> list[Metric]:
-        """Return the costs of training beside what `engine.measure.costs` measures in every task."""
+        """Return the costs of training; `engine.measure.costs` measures those of inference."""
         return []
 
     def infer(self, model: Any, image: Tensor) -> object:
-        """Run the layers that inference runs, to count their multiply-adds.
+        """Run the layers of inference, to count their multiply-adds.
 
-        Only shapes are computed, so nothing may depend on values.
+        Only shapes are computed, so the code must not depend on values.
 
         Args:
             model: The network.
@@ -110,11 +110,11 @@ class Task(ABC):
         return []
 
     def notes(self, runner: Any) -> list[str]:
-        """Return sentences about the evaluation that a reader of the numbers must know."""
+        """Return notes on the evaluation for the reader of the scores."""
         return []
 
     def finish(self, runner: Any, job: Job, metrics: list[Metric]) -> dict[str, Any]:
-        """Write what else the task leaves behind.
+        """Write the task's further files.
 
         Returns:
             The result's further `artifacts`.
@@ -132,9 +132,9 @@ def run(task: Task, options: Options) -> None:
     """Train and evaluate a task and write its work dir.
 
     Raises:
-        UserError: For every mistake that the user can repair.
+        UserError: For every mistake that the user can fix.
     """
-    # From reading its metadata to comparing the built model with it, the checkpoint is read once.
+    # The checkpoint is read only once, for its metadata and for comparing the built model with it.
     with backbones.hold_checkpoints():
         job = resolve_job(options)
         config = prepare(task, job)
@@ -146,7 +146,7 @@ def run(task: Task, options: Options) -> None:
 
 
 def prepare(task: Task, job: Job) -> Config:
-    """Return the finished Runner config of a job, checked."""
+    """Return the final, checked Runner config of a job."""
     # mmengine writes the config into every checkpoint; formatting it would take seconds each time.
     config = Config(task.assemble(job)._cfg_dict, format_python_code=False)
     budget = resolve_budget(job.options.budget, config.pop("budgets", {}))
@@ -184,7 +184,7 @@ def _write(task: Task, job: Job, config: Config, runner: Any, started: float) ->
     fields["wall_seconds"] = round(
         runner.message_hub.runtime_info.get(ELAPSED, time.monotonic() - started), 2
     )
-    # Last, because nothing that decides numbers may come after it.
+    # Written last: nothing that changes a number may follow.
     measured = measure(runner, task.infer, smoke=options.budget == "smoke")
     fields["costs"] = [
         *task.costs(runner, fields["train_images_per_second"]),

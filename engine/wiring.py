@@ -1,4 +1,4 @@
-"""From a task's config to the Runner's: seeds, precision, hooks, budget and folders, the same for all tasks."""
+"""Complete a task's config for mmengine's Runner: seeds, precision, hooks, budget and folders."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from engine.runner.validation import ValidationHistoryHook
 
 
 def wire(config: Any, task: str, options: Options, precision: Precision, budget: Budget) -> None:
-    """Turn a task's assembled config into one that mmengine's Runner runs, in place."""
+    """Complete a task's assembled config for mmengine's Runner, in place."""
     shorten_schedule(config, budget)
     config.auto_scale_lr = dict(config.get("auto_scale_lr") or {"base_batch_size": 1, "enable": 0})
     if budget.batch_size is None:
@@ -66,7 +66,7 @@ def _wire_loaders(config: Config, seed: int, budget: Budget, by_epoch: bool) -> 
     limit = None
     if by_epoch and budget.iterations is not None:
         limit = budget.iterations * train.batch_size * world_size()
-    # A limited run starts no workers: they would take longer to come up than the work.
+    # A limited run uses no workers, because starting them would take longer than the run.
     if budget.iterations is not None:
         for loader in (train, test):
             loader.num_workers = 0
@@ -91,10 +91,10 @@ def _wire_loaders(config: Config, seed: int, budget: Budget, by_epoch: bool) -> 
 
 
 def _train_fraction(config: Config) -> float | None:
-    """Take the part of the training images out of a config; None if all are used.
+    """Remove `train_fraction` from a config and return it; None if all images are used.
 
     Raises:
-        UserError: It is not a fraction.
+        UserError: The value is not a fraction.
     """
     fraction = config.pop("train_fraction", None)
     if fraction is None:
@@ -116,7 +116,7 @@ def _wire_hooks(config: Config, task: str, options: Options, by_epoch: bool) -> 
         type=TimedCheckpointHook.__name__,
         interval=interval,
         by_epoch=by_epoch,
-        # The older one stays until the newer is complete.
+        # The older checkpoint is kept until the newer one is complete.
         max_keep_ckpts=2,
     )
     hooks.logger = ConfigDict(type="LoggerHook", interval=50, log_metric_by_epoch=by_epoch)
@@ -137,7 +137,7 @@ def _wire_hooks(config: Config, task: str, options: Options, by_epoch: bool) -> 
 
 
 def _replace_synchronised_norm(node: Any) -> None:
-    """Replace SyncBN by BN: one process has no others to synchronise with, and SyncBN does not run on a CPU."""
+    """Replace SyncBN by BN: a single process has nothing to synchronise, and SyncBN does not run on a CPU."""
     if isinstance(node, dict):
         if node.get("type") == "SyncBN":
             node["type"] = "BN"

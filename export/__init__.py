@@ -1,1 +1,1 @@
-"""Trained networks for other programs: ONNX files, and weights under other libraries' names. No task imports it."""
+"""Export trained networks as ONNX files, or weights with other libraries' names. No task imports this package."""

@@ -1,4 +1,4 @@
-"""The pooled last features of every image of a split, from a frozen backbone."""
+"""Extract the pooled last features of every image of a split with a frozen backbone."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ MACHINE_SECONDS, PERSON_SECONDS = 1.0, 10.0
 
 
 class PooledFeatures(nn.Module):
-    """A frozen backbone with its normalisation; its last map is averaged over its locations, as in the classifier.
+    """A frozen backbone with its normalisation; the last map is averaged over locations, as in the classifier.
 
     Args:
         backbone: A `TransferBackbone`.
-        normalisation: `mean` and `std` on the scale 0 to 255, and `bgr_to_rgb`, as tasks on BGR images need them.
+        normalisation: `mean` and `std` on the scale 0 to 255, and `bgr_to_rgb`, as for BGR images.
     """
 
     def __init__(self, backbone: nn.Module, normalisation: dict[str, Any]) -> None:
         super().__init__()
         self.backbone = backbone
-        # Images are RGB here: a network that needs no conversion from BGR needs one from RGB.
+        # Images are RGB here, so the conversion is the opposite of that for BGR images.
         self.preprocessor = ImgDataPreprocessor(
             mean=normalisation["mean"],
             std=normalisation["std"],
@@ -75,7 +75,7 @@ def extract(
 
 
 def _report(split: str, done: int, total: int, seconds: float, machine: bool) -> None:
-    """Report the progress: a line of JSON for the harness, a sentence for a person."""
+    """Report progress: a line of JSON for the harness, or a readable line."""
     rate = done / seconds
     if machine:
         report = {

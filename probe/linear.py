@@ -1,7 +1,7 @@
 """Multinomial logistic regression on frozen features; held-out training images choose the L2 strength.
 
-Source: CLIP (Radford et al. 2021, 2103.00020), A.3: L-BFGS with up to 1,000 iterations; a search that halves its steps
-finds the L2 strength on a part of the training set; the final fit uses all of it.
+Source: CLIP (Radford et al. 2021, 2103.00020), A.3: L-BFGS with up to 1,000 iterations; the L2 strength is searched
+    with halving steps on a part of the training set; the final fit uses all of it.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from torch.nn import functional
 
 from contract.errors import UserError
 
-# Samples at a time in float64; all stay in float64 if they are at most this many numbers.
+# Samples per chunk in float64; all samples stay in float64 if they have at most this many numbers.
 CHUNK = 16384
 MOST_KEPT = 2**27
-# L-BFGS has converged if no component of the gradient of the mean loss is larger.
+# L-BFGS has converged if no gradient component of the mean loss exceeds this.
 TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
 class LinearProbe:
-    """A fitted classifier.
+    """A fitted linear classifier.
 
     Attributes:
         weight: (K, d), for standardised features.
@@ -54,12 +54,12 @@ class LinearProbe:
 
 @dataclass(frozen=True)
 class Trial:
-    """One strength that was tried.
+    """The result of one L2 strength.
 
     Attributes:
-        exponent: The strength is 10 to this.
+        exponent: The strength is 10 to the power of this.
         top1: Accuracy on the held-out images, in percent.
-        loss: Mean cross-entropy there, in nats.
+        loss: Mean cross-entropy on the held-out images, in nats.
         converged: Whether the fit converged.
     """
 
@@ -77,7 +77,7 @@ def fit(
     iterations: int,
     start: LinearProbe | None = None,
 ) -> LinearProbe:
-    """Minimise Σ cross-entropy + strength / 2 · ‖W‖² over standardised features; the bias is free.
+    """Minimise Σ cross-entropy + strength / 2 · ‖W‖² over standardised features; the bias is not penalised.
 
     Args:
         features: (n, d).
@@ -85,7 +85,7 @@ def fit(
         classes: K.
         strength: Above 0.
         iterations: Limit of L-BFGS.
-        start: Where to start; None starts from zeros. The minimum is the same.
+        start: Starting point; None starts from zeros. The minimum is the same.
     """
     mean, scale = _standardisation(features)
     count, width = features.shape
@@ -121,7 +121,7 @@ def fit(
         options=dict(maxiter=iterations, maxfun=2 * iterations, gtol=TOLERANCE, ftol=0.0),
     )
     point = torch.from_numpy(found.x).to(device).view(classes, width + 1)
-    # Status 2 means that the line search finds no lower point: the limit of rounding.
+    # Status 2 means that the line search found no lower point, due to rounding.
     return LinearProbe(
         point[:, :width], point[:, width], mean, scale, int(found.nit), found.status != 1
     )
@@ -161,8 +161,8 @@ def hold_out(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor
     chosen = np.sort(np.concatenate(held))
     if not len(chosen):
         raise UserError(
-            "no class has two training images, and none can be held out to choose the strength of the linear probe; "
-            "add images"
+            "no class has two training images, so none can be held out to choose the strength of the "
+            "linear probe; add images"
         )
     rest = np.setdiff1d(np.arange(len(truth)), chosen)
     return torch.from_numpy(rest), torch.from_numpy(chosen)
@@ -176,13 +176,13 @@ def choose_exponent(
     search: Mapping[str, Any],
     iterations: int,
 ) -> tuple[float, list[Trial]]:
-    """Find the power of ten with which a fit on one part of the training images is best on the other.
+    """Find the power of ten for which a fit on one part of the training images is best on the other part.
 
     Args:
         features: Features of all training images, (n, d).
         labels: Their class indices (n,).
         classes: K.
-        held: What `hold_out` returned.
+        held: The result of `hold_out`.
         search: `low`, `high`, `step` (exponents) and `halvings`. The coarse steps go from strong to weak, and end after
             two without an improvement.
         iterations: Limit of L-BFGS.

@@ -1,4 +1,4 @@
-"""Classification by the nearest training images, weighted by similarity."""
+"""Weighted k-nearest-neighbour classification."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-# Test images at a time; memory holds their similarities to all training images.
+# Test images per chunk; their similarities to all training images are in memory.
 CHUNK = 128
 
 
@@ -20,7 +20,7 @@ def nearest_votes(
     neighbours: Sequence[int],
     temperature: float,
 ) -> dict[int, Tensor]:
-    """Let the k most similar training images vote, each with weight exp(cosine / temperature).
+    """Classify by votes of the k most similar training images, with weights exp(cosine / temperature).
 
     Source: Wu et al. 2018 (1805.01978), §3.4; DINO (2104.14294), §4, has k = 20 and temperature 0.07.
 
@@ -30,10 +30,10 @@ def nearest_votes(
         test: Features (m, d).
         classes: K.
         neighbours: The values of k; a k above n uses all n.
-        temperature: Above 0.
+        temperature: Softmax temperature, above 0.
 
     Returns:
-        The predicted class indices (m,) by k; of classes with equal votes, the lower index.
+        The predicted class indices (m,) by k; ties go to the lower index.
     """
     train = functional.normalize(train, dim=1)
     found: dict[int, list[Tensor]] = {k: [] for k in neighbours}

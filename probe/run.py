@@ -1,4 +1,4 @@
-"""The probe task from options to `result.json`: extract features, let neighbours vote, fit the linear probe."""
+"""Run the probe task: extract features, classify by k-NN, fit the linear probe, write `result.json`."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     return exit_status(
         work,
-        interrupted="interrupted; a probe keeps nothing to resume from: run it again",
+        interrupted="interrupted; a probe has no checkpoint to resume from: run it again",
     )
 
 
@@ -83,10 +83,10 @@ def run(job: Job) -> None:
     train, test = _datasets(job, config, budget)
     make_work_dir(job.options.work_dir)
     if job.options.resume:
-        print("note: a probe keeps nothing to resume from; it starts again", flush=True)
+        print("note: a probe has no checkpoint to resume from; it starts again", flush=True)
     started = time.monotonic()
     network, report = _network(job)
-    # A limited run has no workers: starting them would take longer than the work.
+    # A limited run uses no workers, because starting them would take longer than the run.
     workers = config.workers if budget.iterations is None else 0
     learnt, tested = (
         Split(*extract(network, dataset, name, config.batch_size, workers))
@@ -125,25 +125,25 @@ def load_config(job: Job) -> tuple[Config, Budget]:
     """Return the checked config with the command line's overrides, and the budget.
 
     Raises:
-        UserError: A key or a budget is unknown, or a value is out of its range.
+        UserError: A key or budget is unknown, or a value is out of range.
     """
     options = job.options
     known = list(Config.fromfile(CONFIGS / BASE)._cfg_dict)
     configs.check_file_keys(configs.find(CONFIGS, options.config, "config"), known)
     config = configs.load(CONFIGS, options.config, options.tricks, options.overrides)
     if not 0 < config.held_out < 1:
-        raise UserError(f"held_out={config.held_out} was given; it must lie in (0, 1)")
+        raise UserError(f"held_out={config.held_out} was given; it must be in (0, 1)")
     if min(config.neighbours) < 1 or config.table_neighbours not in config.neighbours:
         raise UserError(
-            f"neighbours={tuple(config.neighbours)} and table_neighbours={config.table_neighbours} were given; all are "
-            "1 or more, and the table's is one of them"
+            f"neighbours={tuple(config.neighbours)} and table_neighbours={config.table_neighbours} "
+            "were given; all values must be at least 1, and table_neighbours must be one of neighbours"
         )
     if not config.temperature > 0:
         raise UserError(f"temperature={config.temperature} was given; it must be above 0")
     search = config.strengths
     if not (search.low < search.high and search.step > 0 and search.halvings >= 0):
         raise UserError(
-            f"strengths={search.to_dict()} was given; low lies below high, step above 0, and halvings is 0 or more"
+            f"strengths={search.to_dict()} was given; low must be below high, step above 0, and halvings at least 0"
         )
     return config, resolve_budget(options.budget, config.budgets)
 
@@ -165,7 +165,7 @@ def _datasets(job: Job, config: Config, budget: Budget) -> tuple[SeededDataset, 
 
 def _network(job: Job) -> tuple[PooledFeatures, dict[str, Any] | None]:
     """Return the frozen network on this machine's device, and the load report of its checkpoint."""
-    # Random weights depend on the seed alone.
+    # Random weights depend only on the seed.
     seed_everything(job.options.seed)
     checkpoint = job.options.checkpoint
     path = None if checkpoint is None else str(checkpoint)
@@ -183,11 +183,11 @@ def probe(
     """Classify the test images by their neighbours and by the linear probe.
 
     Args:
-        config: As `load_config` returns it.
+        config: The config from `load_config`.
         train: The features to learn from.
         test: The features to classify; they are used once.
         names: The classes.
-        seed: Decides which training images choose the strength.
+        seed: Decides which training images are used to choose the strength.
 
     Returns:
         The metrics, and the content of `evaluation.json`.
@@ -254,7 +254,7 @@ def protocol(config: Config) -> dict[str, str]:
     return {
         "metric": "top-1 accuracy of a linear probe and of k-NN on frozen features",
         "test": ", ".join(f"{step['type']} {step.get('size', '')}".strip() for step in steps)
-        + "; one view, of training images too",
+        + "; one view, also for training images",
         "features": "last map, mean over locations, in evaluation mode",
         "k-NN": f"k = {config.table_neighbours}, cosine similarity, temperature {config.temperature:g}",
         "linear": "logistic regression by L-BFGS on standardised features, L2 strength chosen on "
@@ -264,7 +264,7 @@ def protocol(config: Config) -> dict[str, str]:
 
 def _notes(config: Config, images: int) -> list[str]:
     return [
-        f"k-NN with k = {k} takes all {images} training images"
+        f"k-NN with k = {k} uses all {images} training images"
         for k in config.neighbours
         if k > images
     ]
@@ -272,5 +272,5 @@ def _notes(config: Config, images: int) -> list[str]:
 
 def _reason(job: Job) -> str:
     asked = job.options.precision
-    reason = "features are computed as in evaluation"
+    reason = "features are computed in evaluation mode"
     return reason if asked in ("auto", "fp32") else f"{reason}; {asked} applies to training"

@@ -1,4 +1,4 @@
 """The segmentation task: FCN on a pretrained backbone."""
 
-# Puts the stand-in for mmcv's compiled ops in place before anything here imports OpenMMLab's packages.
+# Installs the substitute for mmcv's compiled ops before OpenMMLab's packages are imported.
 import engine as _engine  # noqa: F401

@@ -1,4 +1,4 @@
-"""What a set and a backbone decide of a segmentor's config: data, classes, widths."""
+"""Set the parts of a segmentor's config that depend on dataset and backbone: data, classes, widths."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from seg.labels import LoadLabels
 
 
 def wire_data(config: Config, root: Path) -> int:
-    """Put a dataset in the layout of ADE20K into a config; return the number of its classes."""
+    """Set the datasets of a config, in the layout of ADE20K; return the number of classes."""
     layout = layout_of(kind_of(root, "seg"))
     splits, classes = layout.splits(root), layout.classes(root)
     _wire_data(config, root, splits, classes)
@@ -26,7 +26,7 @@ def wire_data(config: Config, root: Path) -> int:
 
 
 def choose_maps(model: Any) -> None:
-    """Leave only the maps that a head reads: a pyramid's others would learn nothing, and stop several processes."""
+    """Keep only the maps that a head uses: unused ones would get no gradient, which stops distributed training."""
     indices = model.backbone.get("out_indices", (0, 1, 2, 3))
     heads = _heads(model)
     read = [indices[head.in_index] for head in heads]
@@ -36,7 +36,7 @@ def choose_maps(model: Any) -> None:
 
 
 def wire_heads(config: Config, found: list[Feature], num_classes: int) -> None:
-    """Make each head as wide as the map that it reads, and as the classes."""
+    """Set the widths of each head from its map and the number of classes."""
     for head in _heads(config.model):
         head.in_channels = found[head.in_index].channels
         head.num_classes = num_classes

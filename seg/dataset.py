@@ -1,4 +1,4 @@
-"""mmseg's view of the images and label maps that `datasets` reads."""
+"""An mmseg dataset of the images and label maps that `datasets` reads."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ class SegmentationDataset(BaseSegDataset):
     """The images and label maps of two folders of the ADE20K layout.
 
     Args:
-        held_out: The side of these training images that is loaded, see `datasets.split`; None loads all images.
-        arguments: Those of mmseg's dataset.
+        held_out: Load only the held-out images (True) or the others (False), see `datasets.split`; None loads all
+            images.
+        arguments: Arguments of mmseg's dataset.
     """
 
     def __init__(self, *, held_out: bool | None = None, **arguments: Any) -> None:
@@ -30,14 +31,14 @@ class SegmentationDataset(BaseSegDataset):
 
     @property
     def part(self) -> Folders:
-        """Where the samples come from."""
+        """The source of the samples."""
         return Folders(*(Path(self.data_prefix[key]) for key in ("img_path", "seg_map_path")))
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """Return the images by name, each with its label map.
 
         Raises:
-            UserError: An image has no label map; or one side of the images is wanted, and one of the two has none.
+            UserError: An image has no label map; or `held_out` is given, and one of the two sides is empty.
         """
         if self.held_out is not None:
             require_both_sides(self.part.names(), str(self.data_prefix["img_path"]))
@@ -53,5 +54,5 @@ class SegmentationDataset(BaseSegDataset):
         ]
 
     def classes_in(self, info: dict[str, Any]) -> frozenset[Hashable]:
-        """Return the labels that an image's label map holds; few-shot subsets are stratified by them."""
+        """Return the labels in an image's label map; few-shot subsets are stratified by them."""
         return frozenset(np.unique(read_labels(info["seg_map_path"])).tolist()) - {IGNORED}

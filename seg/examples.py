@@ -1,4 +1,4 @@
-"""Pictures of predicted label maps beside image and ground truth."""
+"""Draw predicted label maps beside image and ground truth."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def draw_label_maps(
     """Return the image, the predicted and the true label map.
 
     Args:
-        image: As in the file.
-        sample: The segmentor's, with both label maps in the size of the file.
-        metainfo: The `palette`, RGB colours in label order.
+        image: The image in the file.
+        sample: The segmentor's sample, with both label maps in the size of the file.
+        metainfo: Contains the `palette`, RGB colours in label order.
     """
     predicted = sample.pred_sem_seg.data[0].cpu().numpy()
     true = sample.gt_sem_seg.data[0].cpu().numpy()
@@ -31,7 +31,7 @@ def draw_label_maps(
 
 
 def _paint(labels: np.ndarray, palette: Sequence[Sequence[int]]) -> Image.Image:
-    """Colours for labels `(H, W)`; ignored pixels are black."""
+    """Return an image of labels `(H, W)` in colour; ignored pixels are black."""
     colours = np.zeros((256, 3), np.uint8)
     colours[: len(palette)] = palette
     colours[IGNORED] = 0

@@ -1,4 +1,4 @@
-"""The labelled regions of an image by which a backbone's features are judged before training: the last map's cells."""
+"""Labelled features of the last map's locations, for transferability estimates."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from seg.labels import IGNORED
 
 
 def location_features(last_map: Tensor, sample: Any, stride: int) -> tuple[Tensor, Tensor]:
-    """The cells of the last map more than half of whose pixels have one label.
+    """Return the features of all locations in which one label has more than half of the pixels.
 
     Args:
         last_map: (C, h, w).
-        sample: mmseg's, from the test pipeline; its label map has the size of the file, and `img_shape` tells that of
-            the network's image.
-        stride: Pixels per cell of the map.
+        sample: mmseg's sample from the test pipeline; its label map has the size of the file, and `img_shape` is the
+            size of the network's input.
+        stride: Pixels per location of the map.
 
     Returns:
-        Features (m, C) and class indices (m,) of the m cells, row by row.
+        Features (m, C) and class indices (m,) of the m locations, row by row.
     """
     labels = sample.gt_sem_seg.data.to(last_map)[None]
     labels = functional.interpolate(labels, size=sample.img_shape[:2], mode="nearest-exact")
@@ -32,16 +32,16 @@ def location_features(last_map: Tensor, sample: Any, stride: int) -> tuple[Tenso
 
 
 def location_labels(labels: Tensor, shape: Sequence[int], stride: int) -> Tensor:
-    """The label of more than half of each cell's pixels.
+    """Return the label of more than half of each location's pixels.
 
     Args:
-        labels: (H, W); `IGNORED` where there is none.
+        labels: (H, W); `IGNORED` for pixels without a label.
         shape: Height h and width w of the map.
-        stride: Cell (i, j) covers the rows from i · stride and the columns from j · stride on; what lies outside the
-            image has no label.
+        stride: Location (i, j) covers the rows from i · stride and the columns from j · stride; positions outside the
+            image have no label.
 
     Returns:
-        (h, w), `IGNORED` where no label has the majority.
+        Labels (h, w); `IGNORED` for locations without a majority.
     """
     height, width = (cells * stride for cells in shape)
     below, right = height - labels.shape[0], width - labels.shape[1]

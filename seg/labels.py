@@ -1,4 +1,4 @@
-"""Reading label maps, and a check that labels lie in the classes before they reach a loss that would crash."""
+"""Load label maps and check that labels are valid classes, because the loss would crash otherwise."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from datasets.layouts.ade20k import IGNORED
 class LoadLabels(BaseTransform):
     """Load `seg_map_path` as `(H, W)` uint8: label 0 becomes 255, which is ignored, and n becomes n − 1.
 
-    mmseg's own transform does the same, but it takes a map of 16 bits modulo 256.
+    mmseg's transform does the same, but it reads 16-bit maps modulo 256.
 
     Args:
         num_classes: K; labels in the file are 0 … K, or 255.
@@ -30,19 +30,19 @@ class LoadLabels(BaseTransform):
         """Add `gt_seg_map`.
 
         Raises:
-            UserError: The map is damaged, has not the image's shape, or holds a value outside the classes.
+            UserError: The map is damaged, its shape differs from the image's, or a value is not a class.
         """
         path = results["seg_map_path"]
         labels = read_labels(path)
         if labels.shape != tuple(results["ori_shape"]):
             raise UserError(
-                f"the label map {path} has shape {labels.shape}, and its image is "
-                f"{tuple(results['ori_shape'])}; both need the same height and width, and one channel"
+                f"the label map {path} has shape {labels.shape}, but its image has "
+                f"{tuple(results['ori_shape'])}; both need the same height and width, and the label map one channel"
             )
         wrong = labels[(labels > self.num_classes) & (labels != IGNORED)]
         if wrong.size:
             raise UserError(
-                f"the label map {path} holds the value {int(np.max(wrong))}; allowed are 0 (ignored) to "
+                f"the label map {path} contains the value {int(np.max(wrong))}; allowed are 0 (ignored) to "
                 f"{self.num_classes}, the number of classes listed; fix the map, or complete the list of "
                 "classes"
             )
@@ -55,16 +55,15 @@ class LoadLabels(BaseTransform):
 
 
 def read_labels(path: str) -> np.ndarray:
-    """Return a label map as the file has it, (H, W), or (H, W, channels) if it is no label map.
+    """Return the content of a label map, (H, W), or (H, W, channels) if the file is not a label map.
 
     Raises:
-        UserError: It cannot be decoded.
+        UserError: The file cannot be decoded.
     """
     try:
         with Image.open(path) as image:
             return np.asarray(image)
     except Exception as error:  # Pillow raises nearly anything for damaged files.
         raise UserError(
-            f"the label map {path} cannot be decoded ({error}); replace it, or take it and its image out of "
-            "the dataset"
+            f"the label map {path} cannot be decoded ({error}); replace it, or remove it and its image from the dataset"
         ) from None

@@ -1,4 +1,4 @@
-"""The evaluator of the segmentation task: one confusion matrix, exact, on the device that predicts."""
+"""The evaluator of the segmentation task: one exact confusion matrix on the device of the predictions."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from seg.labels import IGNORED
 
 
 class Scores(NamedTuple):
-    """What a confusion matrix says, as fractions of 1.
+    """Scores of a confusion matrix, as fractions.
 
     Attributes:
-        pixacc: Share of labelled pixels whose class is right.
-        miou: Mean of `iou` over the classes that are labelled or predicted somewhere.
-        macc: Mean of `accuracy` over the classes that are labelled somewhere.
-        iou: Intersection over union of each class, shape (K,); NaN for one neither labelled nor predicted.
-        accuracy: Share of each class's labelled pixels that are right, shape (K,); NaN where there are none.
+        pixacc: Fraction of labelled pixels with the right class.
+        miou: Mean of `iou` over the classes that occur in labels or predictions.
+        macc: Mean of `accuracy` over the classes that occur in labels.
+        iou: Intersection over union of each class, shape (K,); NaN for a class that is neither labelled nor predicted.
+        accuracy: Fraction of each class's labelled pixels that are right, shape (K,); NaN if there are none.
     """
 
     pixacc: float
@@ -36,34 +36,34 @@ class Scores(NamedTuple):
 
 
 def confusion_matrix(predicted: Tensor, labels: Tensor, num_classes: int) -> Tensor:
-    """Count the labelled pixels of each class by what is predicted for them.
+    """Count the labelled pixels of each class by predicted class.
 
     Args:
         predicted: Classes 0 to K − 1, of any shape.
-        labels: Classes 0 to K − 1, or 255 where nothing counts; of the same shape.
+        labels: Classes 0 to K − 1, or 255 for ignored pixels; of the same shape.
         num_classes: K.
 
     Returns:
         Counts of shape (K, K), int64: rows are labels, columns predictions.
 
     Raises:
-        UserError: A label lies outside the classes.
+        UserError: A label is not a class.
     """
-    # Ignored pixels fall into rows that are cut off: several times as fast as choosing the others first.
+    # Ignored pixels are counted in rows that are cut off, which is several times faster than selecting the others.
     pairs = torch.add(predicted.to(torch.int32), labels.to(torch.int32), alpha=num_classes)
     counts = torch.bincount(pairs.flatten(), minlength=(IGNORED + 1) * num_classes)
     strays = counts[num_classes**2 : IGNORED * num_classes]
     if strays.any():
         label = num_classes + int(strays.nonzero()[0]) // num_classes
         raise UserError(
-            f"a label map holds {label}; with {num_classes} classes its values must be 0 to {num_classes - 1}, or "
-            f"{IGNORED} where nothing counts"
+            f"a label map contains {label}; with {num_classes} classes its values must be 0 to {num_classes - 1}, or "
+            f"{IGNORED} for ignored pixels"
         )
     return counts[: num_classes**2].view(num_classes, num_classes)
 
 
 def scores(matrix: Tensor) -> Scores:
-    """Pixel accuracy, IoU and class accuracy of a confusion matrix; 0 for a mean over nothing.
+    """Return pixel accuracy, IoU and class accuracy of a confusion matrix; an empty mean is 0.
 
     IoU is TP / (TP + FP + FN), the Jaccard index, over all images together (Everingham et al., IJCV 2010).
     """
@@ -96,13 +96,13 @@ def save_map(predicted: Tensor, path: Path) -> None:
 class SegmentationMetric(BaseMetric):
     """Pixel accuracy, mean IoU and mean class accuracy, as fractions: `seg/pixacc`, `seg/miou`, `seg/macc`.
 
-    All pixels of all images count alike, those labelled 255 not at all. After an evaluation `details` holds what is
-    behind the means, class by class, and the confusion matrix. Several processes add their matrices up, which is
-    right only where no image is given to two of them: the loader's sampler must not round up.
+    All pixels of all images have equal weight, except that those labelled 255 are ignored. After an evaluation,
+    `details` contains the scores of each class and the confusion matrix. Several processes add their matrices, which
+    is correct only if no image is given to two of them: the loader's sampler must not round up.
 
     Args:
-        output_dir: Where the predicted maps are saved, named after their images, as ADE20K's server takes them: PNG of
-            8 bits, 1 the first class. None saves none.
+        output_dir: Folder for the predicted maps in the format of ADE20K's server: 8-bit PNG files, named after their
+            images, where 1 is the first class. None does not save them.
     """
 
     default_prefix = "seg"
@@ -127,7 +127,7 @@ class SegmentationMetric(BaseMetric):
                 save_map(predicted, self.output_dir / f"{Path(sample['img_path']).stem}.png")
 
     def evaluate(self, size: int) -> dict[str, float]:
-        """The scores of all images that were processed since the last call, here and in other processes."""
+        """Return the scores of all images since the last call, in all processes."""
         num_classes = len(_classes(self))
         matrix = self._matrix
         if matrix is None:
@@ -140,7 +140,7 @@ class SegmentationMetric(BaseMetric):
         return {f"{self.prefix}/{name}": value for name, value in found.items()}
 
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:
-        """The scores of one confusion matrix, given with its number of images."""
+        """Return the scores of a confusion matrix, which is given with its number of images."""
         ((matrix, images),) = results
         found = scores(matrix)
         labelled, predicted = matrix.sum(dim=1).tolist(), matrix.sum(dim=0).tolist()
@@ -164,7 +164,7 @@ class SegmentationMetric(BaseMetric):
 
 
 def _classes(metric: BaseMetric) -> Sequence[str]:
-    """The names of the dataset's classes, which mmengine gives to the evaluator."""
+    """Return the names of the dataset's classes, which mmengine passes to the evaluator."""
     meta = metric.dataset_meta
     assert meta is not None
     return meta["classes"]

@@ -1,4 +1,4 @@
-"""Testing at several scales, mirrored and not, as the literature's "ms+flip" figures were made.
+"""Test at several scales with and without flip, like the "ms+flip" scores of papers.
 
 Source: PSPNet, 1612.01105, and mmseg, which average class probabilities.
 """
@@ -22,10 +22,9 @@ from seg.metric import Scores, confusion_matrix, scores
 
 
 class StreamedTTA(SegTTAModel):
-    """mmseg's mean of the class probabilities of all variants of an image, added up as they come.
+    """mmseg's mean of the class probabilities of all variants of an image, accumulated one by one.
 
-    The stock class keeps the logits of every variant until the last is done: 150 classes at the size of the image
-    file, twelve times.
+    The stock class keeps the logits of all variants in memory: 150 classes at the size of the image file, twelve times.
     """
 
     def test_step(self, data: Mapping[str, Sequence[Any]]) -> list[Any]:
@@ -44,7 +43,7 @@ class StreamedTTA(SegTTAModel):
 
 
 def pipeline(steps: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> list[Any]:
-    """The test pipeline with its `Resize` multiplied.
+    """Return the test pipeline with a `Resize` for each variant.
 
     Args:
         steps: Loading, resizing, labels, packing.
@@ -59,7 +58,7 @@ def pipeline(steps: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) ->
     flips = [
         dict(type="RandomFlip", prob=float(flip)) for flip in ([0, 1] if settings["flip"] else [0])
     ]
-    # Labels come last and stay as they are: predictions are brought back to the image's own size.
+    # Labels come last and are not resized: predictions are resized to the size of the image file.
     rest = [[dict(step)] for step in steps[position + 1 :]]
     return [
         *map(dict, steps[:position]),
@@ -68,7 +67,7 @@ def pipeline(steps: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) ->
 
 
 def evaluate(runner: Runner, settings: Mapping[str, Any]) -> Scores:
-    """Score the test set once more, at all scales; one process goes through the whole set."""
+    """Evaluate the test set again at all scales; one process evaluates the whole set."""
     loader = runner.cfg.val_dataloader
     dataset = copy.deepcopy(loader.dataset)
     dataset.dataset.pipeline = pipeline(dataset.dataset.pipeline, settings)

@@ -1,4 +1,4 @@
-"""`python -m seg.train CONFIG …`: FCN on a set in the ADE20K layout."""
+"""`python -m seg.train CONFIG …`: train FCN on a dataset in the ADE20K layout."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from seg import assemble, dataset, labels, metric, multi_scale
 from seg.examples import draw_label_maps
 from seg.labelled_features import location_features
 
-# Those of `multi_scale` too, each with the suffix `_ms`.
+# The metrics of `multi_scale` have the suffix `_ms`.
 METRICS = ("pixacc", "miou", "macc")
 
 register_all_modules(init_default_scope=False)
@@ -35,7 +35,7 @@ class Segmentation(DenseTask):
     modules = (dataset, labels, metric)
     labelled_features = staticmethod(location_features)
     keys = frozenset({"image_scale", "resize_range", "crop_size", "multi_scale", "sliding"})
-    absent_classes = "{count} class(es) are not labelled in the test images, and count 0 where they are predicted"
+    absent_classes = "{count} class(es) are not labelled in the test images, and count as 0 if they are predicted"
 
     def wire_data(self, config: Config, root: Path) -> int:
         """See `seg.assemble`."""
@@ -62,7 +62,7 @@ class Segmentation(DenseTask):
         return f"output stride {stride}, {super().describe_backbone(config)}"
 
     def further_metrics(self, runner: Any) -> list[Metric]:
-        """Return the same three at several scales, if the config asks for them."""
+        """Return the same three metrics at several scales, if the config enables them."""
         settings = runner.cfg.get("multi_scale")
         if settings is None:
             return []
@@ -74,7 +74,7 @@ class Segmentation(DenseTask):
         test = model.test_cfg
         if test.mode == "whole":
             return model(image)
-        # As many windows, and as large ones, as mmseg's `slide_inference` takes.
+        # The same number and size of windows as in mmseg's `slide_inference`.
         sides = tuple(image.shape[-2:])
         windows = math.prod(
             max(side - crop + step - 1, 0) // step + 1

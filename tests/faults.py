@@ -1,9 +1,9 @@
-"""Faults that ruin a benchmark without a crash, put in on purpose one at a time: do the tests see each?
+"""Deliberate faults that ruin a benchmark without a crash, one at a time: do the tests detect each?
 
 Command: python tests/faults.py [NAME…]
 
-Each fault is put into a copy of the tree, and the named tests run there; they must fail. Not a part of the test
-command: it takes minutes. That the places are still there is tested in tests/test_faults.py.
+Each fault is inserted into a copy of the tree, and the named tests run there; they must fail. The test command leaves
+this out, since it takes minutes; tests/test_faults.py checks that the places still exist.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Fault:
-    """A change of one place, and the tests that must fail by it."""
+    """A change of one place, and the tests that must fail then."""
 
     name: str
     file: str
@@ -35,7 +35,7 @@ FAULTS = (
         "datasets/layouts/voc_xml.py",
         "int(corner) - 1 if",
         "int(corner) if",
-        "tests/det/test_det_dataset.py",
+        "tests/det/test_dataset.py",
     ),
     Fault(
         "classes in another order",
@@ -49,31 +49,31 @@ FAULTS = (
         "det/metric.py",
         'np.full(len(label), key == "difficult")',
         "np.full(len(label), False)",
-        "tests/det/test_det_metric.py",
+        "tests/det/test_metric.py",
     ),
     Fault(
         "labels shifted by one",
         "seg/labels.py",
         "labels.astype(np.int16) - 1",
         "labels.astype(np.int16)",
-        "tests/seg/test_seg_labels.py",
+        "tests/seg/test_labels.py",
     ),
     Fault(
         "BGR for RGB",
         "engine/normalisation.py",
         'bgr_to_rgb=job.source.channel_order == "RGB"',
         'bgr_to_rgb=job.source.channel_order == "BGR"',
-        "tests/engine/dense/test_assembly.py",
+        "tests/engine/dense/test_assemble.py",
     ),
     Fault(
         "wrong mean",
         "engine/normalisation.py",
         "mean=list(job.source.mean)",
-        "mean=list(_MEAN)",
-        "tests/engine/dense/test_assembly.py",
+        "mean=list(IMAGENET_MEAN)",
+        "tests/engine/dense/test_assemble.py",
     ),
     Fault(
-        "averaged weights not handed off",
+        "averaged weights not exported",
         "cls_train/train.py",
         "        model: Any = measured_model(runner)\n",
         "        model: Any = runner.model\n",
@@ -98,10 +98,10 @@ FAULTS = (
         "cls_train/assemble.py",
         'root / "val"',
         'root / "train"',
-        "tests/cls_train/test_every_trick.py",
+        "tests/cls_train/test_tricks.py",
     ),
     Fault(
-        "a leaked split not told",
+        "a leaked split not reported",
         "datasets/verify.py",
         "leak_problems(splits.train_images(), splits.test_images())",
         "[]",
@@ -118,7 +118,7 @@ FAULTS = (
 
 
 def main() -> int:
-    """Try the faults, all or those named; 1 where one goes unseen."""
+    """Try all faults or those named; return 1 if the tests miss one."""
     chosen = [fault for fault in FAULTS if not sys.argv[1:] or fault.name in sys.argv[1:]]
     unseen = [fault.name for fault in chosen if not is_seen(fault)]
     print(f"{len(chosen) - len(unseen)} of {len(chosen)} seen")
@@ -126,7 +126,7 @@ def main() -> int:
 
 
 def is_seen(fault: Fault) -> bool:
-    """Whether a test fails in a copy with the fault."""
+    """Return whether a test fails in a copy with the fault."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -144,7 +144,7 @@ def is_seen(fault: Fault) -> bool:
         text = place.read_text(encoding="utf-8")
         if text.count(fault.right) != 1:
             raise SystemExit(
-                f"error: {fault.file} does not hold {fault.right!r} once; mend this list"
+                f"error: {fault.file} does not hold {fault.right!r} once; correct this list"
             )
         place.write_text(text.replace(fault.right, fault.wrong), encoding="utf-8")
         done = subprocess.run(
@@ -164,8 +164,8 @@ def is_seen(fault: Fault) -> bool:
         )
     failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
     seen = done.returncode == 1 and bool(failed)
-    told = failed[0].split(" - ")[0] if seen else f"NOT SEEN (pytest's status {done.returncode})"
-    print(f"{fault.name}: {told}", flush=True)
+    result = failed[0].split(" - ")[0] if seen else f"NOT SEEN (pytest's status {done.returncode})"
+    print(f"{fault.name}: {result}", flush=True)
     return seen
 
 

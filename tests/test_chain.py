@@ -32,33 +32,33 @@ def finished(tmp_path_factory):
 def results(run_dir):
     found = {}
     for path in run_dir.glob("cells/*/*/seed-0/result.json"):
-        row, stage = path.parts[-4], path.parts[-3]
-        found[row, stage] = json.loads(path.read_text())
+        row, task = path.parts[-4], path.parts[-3]
+        found[row, task] = json.loads(path.read_text())
     return found
 
 
 @pytest.mark.timeout(900)
-def test_every_cell_has_a_result_and_every_transfer_a_full_receipt(finished):
+def test_every_run_has_result_and_full_load_report(finished):
     run_dir, _ = finished
-    cells = results(run_dir)
-    assert set(cells) == {
-        (row, stage)
+    by_run = results(run_dir)
+    assert set(by_run) == {
+        (row, task)
         for row in ("scratch", "standard", "tricks")
-        for stage in ("cls", "det", "seg")
-        if (row, stage) != ("scratch", "cls")
+        for task in ("cls", "det", "seg")
+        if (row, task) != ("scratch", "cls")
     }
-    for (row, stage), result in cells.items():
-        receipt = result["checkpoint"]
-        if stage == "cls" or row == "scratch":
-            assert receipt is None
+    for (row, task), result in by_run.items():
+        report = result["checkpoint"]
+        if task == "cls" or row == "scratch":
+            assert report is None
             continue
-        assert receipt["matched"] == receipt["total"] > 40
-        top1 = {m["name"]: m["value"] for m in cells[row, "cls"]["metrics"]}["top1"]
-        # The score of the very weights that were handed off.
-        assert receipt["source"]["top1"] == top1
+        assert report["matched"] == report["total"] > 40
+        top1 = {m["name"]: m["value"] for m in by_run[row, "cls"]["metrics"]}["top1"]
+        # The score of the exported weights.
+        assert report["source"]["top1"] == top1
 
 
-def test_the_files_for_people_are_there_and_say_smoke(finished):
+def test_reports_exist_and_say_smoke(finished):
     run_dir, printed = finished
     for name in ("table.md", "table.csv", "table.tex", "report.html"):
         assert (run_dir / name).stat().st_size > 200, name
@@ -68,19 +68,19 @@ def test_the_files_for_people_are_there_and_say_smoke(finished):
     assert "<svg" in html and "data:image/" in html
 
 
-def test_the_table_holds_the_numbers_of_the_results(finished):
+def test_table_matches_results(finished):
     run_dir, _ = finished
-    cells = results(run_dir)
+    by_run = results(run_dir)
     with (run_dir / "table.csv").open() as file:
         rows = list(csv.DictReader(file))
-    told = {(r["row"], r["metric"]): r["mean"] for r in rows}
-    for stage, metric in (("det", "map"), ("seg", "miou"), ("seg", "pixacc")):
+    shown = {(r["row"], r["metric"]): r["mean"] for r in rows}
+    for task, metric in (("det", "map"), ("seg", "miou"), ("seg", "pixacc")):
         for row in ("scratch", "standard", "tricks"):
-            measured = {m["name"]: m["value"] for m in cells[row, stage]["metrics"]}[metric]
-            assert float(told[row, metric]) == pytest.approx(measured, abs=1e-9)
+            measured = {m["name"]: m["value"] for m in by_run[row, task]["metrics"]}[metric]
+            assert float(shown[row, metric]) == pytest.approx(measured, abs=1e-9)
 
 
-def test_a_second_run_skips_everything_and_ends_with_the_same_table(finished):
+def test_second_run_skips_everything(finished):
     run_dir, _ = finished
     table = (run_dir / "table.md").read_bytes()
     times = {p: p.stat().st_mtime_ns for p in run_dir.glob("cells/**/result.json")}

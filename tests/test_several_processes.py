@@ -61,7 +61,7 @@ def result_of(folder):
     return json.loads((folder / "result.json").read_text())
 
 
-def test_a_classifier_trains_and_hands_off(classifier):
+def test_classifier_trains_and_exports(classifier):
     result = result_of(classifier)
     assert result["status"] == "completed"
     # All test images of the smoke budget were scored, each once.
@@ -73,18 +73,18 @@ def test_a_classifier_trains_and_hands_off(classifier):
 @pytest.mark.parametrize(
     ("module", "folder"), [("det", "VOCdevkit"), ("seg", "ADEChallengeData2016")]
 )
-def test_the_weights_go_on_into_detection_and_segmentation(classifier, tmp_path, module, folder):
+def test_weights_transfer_to_detection_and_segmentation(classifier, tmp_path, module, folder):
     done = torchrun(
         module, "mini", "--checkpoint", classifier / "backbone.safetensors", "--budget", "smoke",
         "--data", DATA / folder, "--work-dir", tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    receipt = result_of(tmp_path)["checkpoint"]
-    assert receipt["matched"] == receipt["total"] > 0
+    report = result_of(tmp_path)["checkpoint"]
+    assert report["matched"] == report["total"] > 0
 
 
-def test_the_gradient_is_the_mean_over_the_processes(tmp_path):
-    """Each process's images count alike, and both go on with the same weights."""
+def test_gradient_is_mean_over_processes(tmp_path):
+    """All images have equal weight, and both processes continue with equal weights."""
     script = tmp_path / "step.py"
     script.write_text(STEP)
     done = subprocess.run(
@@ -117,7 +117,7 @@ leave()
 """
 
 
-def test_more_processes_than_gpus_are_refused(monkeypatch):
+def test_more_processes_than_gpus(monkeypatch):
     from contract.errors import UserError
     from engine.runner import distributed
 

@@ -31,7 +31,7 @@ TABLES = [name for name in suite_names() if name.startswith("table")]
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    """Where each job that has run left its hand-off, and the full-size networks that have run."""
+    """Where each job that has run left its checkpoint, and the full-size networks that have run."""
     return {}, set(), tmp_path_factory.mktemp("tables")
 
 
@@ -47,7 +47,7 @@ def _plan(name, run_dir):
     return make_plan(suite, selection, data, root=ROOT, run_dir=run_dir)
 
 
-def test_there_are_six_tables_and_a_small_one_of_each():
+def test_six_tables_with_mini_suites():
     full = [f"table{number}" for number in range(2, 8)]
     assert sorted(TABLES) == sorted([*full, *(f"{name}-mini" for name in full)])
     for name in full:
@@ -90,7 +90,7 @@ def test_every_row_runs(name, done):
 
 
 def _forget_run():
-    """mmengine names its runs by the second, so that two of one second would mix."""
+    """mmengine names its runs by the second, and two of one second would mix."""
     for logger in MMLogger._instance_dict.values():
         for handler in logger.handlers:
             handler.close()

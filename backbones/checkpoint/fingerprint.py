@@ -1,7 +1,7 @@
-"""The feature fingerprint: what a backbone computes on one fixed image, stored with its weights.
+"""The feature fingerprint: features of a backbone on one fixed image, stored with its weights.
 
-Equal tensors prove that the weights arrived. They do not prove that the network still computes the same with them:
-another version of a library may pad, pool or normalise differently under the same names.
+Equal tensors prove that the weights were loaded. They do not prove that the network computes the same features:
+another version of a library may pad, pool or normalise differently with the same parameter names.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from backbones.zoo import create
 
 # Small, not square, and a multiple of the coarsest stride.
 _HEIGHT, _WIDTH = 64, 96
-# Without padding no location is left of an image of that size; Inception-V3 needs 75 pixels.
+# Without padding, an image of that size is too small; Inception-V3 needs 75 pixels.
 _UNPADDED_FACTOR = 2
 _VALUES_PER_MAP = 16
-# Enough to see an error of a ten-thousandth.
+# Enough digits to detect a relative error of a ten-thousandth.
 _DIGITS = 6
 
 Fingerprint = tuple[tuple[float, ...], ...]
@@ -30,22 +30,22 @@ Fingerprint = tuple[tuple[float, ...], ...]
 def fingerprint(network: Backbone, spec: str) -> Fingerprint:
     """Return values of each feature map on the fixed image, computed in evaluation mode on the CPU.
 
-    The fingerprint of a dilated network is that of its coarsest form. Dilated, a network computes the same on the
-    common grid, except for gates that see the whole map.
+    A dilated network has the fingerprint of its undilated form. Both compute the same on the common grid, except for
+    gates that see the whole map.
 
     Args:
         network: A backbone on any device; it is not changed.
-        spec: What :func:`backbones.create` built it from.
+        spec: The spec that `backbones.create` built it from.
 
     Returns:
-        For each map 16 values, evenly spaced over it in row-major order, then its largest magnitude; all to six
-        significant digits. An empty tuple if a value is not finite.
+        For each map, 16 evenly spaced values in row-major order and then the largest magnitude, with six significant
+        digits. An empty tuple if a value is not finite.
     """
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         plain = _undilated(network, spec).to(memory_format=torch.contiguous_format).eval()
         image = _image(1 if plain.aligned else _UNPADDED_FACTOR)
         try:
-            # In float64 all digits that are kept are the same on every machine.
+            # In float64, all stored digits are the same on every machine.
             maps = plain.double()(image.double())
         except RuntimeError:
             # Some networks convert to float32 inside.
@@ -64,7 +64,7 @@ def _undilated(network: Backbone, spec: str) -> Backbone:
 
 
 def _image(factor: int = 1) -> Tensor:
-    """Return a smooth picture of many frequencies, (1, 3, H, W), roughly standardised; no random generator is used."""
+    """Return a smooth image of many frequencies, (1, 3, H, W), roughly standardised, without a random generator."""
     y = torch.arange(factor * _HEIGHT, dtype=torch.float32).view(1, -1, 1)
     x = torch.arange(factor * _WIDTH, dtype=torch.float32).view(1, 1, -1)
     channel = torch.arange(1, 4, dtype=torch.float32).view(3, 1, 1)
@@ -85,7 +85,7 @@ def _rounded(value: float) -> float:
 
 
 def difference(found: Fingerprint, expected: Fingerprint) -> float:
-    """Return the largest difference of two fingerprints, relative to the largest magnitude of its map.
+    """Return the largest difference between two fingerprints, relative to the largest magnitude of the map.
 
     Returns:
         0 if they are equal; infinity if they have different numbers of maps, or a value is not finite.

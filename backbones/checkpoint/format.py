@@ -1,8 +1,9 @@
-"""The file format of a pretrained checkpoint: safetensors with our metadata, and two digests that show damage.
+"""The file format of pretrained checkpoints: safetensors with our metadata and two digests to detect damage.
 
 Tensors are plain data and run no code (https://github.com/huggingface/safetensors). The metadata is a single entry, a
-JSON object with the fields of :class:`CheckpointMetadata` and the digests. safetensors writes several entries in random
-order, and equal weights must give equal files: the sha256 of a checkpoint identifies the runs that start from it.
+JSON object with the fields of `CheckpointMetadata` and the digests. safetensors writes several entries in random
+order, but equal weights must give equal files, because the sha256 of a checkpoint is part of the identity of the runs
+that start from it.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ from contract.errors import UserError, did_you_mean, listed_names
 from contract.files import write_bytes
 
 FORMAT_VERSION = 2
-# Fields that version 1 lacks, with the values for "not known".
+# Fields that version 1 does not have, with the values for "unknown".
 _SINCE_VERSION_2 = {"random": [], "features": []}
 
 _METADATA_KEY = "trickbench"
 _TENSORS_DIGEST = "tensors_sha256"
 _METADATA_DIGEST = "metadata_sha256"
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
-_DAMAGED = "copy it again from where it was written, or train it again"
+_DAMAGED = "copy it again from its source, or train it again"
 
 
 class CheckpointError(UserError):
@@ -40,20 +41,20 @@ class CheckpointError(UserError):
 
 @dataclass(frozen=True)
 class CheckpointMetadata:
-    """Where the weights of a checkpoint come from, and how to normalise images for them.
+    """The origin of a checkpoint's weights, and the normalisation of images for them.
 
     Attributes:
-        spec: The spec that :func:`backbones.create` built the network from.
+        spec: The spec that `backbones.create` built the network from.
         recipe: Name of the training recipe.
         tricks: Names of the tricks added to the recipe, in order.
         top1: Validation accuracy in percent; None if it was not measured.
         mean: Mean of each channel, subtracted from pixels on the scale 0 to 255.
         std: Standard deviation of each channel, on the same scale.
-        channel_order: ``"RGB"`` or ``"BGR"``.
+        channel_order: `"RGB"` or `"BGR"`.
         seed: Seed of the training run.
-        weights: ``"raw"``, or ``"ema"`` for their exponential moving average.
-        random: Names of tensors that were missing from imported weights; they hold a fresh network's numbers.
-        features: The feature fingerprint (see :mod:`backbones.checkpoint.fingerprint`); empty if there is none.
+        weights: `"raw"`, or `"ema"` for their exponential moving average.
+        random: Names of tensors that were missing from imported weights; they have random values.
+        features: The feature fingerprint (see `backbones.checkpoint.fingerprint`); empty if there is none.
         format_version: Version of the file's layout.
 
     Raises:
@@ -76,7 +77,7 @@ class CheckpointMetadata:
     def __post_init__(self):
         if self.format_version != FORMAT_VERSION:
             raise UserError(
-                f"format version {self.format_version} is not known; expected {FORMAT_VERSION}: "
+                f"format version {self.format_version} is unknown; expected {FORMAT_VERSION}: "
                 "use the version of TrickBench that wrote the file"
             )
         if self.channel_order not in ("RGB", "BGR"):
@@ -92,8 +93,8 @@ class CheckpointMetadata:
             raise UserError(f"std {self.std}; expected positive numbers")
         if 0 < max(self.mean) < 1 or max(self.std) < 1:
             raise UserError(
-                f"mean {self.mean} and std {self.std} belong to pixels from 0 to 1; "
-                "expected those for 0 to 255: multiply both by 255"
+                f"mean {self.mean} and std {self.std} are for pixels from 0 to 1; expected values for 0 "
+                "to 255: multiply both by 255"
             )
 
 
@@ -134,15 +135,15 @@ def write_file(path: Path, tensors: Mapping[str, Tensor], metadata: CheckpointMe
     return hashlib.sha256(data).hexdigest()
 
 
-# Files that were read inside `hold_checkpoints`, by path and file status; None outside of it.
+# Files that were read inside `hold_checkpoints`, by path and file status; None outside it.
 _held: dict[tuple[str, int, int, int], CheckpointContent] | None = None
 
 
 @contextmanager
 def hold_checkpoints() -> Iterator[None]:
-    """Read each checkpoint file once: inside this context, `read_file` keeps the content of each file.
+    """Cache checkpoint files: inside this context, `read_file` keeps the content of each file.
 
-    A file with another size or time of modification is read again. The tensors stay in memory until
+    A file with another size or modification time is read again. The tensors stay in memory until
     `forget_checkpoints`, or until the context ends.
     """
     global _held
@@ -169,7 +170,7 @@ def read_file(path: Path) -> CheckpointContent:
         Its content. Do not change the tensors: the next caller gets the same ones.
 
     Raises:
-        CheckpointError: If the file is missing, damaged, or not a checkpoint of this package.
+        CheckpointError: The file is missing, damaged, or not a checkpoint of this package.
     """
     key = _key(path)
     if _held is None or key is None:
@@ -203,8 +204,8 @@ def _read(path: Path) -> CheckpointContent:
     data = _read_bytes(path)
     if _is_pickle(data):
         raise CheckpointError(
-            f"{path} is a pickle, as torch.save writes, and no pretrained checkpoint; make one of it "
-            f"by `python -m backbones import SPEC {path} --out backbone.safetensors "
+            f"{path} is a pickle, as written by torch.save, not a pretrained checkpoint; convert it "
+            f"with `python -m backbones import SPEC {path} --out backbone.safetensors "
             "--normalisation imagenet`"
         )
     try:
@@ -246,8 +247,8 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _is_pickle(data: bytes) -> bool:
-    # A safetensors file starts with the length of its header, which may look like a pickle, but
-    # the header that follows starts with a brace.
+    # A safetensors file starts with the length of its header, which may look like a pickle, but the header itself
+    # starts with a brace.
     return data.startswith(_PICKLE_STARTS) and data[8:9] != b"{"
 
 
@@ -263,13 +264,12 @@ def _missing(path: Path) -> str:
 
 
 def _metadata_entry(path: Path, data: bytes) -> dict[str, object]:
-    """Take our metadata from the header: its length in 8 bytes, little-endian, then JSON."""
+    """Parse our metadata from the header: its length in 8 bytes, little-endian, then JSON."""
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     text = header.get("__metadata__", {}).get(_METADATA_KEY)
     if text is None:
         raise CheckpointError(
-            f"{path} is a safetensors file without TrickBench's metadata; make a pretrained checkpoint of it "
-            f"by "
+            f"{path} is a safetensors file without TrickBench's metadata; convert it to a pretrained checkpoint with "
             f"`python -m backbones import SPEC {path} --out backbone.safetensors --normalisation "
             "imagenet`"
         )
@@ -278,7 +278,7 @@ def _metadata_entry(path: Path, data: bytes) -> dict[str, object]:
     except ValueError:
         entry = None
     if not isinstance(entry, dict):
-        raise CheckpointError(f"the metadata of {path} is damaged (no JSON object); {_DAMAGED}")
+        raise CheckpointError(f"the metadata of {path} is damaged (not a JSON object); {_DAMAGED}")
     return entry
 
 
@@ -286,7 +286,7 @@ def _parse_metadata(path: Path, entry: dict[str, object]) -> CheckpointMetadata:
     expected = {field.name for field in fields(CheckpointMetadata)}
     if wrong := sorted(expected ^ entry.keys()):
         raise CheckpointError(
-            f"the metadata of {path} lacks or should not have {listed_names(wrong)}"
+            f"the metadata of {path} has missing or unknown fields: {listed_names(wrong)}"
         )
     values = {name: _frozen(value) for name, value in entry.items()}
     try:
@@ -300,7 +300,7 @@ def _frozen(value: object) -> object:
 
 
 def form(tensor: Tensor) -> str:
-    """Describe type and shape, as in ``float32[64, 3, 7, 7]``."""
+    """Describe dtype and shape, as in `float32[64, 3, 7, 7]`."""
     return f"{str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)}"
 
 

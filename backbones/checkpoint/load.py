@@ -1,4 +1,4 @@
-"""Pretrained checkpoints: write a backbone, load it strictly, and verify that it arrived."""
+"""Pretrained checkpoints: write a backbone, load it strictly, and verify the loaded weights."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from backbones.zoo import create
 from contract.errors import listed_names
 from contract.result import LoadReport
 
-# The classifier's linear layer, named as in torchvision; it may stand beside the backbone.
+# The classifier's linear layer, named as in torchvision; a file may contain it in addition to the backbone.
 HEAD = ("fc.weight", "fc.bias")
-# Of the largest value of a map: the error that rounding in another order makes after many layers.
+# Relative to the largest value of a map: the accumulated rounding error of another order of operations.
 FEATURE_TOLERANCE = 1e-4
 
 
@@ -42,9 +42,9 @@ def export_checkpoint(
 
     Args:
         module: The backbone, on any device.
-        path: The file, usually ``*.safetensors``; an existing one is replaced.
-        metadata: Where the weights come from.
-        head: The linear layer on the backbone's last features, pooled. A file with it can be the teacher of another
+        path: The file, usually `*.safetensors`; an existing one is replaced.
+        metadata: The origin of the weights.
+        head: The linear layer on the backbone's pooled last features. A file with it can be the teacher of another
             classifier. Detectors and segmentors ignore it.
 
     Returns:
@@ -74,13 +74,13 @@ def load_classifier(
         training mode; and the file's metadata.
 
     Raises:
-        CheckpointError: The file is missing, damaged or not a checkpoint of this package, or holds no linear layer.
+        CheckpointError: The file is missing, damaged or not a checkpoint of this package, or has no linear layer.
     """
     path = Path(path)
     content = read_file(path)
     if not has_head(content):
         raise CheckpointError(
-            f"the checkpoint {path} ({content.metadata.spec}) holds a backbone without its "
+            f"the checkpoint {path} ({content.metadata.spec}) contains a backbone without its "
             "classifier; pass the backbone.safetensors of a classification run"
         )
     network = create(content.metadata.spec)
@@ -96,8 +96,8 @@ def load_head(path: str | os.PathLike[str]) -> nn.Linear | None:
         path: The checkpoint.
 
     Returns:
-        The layer on the backbone's last features, averaged over their locations, on the CPU; None if the file holds
-        a backbone alone.
+        The layer on the backbone's last features, averaged over their locations, on the CPU; None if the file
+        contains only a backbone.
 
     Raises:
         CheckpointError: The file is missing, damaged or not a checkpoint of this package.
@@ -114,12 +114,12 @@ def _head(content: CheckpointContent) -> nn.Linear:
 
 
 def has_head(content: CheckpointContent) -> bool:
-    """Return whether a file holds the classifier's linear layer, weight and bias."""
+    """Return whether a file contains weight and bias of the classifier's linear layer."""
     return all(name in content.tensors for name in HEAD)
 
 
 def backbone_tensors(content: CheckpointContent) -> dict[str, Tensor]:
-    """Return all tensors except the head's; half a head is no head, and counts as left over."""
+    """Return all tensors except the head's; an incomplete head counts as left-over tensors."""
     head = HEAD if has_head(content) else ()
     return {name: tensor for name, tensor in content.tensors.items() if name not in head}
 
@@ -128,7 +128,7 @@ def read_metadata(path: str | os.PathLike[str]) -> CheckpointMetadata:
     """Read the metadata of a checkpoint.
 
     Args:
-        path: The checkpoint. All of it is read and checked for damage.
+        path: The checkpoint; the whole file is read and checked for damage.
 
     Returns:
         Its metadata.
@@ -145,17 +145,17 @@ def load_checkpoint(
     """Load a checkpoint into a backbone strictly: all of its tensors, or none.
 
     Args:
-        module: The backbone, changed in place; an error leaves it as it was. Its output stride may differ from the one
-            that was trained.
+        module: The backbone, changed in place; it is unchanged after an error. Its output stride may differ from that
+            of the trained network.
         path: The checkpoint.
-        spec: The spec that the user asked for. The checkpoint must hold the same, because networks that compute
-            differently may have equal tensors. None compares the tensors alone.
+        spec: The requested spec. The checkpoint must have the same spec, because different networks may have tensors
+            of equal names and shapes. None compares only the tensors.
 
     Returns:
-        The load report; ``matched`` equals ``total``.
+        The load report; `matched` equals `total`.
 
     Raises:
-        CheckpointError: The file is missing, damaged or not a checkpoint of this package; it holds another spec; or a
+        CheckpointError: The file is missing, damaged or not a checkpoint of this package; it has another spec; or a
             tensor is missing, left over, or of another shape or type.
     """
     path = Path(path)
@@ -168,18 +168,18 @@ def load_checkpoint(
 
 
 def verify_checkpoint(module: Backbone, path: str | os.PathLike[str]) -> LoadReport:
-    """Verify that a backbone holds exactly the weights of a checkpoint, and computes the same with them.
+    """Verify that a backbone has exactly the weights of a checkpoint and computes the same features.
 
     Args:
-        module: The backbone, on any device, after everything around it was built.
+        module: The backbone, on any device, in the completely built model.
         path: The checkpoint that was loaded.
 
     Returns:
-        The load report; ``matched`` equals ``total``.
+        The load report; `matched` equals `total`.
 
     Raises:
-        CheckpointError: As :func:`load_checkpoint`; or a value differs, or a feature by more than `FEATURE_TOLERANCE`
-            of the largest value of its map.
+        CheckpointError: See `load_checkpoint`; or a value differs, or a feature differs by more than
+            `FEATURE_TOLERANCE` times the largest value of its map.
     """
     path = Path(path)
     content = read_file(path)
@@ -203,16 +203,16 @@ def verify_checkpoint(module: Backbone, path: str | os.PathLike[str]) -> LoadRep
 
 
 def _feature_error(path: Path, module: Backbone, metadata: CheckpointMetadata) -> float | None:
-    """Compare the feature fingerprint with that of the network that the file was written from."""
+    """Return the difference between the feature fingerprints of the network and the file."""
     if not metadata.features:
         return None
     error = difference(fingerprint(module, metadata.spec), metadata.features)
     if not error <= FEATURE_TOLERANCE:
         raise CheckpointError(
-            f"{metadata.spec} has the weights of {path}, but computes other features with them: on a fixed image they "
-            f"differ by {error:.2g} of the largest (rounding explains at most {FEATURE_TOLERANCE:g}); the library or "
-            "class that it comes from has another version than the one that wrote the file: install that version, or "
-            "import again"
+            f"{metadata.spec} has the weights of {path} but computes different features: on a fixed "
+            f"image they differ by {error:.2g} of the largest value (rounding explains at most "
+            f"{FEATURE_TOLERANCE:g}); the network's library or class probably has another version "
+            "than when the file was written: install that version, or import the weights again"
         )
     return float(f"{error:.1e}")
 
@@ -239,10 +239,13 @@ def _require_fit(
     ]
     held = content.metadata.spec
     if spec is not None and spec != held:
-        # Refused even if all tensors fit: `resnet50` and `resnet50_b` differ in strides alone.
-        found = "; ".join(problems) or "all tensors fit, but the networks may compute differently"
+        # Refused even if all tensors fit: `resnet50` and `resnet50_b` differ only in strides.
+        found = (
+            "; ".join(problems)
+            or "all tensors fit, but the networks may compute different features"
+        )
         raise CheckpointError(
-            f"the checkpoint {path} holds {held}, the task builds {spec}: pass --backbone {held} "
+            f"the checkpoint {path} contains {held}, but the task builds {spec}: pass --backbone {held} "
             f"or the right checkpoint ({found})"
         )
     if problems:

@@ -1,4 +1,4 @@
-"""Networks of other libraries, by a prefixed spec: `timm:NAME[.tag]`, `torchvision:NAME`, `package.module:Class`."""
+"""Networks of other libraries, by prefixed spec: `timm:NAME[.tag]`, `torchvision:NAME`, `package.module:Class`."""
 
 from backbones.foreign.build import create, dilated_form, is_foreign
 

@@ -1,4 +1,4 @@
-"""A network of the user, named by the path of its class."""
+"""The user's own network, named by the import path of its class."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from contract.errors import UserError, unknown
 
 
 def forms(spec: str) -> tuple[str, ...]:
-    """Return the forms at an output stride below 32: by the class itself if it can, else layer by layer."""
+    """Return the forms at an output stride below 32: by the class itself if possible, else layer by layer."""
     return ("native",) if _takes_stride(_find(spec)) else ("layers",)
 
 
 def build(spec: str, in_channels: int, output_stride: int = 32, form: str = "native") -> Backbone:
     """Build `package.module:Class`; see `backbones.foreign.build.create`.
 
-    The class or function is called without arguments. Below output stride 32, it gets ``output_stride`` if it takes
-    it; otherwise `dilate` changes its layers. It may return a `Backbone`; a network whose ``forward`` returns a list,
-    tuple or dictionary of maps (the last four, at the strides 4, 8, 16 and 32, or a single one of any stride); or a
-    classifier that torch.fx can trace.
+    The class or function is called without arguments. Below output stride 32, it gets `output_stride` if it has such
+    a parameter; otherwise `dilate` changes its layers. It may return a `Backbone`; a network whose `forward` returns
+    a list, tuple or dictionary of maps (the last four, at the strides 4, 8, 16 and 32, or a single one of any
+    stride); or a classifier that torch.fx can trace.
     """
     make = _find(spec)
     options = {} if output_stride == 32 or form == "layers" else {"output_stride": output_stride}
@@ -39,14 +39,14 @@ def build(spec: str, in_channels: int, output_stride: int = 32, form: str = "nat
             "default"
         ) from None
     if not isinstance(network, nn.Module):
-        raise UserError(f"{spec} makes a {type(network).__name__}; expected a torch.nn.Module")
+        raise UserError(f"{spec} returns a {type(network).__name__}; expected a torch.nn.Module")
     if isinstance(network, Backbone):
         if output_stride != 32 and not network.plain:
             strides = [feature.stride for feature in network.feature_info]
             require_strides(spec, strides[-len(STRIDES) :], output_stride)
         return network
     if in_channels != 3:
-        raise UserError(f"{spec} takes images of 3 channels, not of {in_channels}")
+        raise UserError(f"{spec} takes images with 3 channels, not {in_channels}")
     dilated = bool(options)
     if isinstance(run_dummy(spec, network, network), Tensor):
         return torchvision_models.wrap(spec, network, output_stride, dilated=dilated)
@@ -66,9 +66,9 @@ def _find(spec: str) -> Any:
         module = importlib.import_module(path)
     except ImportError as error:
         raise UserError(
-            f"backbone {spec!r}: there is no library {path!r} of backbones, and no such module can be imported "
-            f"({error}); write timm:NAME or torchvision:NAME, or for your own class package.module:Class, with its "
-            "folder in PYTHONPATH"
+            f"backbone {spec!r}: {path!r} is not a supported library, and no such module can be imported "
+            f"({error}); write timm:NAME or torchvision:NAME, or package.module:Class for your own "
+            "class, with its folder in PYTHONPATH"
         ) from None
     if not hasattr(module, name):
         raise unknown(f"name in {path}", name, [n for n in dir(module) if not n.startswith("_")])
@@ -76,7 +76,7 @@ def _find(spec: str) -> Any:
 
 
 def _wrap(spec: str, network: nn.Module, output_stride: int, *, dilated: bool) -> ForeignBackbone:
-    """Take the last four maps, which must have the required strides, or the single one."""
+    """Wrap a network with its last four maps, which must have the required strides, or its single map."""
     everything = measure(spec, _maps, network, -1)
     if len(everything) == 1:
         return ForeignBackbone(spec, network, _last_maps, [Feature("map1", *everything[0])])
@@ -93,7 +93,7 @@ def _wrap(spec: str, network: nn.Module, output_stride: int, *, dilated: bool) -
 
 
 def _find_ends(spec: str, network: nn.Module) -> Sequence[str]:
-    """Return the outermost module that outputs each of the last four maps; empty if a map is no module's output."""
+    """Return the outermost module that outputs each of the last four maps; empty if there is none for a map."""
     outputs: list[tuple[str, Any]] = []
     hooks = [
         module.register_forward_hook(

@@ -1,9 +1,9 @@
-"""Any convolutional network at a smaller output stride: a dummy input finds the strides, dilation replaces them.
+"""Dilate any convolutional network: a dummy input finds the strides, and dilation replaces them.
 
-The à-trous way of https://arxiv.org/abs/1606.00915, for any network. If the input of a layer had stride r and now has
-the output stride o < r, the layer reads every (r / o)-th location; a layer that would exceed o keeps it.
-On the common grid all maps equal those of the original network, except for layers that see the whole map, such as the
-gates of squeeze-and-excitation.
+This is the à-trous method of https://arxiv.org/abs/1606.00915, for any network. If the input of a layer had stride r
+and now has the output stride o < r, the layer reads every (r / o)-th location; a layer that would exceed o keeps the
+stride o. On the common grid all maps equal those of the original network, except for layers that see the whole map,
+such as the gates of squeeze-and-excitation.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ def dilate(
     output_stride: int,
     call: Callable[[Tensor], Any] | None = None,
 ) -> None:
-    """Change the layers of a network in place so that none of its maps is coarser than the output stride.
+    """Dilate the layers of a network in place, until no map is coarser than the output stride.
 
     Args:
-        spec: What the user asked for.
+        spec: The spec, for messages.
         network: The network, at output stride 32.
         output_stride: 16 or 8.
         call: Computes the maps; None calls the network itself.
 
     Raises:
-        OutputStrideError: A layer that would have to dilate cannot.
+        OutputStrideError: A layer that needs dilation cannot be dilated.
     """
     strides: dict[str, tuple[int, int]] = {}
     hooks = [
@@ -61,14 +61,14 @@ def dilate(
         elif after > output_stride and after != before:
             raise OutputStrideError(
                 f"{spec} cannot be built at output stride {output_stride}: its layer {name} ({type(layer).__name__}) "
-                "strides, and is no convolution or pool that could dilate instead"
+                "has a stride but is not a convolution or pool that could dilate instead"
             )
 
 
 def _note(
     strides: dict[str, tuple[int, int]], name: str, _module: nn.Module, inputs: Any, output: Any
 ) -> None:
-    """Store the strides of a layer's input and output if both are maps of the image."""
+    """Record the strides of a layer's input and output if both are feature maps."""
     if not (inputs and isinstance(inputs[0], Tensor) and isinstance(output, Tensor)):
         return
     found = [_stride(inputs[0]), _stride(output)]
@@ -93,7 +93,7 @@ def _change(spec: str, name: str, layer: Any, before: int, after: int, output_st
         _pair(value) for value in (layer.kernel_size, layer.padding, getattr(layer, "dilation", 1))
     )
     centred = all(2 * p == d * (k - 1) for k, p, d in zip(kernel, padding, dilation, strict=True))
-    # Patches side by side, as ConvNeXt and VGG merge them; at stride 1 they need locations beyond the last.
+    # Adjacent patches, as in ConvNeXt and VGG; at stride 1 they need locations beyond the last one.
     patches = padding == (0, 0) and kernel == _pair(layer.stride) and dilation == (1, 1)
     dilates = factor == 1 or hasattr(layer, "dilation")
     if type(layer) not in _LAYERS or not (centred or patches) or not dilates:
@@ -112,10 +112,10 @@ def _change(spec: str, name: str, layer: Any, before: int, after: int, output_st
 
 
 def _change_same(layer: nn.Conv2d, before: int, after: int, output_stride: int) -> nn.Conv2d:
-    """Return the same convolution at other strides; a hook pads by the size of the input.
+    """Return the same convolution with other strides; a hook pads according to the size of the input.
 
-    TensorFlow pads an input of n locations to get ⌈n / stride⌉, with the odd location at the end. The first window
-    starts at different positions at strides 2 and 1; the new convolution keeps the original position.
+    TensorFlow pads an input of n locations to get ⌈n / stride⌉, with the odd location at the end. The position of the
+    first window would differ between strides 2 and 1; the new convolution keeps the original position.
     """
     factor = max(1, before // output_stride)
     stride = min(after, output_stride) // min(before, output_stride)
@@ -148,14 +148,14 @@ def _pad_same(
     _layer: nn.Module,
     inputs: tuple[Tensor, ...],
 ) -> Any:
-    """Pad as the layer did on every `factor`-th location at its old stride, for an output of ⌈n / stride⌉."""
+    """Pad as the original layer does on every `factor`-th location, for an output of ⌈n / stride⌉."""
     padding: list[int] = []
     for side, taps in zip(inputs[0].shape[-2:], reach, strict=True):
         old_side = -(-side // factor)
         missing = (-(-old_side // old_stride) - 1) * old_stride + taps + 1 - old_side
         before = factor * (max(missing, 0) // 2)
         total = (-(-side // stride) - 1) * stride + factor * taps + 1 - side
-        # torch takes the last dimension first.
+        # torch lists the last dimension first.
         padding = [before, total - before, *padding]
     return (functional.pad(inputs[0], padding), *inputs[1:])
 
@@ -163,12 +163,12 @@ def _pad_same(
 def _pad_after(
     missing: list[int], fill: float, _layer: nn.Module, inputs: tuple[Tensor, ...]
 ) -> Any:
-    """Pad a layer's input below and right, to keep the size of its output."""
+    """Pad a layer's input at the bottom and right, to keep the size of its output."""
     return (functional.pad(inputs[0], (0, missing[1], 0, missing[0]), value=fill), *inputs[1:])
 
 
 def _pair(value: Any) -> tuple[float, float]:
     if isinstance(value, str):
-        # torch's "same" refuses strides and is not centred for even kernels; its "valid" is 0.
+        # torch's "same" does not support strides and is not centred for even kernels; its "valid" is 0.
         return (math.nan, math.nan) if value == "same" else (0, 0)
     return tuple(value) if isinstance(value, (tuple, list)) else (value, value)

@@ -1,4 +1,4 @@
-"""timm's networks, through their own `forward_intermediates`."""
+"""timm's networks, through `forward_intermediates`."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from backbones.foreign.wrapper import (
 )
 from contract.errors import UserError, unknown
 
-# Options that make a transformer take images of any size; families differ in them, and others need none. Windows that
-# are a fixed part of the published image, as in MaxViT, need a multiple of its size: images are padded to it.
+# Options for transformers with images of any size; they differ between families, and other networks need none. If
+# windows are a fixed fraction of the published image, as in MaxViT, images are padded to a multiple of its size.
 _ANY_SIZE: tuple[dict[str, Any], ...] = (
     {},
     dict(strict_img_size=False),
@@ -44,14 +44,14 @@ def build(
     """Build `timm:NAME`; see `backbones.foreign.build.create`.
 
     Args:
-        spec: What the user asked for.
+        spec: The requested spec.
         in_channels: Channels of the images.
         output_stride: 32, 16 or 8.
-        form: Below 32, timm's own dilated form (``"native"``) or that of `dilate` (``"layers"``).
+        form: Below stride 32, timm's own dilated form (`"native"`) or that of `dilate` (`"layers"`).
 
     Raises:
-        UserError: There is no such network, or it cannot be a backbone.
-        OutputStrideError: It has no such form.
+        UserError: The network is unknown or cannot be a backbone.
+        OutputStrideError: The network cannot be built in this form.
     """
     name = spec.partition(":")[2]
     architecture = name.partition(".")[0]
@@ -70,21 +70,21 @@ def build(
         ) from None
 
 
-# The index in `_ANY_SIZE` that works, by name and options: the others need not be built again.
+# The working index in `_ANY_SIZE`, by name and options, to avoid building the others again.
 _WAYS: dict[tuple[Any, ...], int] = {}
 
 
 def _build_any(
     spec: str, name: str, in_channels: int, dilated_to: int = 32, **options: Any
 ) -> ForeignBackbone:
-    """Build a network that takes images of any size, with the first options of `_ANY_SIZE` that work."""
+    """Build a network for images of any size, with the first options in `_ANY_SIZE` that work."""
     problem: UserError | None = None
     known = (name, in_channels, dilated_to, *options.items())
     state = torch.get_rng_state()
     for way, any_size in enumerate(_ANY_SIZE):
         if _WAYS.get(known, way) != way:
             continue
-        # A failed attempt must not change the weights that are drawn.
+        # A failed attempt must not change the random weights.
         torch.set_rng_state(state)
         try:
             network = timm.create_model(
@@ -96,7 +96,7 @@ def _build_any(
         except (RuntimeError, ValueError, AssertionError) as error:
             raise UserError(f"{spec} cannot be built: {error}") from None
         if not (hasattr(network, "forward_intermediates") and hasattr(network, "feature_info")):
-            raise UserError(f"{spec} offers no feature maps (timm's forward_intermediates)")
+            raise UserError(f"{spec} has no feature maps (timm's forward_intermediates)")
         try:
             stride = options.get("output_stride", dilated_to)
             multiple = _input_size(network) if way == _PADDED else None
@@ -112,7 +112,7 @@ def _build_any(
 
 
 def _input_size(network: Any) -> int:
-    """Return height and width of the images that timm publishes the network with."""
+    """Return height and width of the images in timm's config of the network."""
     return network.pretrained_cfg.get("input_size", (3, 224, 224))[-1]
 
 
@@ -128,7 +128,7 @@ def _wrap(
     declared = [int(info["reduction"]) for info in infos]
     if len(set(declared)) == 1:
         return _wrap_plain(spec, network, in_channels)
-    # A network that is built dilated has several maps of one stride; their order decides.
+    # A dilated network has several maps of the same stride; their order decides.
     built_dilated = output_stride != dilated_to
     indices = list(range(len(declared)))[-4:] if built_dilated else choose(spec, declared)
     run = functools.partial(_run, indices)
@@ -148,7 +148,7 @@ def _wrap(
 
 
 def _wrap_plain(spec: str, network: Any, in_channels: int) -> ForeignBackbone:
-    """Take the map after the last block and after the final norm, if the library applies that before pooling."""
+    """Wrap a plain network with the map after the last block, and after the final norm if it precedes pooling."""
     infos = list(network.feature_info)
     stride = int(infos[-1]["reduction"])
     run = functools.partial(_run, [len(infos) - 1], norm=True)

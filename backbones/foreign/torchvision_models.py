@@ -1,4 +1,4 @@
-"""torchvision's networks, through its own feature extraction."""
+"""torchvision's networks, through its feature extraction."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ def build(
     if name not in known:
         raise unknown("torchvision model", name, known)
     if in_channels != 3:
-        raise UserError(f"{spec} takes images of 3 channels, not of {in_channels}")
+        raise UserError(f"{spec} takes images with 3 channels, not {in_channels}")
     return wrap(spec, torchvision.models.get_model(name, weights=None), output_stride)
 
 
 def wrap(
     spec: str, network: nn.Module, output_stride: int, *, dilated: bool = False
 ) -> ForeignBackbone:
-    """Find the last module at each stride, and cut off everything after it.
+    """Find the last module at each stride and remove everything after the last map.
 
     Args:
-        spec: What the user asked for.
-        network: A classifier; its layers change if they have to dilate.
-        output_stride: Of the last map.
-        dilated: Whether the network is already built at that output stride; strides then do not separate its stages.
+        spec: The requested spec.
+        network: A classifier; its layers are changed if they have to dilate.
+        output_stride: Stride of the last map.
+        dilated: Whether the network was already built at that output stride; strides then do not separate its stages.
 
     Raises:
         UserError: The network cannot be traced, or has no map at one of the strides.
@@ -97,7 +97,7 @@ def _run(channels_last: Sequence[bool], trunk: nn.Module, x: Tensor, maps: int) 
 
 
 def _find_ends(spec: str, network: nn.Module) -> list[tuple[str, bool]]:
-    """Return the module that outputs each map, and whether its channels come last.
+    """Return the module that outputs each map, and whether its channels are last.
 
     Among the modules whose output has the same stride, the outermost are stages and the inner ones their parts; the
     last of the outermost ends the stage.

@@ -1,4 +1,4 @@
-"""A network of another library as a backbone: find, name, measure and crop its maps."""
+"""Wrap a network of another library as a backbone: find, name, measure and crop its maps."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ from backbones.backbone import Backbone, Feature, OutputStrideError
 from backbones.nets.layers import OFFSET_LR_MULTIPLIER, predicts_modulated_offsets
 from contract.errors import UserError
 
-# The strides that pyramids and heads need; everything before the first of these maps is the stem.
+# The strides that pyramids and heads need; the modules before the first of these maps are the stem.
 STRIDES = (4, 8, 16, 32)
-# Height and width of the dummy input: not square, which shows swapped sides, and large enough for all maps.
+# Height and width of the dummy input: not square, to detect swapped sides, and large enough for all maps.
 DUMMY_SIZE = (128, 192)
 # A correct dilated form differs by rounding, by gates, or by the pool in the shortcut of ResNet-D, which averages
-# nearer locations (0.04 to 0.06). A wrong one differs by more (windows by 0.17 or more, shifted locations by 0.7).
+# nearer locations (0.04 to 0.06). A wrong form differs more (windows by 0.17 or more, shifted locations by 0.7).
 _TOLERANCE = 0.1
-# The same after zero-initialised branches are drawn anew: correct forms differ by at most 0.13 (ResNet-D), wrong ones
-# by 0.25 or more (timm's GENet, whose last 3×3 convolution does not dilate; HaloNet's windows).
+# The same after zero-initialised branches are re-initialised: correct forms differ by at most 0.13 (ResNet-D), wrong
+# ones by 0.25 or more (timm's GENet, whose last 3×3 convolution does not dilate; HaloNet's windows).
 _DRAWN_TOLERANCE = 0.17
 # A constant weight below this counts as zero-initialised; ConvNeXt's layer scale starts at 1e-6.
 _NEAR_ZERO = 0.1
 
-# (trunk, images, n) → the first n maps. The trunk is an argument because a copy of the backbone has its own.
+# (trunk, images, n) → the first n maps. The trunk is an argument because a copy of the backbone has another trunk.
 Run = Callable[[nn.Module, Tensor, int], Sequence[Tensor]]
 
 
 class ForeignBackbone(Backbone):
     """A network of another library.
 
-    Libraries round sizes that do not divide in different ways. Images are therefore padded with zeros, right and below,
-    to a multiple of the coarsest stride, or of a larger size if the network's windows need it. Maps are then cropped to
-    ⌈H / stride⌉ × ⌈W / stride⌉.
+    Libraries round sizes that are not multiples of a stride differently. Images are therefore padded with zeros, at
+    the right and bottom, to a multiple of the coarsest stride, or of a larger size if the network's windows need it.
+    Maps are then cropped to ⌈H / stride⌉ × ⌈W / stride⌉.
 
     Args:
-        spec: What the user asked for.
+        spec: The requested spec.
         trunk: The network, without a classifier.
         run: Computes the first n maps of a batch, each of shape (N, C, H, W), from `trunk`, the batch and n.
         features: The maps' names, channels and strides.
-        ends: By stage, the name of the module in `trunk` that outputs its map, or of its block; empty if unknown.
-        input_size: Height and width of the images that the network is published with.
-        image_multiple: The number that must divide the sides of images; None for the coarsest stride.
-        library_names: Names of the tensors of the library's whole network, in its order; `trunk` does not have those
-            after the last map.
+        ends: The module in `trunk` that outputs the map of each stage or block; empty if unknown.
+        input_size: Published height and width of input images.
+        image_multiple: The sides of images must be multiples of this; None for the coarsest stride.
+        library_names: Tensor names of the library's whole network, in its order; `trunk` has no tensors after the
+            last map.
     """
 
     own_initialisation = True
@@ -88,14 +88,14 @@ class ForeignBackbone(Backbone):
         ]
 
     def stages(self) -> list[list[nn.Module]]:
-        """List the modules by depth, as the library registers them; see `Backbone`.
+        """List the modules by depth, in the library's order; see `Backbone`.
 
         Raises:
-            UserError: It is not known which module outputs a map.
+            UserError: The module that outputs a map is unknown.
         """
         if not self._ends:
             raise UserError(
-                f"{self.spec} does not show which of its parameters belong to which map, and none of its stages can be "
+                f"{self.spec} does not show which parameters belong to which map, so its stages cannot be "
                 "frozen; set model.backbone.frozen_stages=-1"
             )
         groups: list[list[nn.Module]] = [[] for _ in range(len(self._ends) + 1)]
@@ -103,7 +103,7 @@ class ForeignBackbone(Backbone):
         return groups
 
     def lr_multipliers(self) -> dict[str, float]:
-        """Return what the library's modules declare, and the rate of offsets; see `Backbone`."""
+        """Return the factors that modules declare, and that of offsets; see `Backbone`."""
         factors: dict[str, float] = {}
         for module in self.trunk.modules():
             for name, child in module.named_children():
@@ -116,7 +116,7 @@ class ForeignBackbone(Backbone):
 def _depths(trunk: nn.Module, ends: Sequence[str]) -> dict[str, int]:
     """Return the depth of each module: 0 before the first map's module, else the number of the next map.
 
-    Libraries register modules in the order in which they compute. Modules after the last map belong to it.
+    Libraries register modules in the order of computation. Modules after the last map belong to it.
     """
     names = [name for name, _ in trunk.named_modules()]
     first = names.index(ends[0])
@@ -135,7 +135,7 @@ def _depths(trunk: nn.Module, ends: Sequence[str]) -> dict[str, int]:
 def _distribute(
     module: nn.Module, name: str, depths: dict[str, int], groups: list[list[nn.Module]]
 ) -> None:
-    """Put each outermost module whose tensors have a single depth into the group of that depth."""
+    """Add each outermost module whose tensors have a single depth to the group of that depth."""
     inside = {
         depths[".".join(filter(None, (name, part)))]
         for part, inner in module.named_modules()
@@ -149,7 +149,7 @@ def _distribute(
     for part, child in module.named_children():
         _distribute(child, f"{name}.{part}" if name else part, depths, groups)
     for part, tensor in _own_tensors(module):
-        # A parameter of the network itself, such as a position embedding, has no module of its own.
+        # A parameter of the network itself, such as a position embedding, does not belong to a submodule.
         holder = nn.Module()
         if isinstance(tensor, nn.Parameter):
             holder.register_parameter(part, tensor)
@@ -171,7 +171,7 @@ def run_dummy(
     in_channels: int = 3,
     size: tuple[int, int] = DUMMY_SIZE,
 ) -> Any:
-    """Return what a network computes on a black dummy input that is not square, in evaluation mode.
+    """Return a network's output on a black, non-square dummy input, in evaluation mode.
 
     Raises:
         UserError: The network fails.
@@ -182,8 +182,8 @@ def run_dummy(
     except (RuntimeError, ValueError, AssertionError, TypeError, IndexError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"{spec} cannot compute on an image of {size[0]}×{size[1]} pixels ({reason}); it cannot be the backbone of "
-            "detectors and segmentors, whose images have any size"
+            f"{spec} fails on an image of {size[0]}×{size[1]} pixels ({reason}); it cannot be the "
+            "backbone of detectors and segmentors, which use images of any size"
         ) from None
 
 
@@ -199,7 +199,7 @@ def measure(
     """Measure channels and stride of each map of a network with a dummy input.
 
     Raises:
-        UserError: The network fails on an image that is not square, or a result is no map of a whole stride.
+        UserError: The network fails on a non-square image, or an output is not a map with an integer stride.
     """
     found = run_dummy(
         spec, lambda x: run(trunk, x, maps), trunk, in_channels=in_channels, size=size
@@ -215,14 +215,14 @@ def measure(
         if strides[0] != strides[1] or strides[0] != int(strides[0]):
             raise UserError(
                 f"{spec} returns a map of {values.shape[-2]}×{values.shape[-1]} locations for {size[0]}×{size[1]} "
-                "pixels; expected one of a whole stride"
+                "pixels; expected a map with an integer stride"
             )
         measured.append((values.shape[1], int(strides[0])))
     return measured
 
 
 def require_strides(spec: str, strides: Sequence[int], output_stride: int) -> None:
-    """Raise unless the maps are at the strides 4, 8, 16 and 32, or at the output stride where that is less.
+    """Raise unless the maps have the strides 4, 8, 16 and 32, each limited to the output stride.
 
     Raises:
         OutputStrideError: The strides differ, and the output stride is below 32.
@@ -243,10 +243,10 @@ def require_strides(spec: str, strides: Sequence[int], output_stride: int) -> No
 
 
 def same_on_common_grid(dilated: Backbone, plain: Backbone) -> bool:
-    """Return whether a network computes the same at a smaller output stride as at 32, at the locations of both.
+    """Return whether a network computes the same at a smaller output stride as at 32, at common locations.
 
-    Fresh weights are compared first. Many residual branches start with a last scale of zero, which hides what they
-    compute. A second comparison therefore draws zero-initialised weights anew.
+    Initial weights are compared first. In many networks, the last scale of residual branches starts at zero, which
+    hides the branch. Therefore zero-initialised weights are re-initialised for a second comparison.
 
     Args:
         dilated: The network at the smaller output stride; its weights may change.
@@ -259,7 +259,7 @@ def same_on_common_grid(dilated: Backbone, plain: Backbone) -> bool:
 
 
 def _draw_zeros(network: nn.Module) -> bool:
-    """Draw constant weights near zero anew; return whether there are any."""
+    """Re-initialise constant weights near zero; return whether there are any."""
     zeros = [
         parameter
         for name, parameter in network.named_parameters()

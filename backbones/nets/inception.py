@@ -1,11 +1,11 @@
 """Inception-V3.
 
 Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", Table 1,
-https://arxiv.org/abs/1512.00567. The paper leaves some things open, such as the channels of the branches; these follow
-torchvision, which follows the authors' code.
+https://arxiv.org/abs/1512.00567. The paper does not specify everything, such as the channels of the branches; the
+rest follows torchvision, which follows the authors' code.
 
-The network is a table of rows; each builds a module. Parameters are named as in torchvision: public checkpoints load,
-all but their classifiers ``fc`` and ``AuxLogits``. The public weights expect pixels from -1 to 1.
+The network is a table of rows; each builds a module. Parameters are named as in torchvision, so public checkpoints
+can be loaded, except for their classifiers `fc` and `AuxLogits`. The public weights expect pixels from -1 to 1.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ class InceptionConfig:
     """One row of the Inception family.
 
     Attributes:
-        valid_padding: As in the paper, do not pad the first convolutions and the layers that halve the resolution. Maps
-            are then smaller than the image over their stride, and shifted against it: good for classification only.
+        valid_padding: As in the paper, do not pad the first convolutions and the layers that halve the resolution.
+            Maps are then smaller than the image divided by their stride, and not aligned with it: suitable only for
+            classification.
         width_factor: Multiplies the channels of every layer.
     """
 
@@ -43,7 +44,7 @@ class InceptionConfig:
 
 
 class Geometry(NamedTuple):
-    """The numbers that all rows of a stage share.
+    """Parameters that all rows of a stage share.
 
     Attributes:
         stride: Stride of the rows that halve the resolution.
@@ -63,7 +64,7 @@ class Row(ABC):
     """One row of the table.
 
     Attributes:
-        name: Name of its module; torchvision's if the module has tensors.
+        name: Name of its module; torchvision's name if the module has tensors.
     """
 
     name: str
@@ -80,7 +81,7 @@ class Convolution(Row):
     Attributes:
         channels: Channels of the output at the width factor 1.
         kernel: Height and width, both odd.
-        halves: Whether it takes the stride of its stage.
+        halves: Whether it has the stride of its stage.
         padded: Whether the paper pads it.
     """
 
@@ -120,7 +121,7 @@ class MaximumPool(Row):
         if dilation == 1:
             padding = 0 if geometry.valid_padding else 1
             return nn.MaxPool2d(3, stride, padding), in_channels
-        # torch's pool refuses to pad by as much as dilation asks for.
+        # torch's pool does not support the padding that dilation needs.
         padding = nn.ConstantPad2d(dilation, -math.inf)
         return nn.Sequential(padding, nn.MaxPool2d(3, stride, dilation=dilation)), in_channels
 
@@ -138,8 +139,8 @@ class Branch(NamedTuple):
     """A part of a mixed block.
 
     Attributes:
-        trunk: Rows that follow one another.
-        ends: Rows that each take the trunk's output; their outputs leave the block.
+        trunk: Rows in sequence.
+        ends: Rows that are applied to the trunk's output; their outputs are outputs of the block.
     """
 
     trunk: tuple[Row, ...]
@@ -170,7 +171,7 @@ class MixedBlock(nn.Module):
     Args:
         branches: The rows of the branches.
         in_channels: Channels of the input.
-        geometry: The numbers of the stage.
+        geometry: The parameters of the stage.
     """
 
     def __init__(self, branches: tuple[Branch, ...], in_channels: int, geometry: Geometry):
@@ -200,7 +201,7 @@ def _chain(*rows: Row) -> Branch:
 
 
 def _mixed_5(name: str, pool_channels: int) -> Mixed:
-    """Figure 5 of the paper, for maps of 35×35."""
+    """Build Figure 5 of the paper, for maps of 35×35."""
     return Mixed(
         name,
         (
@@ -217,7 +218,7 @@ def _mixed_5(name: str, pool_channels: int) -> Mixed:
 
 
 def _mixed_6(name: str, channels: int) -> Mixed:
-    """Figure 6 of the paper with n = 7, for maps of 17×17."""
+    """Build Figure 6 of the paper with n = 7, for maps of 17×17."""
     return Mixed(
         name,
         (
@@ -240,7 +241,7 @@ def _mixed_6(name: str, channels: int) -> Mixed:
 
 
 def _mixed_7(name: str) -> Mixed:
-    """Figure 7 of the paper, for maps of 8×8."""
+    """Build Figure 7 of the paper, for maps of 8×8."""
     return Mixed(
         name,
         (
@@ -297,7 +298,7 @@ _MIXED_7A = Mixed(
     ),
 )
 
-# Table 1 of the paper, cut where the resolution changes. The first row of a stage takes its stride.
+# Table 1 of the paper, split where the resolution changes. The first row of a stage has its stride.
 _STEM = (
     Convolution("Conv2d_1a_3x3", 32, (3, 3), halves=True, padded=False),
     Convolution("Conv2d_2a_3x3", 32, (3, 3), padded=False),
@@ -329,11 +330,11 @@ _STAGES = (
 class Inception(Backbone):
     """Inception-V3, without its classifiers.
 
-    The maps are those before each halving of the resolution, named by the row that they leave:
-    the last convolution before the mixed blocks, at stride 4, and the last block of each size.
+    The maps are those before each halving of the resolution, named after the row that outputs them: the last
+    convolution before the mixed blocks, at stride 4, and the last block of each size.
 
-    By default every layer is padded: RoIAlign and dilation need exact strides. The paper's own padding is a row of
-    :class:`InceptionConfig`. Padding and output stride change neither the name nor the shape of a tensor.
+    By default every layer is padded, because RoIAlign and dilation need exact strides. The paper's padding is an
+    option of `InceptionConfig`. Padding and output stride change neither names nor shapes of tensors.
 
     Args:
         config: The row to build.
@@ -343,7 +344,7 @@ class Inception(Backbone):
             (https://arxiv.org/abs/1606.00915).
 
     Raises:
-        UserError: An output stride other than 32 was asked for without padding.
+        UserError: An output stride other than 32 was requested without padding.
     """
 
     input_size = 299
@@ -355,8 +356,8 @@ class Inception(Backbone):
         )
         if config.valid_padding and plans[-1].dilation != 1:
             raise UserError(
-                f"output stride {output_stride} of Inception is built with padding only; "
-                "leave out the suffix -valid, or take the output stride 32"
+                f"output stride {output_stride} of Inception needs padding; leave out the suffix -valid, "
+                "or use output stride 32"
             )
         undilated = Geometry(_STRIDE, 1, config.valid_padding, config.width_factor)
         channels = in_channels
@@ -377,11 +378,11 @@ class Inception(Backbone):
         Args:
             x: Float images of shape (N, in_channels, H, W), normalised; H and W at least 1, or at
                 least 75 without padding.
-            maps: Stop after this many; None computes all.
+            maps: Stop after this many maps; None computes all.
 
         Returns:
-            Four float maps, or the first of them, described by ``feature_info``; without padding they are smaller than
-            the image over their stride, by a few locations.
+            Four float maps, or the first of them, described by `feature_info`; without padding they are a few
+            locations smaller than the image divided by their stride.
         """
         for row in _STEM:
             x = self.get_submodule(row.name)(x)

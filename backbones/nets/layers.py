@@ -1,8 +1,8 @@
-"""Parts that several networks are built from: output strides, width factors, squeeze-and-excitation, deformation.
+"""Shared parts of networks: output strides, width factors, squeeze-and-excitation, deformable convolutions.
 
-Output strides below 32 follow the à-trous way of https://arxiv.org/abs/1606.00915: a stage that gives up its stride of
-2 doubles the distance between the taps of every later convolution. At each of the new positions the convolution then
-sees what it saw in training.
+Output strides below 32 use the à-trous method of https://arxiv.org/abs/1606.00915: if a stage gives up its stride of
+2, the distance between the taps of every later convolution doubles. At each new position, the convolution then sees
+the same inputs as in training.
 
 Squeeze-and-excitation: Hu et al., §3, https://arxiv.org/abs/1709.01507.
 
@@ -36,7 +36,7 @@ class StagePlan(NamedTuple):
         stride: Stride of the first block.
         first_dilation: Dilation of the first block, whose input still has the dilation of the stage before.
         dilation: Dilation of the other blocks.
-        output_stride: Input pixels per location of the map that leaves the stage.
+        output_stride: Input pixels per location of the output map.
     """
 
     stride: int
@@ -46,11 +46,11 @@ class StagePlan(NamedTuple):
 
 
 def plan_stages(strides: Sequence[int], *, stem_stride: int, output_stride: int) -> list[StagePlan]:
-    """Compute the strides and dilations with which no map is coarser than the output stride.
+    """Compute strides and dilations such that no map is coarser than the output stride.
 
     Args:
         strides: Stride of each stage in the undilated network.
-        stem_stride: Input pixels per location of the map that enters the first stage.
+        stem_stride: Input pixels per location of the first stage's input map.
         output_stride: Stride of the last map.
 
     Returns:
@@ -84,11 +84,11 @@ def scaled(channels: int, width_factor: float) -> int:
 
 
 class SqueezeExcitation(nn.Module):
-    """Weigh each channel by a gate that sees the whole map.
+    """Scale each channel by a gate that sees the whole map.
 
-    s = σ(W₂ · relu(W₁ · z)), where z_c is the mean of channel c; the output is s_c · x_c. W₁ keeps one channel
-    of 16, the paper's reduction ratio, and at least 8, which matters in narrow layers only. Both are 1×1 convolutions
-    with biases and have timm's names: public checkpoints load.
+    s = σ(W₂ · relu(W₁ · z)), where z_c is the mean of channel c; the output is s_c · x_c. W₁ keeps one channel of 16,
+    the paper's reduction ratio, and at least 8, which matters only in narrow layers. Both are 1×1 convolutions with
+    biases and have timm's names, so public checkpoints can be loaded.
 
     Args:
         channels: Channels of the map.
@@ -102,7 +102,7 @@ class SqueezeExcitation(nn.Module):
         self.fc2 = nn.Conv2d(hidden, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Weigh the channels: (N, C, H, W) to the same shape."""
+        """Scale the channels: (N, C, H, W) to the same shape."""
         means = x.mean((2, 3), keepdim=True)
         return x * self.fc2(self.relu(self.fc1(means))).sigmoid()
 
@@ -122,7 +122,7 @@ class DilatedAveragePool(nn.Module):
         """Compute: (N, C, H, W) to the same shape."""
         if self.dilation == 1:
             return nn.functional.avg_pool2d(x, 3, stride=1, padding=1)
-        # torch has no dilated pool. The taps are 1, and not 1/9, which bfloat16 would round.
+        # torch has no dilated pool. The taps are 1, because bfloat16 would round 1/9.
         channels, apart = x.shape[1], self.dilation
         taps = x.new_ones(channels, 1, 3, 3)
         total = nn.functional.conv2d(x, taps, padding=apart, dilation=apart, groups=channels)
@@ -135,7 +135,7 @@ class Deformation:
 
     Attributes:
         modulated: Version 2 (True) or version 1.
-        stages: The stages, counted from 1, whose 3×3 convolutions are. The default is version 2's (§3.1):
+        stages: The stages, counted from 1, with deformable 3×3 convolutions. The default is that of version 2 (§3.1):
             conv3 to conv5.
     """
 
@@ -143,12 +143,12 @@ class Deformation:
     stages: tuple[int, ...] = (2, 3, 4)
 
 
-# Of the convolutions that predict offsets and masks in version 2 (§3.2); version 1 trains them as all others.
+# Learning-rate factor of the convolutions that predict offsets and masks in version 2 (§3.2); version 1 has none.
 OFFSET_LR_MULTIPLIER = 0.1
 
 
 class OffsetConv2d(nn.Conv2d):
-    """The convolution that predicts offsets: it starts at zero under every initialisation.
+    """The convolution that predicts offsets; every initialisation sets it to zero.
 
     Attributes:
         lr_multiplier: Factor on the learning rate of its parameters; see `Backbone.lr_multipliers`.
@@ -168,12 +168,12 @@ class DeformableConv2d(nn.Conv2d):
 
     y(p) = Σₖ wₖ · mₖ(p) · x(p + pₖ + Δpₖ(p)), where x is interpolated bilinearly and is 0 outside the image. A
     convolution of the same geometry over the same input predicts Δp = (Δy, Δx) for each of the nine taps and, in
-    version 2, the logit of m; in version 1, m is 1. ``weight`` is named as in a plain convolution; ``conv_offset`` and
+    version 2, the logit of m; in version 1, m is 1. `weight` is named as in a plain convolution; `conv_offset` and
     the order of its channels are mmcv's: Δy₁, Δx₁, …, Δy₉, Δx₉, then the nine of m.
 
     At the start all predictions are 0. Version 1 is then the plain convolution. In version 2, m = σ(0) = 0.5, as in
     the paper (§3.2), mmcv and detectron2. The output is then half the plain one; the normalisation that follows
-    removes the factor. Some code doubles the output; published weights would compute something else with it.
+    removes the factor. Some code doubles the output, which would change the features of published weights.
 
     Everything is computed in float32, inside autocast too: offsets are positions in pixels, and the eight bits of
     bfloat16 are too few for them.
@@ -182,7 +182,7 @@ class DeformableConv2d(nn.Conv2d):
         in_channels: Channels of the input.
         out_channels: Channels of the output.
         stride: Stride of the convolution.
-        dilation: Distance between its taps before they are moved.
+        dilation: Distance between its taps without offsets.
         modulated: Version 2 (True) or version 1.
     """
 
@@ -209,10 +209,10 @@ class DeformableConv2d(nn.Conv2d):
         """Convolve: (N, in_channels, H, W) to (N, out_channels, ⌈H/stride⌉, ⌈W/stride⌉).
 
         Args:
-            x: A map of any float type; the weights are float32, as autocast leaves them.
+            x: A map of any float type; the weights are float32, which autocast does not change.
 
         Returns:
-            The output, of the type of ``x``.
+            The output, with the dtype of `x`.
         """
         (stride, _), (dilation, _) = self.stride, self.dilation
         with _without_autocast(x.device.type):
@@ -231,7 +231,7 @@ class DeformableConv2d(nn.Conv2d):
 
 
 def _without_autocast(device_type: str) -> AbstractContextManager:
-    # The device "meta", on which costs are counted, has no autocast to switch off.
+    # The device "meta", on which costs are counted, has no autocast.
     if not torch.amp.is_autocast_available(device_type):
         return nullcontext()
     return torch.autocast(device_type, enabled=False)

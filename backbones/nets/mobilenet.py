@@ -3,8 +3,8 @@
 Howard et al., "MobileNets: Efficient Convolutional Neural Networks for Mobile Vision
 Applications", Table 1, https://arxiv.org/abs/1704.04861.
 
-Parameters are named as in timm's ``mobilenetv1_100``: public checkpoints load. The activation, which the paper calls
-ReLU, is min(max(x, 0), 6), as in timm and in the authors' code,
+Parameters are named as in timm's `mobilenetv1_100`, so public checkpoints can be loaded. The activation, which the
+paper calls ReLU, is min(max(x, 0), 6), as in timm and in the authors' code,
 https://github.com/tensorflow/models/blob/master/research/slim/nets/mobilenet_v1.py.
 """
 
@@ -37,7 +37,7 @@ class MobileNetConfig:
 
 
 class DepthwiseSeparableBlock(nn.Module):
-    """A 3×3 convolution of each channel by itself, then a 1×1 convolution (§3.1).
+    """A 3×3 depthwise convolution followed by a 1×1 convolution (§3.1).
 
     Args:
         in_channels: Channels of the input.
@@ -72,8 +72,8 @@ class DepthwiseSeparableBlock(nn.Module):
 class MobileNet(Backbone):
     """MobileNet-V1, without its classifier.
 
-    The maps are those of the last block before each halving of the resolution, from stride 4 on.
-    The output stride changes strides and dilations, never the name or shape of a tensor.
+    The maps are those of the last block before each halving of the resolution, starting at stride 4. The output
+    stride changes strides and dilations, but never names or shapes of tensors.
 
     Args:
         config: The row to build.
@@ -115,10 +115,10 @@ class MobileNet(Backbone):
 
         Args:
             x: Float images of shape (N, in_channels, H, W), normalised; H and W at least 1.
-            maps: Stop after this many; None computes all.
+            maps: Stop after this many maps; None computes all.
 
         Returns:
-            Four float maps, or the first of them, described by ``feature_info``.
+            Four float maps, or the first of them, described by `feature_info`.
         """
         x = self.relu(self.bn1(self.conv_stem(x)))
         first, *stages = self.blocks

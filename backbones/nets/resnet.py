@@ -6,7 +6,7 @@ the tweaks, so that C contains B, and D contains C:
 
 ======  ===================================================================================
 plain   The first 1×1 convolution of a bottleneck has the stride.
-B       The 3×3 convolution has the stride. torchvision and MMDetection's ``pytorch`` style
+B       The 3×3 convolution has the stride. torchvision and MMDetection's `pytorch` style
         call this one ResNet-50. Basic blocks have no 1×1 convolution; with them plain and B
         are the same network.
 C       The 7×7 convolution of the stem becomes three 3×3 convolutions.
@@ -17,7 +17,7 @@ D       The shortcut averages 2×2 pixels, then convolves 1×1 at stride 1: it s
 Squeeze-and-excitation and deformable convolutions may be added to each; see their modules.
 
 Parameters are named as in torchvision, or as in timm for the parts that torchvision does not have (the C stem, the D
-shortcut, squeeze-and-excitation): public checkpoints load.
+shortcut, squeeze-and-excitation), so public checkpoints can be loaded.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ class ResNetConfig:
     Attributes:
         blocks: Number of residual blocks of each of the four stages.
         bottleneck: Blocks of 1×1, 3×3, 1×1 convolutions (True) or of two 3×3 ones.
-        stride_in_3x3: Tweak B; without effect on basic blocks.
+        stride_in_3x3: Tweak B; it has no effect on basic blocks.
         deep_stem: Tweak C.
         average_shortcut: Tweak D.
-        squeeze_excitation: End each residual branch by weighing its channels.
+        squeeze_excitation: Add squeeze-and-excitation at the end of each residual branch.
         deformation: Which 3×3 convolutions are deformable; None for none.
         width: Channels of the stem and of the 3×3 convolutions of the first stage; every other
             width is a multiple of it.
@@ -69,7 +69,7 @@ class ResNetConfig:
 
     @property
     def expansion(self) -> int:
-        """Channels that leave a block per channel of its 3×3 convolution."""
+        """Output channels of a block divided by the channels of its 3×3 convolution."""
         return 4 if self.bottleneck else 1
 
 
@@ -88,7 +88,7 @@ class ResidualBlock(nn.Module, ABC):
 
     Args:
         shortcut: The projection of the input, or None for the identity.
-        squeeze_excitation: Weighs the channels of the residual branch; None for none.
+        squeeze_excitation: Scales the channels of the residual branch; None for none.
     """
 
     def __init__(self, shortcut: nn.Module | None, squeeze_excitation: nn.Module | None):
@@ -100,7 +100,7 @@ class ResidualBlock(nn.Module, ABC):
     @property
     @abstractmethod
     def last_norm(self) -> nn.BatchNorm2d:
-        """The normalisation that ends the residual branch: the one that zero γ acts on."""
+        """The last normalisation of the residual branch, whose γ the trick zero γ sets to 0."""
 
     @abstractmethod
     def residual(self, x: Tensor) -> Tensor:
@@ -120,12 +120,12 @@ class BasicBlock(ResidualBlock):
 
     Args:
         in_channels: Channels of the input.
-        width: Channels of both convolutions, hence of the output.
+        width: Channels of both convolutions, and therefore of the output.
         stride: Stride of the first convolution.
         dilations: Dilation of the first and of the second 3×3 convolution.
         convolution: Their constructor.
         shortcut: The projection of the input, or None for the identity.
-        squeeze_excitation: Weighs the channels of the residual branch; None for none.
+        squeeze_excitation: Scales the channels of the residual branch; None for none.
     """
 
     def __init__(
@@ -163,11 +163,11 @@ class Bottleneck(ResidualBlock):
         in_channels: Channels of the input.
         width: Channels of the 3×3 convolution; the output has four times as many.
         stride: Stride of the block.
-        stride_in_3x3: Whether the 3×3 convolution (tweak B) or the first 1×1 takes the stride.
+        stride_in_3x3: Whether the 3×3 convolution (tweak B) or the first 1×1 has the stride.
         dilation: Dilation of the 3×3 convolution.
         convolution: Constructor of the 3×3 convolution.
         shortcut: The projection of the input, or None for the identity.
-        squeeze_excitation: Weighs the channels of the residual branch; None for none.
+        squeeze_excitation: Scales the channels of the residual branch; None for none.
     """
 
     def __init__(
@@ -204,10 +204,10 @@ class Bottleneck(ResidualBlock):
 
 
 class ResNet(Backbone):
-    """The one ResNet; its variants are rows of :class:`ResNetConfig`.
+    """ResNet; its variants are instances of `ResNetConfig`.
 
-    The output stride changes strides and dilations, never the name or shape of a tensor, so one
-    checkpoint serves all three.
+    The output stride changes strides and dilations, but never names or shapes of tensors, so a checkpoint fits all
+    output strides.
 
     Args:
         config: The row to build.
@@ -238,10 +238,10 @@ class ResNet(Backbone):
 
         Args:
             x: Float images of shape (N, in_channels, H, W), normalised; H and W at least 1.
-            maps: Stop after this many; None computes all.
+            maps: Stop after this many maps; None computes all.
 
         Returns:
-            Four float maps, or the first of them, described by ``feature_info``.
+            Four float maps, or the first of them, described by `feature_info`.
         """
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         features = []
@@ -263,7 +263,7 @@ def _conv3x3(in_channels: int, channels: int, *, stride: int = 1, dilation: int 
 
 
 def _stem_convolution(config: ResNetConfig, in_channels: int) -> nn.Module:
-    """Build the convolution before ``bn1``: (N, in_channels, H, W) to (N, width, H/2, W/2)."""
+    """Build the convolution before `bn1`: (N, in_channels, H, W) to (N, width, H/2, W/2)."""
     if not config.deep_stem:
         return nn.Conv2d(in_channels, config.width, 7, stride=2, padding=3, bias=False)
     half = config.width // 2
@@ -281,7 +281,7 @@ def _stem_convolution(config: ResNetConfig, in_channels: int) -> nn.Module:
 def _make_stage(
     config: ResNetConfig, index: int, in_channels: int, plan: StagePlan
 ) -> nn.Sequential:
-    """Build stage ``index`` (0 to 3): (N, in_channels, H, W) to (N, C', ⌈H/stride⌉, ⌈W/stride⌉)."""
+    """Build stage `index` (0 to 3): (N, in_channels, H, W) to (N, C', ⌈H/stride⌉, ⌈W/stride⌉)."""
     channels = config.width * 2**index * config.expansion
     shortcut = None
     if plan.stride != 1 or in_channels != channels:
@@ -316,7 +316,7 @@ def _make_block(
         width,
         stride=plan.stride,
         stride_in_3x3=config.stride_in_3x3,
-        # With the stride in the 1×1, the 3×3 convolution sees the same input as those of later blocks.
+        # If the 1×1 has the stride, the input of the 3×3 convolution is like that of later blocks.
         dilation=plan.first_dilation if config.stride_in_3x3 else plan.dilation,
         convolution=convolution,
         shortcut=shortcut,
@@ -325,7 +325,7 @@ def _make_block(
 
 
 def _convolution3x3(config: ResNetConfig, index: int) -> Convolution3x3:
-    """Return the constructor of the 3×3 convolutions of stage ``index`` (0 to 3)."""
+    """Return the constructor of the 3×3 convolutions of stage `index` (0 to 3)."""
     deformation = config.deformation
     if deformation is None or index + 1 not in deformation.stages:
         return _conv3x3
@@ -337,8 +337,8 @@ def _shortcut(config: ResNetConfig, in_channels: int, channels: int, stride: int
     norm = nn.BatchNorm2d(channels)
     if not config.average_shortcut:
         return nn.Sequential(nn.Conv2d(in_channels, channels, 1, stride=stride, bias=False), norm)
-    # `ceil_mode` keeps the odd last row and column, as the residual branch does. At stride 1 an identity replaces the
-    # pool, and the names of the parameters stay the same.
+    # `ceil_mode` keeps the odd last row and column, like the residual branch. At stride 1, an identity replaces the
+    # pool and keeps the names of the parameters.
     pool = (
         nn.Identity()
         if stride == 1

@@ -1,1 +1,1 @@
-"""Import of weights that other programs wrote. No task imports this package."""
+"""Import weights from files of other libraries. No task imports this package."""

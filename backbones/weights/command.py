@@ -1,4 +1,4 @@
-"""The command ``python -m backbones import``: its options and what it prints."""
+"""The command `python -m backbones import`: its options and output."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("spec", help="the backbone that the weights belong to")
     parser.add_argument(
         "file",
-        help="a .safetensors, .pth or .pt file; or 'published': the weights that timm or torchvision publishes for the "
-        "spec, as in timm:resnet50.a1_in1k",
+        help="a .safetensors, .pth or .pt file; or 'published' for the weights that timm or "
+        "torchvision publishes for the spec, as in timm:resnet50.a1_in1k",
     )
     parser.add_argument("--out", type=Path, required=True, help="the checkpoint to write")
     parser.add_argument(
         "--normalisation",
-        help=f"the normalisation that the weights in a file were trained with: {', '.join(NORMALISATIONS)}",
+        help=f"the normalisation with which the weights in a file were trained: {', '.join(NORMALISATIONS)}",
     )
     for name, what in (("--mean", "mean"), ("--std", "standard deviation")):
         parser.add_argument(
@@ -43,38 +43,39 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tag", help="tag of torchvision's published weights; default: torchvision's"
     )
-    parser.add_argument(
-        "--key", help="the key in the file that holds the tensors; default: search for it"
-    )
+    parser.add_argument("--key", help="the key of the tensors in the file; default: search for it")
     parser.add_argument("--prefix", help="the prefix of their names; default: search for it")
     parser.add_argument(
         "--by-order",
         action="store_true",
-        help="match layer by layer, by order and shape, if the file has another program's names for the same network",
+        help="match layers by order and shape, if the file has other names for the same network",
     )
     parser.add_argument(
         "--allow-missing",
         action="append",
         default=[],
         metavar="PATTERN",
-        help="names that may be missing from the file, as in 'layer4.*'; these stay random, and every table says so",
+        help="names that may be missing from the file, as in 'layer4.*'; these tensors stay random, "
+        "which every table notes",
     )
     parser.add_argument(
-        "--show-map", action="store_true", help="print which tensor of the file went where"
+        "--show-map",
+        action="store_true",
+        help="print the name of each tensor in the file and in the backbone",
     )
 
 
 def run(options: argparse.Namespace) -> str:
-    """Import weights and return a report in words.
+    """Import weights and return a report as text.
 
     Raises:
-        UserError: The options contradict each other, or the weights cannot be imported.
+        UserError: The options conflict, or the weights cannot be imported.
     """
     if options.file == "published":
         return _report(options, _import_published(options))
     normalisation = _normalisation(options)
     if options.tag is not None:
-        raise UserError("--tag names published weights; a file has none: leave it out")
+        raise UserError("--tag is for published weights, not for files: leave it out")
     report = import_weights(
         options.spec,
         options.file,
@@ -94,20 +95,20 @@ def _normalisation(options: argparse.Namespace) -> Normalisation:
     if options.normalisation is not None:
         if any((*numbers, options.channel_order)):
             raise UserError(
-                "--normalisation gives mean, standard deviation and order of channels: leave it out, or "
-                "leave out --mean, --std and --channel-order"
+                "--normalisation already gives mean, standard deviation and channel order: leave it out, "
+                "or leave out --mean, --std and --channel-order"
             )
         return normalisation_of(options.normalisation)
     if None in numbers:
         raise UserError(
-            f"--normalisation is missing: a file does not say what its weights were trained with; give one of "
+            f"--normalisation is missing: a file does not contain the normalisation of its weights; give one of "
             f"{', '.join(NORMALISATIONS)}, or both --mean and --std"
         )
     return own_normalisation(*numbers, options.channel_order or "RGB")
 
 
 def _import_published(options: argparse.Namespace) -> ImportReport:
-    """Import published weights; they come with everything that these options give for a file."""
+    """Import published weights, whose library provides what the options for files specify."""
     given = {
         "--normalisation": options.normalisation,
         "--mean": options.mean,
@@ -120,9 +121,7 @@ def _import_published(options: argparse.Namespace) -> ImportReport:
     }
     for name, value in given.items():
         if value:
-            raise UserError(
-                f"{name} is for files; published weights need no such option: leave it out"
-            )
+            raise UserError(f"{name} is for files, not for published weights: leave it out")
     return import_published(options.spec, options.out, tag=options.tag)
 
 
@@ -141,5 +140,5 @@ def _report(options: argparse.Namespace, report: ImportReport) -> str:
             f"RANDOM: {len(report.random)} tensors are missing from the file ({listed_names(report.random)})"
         )
     if report.left:
-        lines.append(f"not taken: {len(report.left)} ({listed_names(report.left)})")
+        lines.append(f"not used: {len(report.left)} ({listed_names(report.left)})")
     return "\n".join(lines)

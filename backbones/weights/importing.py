@@ -1,9 +1,9 @@
-"""Turn weights of another program into a pretrained checkpoint.
+"""Convert weights of another library to a pretrained checkpoint.
 
-A file may nest its tensors (``state_dict``, ``model``, ``teacher`` …) and prefix their names (``module.``,
-``backbone.`` …). The importer takes the place and the prefix under which it finds every tensor of the backbone in the
-right shape. If several differ, the user has to choose. If there is none, the error shows the nearest one and what is
-missing. Only tensors that the user names may keep random numbers, and the checkpoint lists them.
+A file may nest its tensors (`state_dict`, `model`, `teacher` …) and prefix their names (`module.`, `backbone.` …).
+The importer searches for the key and the prefix under which every tensor of the backbone has the right shape. If
+there are several with different weights, the user has to choose. If there is none, the error shows the nearest one
+and what is missing. Only tensors that the user names may stay random, and the checkpoint lists them.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ from backbones.zoo import create
 from contract.errors import UserError, unknown
 
 _TRUNK = "trunk."
-# Name of a normalisation that the user gave in numbers.
+# Name of a normalisation that the user gave as numbers.
 _OWN = "of these numbers"
 
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What an import found and took.
+    """The report of an import.
 
     Attributes:
-        sha256: Digest of the checkpoint that was written.
-        key: The key of the file's mapping that holds the tensors; empty for its top level.
+        sha256: Digest of the written checkpoint.
+        key: The key of the file's mapping with the tensors; empty for its top level.
         prefix: The prefix of their names.
         source_names: The file's name of each tensor, by the backbone's name.
-        left: Names in that mapping that were not taken: a classifier, or names with another prefix.
-        random: Names that are missing from the file; `allow_missing` permits them.
-        notes: What was changed (number formats, counters), and warnings.
+        left: Unused names in that mapping: a classifier, or names with another prefix.
+        random: Names that are missing from the file, as `allow_missing` permits.
+        notes: Changes (number formats, counters), and warnings.
     """
 
     sha256: str
@@ -64,7 +64,7 @@ class ImportReport:
 
     @property
     def taken(self) -> int:
-        """Number of tensors that were taken."""
+        """Number of imported tensors."""
         return len(self.source_names)
 
 
@@ -79,30 +79,30 @@ def import_weights(
     in_order: bool = False,
     allow_missing: Sequence[str] = (),
 ) -> ImportReport:
-    """Turn a file of weights into a pretrained checkpoint of a backbone.
+    """Convert a weight file to a pretrained checkpoint of a backbone.
 
     Args:
         spec: The backbone that the weights belong to.
-        path: A ``.safetensors`` file, or one that ``torch.save`` wrote; no code in it is run.
+        path: A `.safetensors` file, or one from `torch.save`; no code in it is run.
         out: The checkpoint to write.
-        normalisation: The one that the weights were trained with.
-        key: The key of the mapping that holds the tensors, with dots between levels; searched for by default.
+        normalisation: The normalisation with which the weights were trained.
+        key: The key of the mapping with the tensors, with dots between levels; searched for by default.
         prefix: The prefix of their names; searched for by default.
-        in_order: Match layer by layer, by order and shape, for a file with another program's names. If the programs
-            register two layers of the same shape in different orders, this exchanges them.
-        allow_missing: Shell patterns of names that may be missing from the file. These tensors keep the numbers of a
-            fresh network, drawn from seed 0; the checkpoint lists them.
+        in_order: Match layers by order and shape, for a file with other names. If the two programs register layers of
+            the same shape in different orders, the layers are swapped.
+        allow_missing: Shell patterns of names that may be missing from the file. These tensors stay random, drawn
+            with seed 0; the checkpoint lists them.
 
     Raises:
-        CheckpointError: The file is missing, damaged or unsafe, or does not hold the whole backbone in one place; or
-            its batch statistics contradict the normalisation.
-        UserError: Options contradict each other.
+        CheckpointError: The file is missing, damaged or unsafe, or does not contain the whole backbone under one key;
+            or its batch statistics contradict the normalisation.
+        UserError: The options conflict.
     """
     path = Path(path)
     _refuse_other_strides(spec, normalisation)
     if in_order and (prefix is not None or allow_missing):
         raise UserError(
-            "--by-order goes by the order of all tensors in one place; leave out --prefix and --allow-missing"
+            "--by-order matches all tensors by their order; leave out --prefix and --allow-missing"
         )
     network, expected = _expected(spec, tuple(allow_missing))
     match = _find(path, read_weights(path), expected, key, prefix, in_order=in_order)
@@ -113,15 +113,15 @@ def import_weights(
 def import_published(
     spec: str, out: str | os.PathLike[str], *, tag: str | None = None
 ) -> ImportReport:
-    """Turn weights that a library publishes into a pretrained checkpoint, with the library's normalisation.
+    """Convert published weights of a library to a pretrained checkpoint, with the library's normalisation.
 
     Args:
-        spec: ``"timm:NAME[.TAG]"`` or ``"torchvision:NAME"``.
+        spec: `"timm:NAME[.TAG]"` or `"torchvision:NAME"`.
         out: The checkpoint to write.
         tag: Tag of torchvision's weights; None takes torchvision's default.
 
     Raises:
-        CheckpointError: The weights cannot be loaded, or are not the backbone's.
+        CheckpointError: The weights cannot be loaded, or do not fit the backbone.
         UserError: The library publishes no such weights.
     """
     tensors, normalisation, name = published_weights(spec, tag)
@@ -198,7 +198,7 @@ def _find(
     if in_order:
         if len(found) != 1:
             raise CheckpointError(
-                f"{path} holds tensors in {len(found)} places ({', '.join(map(repr, found))}); name one by --key"
+                f"{path} has tensors under {len(found)} keys ({', '.join(map(repr, found))}); choose one with --key"
             )
         [(place, tensors)] = found.items()
         return by_order(path, place, tensors, expected)
@@ -214,19 +214,19 @@ def _find(
 
 
 def _refuse_other_strides(spec: str, normalisation: Normalisation) -> None:
-    """Refuse RGB weights for the plain bottleneck ResNets: their strides differ, and no tensor shows it."""
+    """Refuse RGB weights for plain bottleneck ResNets: the strides differ, which tensors do not show."""
     base, *suffixes = spec.split("-")
     if re.fullmatch(r"resnet(14|26|50|101|152)", base) and normalisation[2] == "RGB":
         other = "-".join([f"{base}_b", *suffixes])
         raise CheckpointError(
-            f"{spec} is the network of the paper, which strides in its first 1×1 convolutions. Only Caffe's public "
-            f"weights (BGR) belong to that network; those of torchvision, timm and mmpretrain fit its tensors, but "
-            f"belong to {other}: name that"
+            f"{spec} is the network of the paper, with strides in the first 1×1 convolutions. Only "
+            f"Caffe's public weights (BGR) were trained with it; those of torchvision, timm and "
+            f"mmpretrain fit its tensors but were trained with {other}: use that spec"
         )
 
 
 def _load(path: Path, network: Backbone, match: Match) -> list[str]:
-    """Load the tensors and return what was changed on the way."""
+    """Load the tensors and return notes on changes."""
     notes = []
     state = network.state_dict()
     formats = set()
@@ -251,25 +251,25 @@ def _load(path: Path, network: Backbone, match: Match) -> list[str]:
 
 def _refuse_impossible(path: Path, source_name: str, name: str, tensor: Tensor) -> None:
     if not torch.isfinite(tensor.float()).all():
-        raise CheckpointError(f"{path}: {source_name} holds numbers that are not finite")
+        raise CheckpointError(f"{path}: {source_name} contains values that are not finite")
     if name.endswith("running_var") and (tensor < 0).any():
-        raise CheckpointError(f"{path}: {source_name} holds negative variances")
+        raise CheckpointError(f"{path}: {source_name} contains negative variances")
 
 
 def _warnings(path: Path, network: Backbone, normalisation: Normalisation) -> list[str]:
     """Compare the batch statistics with the weights and the normalisation.
 
     Raises:
-        CheckpointError: They contradict the normalisation.
+        CheckpointError: The statistics contradict the normalisation.
     """
     variances = [t for name, t in network.state_dict().items() if name.endswith("running_var")]
     if variances and all(bool((t == 1).all()) for t in variances):
-        return ["all batch statistics are those of a fresh network: was it trained?"]
+        return ["all batch statistics have their initial values: was the network trained?"]
     named = next((n for n, known in NORMALISATIONS.items() if known == normalisation), _OWN)
     ratios = input_scale_ratios(network, {**NORMALISATIONS, named: normalisation})
     warning, certain = normalisation_warning(ratios, named)
     if certain:
-        raise CheckpointError(f"{path}: {warning}; name that")
+        raise CheckpointError(f"{path}: {warning}; use that one")
     warnings = [f"{warning}; is it the right one?"] if warning else []
     found = correlations(network, normalisation)
     odd = {name: value for name, value in found.items() if value < LEAST_CORRELATION}
@@ -277,8 +277,9 @@ def _warnings(path: Path, network: Backbone, normalisation: Normalisation) -> li
         first = next(iter(odd))
         warnings.append(
             f"the batch statistics of {len(odd)} of {len(found)} layers, the first is {first.removeprefix(_TRUNK)} "
-            f"(correlation {odd[first]:.2f}), do not fit their inputs on images that resemble photographs: a tensor "
-            "before that layer may be transposed or another layer's, or the network was trained on other images"
+            f"(correlation {odd[first]:.2f}), do not match their inputs on images that resemble "
+            "photographs: a tensor before that layer may be transposed or swapped, or the network "
+            "was trained on other images"
         )
     return warnings
 
@@ -287,7 +288,7 @@ def normalisation_of(name: str) -> Normalisation:
     """Return a normalisation by its name.
 
     Raises:
-        UserError: There is no such normalisation.
+        UserError: The normalisation is unknown.
     """
     if name not in NORMALISATIONS:
         raise unknown("normalisation", name, NORMALISATIONS)
@@ -300,26 +301,26 @@ def own_normalisation(
     """Return a normalisation from its numbers.
 
     Args:
-        mean: Means of the three channels, in their order, on the scale 0 to 255.
+        mean: Means of the three channels, in the channel order, on the scale 0 to 255.
         std: Their standard deviations, above 0, on the same scale.
-        channel_order: ``"RGB"`` or ``"BGR"``.
+        channel_order: `"RGB"` or `"BGR"`.
 
     Raises:
         UserError: The numbers are out of range, or look like those for pixels from 0 to 1.
     """
     if len(mean) != 3 or len(std) != 3 or not all(map(math.isfinite, [*mean, *std])):
         raise UserError(
-            f"mean {tuple(mean)} and std {tuple(std)} were given; each is three finite numbers"
+            f"mean {tuple(mean)} and std {tuple(std)} were given; both must be three finite numbers"
         )
     if min(std) <= 0:
-        raise UserError(f"std {tuple(std)} was given; standard deviations are above 0")
+        raise UserError(f"std {tuple(std)} was given; standard deviations must be above 0")
     if max(std) < 1:
         raise UserError(
-            f"mean {tuple(mean)} and std {tuple(std)} were given; these look like numbers for pixels from 0 to 1: "
-            "multiply both by 255"
+            f"mean {tuple(mean)} and std {tuple(std)} were given; these look like values for pixels "
+            "from 0 to 1: multiply both by 255"
         )
     if channel_order not in ("RGB", "BGR"):
-        raise unknown("order of channels", channel_order, ("RGB", "BGR"))
+        raise unknown("channel order", channel_order, ("RGB", "BGR"))
     first, second, third = (float(value) for value in mean)
     one, two, three = (float(value) for value in std)
     return (first, second, third), (one, two, three), channel_order

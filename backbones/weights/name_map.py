@@ -1,4 +1,4 @@
-"""The map from a file's tensor names to a backbone's: by name, or by order and shape for another program's names."""
+"""Map a file's tensor names to a backbone's: by name, or by order and shape if the names differ."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from torch import Tensor
 from backbones.checkpoint.format import CheckpointError, form
 from contract.errors import listed_names
 
-# Common names of the layers that classifiers have after their last map.
+# Common names of the layers of classifiers after the last map.
 _HEAD = re.compile(r"(fc|head|classifier|last_linear|pre_logits|fc_norm|aux|AuxLogits|head_dist)\b")
-# Batch normalisation with a momentum never reads this counter; older programs do not write it.
+# Batch normalisation with a momentum never uses this counter; older programs do not write it.
 _COUNTER = "num_batches_tracked"
 
 
@@ -27,7 +27,7 @@ class Expected:
     Attributes:
         spec: The backbone's spec.
         tensors: Its tensors by name, in the order in which the network registers them.
-        left_out: Names of further tensors that its library's network has after the last map.
+        left_out: Names of tensors of the library's network after the last map.
         order: All these names in the library's order.
         allow_missing: Shell patterns of names that may be missing from a file.
     """
@@ -39,25 +39,25 @@ class Expected:
     allow_missing: tuple[str, ...] = ()
 
     def may_miss(self, name: str) -> bool:
-        """Return whether a tensor may be missing from the file and keep its random numbers."""
+        """Return whether a tensor may be missing from the file and stay random."""
         return any(fnmatchcase(name, pattern) for pattern in self.allow_missing)
 
 
 @dataclass(frozen=True)
 class Match:
-    """How well one place and prefix of a file, or its order, fit a backbone.
+    """How well one key and prefix of a file, or its order, fit a backbone.
 
     Attributes:
-        key: The key of the file's mapping that holds the tensors; empty for its top level.
+        key: The key of the file's mapping with the tensors; empty for its top level.
         prefix: The prefix of their names.
-        tensors: The backbone's tensors that were found in the right shape.
+        tensors: The backbone's tensors that were found with the right shape.
         source_names: The file's names, by the backbone's.
         missing: Missing names that are required.
         random: Missing names that `allow_missing` permits.
         counters: Missing counters of batches.
-        misfits: Names in another shape, with both shapes.
-        foreign: Names in that mapping that neither the backbone nor its classifier has.
-        left: Names in that mapping that are not taken.
+        misfits: Names with another shape, with both shapes.
+        foreign: Names in that mapping that belong neither to the backbone nor to its classifier.
+        left: Unused names in that mapping.
     """
 
     key: str
@@ -73,12 +73,12 @@ class Match:
 
     @property
     def complete(self) -> bool:
-        """Whether the backbone is complete, and only a classifier is left over."""
+        """Whether the backbone is complete and only a classifier is unused."""
         return bool(self.tensors) and not (self.missing or self.misfits or self.foreign)
 
     @property
     def place(self) -> str:
-        """Describe where in the file it is."""
+        """Describe its place in the file."""
         parts = [f"key {self.key!r}"] if self.key else []
         parts += [f"prefix {self.prefix!r}"] if self.prefix else []
         return " and ".join(parts) or "the top of the file"
@@ -114,7 +114,7 @@ def by_name(key: str, prefix: str, found: Mapping[str, Tensor], expected: Expect
 
 
 def prefixes(found: Iterable[str], expected: Expected) -> list[str]:
-    """Return all prefixes with which one of the expected names occurs."""
+    """Return all prefixes of expected names."""
     starts = dict.fromkeys([""])
     for name in found:
         parts = name.split(".")
@@ -142,7 +142,8 @@ def choose(path: Path, found: list[Match], expected: Expected) -> Match:
                 f"--key {m.key or repr('')} --prefix {m.prefix or repr('')}" for m in complete
             )
             raise CheckpointError(
-                f"{path} holds {expected.spec} {len(complete)} times, with different weights; choose one of: {choices}"
+                f"{path} contains {expected.spec} {len(complete)} times, with different weights; choose "
+                f"one of: {choices}"
             )
     unused = [p for p in expected.allow_missing if not any(fnmatchcase(n, p) for n in first.random)]
     if unused:
@@ -157,10 +158,10 @@ def _misfit(path: Path, found: list[Match], expected: Expected) -> CheckpointErr
     if not any(match.tensors for match in found):
         names = listed_names(name for match in found[:1] for name in match.left)
         return CheckpointError(
-            f"{path} holds no tensor of {expected.spec}"
+            f"{path} contains no tensor of {expected.spec}"
             + (
-                f"; it holds {names}. If another program named the same network, --by-order matches its tensors by "
-                "order and shape"
+                f"; it contains {names}. If it is the same network with other names, --by-order matches "
+                "its tensors by order and shape"
                 if names
                 else ""
             )
@@ -171,21 +172,22 @@ def _misfit(path: Path, found: list[Match], expected: Expected) -> CheckpointErr
         for kind, names in (
             ("missing", nearest.missing),
             ("of another shape", nearest.misfits),
-            ("that are not the backbone's", nearest.foreign),
+            ("that do not belong to the backbone", nearest.foreign),
         )
         if names
     ]
     return CheckpointError(
-        f"{path} does not hold {expected.spec}: at {nearest.place}, the nearest, {len(nearest.tensors)} tensors fit; "
+        f"{path} does not contain {expected.spec}: at the nearest place, {nearest.place}, "
+        f"{len(nearest.tensors)} tensors fit; "
         f"{'; '.join(problems)}"
     )
 
 
 def by_order(path: Path, key: str, found: Mapping[str, Tensor], expected: Expected) -> Match:
-    """Match layer by layer: the n-th layer of the file is the n-th layer of the backbone's library.
+    """Match layers by order: the n-th layer of the file is the n-th layer of the backbone's library.
 
-    A layer is a group of tensors whose names differ in their last part only (``weight``, ``running_mean`` …). Both must
-    hold the same parts in the same shapes. A classifier may follow in the file.
+    A layer is a group of tensors whose names differ only in their last part (`weight`, `running_mean` …). Both must
+    have the same parts with the same shapes. A classifier may follow in the file.
 
     Raises:
         CheckpointError: A layer differs from the backbone's at its position.
@@ -196,13 +198,13 @@ def by_order(path: Path, key: str, found: Mapping[str, Tensor], expected: Expect
     source_names: dict[str, str] = {}
     for position, (layer, parts) in enumerate(ours):
         if all(shape is None for shape in parts.values()):
-            # After the last map the file may hold a classifier of other classes, or none.
+            # After the last map, the file may have a classifier for other classes, or none.
             continue
         there, held = theirs[position] if position < len(theirs) else ("nothing more", {})
         if held != parts:
             raise CheckpointError(
-                f"{path} does not hold {expected.spec} in its order: layer {position + 1} of the backbone is "
-                f"{layer} {_shown(parts)}, and there the file has {there} {_shown(held)}"
+                f"{path} does not contain {expected.spec} in order: layer {position + 1} of the backbone "
+                f"is {layer} {_shown(parts)}, but the file has {there} {_shown(held)} there"
             )
         source_names |= {_join(layer, part): _join(there, part) for part in parts}
     counters = [n for n in expected.tensors if n.endswith(_COUNTER)]
@@ -222,7 +224,7 @@ _Shape = tuple[int, ...] | None
 
 
 def _layers(shapes: Mapping[str, _Shape]) -> list[tuple[str, dict[str, _Shape]]]:
-    """Group tensors by the module that holds them, in the order of the modules; counters are left out."""
+    """Group tensors by module, in the order of the modules; counters are left out."""
     layers: dict[str, dict[str, _Shape]] = {}
     for name, shape in shapes.items():
         layer, _, part = name.rpartition(".")

@@ -1,8 +1,8 @@
-"""Plausibility of imported weights: their batch statistics, compared with those of noise that resembles photographs.
+"""Check imported weights: compare their batch statistics with those of noise that resembles photographs.
 
-A file of weights does not say how its images were normalised. A square tensor has the shape of its transpose, and two
+A weight file does not contain the normalisation of images. A square tensor has the shape of its transpose, and two
 layers may have the same shape. But each batch normalisation stores the mean and the variance of its inputs. With the
-right weights and the right normalisation, noise with the spectrum and the colours of photographs gives similar ones.
+right weights and normalisation, noise with the spectrum and the colours of photographs gives similar values.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from backbones.backbone import Backbone
 from backbones.normalisation import IMAGENET_COLOUR_AXES, Normalisation
 
-# Factors. 15 networks, from ImageNet, CIFAR-10 and a generated world, had an input-scale ratio of at most 1.4 with the
-# right normalisation, and of 1.65 or more with the next one.
+# Limits of the input-scale ratio. 15 networks, trained on ImageNet, CIFAR-10 and miniworld, had a ratio of at most
+# 1.4 with the right normalisation, and at least 1.65 with the next one.
 RIGHT, CLEARER, IMPOSSIBLE = 1.5, 1.5, 7.0
-# No layer of 10 such networks had a correlation below 0.51; docs/backbones.md lists those of wrong weights.
+# No layer of 10 such networks had a correlation below 0.51; docs/backbones.md lists values for wrong weights.
 LEAST_CORRELATION = 0.4
-# A correlation over fewer channels is chance.
+# A correlation over fewer channels is not reliable.
 _LEAST_CHANNELS = 16
 _IMAGES, _SIDE = 4, 224
 # Colours of ImageNet's pixels on the scale 0 to 1: torchvision's mean, and the eigenvalues of their covariance.
@@ -32,7 +32,7 @@ _EIGENVALUES = (0.2175, 0.0188, 0.0045)
 
 
 class _EnoughError(Exception):
-    """Ends a forward pass as soon as all is known."""
+    """Ends a forward pass as soon as all values are known."""
 
 
 def input_scale_ratios(
@@ -41,12 +41,13 @@ def input_scale_ratios(
     """Compare the scale of the inputs in training with the scale that each normalisation gives.
 
     Args:
-        network: With the weights, on the CPU; it ends in evaluation mode and is otherwise unchanged.
+        network: The network with the weights, on the CPU; it is left in evaluation mode and otherwise unchanged.
         normalisations: By name.
 
     Returns:
-        By name, the ratio of the standard deviations, in training to now: the median over the channels of the first
-        convolution. Empty if no batch normalisation follows it, or if its statistics are those of a fresh network.
+        By name, the ratio of the standard deviation in training to the present one: the median over the channels of
+        the first convolution. Empty if no batch normalisation follows it, or if its statistics have their initial
+        values.
     """
     ratios = {}
     for name, normalisation in normalisations.items():
@@ -70,7 +71,7 @@ def normalisation_warning(ratios: Mapping[str, float], named: str) -> tuple[str,
         named: The normalisation that the user named.
 
     Returns:
-        A sentence, or an empty string; and whether it is certain enough to refuse the import.
+        A sentence or an empty string, and whether the mismatch is large enough to refuse the import.
     """
     if not ratios:
         return "", False
@@ -80,8 +81,8 @@ def normalisation_warning(ratios: Mapping[str, float], named: str) -> tuple[str,
         return "", False
     ratio = ratios[named]
     return (
-        f"in training, the inputs of the first batch normalisation were about {ratio:.2g} times as large as the "
-        f"normalisation {named!r} gives for photographs; {best!r} fits (ratio {ratios[best]:.2g})",
+        f"in training, the inputs of the first batch normalisation were about {ratio:.2g} times "
+        f"as large as those of photographs with the normalisation {named!r}; {best!r} fits (ratio {ratios[best]:.2g})",
         off[named] > IMPOSSIBLE,
     )
 
@@ -90,8 +91,8 @@ def correlations(network: Backbone, normalisation: Normalisation) -> dict[str, f
     """Correlate the batch statistics of each layer with those of its inputs on noise that resembles photographs.
 
     Args:
-        network: With the weights, on the CPU; it ends in evaluation mode and is otherwise unchanged.
-        normalisation: The one that the weights were trained with.
+        network: The network with the weights, on the CPU; it is left in evaluation mode and otherwise unchanged.
+        normalisation: The normalisation with which the weights were trained.
 
     Returns:
         For each batch normalisation of 16 or more channels, by name and in the order of computation, the larger of two
@@ -122,7 +123,7 @@ def correlations(network: Backbone, normalisation: Normalisation) -> dict[str, f
 
 
 def _correlation(first: Tensor, second: Tensor) -> float | None:
-    """Return Pearson's correlation; None if the second tensor does not vary."""
+    """Return Pearson's correlation; None if the second tensor is constant."""
     first, second = first - first.mean(), second - second.mean()
     if float(second.norm()) <= 1e-6 * math.sqrt(len(second)):
         return None
@@ -135,7 +136,7 @@ def _off(ratio: float) -> float:
 
 
 def _first_outputs(network: Backbone, inputs: Tensor) -> tuple[Tensor, nn.BatchNorm2d] | None:
-    """Return the first convolution's output and the batch normalisation that takes it; None if there is none."""
+    """Return the output of the first convolution and the batch normalisation after it; None if there is none."""
     outputs: list[Tensor] = []
     found: list[tuple[Tensor, nn.BatchNorm2d]] = []
 
@@ -176,7 +177,7 @@ def _watched(network: Backbone, see: Callable[[Any, Tensor], None]) -> Iterator[
 
 @torch.no_grad()
 def _run(network: Backbone, inputs: Tensor) -> None:
-    """Compute, if the network takes images of this size."""
+    """Run the network, if it accepts images of this size."""
     if not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
         return
     try:

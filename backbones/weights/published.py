@@ -1,4 +1,4 @@
-"""Weights that a library publishes for a network, through the library's own loader and cache."""
+"""Load published weights of a network through its library's loader and cache."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ Published = tuple[dict[str, Tensor], Normalisation, str]
 def published_weights(spec: str, tag: str | None = None) -> Published:
     """Load weights that timm or torchvision publishes; they are downloaded if the cache does not have them.
 
-    timm's loader takes files from the Hugging Face hub or GitHub and reads only tensors. torchvision takes them from
-    its own host and checks the hash in their name. Caches: ``HF_HOME``, ``TORCH_HOME``.
+    timm's loader downloads files from the Hugging Face hub or GitHub and reads only tensors. torchvision downloads
+    them from its own host and checks the hash in their name. Caches: `HF_HOME`, `TORCH_HOME`.
 
     Args:
-        spec: ``"timm:NAME[.TAG]"`` or ``"torchvision:NAME"``.
-        tag: Tag of torchvision's weights, as in ``"IMAGENET1K_V1"``; None takes torchvision's default.
+        spec: `"timm:NAME[.TAG]"` or `"torchvision:NAME"`.
+        tag: Tag of torchvision's weights, as in `"IMAGENET1K_V1"`; None takes torchvision's default.
 
     Returns:
-        The tensors of the whole classifier by name, the normalisation that they were trained with, and their name.
+        The tensors of the whole classifier by name, their normalisation, and a name for the weights.
 
     Raises:
         CheckpointError: The weights cannot be loaded.
@@ -45,7 +45,7 @@ def published_weights(spec: str, tag: str | None = None) -> Published:
     if prefix == "torchvision":
         return _of_torchvision(name, tag)
     raise UserError(
-        f"nobody publishes weights of {spec!r} under this name; take a timm: or torchvision: network, or give a file"
+        f"there are no published weights named {spec!r}; use a timm: or torchvision: network, or give a file"
     )
 
 
@@ -60,7 +60,7 @@ def _of_timm(name: str) -> Published:
         raise UserError(f"timm publishes no weights of {architecture}; give a file")
     with torch.random.fork_rng(devices=[]):
         try:
-            # timm and torchvision declare less than they return.
+            # timm and torchvision annotate less than they return.
             network: Any = timm.create_model(name, pretrained=True)
         except (OSError, RuntimeError, ValueError) as error:
             raise _unreachable(f"timm:{name}", error) from None
@@ -89,7 +89,7 @@ def _of_torchvision(name: str, tag: str | None) -> Published:
 
 
 def _scaled(values: Sequence[float]) -> _Three:
-    """Convert numbers for pixels from 0 to 1 to those for 0 to 255."""
+    """Convert values for pixels from 0 to 1 to values for 0 to 255."""
     red, green, blue = values
     return 255 * red, 255 * green, 255 * blue
 
@@ -98,5 +98,5 @@ def _unreachable(name: str, error: Exception) -> CheckpointError:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return CheckpointError(
         f"the weights of {name} cannot be loaded ({reason}); they are downloaded once and kept in the cache of their "
-        "library (HF_HOME, TORCH_HOME): run this with access to the network, or give a file instead of 'published'"
+        "library (HF_HOME, TORCH_HOME): run this with network access, or give a file instead of 'published'"
     )

@@ -189,7 +189,7 @@ def _write(axes: Axes, point: Point, place: Place, on_front: bool) -> Annotation
 
 
 def _cross(axes: Axes, point: Point, measured: bool) -> list[Bbox]:
-    """What a point and its intervals cover, in pixels."""
+    """Return what a point and its intervals cover, in pixels."""
     x, y = point.cost.mean, point.score.mean
     across = (point.cost.half_width or 0.0) if measured else 0.0
     up = point.score.half_width or 0.0
@@ -205,7 +205,7 @@ def _cross(axes: Axes, point: Point, measured: bool) -> list[Bbox]:
 
 
 def _segments(axes: Axes, corners: Sequence[tuple[float, float]]) -> list[Bbox]:
-    """What the straight parts of a line cover, in pixels."""
+    """Return what the straight parts of a line cover, in pixels."""
     places = axes.transData.transform(corners)
     return [
         Bbox.from_extents(*(np.minimum(a, b) - 1), *(np.maximum(a, b) + 1))
@@ -214,7 +214,7 @@ def _segments(axes: Axes, corners: Sequence[tuple[float, float]]) -> list[Bbox]:
 
 
 def _covered(box: Bbox, taken: Sequence[Bbox], panel: Bbox) -> float:
-    """How much of a label lies on something else or outside the panel, in square pixels."""
+    """Return how much of a label lies on something else or outside the panel, in square pixels."""
     overlaps = [Bbox.intersection(box, other) for other in taken]
     inside = Bbox.intersection(box, panel)
     outside = box.width * box.height - (inside.width * inside.height if inside else 0.0)

@@ -107,7 +107,7 @@ class TableRow:
         return ABSENT if self.parameters is None else f"{self.parameters / 1e6:.2f}"
 
     def reference_text(self, metric: str) -> str:
-        """The published figure of a metric."""
+        """Return the published figure of a metric."""
         value = self.row.reference.get(metric)
         return ABSENT if value is None else f"{value:.2f}"
 

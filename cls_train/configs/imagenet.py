@@ -6,21 +6,21 @@ Expected: about 76.14 top-1 after 120 epochs (Table 8; a single run, no spread i
 project, which has no ImageNet.
 """
 
-# Length and batch; a batch is that of all processes together.
+# Length and batch size; the batch is the total over all processes.
 epochs = 120
 epochs_factor = 1.0
 batch_size = 256
 batch_size_factor = 1
 
-# Side of the square that is trained and tested, and the short edge of a test image before the crop relative to it:
-# 256 for 224 pixels, and in the same ratio 342 for 299.
+# Side of training and test crops, and the short edge of a test image before the crop relative to it: 256 for 224
+# pixels, and in the same ratio 342 for 299.
 image_size = 224
 test_resize_ratio = 256 / 224
 
 # `lr` belongs to a batch of `batch_size`; lr_scaling='linear' multiplies it by `batch_size_factor`.
 lr = 0.1
 lr_scaling = "none"
-# Used where the trick `warmup` is on.
+# Used if the trick `warmup` is on.
 warmup = False
 warmup_epochs = 5
 # Milestones are fractions of the epochs.
@@ -39,10 +39,10 @@ dropout = 0.0
 loss = dict(type="CrossEntropy")
 label_smoothing = dict(epsilon=0.0, off_target="paper")
 batch_mixing = dict()
-# Terms of knowledge distillation; the teacher is named with --teacher.
+# Settings of knowledge distillation; --teacher names the teacher.
 distillation = None
 
-# Slots keep their order of first mention; a trick sets a slot by name and never the list.
+# Slots keep the order in which they are first defined; a trick sets a slot by name and never replaces the list.
 train_pipeline = dict(
     crop=dict(type="RandomResizedCrop", scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3)),
     flip=dict(type="RandomHorizontalFlip", p=0.5),

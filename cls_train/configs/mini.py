@@ -11,12 +11,12 @@ batch_size = 32
 image_size = 64
 test_resize_ratio = 1.0
 lr = 0.1
-# Later than the paper's quarters: after so few iterations an early drop would end the learning.
+# Later than in the paper: with so few iterations, an early drop would stop the learning.
 schedule = dict(milestones=[0.6, 0.85])
 
 train_pipeline = dict(
     crop=dict(scale=(0.35, 1.0)),
-    # Colours are random in this world, and changing them costs more than the rest of the pipeline.
+    # Colours are random in miniworld, and changing them would cost more than the rest of the pipeline.
     jitter=None,
     pca=None,
 )

@@ -1,6 +1,6 @@
-"""The layouts in which datasets are kept, one module each.
+"""The layouts of datasets, one module each.
 
-Each module is read by the check of the harness and by the task that trains on the layout, so the two cannot disagree.
+The check of the harness and the tasks use the same module, so they cannot disagree.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from datasets.report import VerifyReport
 
 
 class Layout(Protocol):
-    """What the module of a layout offers. Its parts of a split have `samples`, records of `datasets.records`."""
+    """The interface of a layout's module. The parts of its splits have `samples`, records of `datasets.records`."""
 
     def find(self, root: Path) -> bool:
-        """Return whether a folder looks like one in this layout."""
+        """Return whether a folder looks like this layout."""
         ...
 
     def classes(self, root: Path) -> tuple[str, ...]:
@@ -39,7 +39,7 @@ class Layout(Protocol):
     def check(
         self, root: Path, decode: bool = True, progress: Progress | None = None
     ) -> VerifyReport:
-        """Look at every file of the dataset."""
+        """Check every file of the dataset."""
         ...
 
 
@@ -55,7 +55,7 @@ def layout_of(kind: str) -> Layout:
     """Return the module of a layout.
 
     Raises:
-        UserError: There is no layout of that name.
+        UserError: There is no layout of this name.
     """
     if kind not in _LAYOUTS:
         raise unknown("data layout", kind, KINDS)
@@ -63,7 +63,7 @@ def layout_of(kind: str) -> Layout:
 
 
 def kind_of(root: Path, task: str) -> Kind:
-    """Return the layout of a folder that the user named for a task: one that the folder shows, or the usual one.
+    """Return the layout of a folder for a task: the detected one, or the task's usual one.
 
     Args:
         root: The folder.

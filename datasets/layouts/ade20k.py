@@ -20,7 +20,7 @@ from datasets.split import keeps
 
 REQUIRED_SPLITS = ("training", "validation")
 LABEL_SUFFIX = ".png"
-# Ignored by the loss and the metric, as label 0 is.
+# Ignored by the loss and the metric, like label 0.
 IGNORED = 255
 _PARTS = ("images", "annotations")
 # Pillow's modes whose pixel values are the labels: grey, palette index, and one bit.
@@ -32,8 +32,8 @@ class Folders:
     """The images and label maps of one split.
 
     Attributes:
-        image_folder: Holds the images, at any depth.
-        label_folder: Holds a label map for each image, at the same place and under the same name.
+        image_folder: Contains the images, at any depth.
+        label_folder: Contains a label map for each image, with the same relative path and name.
     """
 
     image_folder: Path
@@ -56,11 +56,11 @@ class Folders:
         suffixes = sorted({image.suffix for image in self.images()})
         if len(suffixes) == 1:
             return suffixes[0]
-        found = f"images of the kinds {suffixes}" if suffixes else "no images"
-        raise UserError(f"{self.image_folder} holds {found}; one kind is expected")
+        found = f"images with the suffixes {suffixes}" if suffixes else "no images"
+        raise UserError(f"{self.image_folder} contains {found}; expected images with one suffix")
 
     def label_map(self, image: Path) -> Path:
-        """Return where the label map of an image must be."""
+        """Return the expected path of an image's label map."""
         return (self.label_folder / image.relative_to(self.image_folder)).with_suffix(LABEL_SUFFIX)
 
     def samples(self, held_out: bool | None = None) -> list[LabelMapSample]:
@@ -82,7 +82,7 @@ class Folders:
 
 
 def find(root: Path) -> bool:
-    """Return whether a folder looks like one in this layout."""
+    """Return whether a folder looks like this layout."""
     return all((root / part / split).is_dir() for part in _PARTS for split in REQUIRED_SPLITS)
 
 
@@ -104,21 +104,23 @@ def classes(root: Path) -> tuple[str, ...]:
     two lines have the same first one).
 
     Raises:
-        UserError: The folder is not in this layout, has neither file, or names more classes than label maps can hold.
+        UserError: The folder is not in this layout, has neither file, or lists more classes than label maps can
+            represent.
     """
     listed, table = root / "classes.txt", root / "objectInfo150.txt"
     path = listed if listed.is_file() else table
     if not path.is_file():
         _require_layout(root)
         raise UserError(
-            f"{root} does not say its class names: it has neither {listed.name} nor {table.name}. Add {listed} with "
-            "the names of labels 1, 2, 3 and so on, one a line (0 stands for pixels of no class and is not listed)."
+            f"the class names of {root} are unknown: it has neither {listed.name} nor {table.name}. "
+            f"Add {listed} with the names of labels 1, 2, 3 and so on, one per line (0 means pixels "
+            "of no class and is not listed)."
         )
     names = read_classes(listed) if path is listed else _read_table(table)
     if len(names) >= IGNORED:
         raise UserError(
-            f"{path} names {len(names)} classes; 1 to {IGNORED - 1} fit into label maps of 8 bits, where "
-            f"0 and {IGNORED} are ignored"
+            f"{path} lists {len(names)} classes; 8-bit label maps can represent 1 to {IGNORED - 1}, "
+            f"because 0 and {IGNORED} are ignored"
         )
     return names
 
@@ -152,10 +154,10 @@ def check(root: Path, decode: bool = True, progress: Progress | None = None) -> 
 
 
 def _require_layout(root: Path) -> None:
-    """Check that both splits are there and that all images of a split have one suffix.
+    """Check that both splits exist and that all images of a split have the same suffix.
 
     Raises:
-        UserError: They are not. The message names the folder that was probably meant.
+        UserError: The layout is wrong. The message names the folder that was probably meant.
     """
     require_folder("ade20k", root)
     missing = [part for part in _PARTS if not (root / part).is_dir()]
@@ -197,7 +199,7 @@ def _read_table(table: Path) -> tuple[str, ...]:
     if "Idx" not in header or "Name" not in header:
         raise UserError(
             f"{table} starts with {header}; expected tab-separated columns with Idx and Name. "
-            "Replace it, or write the class names into a classes.txt beside it, one a line."
+            "Replace it, or write the class names into a classes.txt beside it, one per line."
         )
     index_column, name_column = header.index("Idx"), header.index("Name")
     full: list[str] = []
@@ -208,7 +210,7 @@ def _read_table(table: Path) -> tuple[str, ...]:
             )
         full.append(row[name_column].strip())
     short = [name.split(",")[0].strip() for name in full]
-    # Results of single classes are kept by name, where equal names would overwrite each other.
+    # Per-class results are stored by name, so equal names would overwrite each other.
     names = tuple(
         long if short.count(name) > 1 else name for name, long in zip(short, full, strict=True)
     )
@@ -219,7 +221,7 @@ def _read_table(table: Path) -> tuple[str, ...]:
 def _labels_alone(part: Folders, images: Sequence[Path]) -> list[Problem]:
     needed = {part.label_map(image) for image in images}
     return [
-        Problem(path, "the label map has no image; it is left out", "repaired")
+        Problem(path, "the label map has no image; it is ignored", "repaired")
         for path in sorted(part.label_folder.rglob(f"*{LABEL_SUFFIX}"))
         if path not in needed and not is_hidden(path.name)
     ]
@@ -243,15 +245,15 @@ def _check_pair(image: Path, part: Folders, num_classes: int, decode: bool) -> F
     if label_map.mode not in _LABEL_MODES:
         findings.add(
             path,
-            f"the label map has mode {label_map.mode}; expected one 8-bit channel that holds the "
-            f"class number, 0 to {num_classes}: write it again as a grey or palette PNG",
+            f"the label map has mode {label_map.mode}; expected one 8-bit channel with the class "
+            f"number, 0 to {num_classes}: write it again as a grey or palette PNG",
         )
         return findings
     if label_map.format == "JPEG":
         findings.add(
             path,
-            "the label map is a JPEG, whose compression changes labels into those of other classes; write it "
-            "again, from the original labels, as a PNG",
+            "the label map is a JPEG, and JPEG compression changes labels; write it again as a PNG, "
+            "from the original labels",
         )
     if picture.size is not None and label_map.size is not None and label_map.size != picture.size:
         findings.add(
@@ -265,12 +267,12 @@ def _check_pair(image: Path, part: Folders, num_classes: int, decode: bool) -> F
 
 
 def _check_labels(path: Path, num_classes: int, findings: Findings) -> None:
-    """Note which labels a map holds, and report those outside `0..num_classes`."""
+    """Record which labels a map contains, and report those outside `0..num_classes`."""
     try:
         with Image.open(path) as picture:
             values = np.asarray(picture, dtype=np.uint8)
     except Exception as error:  # Pillow raises nearly anything for damaged files.
-        findings.add(path, f"the label map does not decode ({error}): replace it")
+        findings.add(path, f"the label map cannot be decoded ({error}): replace it")
         return
     present = np.flatnonzero(np.bincount(values.ravel(), minlength=256))
     findings.objects = len(present[present > 0])
@@ -279,6 +281,6 @@ def _check_labels(path: Path, num_classes: int, findings: Findings) -> None:
         shown = ", ".join(map(str, outside[:5])) + (" …" if len(outside) > 5 else "")
         findings.add(
             path,
-            f"the label map holds {shown}; allowed are 0 (no class) to {num_classes}: "
-            "set such pixels to 0, or add the missing names to classes.txt",
+            f"the label map contains {shown}; allowed are 0 (no class) to {num_classes}: set such "
+            "pixels to 0, or add the missing names to classes.txt",
         )

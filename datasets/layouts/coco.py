@@ -1,8 +1,8 @@
-"""COCO's form of a detection dataset: one JSON file for each split, with images, boxes and categories.
+"""The COCO layout of a detection dataset: one JSON file per split, with images, boxes and categories.
 
-Two folder layouts are read: COCO's own, `annotations/instances_train2017.json` beside the image folder `train2017/` (or
-`images/train2017/`, or `images/`), and one folder for each split, `train/_annotations.coco.json` beside the images. One
-JSON file alone is divided by `datasets.split`.
+Two folder layouts are read: COCO's own, `annotations/instances_train2017.json` beside the image folder `train2017/`
+(or `images/train2017/`, or `images/`), and one folder for each split, `train/_annotations.coco.json` beside the
+images. A single JSON file is divided by `datasets.split`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from datasets.records import (
 from datasets.report import Problem, Severity, VerifyReport
 from datasets.split import Split, keeps
 
-# A labelling server writes `instances_default.json` if nothing was divided.
+# A labelling server writes `instances_default.json` if there are no splits.
 _SPLITS = {
     "train": "train",
     "val": "val",
@@ -46,9 +46,9 @@ class JsonSplit:
     """The images of one JSON file, or of one split of it.
 
     Attributes:
-        folder: What `file_name` in the JSON is relative to.
+        folder: The folder to which `file_name` in the JSON is relative.
         json_file: The annotations.
-        split: Which images of a file that names no split; see `datasets.split`.
+        split: The split to take from a file without splits; see `datasets.split`.
     """
 
     folder: Path
@@ -73,7 +73,7 @@ class JsonSplit:
             held_out: Keep one side of the images; see `datasets.split.keeps`.
 
         Raises:
-            UserError: An annotation has no box of four numbers, or is of an image or category that the file lacks.
+            UserError: An annotation has no box of four numbers, or refers to a missing image or category.
         """
         file = read(self.json_file)
         if file.misfits:
@@ -92,12 +92,12 @@ class JsonSplit:
 
 
 def find(root: Path) -> bool:
-    """Return whether a folder has annotation files in this form."""
+    """Return whether a folder has annotation files in this format."""
     return bool(json_files(root))
 
 
 def json_files(root: Path) -> dict[str, Path]:
-    """Return the annotation files by split; `""` for a single one that names no split."""
+    """Return the annotation files by split; the key of a single file without splits is `""`."""
     found: dict[str, Path] = {}
     for word, split in _SPLITS.items():
         if split and (path := root / word / _FOLDER_FILE).is_file():
@@ -117,7 +117,7 @@ def json_files(root: Path) -> dict[str, Path]:
 def splits(root: Path) -> Splits[JsonSplit]:
     """Return the images to train on and to test on.
 
-    With a file `test`, train and val are trained on. Without it, val is tested on and train alone is trained on.
+    If there is a file `test`, train and val are trained on. Otherwise val is tested on and only train is trained on.
 
     Raises:
         UserError: The folder is not in this layout, has nothing to train on or to test on, or images are missing.
@@ -135,7 +135,7 @@ def splits(root: Path) -> Splits[JsonSplit]:
 def classes(root: Path) -> tuple[str, ...]:
     """Return the categories of the training file by ascending id, then those that only other files have.
 
-    Labels go by name, so files may number their categories differently.
+    Categories are matched by name, so files may number them differently.
 
     Raises:
         UserError: The folder is not in this layout.
@@ -150,7 +150,7 @@ def classes(root: Path) -> tuple[str, ...]:
 def data_paths(root: Path) -> list[Path]:
     """Return the folders and files that make up the dataset, without reading one.
 
-    Which folder the images are in stands in the JSON, so all folders are returned that may be meant and hold images.
+    The JSON determines the image folder, so all candidate folders with images are returned.
     """
     files = list(_files(root).values())
     folders = {
@@ -185,7 +185,7 @@ def check(root: Path, decode: bool = True, progress: Progress | None = None) -> 
 
 
 def _files(root: Path) -> dict[str, Path]:
-    """Return the annotation files of a dataset that can be trained and tested on.
+    """Return the annotation files of a dataset that has a training and a test split.
 
     Raises:
         UserError: The folder is not in this layout, or has nothing to train on or to test on.
@@ -195,15 +195,15 @@ def _files(root: Path) -> dict[str, Path]:
     if not found:
         folder = root / "annotations"
         has_others = next(folder.glob("*.json"), None) is not None
-        inside = f" ({folder} holds: {entries(folder)})" if has_others else ""
-        raise wrong_layout("coco", root, f"it has no annotation file of COCO's form{inside}")
+        inside = f" ({folder} contains: {entries(folder)})" if has_others else ""
+        raise wrong_layout("coco", root, f"it has no annotation file in COCO's format{inside}")
     if "" not in found and not ("train" in found and ({"val", "test"} & found.keys())):
         listed = ", ".join(f"{split} ({path.name})" for split, path in sorted(found.items()))
         raise wrong_layout(
             "coco",
             root,
-            f"it has annotations for {listed} only; expected one file to train on (train) and one to test on "
-            "(val or test), such as annotations/instances_train.json and instances_val.json",
+            f"it has annotations only for {listed}; expected one file to train on (train) and one to "
+            "test on (val or test), such as annotations/instances_train.json and instances_val.json",
         )
     return found
 
@@ -222,7 +222,7 @@ def _image_folder(root: Path, path: Path) -> Path:
         if (folder / name).is_file():
             return folder
     raise UserError(
-        f"{path} names the image {name}, which is in none of {', '.join(map(str, near))}; put the images there."
+        f"{path} lists the image {name}, which is in none of {', '.join(map(str, near))}; put the images there."
     )
 
 
@@ -236,7 +236,7 @@ def _trained_object(file: CocoFile, found: CocoObject) -> Object:
 def _check_image(
     item: tuple[CocoFile, Path, CocoImage], decode: bool
 ) -> tuple[tuple[str, ...], list[Problem]]:
-    """Return the repairs that decoding an image takes, and what is wrong with it and its annotations."""
+    """Return the repairs that decoding an image needs, and the problems of the image and its annotations."""
     file, path, image = item
     problems = []
     seen = inspect(path, decode)
@@ -260,7 +260,7 @@ def _check_image(
 def _object_problems(
     file: CocoFile, found: CocoObject, image: CocoImage
 ) -> Iterator[tuple[str, Severity]]:
-    """Yield what is wrong with one annotation: message and severity."""
+    """Yield message and severity of each problem of an annotation."""
     for fault in file.faults(found):
         yield fault, "error"
     if found.box is None or found.corner is None or found.size is None:

@@ -1,4 +1,4 @@
-"""A JSON file in COCO's form for detection: a list of images, of annotations and of categories."""
+"""JSON files in COCO's detection format, with lists of images, annotations and categories."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _IMAGE_KEYS = ("id", "file_name", "width", "height")
 
 @dataclass(frozen=True, slots=True)
 class CocoObject:
-    """An annotation as the file has it.
+    """An annotation as written in the file.
 
     Attributes:
         annotation_id: Its `id`.
         category_id: Its `category_id`.
-        corner: Left and top in pixels counted from 0, and
-        size: width and height; both None if there is no bbox of four numbers.
+        corner: Left and top in pixels counted from 0; None if there is no bbox of four numbers.
+        size: Width and height in pixels; None if there is no bbox of four numbers.
         crowd: Whether it marks a crowd.
     """
 
@@ -55,19 +55,19 @@ class CocoImage:
 
     @property
     def name(self) -> str:
-        """The name by which the image is divided and held out: without folder and suffix."""
+        """The name without folder and suffix, which decides the image's split."""
         return Path(self.file_name).stem
 
 
 @dataclass(frozen=True)
 class CocoFile:
-    """What a file holds.
+    """The content of a file.
 
     Attributes:
         path: The file.
         images: In the order of the file.
         categories: Name by id, in ascending order of the ids.
-        misfits: Sentences about ids that do not fit together; with any of them nothing can be trained.
+        misfits: Sentences about inconsistent ids; a file with any of them cannot be trained on.
     """
 
     path: Path
@@ -76,7 +76,7 @@ class CocoFile:
     misfits: tuple[str, ...]
 
     def faults(self, found: CocoObject) -> Iterator[str]:
-        """Yield why an annotation cannot be used; nothing if it can."""
+        """Yield the reasons why an annotation cannot be used."""
         if found.category_id not in self.categories:
             error = unknown("category id", str(found.category_id), map(str, self.categories))
             yield f"{error}{_other_type(found.category_id, set(map(str, self.categories)))}"
@@ -85,12 +85,12 @@ class CocoFile:
 
 
 def read(path: Path) -> CocoFile:
-    """Read a file; each state of it is read once per process.
+    """Read a file; each version of it is read once per process.
 
-    COCO's largest file has 450 MB. Polygons, which no task needs, are not kept.
+    COCO's largest file has 450 MB. Polygons are not kept, because no task needs them.
 
     Raises:
-        UserError: It is not JSON, lacks a list, or has an image without name or size.
+        UserError: The file is not JSON, a list is missing, or an image has no name or size.
     """
     try:
         status = path.stat()
@@ -101,12 +101,12 @@ def read(path: Path) -> CocoFile:
 
 @lru_cache(maxsize=8)
 def _read(path: Path, size: int, modified_ns: int) -> CocoFile:
-    del size, modified_ns  # They only tell one state of the file from another.
+    del size, modified_ns  # They only distinguish versions of the file.
     content = _content(path)
     images, categories = content["images"], content["categories"]
     counted = Counter(_key(image["id"], path) for image in images)
     misfits = [
-        f"{times} images have the id {number}; give each its own"
+        f"{times} images have the id {number}; give each a different id"
         for number, times in counted.items()
         if times > 1
     ]
@@ -118,7 +118,7 @@ def _read(path: Path, size: int, modified_ns: int) -> CocoFile:
             objects[image_id].append(_object(annotation, path))
         else:
             misfits.append(
-                f"annotation {annotation.get('id')} is of an image that the file does not list"
+                f"annotation {annotation.get('id')} refers to an image that is not in the file"
                 + _other_type(image_id, written)
                 + "; add the image or remove the annotation"
             )
@@ -142,11 +142,11 @@ def _content(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} is no JSON ({error}); replace it.") from None
+        raise UserError(f"{path} is not JSON ({error}); replace it.") from None
     for key in _LISTS:
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             raise UserError(
-                f"{path} has no list {key!r}; expected COCO's form for detection: "
+                f"{path} has no list {key!r}; expected COCO's detection format: "
                 '{"images": […], "annotations": […], "categories": […]}.'
             )
         for entry in content[key]:
@@ -170,7 +170,7 @@ def _categories(listed: list[dict[str, Any]], path: Path) -> dict[Any, str]:
         return {entry["id"]: entry["name"] for entry in ordered}
     except TypeError:
         raise UserError(
-            f"{path}: some category ids are text and others are numbers ({', '.join(types)}); write all of them alike."
+            f"{path}: some category ids are text and others are numbers ({', '.join(types)}); use one type for all."
         ) from None
 
 
@@ -188,7 +188,7 @@ def _key(value: Any, path: Path) -> Any:
     """Return an id that can be looked up.
 
     Raises:
-        UserError: It is a list or an object.
+        UserError: The id is a list or an object.
     """
     if isinstance(value, (list, dict)):
         raise UserError(f"{path} has the id {value!r:.80}; expected a number or text.")
@@ -196,12 +196,12 @@ def _key(value: Any, path: Path) -> Any:
 
 
 def _other_type(wanted: Any, written: Set[str]) -> str:
-    """Return a hint if an id is listed as text and asked for as a number, or the other way round.
+    """Return a hint if an id is listed as text but used as a number, or vice versa.
 
     Args:
         wanted: The id that is not listed.
-        written: Those that are, as text.
+        written: The listed ids, as text.
     """
     if str(wanted) not in written:
         return ""
-    return f" (it lists {wanted} as {'a number' if isinstance(wanted, str) else 'text'}; write both alike)"
+    return f" (it lists {wanted} as {'a number' if isinstance(wanted, str) else 'text'}; use one type for both)"

@@ -1,4 +1,4 @@
-"""The ImageFolder layout: `train/CLASS/*.jpg` and `val/CLASS/*.jpg`, in which ImageNet is kept."""
+"""The ImageFolder layout, as used for ImageNet: `train/CLASS/*.jpg` and `val/CLASS/*.jpg`."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Folder:
     """The images of one split.
 
     Attributes:
-        folder: Holds a folder of images for each class.
+        folder: Contains a folder of images for each class.
     """
 
     folder: Path
 
     def classes(self) -> tuple[str, ...]:
-        """Return the class folders, sorted by name as torchvision does; their order is that of the labels.
+        """Return the class folders in the order of the labels: sorted by name, as in torchvision.
 
         Raises:
             UserError: The folder is missing or has no class folders.
@@ -47,7 +47,7 @@ class Folder:
         """Return the images with the index of their class, class by class.
 
         Raises:
-            UserError: The folder has no class folders, or one of them has no image.
+            UserError: The folder has no class folders, or a class folder has no image.
         """
         found: list[ClassSample] = []
         for label, name in enumerate(self.classes()):
@@ -69,7 +69,7 @@ class Folder:
 
 
 def find(root: Path) -> bool:
-    """Return whether a folder looks like one in this layout."""
+    """Return whether a folder looks like this layout."""
     return all((root / split).is_dir() and _folders(root / split) for split in SPLITS)
 
 
@@ -154,18 +154,18 @@ def _require_layout(root: Path) -> None:
 
 
 def _differing_classes(root: Path, train_names: Sequence[str]) -> list[Problem]:
-    """Return a problem for each class that only one of the splits has."""
+    """Return a problem for each class that exists in only one split."""
     val_names = {folder.name for folder in _folders(root / "val")}
     only_train = [name for name in train_names if name not in val_names]
     only_val = sorted(val_names.difference(train_names))
     return [
-        Problem(root / split / name, f"the class is in {split} only; expected in train and in val")
+        Problem(root / split / name, f"the class is only in {split}; expected in train and val")
         for split, names in (("train", only_train), ("val", only_val))
         for name in names
     ]
 
 
 def _folders(folder: Path) -> list[Path]:
-    """Return the folders in a folder; hidden ones, such as a notebook's checkpoints, are no classes."""
+    """Return the folders in a folder, except hidden ones such as a notebook's checkpoints."""
     inside = (path for path in folder.iterdir() if path.is_dir() and not is_hidden(path.name))
     return sorted(inside, key=lambda path: path.name)

@@ -8,7 +8,7 @@ from contract.errors import UserError
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a file, without the mark that some editors put before it.
+    """Return the text of a file, without a byte-order mark.
 
     Raises:
         UserError: The file cannot be read, or is not UTF-8.
@@ -26,16 +26,16 @@ def read_text(path: Path) -> str:
 def read_list(path: Path) -> list[str]:
     """Return the first column of a list, without blank lines.
 
-    Pascal VOC's lists of one class have a second column, which says whether the image shows the class.
+    Pascal VOC's per-class lists have a second column, which states whether the image contains the class.
     """
     return [words[0] for line in read_text(path).splitlines() if (words := line.split())]
 
 
 def read_classes(path: Path) -> tuple[str, ...]:
-    """Read a `classes.txt`: one name a line, or a number counted from 1, a tab and a name.
+    """Read a `classes.txt`: one name per line, or a number counted from 1, a tab and a name.
 
     Raises:
-        UserError: It has no name, a name twice, or numbers that do not count from 1.
+        UserError: The file has no names, a repeated name, or numbers that do not count from 1.
     """
     lines = [line.strip() for line in read_text(path).splitlines()]
     cells = [line.split("\t", maxsplit=1) for line in lines if line]
@@ -44,21 +44,23 @@ def read_classes(path: Path) -> tuple[str, ...]:
         if numbers != list(range(1, len(cells) + 1)):
             raise UserError(
                 f"{path} numbers its classes {numbers[:3]}…; expected 1, 2, 3 and so on in order, "
-                "since 0 stands for pixels of no class. Number them again, or leave the numbers out."
+                "because 0 means pixels of no class. Renumber them, or leave out the numbers."
             )
     names = tuple(cell[-1].strip() for cell in cells)
     if not names:
-        raise UserError(f"{path} names no class; write one a line, or remove the file.")
+        raise UserError(f"{path} has no class names; write one per line, or remove the file.")
     require_different(names, path)
     return names
 
 
 def require_different(names: tuple[str, ...], path: Path) -> None:
-    """Check that no two classes have one name; results of single classes are kept by name.
+    """Check that class names are unique, because per-class results are stored by name.
 
     Raises:
-        UserError: Some do.
+        UserError: A name is repeated.
     """
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
-        raise UserError(f"{path} names {', '.join(map(repr, repeated))} twice; names must differ.")
+        raise UserError(
+            f"{path} repeats the names {', '.join(map(repr, repeated))}; names must be unique."
+        )

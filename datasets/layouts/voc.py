@@ -1,4 +1,4 @@
-"""The Pascal VOC layout: a devkit with a tree for each year, or one such tree of the user's own."""
+"""The Pascal VOC layout: a devkit with a tree per year, or a single tree."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from datasets.records import DetectionSample, Size, Splits, clip, dropped_becaus
 from datasets.report import Findings, Severity, VerifyReport
 from datasets.split import Split, keeps
 
-# In the order of the Pascal VOC devkit (VOCinit.m), which is alphabetical.
+# In the alphabetical order of the Pascal VOC devkit (VOCinit.m).
 VOC_NAMES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa"),
@@ -48,19 +48,19 @@ class Entry:
 
     @property
     def image(self) -> Path:
-        """Where the image is."""
+        """The path of the image."""
         return self.tree / "JPEGImages" / f"{self.name}.jpg"
 
     @property
     def annotation(self) -> Path:
-        """Where the annotation is."""
+        """The path of the annotation."""
         return self.tree / "Annotations" / f"{self.name}.xml"
 
     def sample(self) -> DetectionSample:
         """Return the image with its boxes, whose pixels are counted from 0.
 
         Raises:
-            UserError: The annotation is missing or damaged, or the size is in neither annotation nor image.
+            UserError: The annotation is missing or damaged, or neither annotation nor image gives the size.
         """
         annotation = read_annotation(self.annotation)
         width, height = map(int, annotation.size)
@@ -71,12 +71,12 @@ class Entry:
 
 @dataclass(frozen=True)
 class ImageList:
-    """The images of one list, or of one split of a tree that comes without lists.
+    """The images of one list, or of one split of a tree without lists.
 
     Attributes:
         tree: The folder with `JPEGImages` and `Annotations`.
-        list_file: One image name a line; None for a tree without lists.
-        split: Which images of a tree without lists; see `datasets.split`.
+        list_file: One image name per line; None for a tree without lists.
+        split: The split to take from a tree without lists; see `datasets.split`.
     """
 
     tree: Path
@@ -108,17 +108,17 @@ class ImageList:
 
 
 def find(root: Path) -> bool:
-    """Return whether a folder looks like one in this layout."""
+    """Return whether a folder looks like this layout."""
     return holds_tree(root)
 
 
 def splits(root: Path) -> Splits[ImageList]:
     """Return the lists to train on and the list to test on.
 
-    The first tree with a test list is tested on. Without such a tree, the first one with a train and a val list is:
-    its val is tested on, and of its lists only train is trained on. All other trees, and the tested one, are trained
-    on by their trainval list, else by train and val. So VOC07+12 trains on the trainval lists of both years and
-    tests on VOC2007's test, as is usual. A tree without lists is divided by `datasets.split`.
+    The first tree with a test list is tested on. If there is none, the val list of the first tree with train and val
+    lists is tested on, and only its train list is trained on. All other training images come from the trainval list
+    of each tree, or from train and val. Thus VOC07+12 trains on trainval of both years and tests on VOC2007's test,
+    as is common. A tree without lists is divided by `datasets.split`.
 
     Raises:
         UserError: The folder is not in this layout, or has nothing to train on or to test on.
@@ -147,15 +147,15 @@ def splits(root: Path) -> Splits[ImageList]:
         for part in ([lists[tree]["train"]] if tree == train_only else _trained(lists[tree]))
     ]
     if not train:
-        raise wrong_layout("voc", root, f"{found[0]} has a test split and nothing to train on")
+        raise wrong_layout("voc", root, f"{found[0]} has a test split but nothing to train on")
     return _with_images(Splits(tuple(train), test))
 
 
 def classes(root: Path) -> tuple[str, ...]:
     """Return the classes of a dataset.
 
-    They come from `classes.txt`; else they are Pascal VOC's twenty in their official order if no other name occurs;
-    else the names that occur in the images to train and to test on, sorted.
+    They come from `classes.txt` if it exists. Otherwise they are Pascal VOC's twenty classes in official order if no
+    other name occurs, or else the sorted names in the training and test annotations.
 
     Raises:
         UserError: The folder is not in this layout, an annotation is damaged, or no object has a name.
@@ -166,7 +166,7 @@ def classes(root: Path) -> tuple[str, ...]:
 
 
 def entries(root: Path) -> list[Entry]:
-    """Return every image to train or to test on, once, in order.
+    """Return every training and test image once, in order.
 
     Raises:
         UserError: See `splits`.
@@ -183,7 +183,7 @@ def data_paths(root: Path) -> list[Path]:
 
 
 def check(root: Path, decode: bool = True, progress: Progress | None = None) -> VerifyReport:
-    """Check every image to train or to test on, and its annotation; see `datasets.verify`."""
+    """Check every training and test image and its annotation; see `datasets.verify`."""
     found = entries(root)
     names = _checked_classes(root, found)
     check_one = partial(_check_entry, names=names, decode=decode)
@@ -213,8 +213,8 @@ def _with_images(found: Splits[ImageList]) -> Splits[ImageList]:
         if not part.names():
             where = part.list_file or f"the {part.split} split of {part.tree}"
             raise UserError(
-                f"{where} lists no image; expected one image name without suffix a line, or no "
-                "ImageSets and one XML an image."
+                f"{where} lists no image; expected one image name without suffix per line, or no "
+                "ImageSets and one XML per image."
             )
     return found
 
@@ -224,13 +224,13 @@ def _classes_of(root: Path, annotations: list[Annotation]) -> tuple[str, ...]:
     if not found:
         raise UserError(
             f"no annotation under {root} has a named object, so its classes are unknown; "
-            f"add the objects, or the class names to {root / 'classes.txt'}, one a line."
+            f"add the objects, or the class names to {root / 'classes.txt'}, one per line."
         )
     return VOC_NAMES if found.issubset(VOC_NAMES) else tuple(sorted(found))
 
 
 def _checked_classes(root: Path, found: list[Entry]) -> tuple[str, ...] | None:
-    """Return the classes as far as annotations can be read; None if a damaged one may be why there are none."""
+    """Return the classes of the readable annotations; None if there are none and an annotation is damaged."""
     if (root / "classes.txt").is_file():
         return read_classes(root / "classes.txt")
     annotations, damaged = [], False
@@ -255,7 +255,7 @@ def _check_entry(entry: Entry, names: tuple[str, ...] | None, decode: bool) -> F
     else:
         findings.repairs = picture.repairs
     if not entry.annotation.is_file():
-        message = f"{entry.image.name} has no annotation; add it or take the image off the lists"
+        message = f"{entry.image.name} has no annotation; add it or remove the image from the lists"
         findings.add(entry.annotation, message)
         return findings
     try:
@@ -272,10 +272,10 @@ def _check_entry(entry: Entry, names: tuple[str, ...] | None, decode: bool) -> F
 
 
 def _other_suffix(entry: Entry) -> str:
-    """Return a hint if the image is there under another suffix."""
+    """Return a hint if the image exists with another suffix."""
     for path in sorted(entry.image.parent.glob(f"{entry.name}.*")):
         if path != entry.image and path.suffix.lower() in IMAGE_SUFFIXES:
-            return f". There is {path.name}: rename it to .jpg, its content is read all the same"
+            return f". There is {path.name}: rename it to .jpg; any content is read"
     return ""
 
 
@@ -287,7 +287,7 @@ def _image_size(
     if picture.size is None:
         return annotation.size if width and height else None
     if not width or not height:
-        message = f"<size> is {width:g}×{height:g}; the image's own is used"
+        message = f"<size> is {width:g}×{height:g}; the size of the image is used"
         findings.add(entry.annotation, message, "repaired")
     elif annotation.size != picture.size:
         findings.add(
@@ -301,18 +301,18 @@ def _image_size(
 def _object_problems(
     found: VocObject, size: Size | None, names: tuple[str, ...] | None
 ) -> Iterator[tuple[str, Severity]]:
-    """Yield what is wrong with one `<object>`: message and severity."""
+    """Yield message and severity of each problem of an `<object>`."""
     if names is not None and found.name not in names:
         yield str(unknown("class", found.name, names)), "error"
     if found.unclear_difficult:
         read = f"it is read as {found.is_difficult:d}"
-        yield f"<difficult> is {found.difficult or '':.20} and no number; {read}", "repaired"
+        yield f"<difficult> is {found.difficult or '':.20} and not a number; {read}", "repaired"
     box = found.box
     if box is None:
-        yield "<bndbox> lacks a corner or has one that is no number; expected 4 numbers", "error"
+        yield "a corner of <bndbox> is missing or not a number; expected 4 numbers", "error"
         return
     shown = f"the box ({', '.join(f'{corner:g}' for corner in found.corners)})"
-    # Without a size, only a box without area can be reported.
+    # If the size is unknown, only a box without area can be reported.
     width, height = size or (float("inf"), float("inf"))
     if clip(box, (width, height)) is None:
         yield f"{shown} {dropped_because(box, (width, height))}", "repaired"

@@ -1,4 +1,4 @@
-"""The folders of Pascal VOC's layout: the trees of a devkit, and the errors for folders that hold none."""
+"""The folders of the Pascal VOC layout: the trees of a devkit, and errors for folders without one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _YEAR = re.compile(r"VOC\d{4}")
 
 
 def holds_tree(root: Path) -> bool:
-    """Return whether a folder is a tree or has one for a year."""
+    """Return whether a folder is a tree or contains the tree of a year."""
     return _is_tree(root) or any(_is_tree(tree) for tree in _years(root))
 
 
@@ -41,13 +41,13 @@ def trees(root: Path) -> list[Path]:
         return found
     for tree in found:
         if _missing(tree):
-            raise wrong_layout("voc", root, f"{tree} lacks {' and '.join(_missing(tree))}")
+            raise wrong_layout("voc", root, f"{tree} has no {' and no '.join(_missing(tree))}")
         if not list_files(tree):
             raise wrong_layout(
                 "voc",
                 root,
                 f"{tree / LIST_FOLDER} has none of {', '.join(LISTS)} as .txt",
-                "List there the images of each split, one name without suffix a line.",
+                "List the images of each split there, one name without suffix per line.",
             )
     return found
 
@@ -83,10 +83,10 @@ def _missing(tree: Path) -> list[str]:
 
 
 def _is_tree(folder: Path) -> bool:
-    """Return whether images and annotations are there; a tree of the user's own may do without lists."""
+    """Return whether images and annotations exist; lists are optional in a user's own tree."""
     return not set(_missing(folder)) - {LIST_FOLDER}
 
 
 def is_undivided(root: Path) -> bool:
-    """Return whether it is a tree of the user's own without lists. Years of the devkit come with theirs."""
+    """Return whether a folder is a user's own tree without lists. The devkit has lists for every year."""
     return _is_tree(root) and not (root / "ImageSets").exists()

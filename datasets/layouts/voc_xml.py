@@ -1,4 +1,4 @@
-"""The XML annotation of an image in Pascal VOC's form."""
+"""XML annotations in Pascal VOC's format."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _YES = ("true", "yes")
 
 @dataclass(frozen=True, slots=True)
 class VocObject:
-    """An `<object>` as the file has it.
+    """An `<object>` as written in the file.
 
     Attributes:
         name: Its class; empty if it has none.
-        corners: xmin, ymin, xmax and ymax, counted from 1, ends included; None for what is no number.
-        difficult: The text of `<difficult>`; None without it.
+        corners: xmin, ymin, xmax and ymax, counted from 1, ends included; None for a value that is not a number.
+        difficult: The text of `<difficult>`; None if it is missing.
     """
 
     name: str
@@ -34,14 +34,14 @@ class VocObject:
 
     @property
     def is_difficult(self) -> bool:
-        """Whether the object counts as difficult: a number but 0, or a word for yes."""
+        """Whether the object counts as difficult: a number other than 0, or a word for yes."""
         text = (self.difficult or "").strip()
         number = _number(text)
         return text.lower() in _YES if number is None else int(number) != 0
 
     @property
     def unclear_difficult(self) -> bool:
-        """Whether `<difficult>` is no number, and the user should know how it is read."""
+        """Whether `<difficult>` is not a number, which the check reports."""
         return self.difficult is not None and _number(self.difficult) is None
 
     @property
@@ -53,10 +53,10 @@ class VocObject:
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """What an XML file says of its image.
+    """The content of an XML file.
 
     Attributes:
-        size: Width and height as stated; 0 for what is missing or no number.
+        size: Width and height as stated; 0 for a value that is missing or not a number.
         objects: In the order of the file.
     """
 
@@ -65,10 +65,10 @@ class Annotation:
 
 
 def read_annotation(path: Path) -> Annotation:
-    """Read an annotation; each state of a file is parsed once per process.
+    """Read an annotation; each version of a file is parsed once per process.
 
     Raises:
-        UserError: It is missing or is no XML. The message names the file and the line.
+        UserError: The file is missing or not XML. The message names the file and the line.
     """
     try:
         status = os.stat(path)
@@ -77,13 +77,13 @@ def read_annotation(path: Path) -> Annotation:
         raise UserError(f"the annotation {path} does not exist; complete the dataset") from None
     except (OSError, ET.ParseError, ValueError, LookupError) as error:
         raise UserError(
-            f"the annotation {path} is not XML ({error}); fix the file, or take its name out of ImageSets/Main"
+            f"the annotation {path} is not XML ({error}); fix the file, or remove its name from ImageSets/Main"
         ) from None
 
 
 @cache
 def _parsed(path: Path, size: int, modified_ns: int) -> Annotation:
-    del size, modified_ns  # They only tell one state of the file from another.
+    del size, modified_ns  # They only distinguish versions of the file.
     document = parse(path.read_bytes())
     width, height = (_number(document.findtext(f"size/{side}")) for side in ("width", "height"))
     return Annotation(
@@ -100,10 +100,10 @@ def _parsed(path: Path, size: int, modified_ns: int) -> Annotation:
 
 
 def parse(data: bytes) -> ET.Element:
-    """Parse XML in any encoding that Python knows; expat alone knows no multi-byte encoding but Unicode's.
+    """Parse XML in any encoding of Python; expat itself supports no multi-byte encodings except Unicode.
 
     Raises:
-        ET.ParseError: It is no XML.
+        ET.ParseError: The data are not XML.
         ValueError: The bytes are not in the encoding that the file declares.
         LookupError: Python does not know that encoding.
     """
@@ -120,14 +120,14 @@ def trained_objects(annotation: Annotation, path: Path) -> tuple[Object, ...]:
     """Return the objects of an annotation as records.
 
     Raises:
-        UserError: An object has no name or no whole box.
+        UserError: An object has no name or no complete box.
     """
     objects = []
     for found in annotation.objects:
         box = found.box
         if box is None or not found.name:
             raise UserError(
-                f"the annotation {path} has an object without a name or a whole bndbox; fix the file"
+                f"the annotation {path} has an object without a name or without a complete bndbox; fix the file"
             )
         size = (box[2] - box[0], box[3] - box[1])
         objects.append(Object(found.name, box, size, found.is_difficult))
@@ -135,7 +135,7 @@ def trained_objects(annotation: Annotation, path: Path) -> tuple[Object, ...]:
 
 
 def _pixel(corner: float) -> float:
-    """Return a corner counted from 0; what is not finite stays so, and the box is dropped."""
+    """Return a corner counted from 0; a value that is not finite stays so, and its box is dropped."""
     return int(corner) - 1 if math.isfinite(corner) else corner
 
 

@@ -1,7 +1,7 @@
 """Miniworld: a generated, seeded world in the layouts of ImageNet, Pascal VOC and ADE20K.
 
-It needs no download and is made in seconds, the same on every machine of a kind. The same loaders
-and metrics run on it as on the real sets.
+It needs no download and is generated in seconds; machines of one kind generate identical files. It is used with the
+same loaders and metrics as real datasets.
 """
 
 from datasets.miniworld.spec import GENERATOR_VERSION, PRESETS, MiniworldSpec

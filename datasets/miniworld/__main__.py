@@ -1,4 +1,4 @@
-"""Generates a preset, or draws a contact sheet: `python -m datasets.miniworld`."""
+"""Generate a preset or draw a contact sheet: `python -m datasets.miniworld`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--sheet", type=Path, help="draw samples of the three sets into this PNG")
     options = parser.parse_args(arguments)
     if options.root is None and options.sheet is None:
-        parser.error("nothing to do: give --root DIR to generate, or --sheet FILE for a look")
+        parser.error(
+            "nothing to do: give --root DIR to generate, or --sheet FILE to draw a contact sheet"
+        )
     try:
         if options.preset not in PRESETS:
             raise unknown("miniworld preset", options.preset, PRESETS)

@@ -1,9 +1,8 @@
-"""What a class looks like: a pure function of its index.
+"""The appearance of a class, as a pure function of its index.
 
-The first ten object classes are pairs out of five shapes and four textures. Each shape and each
-texture belongs to two classes or more, so neither alone decides the class: a network has to see both.
-Classes beyond ten take further shapes and textures, with parameters from a hash of the index, so
-that sets of 20, 150 or 1000 classes can be drawn as well.
+The first ten object classes are pairs of five shapes and four textures. Each shape and each texture belongs to at
+least two classes, so a network has to see both to decide the class. Further classes use further shapes and textures,
+with parameters from a hash of the index; sets of 20, 150 or 1000 classes can be drawn too.
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ _STUFF_SALT = 0x57CFF
 
 @dataclass(frozen=True)
 class Appearance:
-    """How the instances of an object class are drawn, up to what varies by instance.
+    """The properties that all instances of an object class share.
 
     Attributes:
         shape: Key of `OUTLINES`.
@@ -75,13 +74,13 @@ class Appearance:
 
     @property
     def name(self) -> str:
-        """The class name that says what is seen, for example `striped_star`."""
+        """Return a descriptive class name, for example `striped_star`."""
         return f"{self.texture}_{self.shape}"
 
 
 @dataclass(frozen=True)
 class StuffAppearance:
-    """How a background class is drawn.
+    """The properties of a background class.
 
     Attributes:
         texture: Key of `STUFF_TEXTURES`.
@@ -99,17 +98,17 @@ def base_appearance(shape: str, texture: str) -> Appearance:
 
 @cache
 def object_appearance(class_index: int) -> Appearance:
-    """Return what object class `class_index` (counted from 0) looks like."""
+    """Return the appearance of object class `class_index` (counted from 0)."""
     if class_index < BASE_CLASSES:
         shape_index = class_index % len(BASE_SHAPES)
-        # The second round moves every shape two textures on: each shape gets two textures,
-        # each texture two or three shapes.
+        # The second round shifts every shape by two textures: each shape gets two textures, each texture two or three
+        # shapes.
         texture_index = shape_index + 2 * (class_index // len(BASE_SHAPES))
         texture = BASE_TEXTURES[texture_index % len(BASE_TEXTURES)]
         return base_appearance(BASE_SHAPES[shape_index], texture)
     rng = np.random.default_rng([_OBJECT_SALT, class_index])
     shape = str(rng.choice(BASE_SHAPES + EXTRA_SHAPES))
-    # A base shape takes no base texture here: those pairs are either classes or distractors.
+    # Base shapes are not combined with base textures here, because those pairs are classes or distractors.
     choices = EXTRA_TEXTURES if shape in BASE_SHAPES else BASE_TEXTURES + EXTRA_TEXTURES
     texture = str(rng.choice(choices))
     outline_parameter = OUTLINES[shape][1]
@@ -135,7 +134,7 @@ def distractor_appearances() -> tuple[Appearance, ...]:
 
 @cache
 def stuff_appearance(stuff_index: int) -> StuffAppearance:
-    """Return what background class `stuff_index` (counted from 0) looks like."""
+    """Return the appearance of background class `stuff_index` (counted from 0)."""
     kinds = tuple(STUFF_TEXTURES)
     if stuff_index < len(kinds):
         return StuffAppearance(kinds[stuff_index], 1.0)

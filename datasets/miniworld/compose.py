@@ -1,4 +1,4 @@
-"""Decides what stands where: the object crops and the busy scenes of miniworld."""
+"""Compose the object crops and the busy scenes of miniworld."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from datasets.miniworld.scene import (
     paint_ground,
 )
 
-# An object with fewer visible pixels is not annotated, as nobody could say what it is.
+# An object with fewer visible pixels is not annotated, because it cannot be recognised.
 MIN_VISIBLE_PIXELS = 16
-# Below this share of visible pixels, or this box side relative to the image, it is `difficult`.
+# Below this fraction of visible pixels, or this box side relative to the image, an object is `difficult`.
 DIFFICULT_VISIBLE_SHARE = 0.4
 DIFFICULT_RELATIVE_SIDE = 0.07
-# `truncated` from this share of pixels beyond the border; less is a matter of rounding.
+# `truncated` from this fraction of pixels beyond the border; smaller fractions may be rounding.
 TRUNCATED_SHARE = 0.02
-# Radians either way.
+# In radians, in both directions.
 MOST_TURN = 0.6
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A finished picture and what is on it.
+    """A finished image and its contents.
 
     Attributes:
         image: Uint8 RGB `(H, W, 3)`.
-        canvas: Owners and stuff of every pixel, and the instances.
+        canvas: Owner and stuff of every pixel, and the instances.
     """
 
     image: NDArray[np.uint8]
@@ -61,13 +61,13 @@ class Scene:
 
 @dataclass(frozen=True)
 class ObjectBox:
-    """An annotated object in VOC's terms.
+    """An object annotation in VOC's terms.
 
     Attributes:
         class_index: Object class, counted from 0.
         box: `(xmin, ymin, xmax, ymax)` of the visible pixels, counted from 1, ends included.
         truncated: The object reaches beyond the image border.
-        occluded: Something in the image hides a part of it.
+        occluded: Another object hides a part of it.
         difficult: Tiny or mostly hidden.
     """
 
@@ -104,7 +104,7 @@ def object_boxes(scene: Scene) -> list[ObjectBox]:
 
 
 def _pose(rng: np.random.Generator, centre: tuple[float, float], radius_px: float) -> Pose:
-    """Return a pose with random turn, aspect and shear; like most things, these have an upper end."""
+    """Return a pose with bounded random rotation, aspect and shear, so objects have a top."""
     return Pose(
         centre,
         radius_px,
@@ -131,13 +131,13 @@ def object_scene(
     """Draw a square picture in which one object dominates.
 
     Args:
-        rng: Where everything random comes from.
+        rng: Source of all randomness.
         side_px: Width and height.
         class_index: Object class, counted from 0.
-        stuff_classes: How many background classes to choose from.
+        stuff_classes: Number of background classes to choose from.
 
     Returns:
-        The scene; the object's circle takes 50 to 95% of the side.
+        The scene; the diameter of the object's circle is 50 to 95% of the side.
     """
     canvas = Canvas(side_px, side_px)
     _ground(canvas, rng, stuff_classes, int(rng.integers(1, 4)))
@@ -148,7 +148,7 @@ def object_scene(
         small = _pose(rng, _random_point(rng, canvas.size), side_px * rng.uniform(0.08, 0.14))
         paint_appearance(canvas, rng, kinds[int(rng.integers(len(kinds)))], small, None)
     radius_px = 0.5 * side_px * float(rng.uniform(0.5, 0.95))
-    # Small objects wander, large ones stay near the middle: either may touch the border.
+    # Small objects may be far from the centre, large ones stay near it; both may touch the border.
     slack = max(0.06 * side_px, 0.5 * side_px - radius_px)
     offset_x, offset_y = rng.uniform(-0.9 * slack, 0.9 * slack, 2).tolist()
     centre = (0.5 * side_px + offset_x, 0.5 * side_px + offset_y)
@@ -167,9 +167,9 @@ def _open_centre(
     radius_px: float,
     taken: list[tuple[float, float, float]],
 ) -> tuple[float, float]:
-    """Return a centre that leaves earlier objects visible for the most part, where one is found.
+    """Return a centre that keeps most of the earlier objects visible, if one is found.
 
-    A few objects overlap all the same, and some reach beyond the border: both are wanted.
+    Some objects still overlap or reach beyond the border, on purpose.
     """
     width, height = size
     centre = (0.0, 0.0)
@@ -191,17 +191,17 @@ def busy_scene(
     stuff_classes: int,
     objects: tuple[int, int],
 ) -> Scene:
-    """Draw a picture of several objects, with clutter between them and over them.
+    """Draw an image of several objects, with clutter between and over them.
 
     Args:
-        rng: Where everything random comes from.
+        rng: Source of all randomness.
         size: Width and height in pixels.
-        object_classes: How many object classes to choose from.
-        stuff_classes: How many background classes to choose from.
-        objects: Fewest and most objects.
+        object_classes: Number of object classes to choose from.
+        stuff_classes: Number of background classes to choose from.
+        objects: Minimum and maximum number of objects.
 
     Returns:
-        The scene. Objects may be hidden in part, or entirely.
+        The scene. Objects may be partly or entirely hidden.
     """
     width, height = size
     side_px = float(min(size))
@@ -217,7 +217,7 @@ def busy_scene(
             centre = _random_point(rng, size)
             paint_clutter(canvas, rng, centre, side_px * rng.uniform(0.04, 0.1))
             continue
-        # Uniform in the logarithm: as many octaves of small objects as of large ones.
+        # Uniform in the logarithm: small and large objects are equally frequent per octave.
         low, high = (0.08, 0.3) if rng.random() < 0.9 else (0.03, 0.08)
         radius_px = side_px * math.exp(rng.uniform(math.log(low), math.log(high)))
         centre = _open_centre(rng, size, radius_px, taken)

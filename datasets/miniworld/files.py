@@ -1,4 +1,4 @@
-"""Writes single images of a miniworld in the layouts of ImageNet, Pascal VOC and ADE20K."""
+"""Write single images of a miniworld in the layouts of ImageNet, Pascal VOC and ADE20K."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from datasets.miniworld.compose import (
 from datasets.miniworld.spec import MiniworldSpec
 
 JPEG_QUALITY = 95
-# A stream of its own for each split: number of images in one split never shifts another.
+# A separate random stream per split: the number of images in one split does not change another.
 STREAMS = {
     "cls/train": 1,
     "cls/val": 2,
@@ -60,7 +60,7 @@ def jobs(spec: MiniworldSpec) -> list[Job]:
 
 
 def cls_class_index(spec: MiniworldSpec, index: int) -> int:
-    """Return the class of a classification image: the classes take turns."""
+    """Return the class of a classification image; classes alternate."""
     return index % spec.cls_classes
 
 
@@ -79,7 +79,7 @@ def draw(spec: MiniworldSpec, job: Job) -> Scene:
 
 
 def voc_image_id(spec: MiniworldSpec, job: Job) -> str:
-    """Return the image's identifier: unique within its year, as the devkit numbers them."""
+    """Return the image's identifier, unique within its year, in the format of the devkit."""
     if job.split == "VOC2012/trainval":
         return f"2012_{job.index + 1:06d}"
     first = spec.det_trainval_images if job.split == "VOC2007/test" else 0
@@ -87,7 +87,7 @@ def voc_image_id(spec: MiniworldSpec, job: Job) -> str:
 
 
 def ade_image_id(job: Job) -> str:
-    """Return the image's identifier as ADE20K writes it."""
+    """Return the image's identifier in ADE20K's format."""
     prefix = "ADE_train" if job.split == "ade/training" else "ADE_val"
     return f"{prefix}_{job.index + 1:08d}"
 
@@ -120,7 +120,7 @@ def voc_xml(
     for box in boxes:
         lines += ["\t<object>", f"\t\t<name>{escape(names[box.class_index])}</name>"]
         lines += ["\t\t<pose>Unspecified</pose>", f"\t\t<truncated>{box.truncated:d}</truncated>"]
-        # The devkit has this element from 2010 on.
+        # The devkit has this element since 2010.
         if year == "VOC2012":
             lines.append(f"\t\t<occluded>{box.occluded:d}</occluded>")
         lines += [f"\t\t<difficult>{box.difficult:d}</difficult>", "\t\t<bndbox>"]
@@ -131,7 +131,7 @@ def voc_xml(
 
 
 def write_image(spec: MiniworldSpec, root: Path, job: Job) -> list[int]:
-    """Draw an image and writes it with its annotation; the folders are there already.
+    """Draw an image and write it with its annotation; the folders must exist.
 
     Returns:
         Pixels of each label of the map for segmentation images, else an empty list.

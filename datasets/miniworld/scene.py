@@ -1,7 +1,7 @@
-"""Draws one scene of miniworld: textured ground, objects, clutter, light, noise.
+"""Draw a scene of miniworld: textured ground, objects, clutter, light, noise.
 
-Arrays are `(H, W)` or `(H, W, 3)`; colours are RGB, float32 in `[0, 1]` until the very end.
-Everything random comes from the generator that is passed in, so a scene depends on nothing else.
+Arrays are `(H, W)` or `(H, W, 3)`; colours are RGB, float32 in `[0, 1]` until the last step. A scene depends only on
+the random generator that is passed in.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 @dataclass(frozen=True)
 class Pose:
-    """Where and how large something is drawn.
+    """Position, size and orientation of an object.
 
     Attributes:
         centre: `(x, y)` in pixels; may be outside the image.
         radius_px: Radius of the circumscribed circle before aspect and shear.
         angle: Rotation in radians.
-        aspect: Width over height, one is even.
+        aspect: Width divided by height.
         shear: Horizontal shift per unit of height.
     """
 
@@ -64,8 +64,8 @@ class Instance:
 
     Attributes:
         class_index: Object class, counted from 0.
-        full_pixels: Pixels that the object would cover on an endless canvas.
-        frame_pixels: Those of them inside the image, hidden ones included.
+        full_pixels: Pixels that the object would cover on an unbounded canvas.
+        frame_pixels: How many of them are inside the image, hidden ones included.
     """
 
     class_index: int
@@ -74,7 +74,7 @@ class Instance:
 
 
 class Canvas:
-    """A picture in the making, with the owner of every pixel.
+    """An unfinished image with the owner of every pixel.
 
     Attributes:
         image: Float32 `(H, W, 3)`.
@@ -101,8 +101,8 @@ def colour_pair(
 ) -> tuple[Colour, Colour]:
     """Draw two colours whose brightness differs by an amount within `contrast`.
 
-    `vividness` is the spread of the colours around grey.
-    Hue and brightness come from one distribution for all classes: colour says nothing about the class.
+    `vividness` is the spread of the colours around grey. Hue and brightness have the same distribution for all
+    classes, so colour carries no information about the class.
     """
     difference = rng.uniform(*contrast)
     low = rng.uniform(0.04, 0.96 - difference)
@@ -118,7 +118,7 @@ def colour_pair(
 def _rotated_grid(
     rng: np.random.Generator, width: int, height: int, wavelength_px: float
 ) -> tuple[Field, Field]:
-    """Return pixel coordinates `(H, W)` turned by a random angle and shifted at random."""
+    """Return pixel coordinates `(H, W)`, rotated and shifted at random."""
     angle = rng.uniform(0.0, 2.0 * math.pi)
     shift_x, shift_y = rng.uniform(0.0, 8.0 * wavelength_px, 2)
     columns = np.arange(width, dtype=np.float32)[None, :]
@@ -155,14 +155,14 @@ def paint_ground(
     rng: np.random.Generator,
     kinds: Sequence[tuple[int, StuffAppearance]],
 ) -> None:
-    """Cover the canvas with one region for each of `kinds`: stuff index and appearance."""
+    """Cover the canvas with one region for each of `kinds`, pairs of stuff index and appearance."""
     width, height = canvas.size
     region_of = _regions(rng, width, height, len(kinds))
     # The square root keeps patterns fine on small crops without making them coarse on large ones.
     scale_px = math.sqrt(min(width, height))
     for region, (stuff_index, kind) in enumerate(kinds):
         wavelength = float(scale_px * kind.stretch * rng.uniform(0.75, 1.5))
-        # Dull against the objects: a small network has to find those within a few thousand images.
+        # Less vivid than the objects: a small network has to learn these from a few thousand images.
         first, second = colour_pair(rng, (0.06, 0.2), vividness=0.08)
         texture = STUFF_TEXTURES[kind.texture]
         inside = region_of == region
@@ -186,7 +186,7 @@ def _window(canvas: Canvas, pose: Pose) -> tuple[slice, slice, Field, Field]:
     x_centre, y_centre = pose.centre
     left, right = math.floor(x_centre - reach[0]), math.ceil(x_centre + reach[0]) + 1
     top, bottom = math.floor(y_centre - reach[1]), math.ceil(y_centre + reach[1]) + 1
-    # By hand: numpy's inverse costs as much as drawing a small object.
+    # Inverted by hand: numpy's inverse takes as long as drawing a small object.
     (a, b), (c, d) = forward / (forward[0, 0] * forward[1, 1] - forward[0, 1] * forward[1, 0])
     inverse = np.array([[d, -b], [-c, a]], dtype=np.float32)
     columns = np.arange(left, right, dtype=np.float32)[None, :] - np.float32(x_centre)
@@ -205,9 +205,9 @@ def _stamp(
     contrast: tuple[float, float],
     owner: int,
 ) -> tuple[int, int]:
-    """Draw one thing and returns its pixels on an endless canvas and inside the frame.
+    """Draw one shape and return its numbers of pixels on an unbounded canvas and inside the image.
 
-    `surface` takes the unit-frame coordinates in pixels, that is multiplied by the radius.
+    `surface` takes unit-frame coordinates in pixels, that is, multiplied by the radius.
     """
     rows, columns, u, v = _window(canvas, pose)
     distance_px = outline(u, v) * np.float32(pose.radius_px)
@@ -226,7 +226,7 @@ def _stamp(
     first, second = colour_pair(rng, contrast)
     radius = np.float32(pose.radius_px)
     share = surface(u * radius, v * radius)
-    # A tilted light and a darker rim give the thing some body against a ground of its own colour.
+    # Tilted light and a darker rim set the shape off from ground of the same colour.
     tilt_u, tilt_v = rng.uniform(-0.16, 0.16, 2).astype(np.float32)
     rim = np.float32(rng.uniform(0.0, 0.55))
     light = np.float32(1.0) + tilt_u * u + tilt_v * v
@@ -247,11 +247,11 @@ def paint_appearance(
     pose: Pose,
     class_index: int | None,
 ) -> None:
-    """Draw an object of `class_index`, or a distractor of no class if that is None."""
+    """Draw an object of `class_index`, or a distractor without a class if it is None."""
     outline, _ = OUTLINES[appearance.shape]
     texture, _ = SURFACES[appearance.texture]
     wavelength = pose.radius_px * appearance.relative_wavelength * rng.uniform(0.85, 1.2)
-    # A pattern sits on its object much as on any other of the class.
+    # A pattern has nearly the same position on all objects of a class.
     angle = rng.uniform(-0.3, 0.3)
     cosine, sine = np.float32(math.cos(angle)), np.float32(math.sin(angle))
     shift = (rng.uniform(-0.15, 0.15, 2) * pose.radius_px).astype(np.float32)
@@ -281,7 +281,7 @@ def paint_clutter(
     """Draw a line or a lump that belongs to no class."""
     angle = rng.uniform(0.0, 2.0 * math.pi)
     wavelength = float(max(3.0, radius_px * rng.uniform(0.4, 1.2)))
-    # Lines are longer than lumps and thin: they cross objects without hiding them.
+    # Lines are longer than lumps but thin: they cross objects without hiding them.
     if rng.random() < 0.5:
         pose = Pose(centre, 1.8 * radius_px, angle)
         half_width = float(min(0.3, max(1.0, 0.07 * radius_px) / pose.radius_px))
@@ -301,7 +301,7 @@ def paint_clutter(
 
 
 def develop(canvas: Canvas, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Apply light, blur and sensor noise; return the finished uint8 `(H, W, 3)` picture."""
+    """Apply light, blur and sensor noise; return the finished uint8 image `(H, W, 3)`."""
     width, height = canvas.size
     angle, strength = rng.uniform(0.0, 2.0 * math.pi), rng.uniform(0.0, 0.6)
     columns = np.linspace(-0.5, 0.5, width, dtype=np.float32)[None, :]

@@ -1,8 +1,8 @@
 """Outlines of miniworld's objects, as signed distances in a unit frame.
 
-A shape is a function of local coordinates `(u, v)`, float32 arrays of one shape `(H, W)`, where the
-object's circumscribed circle has radius one. It returns the (approximate) signed distance to the
-outline in the same unit: negative inside, positive outside.
+A shape is a function of local coordinates `(u, v)`, float32 arrays of equal shape `(H, W)`; the object's
+circumscribed circle has radius one. It returns the (approximate) signed distance to the outline in the same unit:
+negative inside, positive outside.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def polygon(u: Field, v: Field, corners: float) -> Field:
 
 
 def star(u: Field, v: Field, points: float) -> Field:
-    """A star whose `points` tips lie on the unit circle."""
+    """A star with `points` tips on the unit circle."""
     inner_radius = 0.45
     angle = _folded_angle(u, v, points)
     radius = np.hypot(u, v)
@@ -65,7 +65,7 @@ def cross(u: Field, v: Field, half_width: float) -> Field:
 
 
 def ring(u: Field, v: Field, inner_radius: float) -> Field:
-    """A ring of outer radius one; what lies behind shows through its hole."""
+    """A ring of outer radius one with a transparent hole."""
     middle, half_width = (1.0 + inner_radius) / 2.0, (1.0 - inner_radius) / 2.0
     return np.abs(np.hypot(u, v) - np.float32(middle)) - np.float32(half_width)
 
@@ -77,7 +77,7 @@ def flower(u: Field, v: Field, petals: float) -> Field:
 
 
 def crescent(u: Field, v: Field, shift: float) -> Field:
-    """A disc from which a disc of the same size, moved by `shift`, is cut."""
+    """A disc minus a disc of the same size that is moved by `shift`."""
     bite = np.float32(0.8) - np.hypot(u - np.float32(shift), v)
     return np.maximum(np.hypot(u, v) - np.float32(1.0), bite)
 
@@ -90,7 +90,7 @@ def capsule(u: Field, v: Field, half_width: float) -> Field:
 
 
 def blob(u: Field, v: Field, phase: float) -> Field:
-    """A lump without symmetry; `phase` in radians picks which."""
+    """A lump without symmetry; `phase`, in radians, selects its form."""
     angle = np.arctan2(v, u)
     bumps = np.sin(2.0 * angle + phase) + np.sin(3.0 * angle + 2.3 * phase)
     return np.hypot(u, v) - np.float32(0.7) - np.float32(0.14) * bumps.astype(np.float32)

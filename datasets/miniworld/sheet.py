@@ -1,4 +1,4 @@
-"""A contact sheet of a miniworld, for a person to judge what a network gets to see."""
+"""Draw a contact sheet of a miniworld, for visual inspection."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TILE_PX = 288
 def label_palette(classes: int) -> NDArray[np.uint8]:
     """Return uint8 `(classes + 1, 3)` colours; label 0 is black."""
     colours = [(0.0, 0.0, 0.0)]
-    # The golden ratio keeps neighbouring labels far apart in hue.
+    # Steps of the golden ratio give neighbouring labels very different hues.
     for label in range(classes):
         hue = (label * 0.618034) % 1.0
         colours.append(colorsys.hsv_to_rgb(hue, 0.55 + 0.4 * (label % 2), 0.95 - 0.3 * (label % 3)))
@@ -31,7 +31,7 @@ def contact_sheet(spec: MiniworldSpec, columns: int = 5) -> Image.Image:
 
     Args:
         spec: The world to sample.
-        columns: Tiles in a row of the detection and segmentation parts.
+        columns: Tiles per row in the detection and segmentation parts.
 
     Returns:
         A picture: classification crops (a column is a class), scenes with their boxes, then scenes
@@ -60,7 +60,7 @@ def contact_sheet(spec: MiniworldSpec, columns: int = 5) -> Image.Image:
 
 
 def _tile(pixels: NDArray[np.uint8], side_px: int) -> Image.Image:
-    """Return the picture fitted into a square."""
+    """Return an image fitted into a square."""
     picture = Image.fromarray(pixels)
     scale = side_px / max(picture.size)
     size = (round(picture.width * scale), round(picture.height * scale))
@@ -79,7 +79,7 @@ def _row(tiles: Sequence[Image.Image]) -> Image.Image:
 
 
 def _with_boxes(scene: Scene, names: Sequence[str]) -> Image.Image:
-    """Draw the boxes: yellow, or red where `difficult`; a `t` marks truncated objects."""
+    """Draw the boxes: yellow, or red if `difficult`; a `t` marks truncated objects."""
     tile = _tile(scene.image, _TILE_PX)
     scale = _TILE_PX / max(scene.canvas.size)
     pen = ImageDraw.Draw(tile)

@@ -1,4 +1,4 @@
-"""What a miniworld holds: sizes, counts, class names, and the presets."""
+"""The specification of a miniworld: sizes, counts and class names; and the presets."""
 
 from __future__ import annotations
 
@@ -9,36 +9,35 @@ from dataclasses import asdict, dataclass
 from datasets.layouts.voc import VOC_NAMES
 from datasets.miniworld.appearance import object_appearance, stuff_appearance
 
-# Part of a miniworld's identity. Raise it with every change of what is drawn or written.
+# Part of a miniworld's identity. Increase it with every change of the drawn or written files.
 GENERATOR_VERSION = 2
 
 
 @dataclass(frozen=True)
 class MiniworldSpec:
-    """The size of a miniworld. Object class `i` looks the same in all three sets.
+    """The specification of a miniworld. Object class `i` looks the same in all three sets.
 
     Attributes:
-        seed: Picks one world out of many.
+        seed: Random seed; each seed gives a different world.
         cls_classes: Classification classes.
         cls_train_images: Training images, spread evenly over the classes.
-        cls_val_images: Validation images, likewise.
+        cls_val_images: Validation images, spread evenly over the classes.
         cls_size: Side of a classification image in pixels.
-        cls_large_images: The first so many images of either split have side `cls_large_size`.
+        cls_large_images: Number of images at the start of each split with side `cls_large_size`.
         cls_large_size: Their side in pixels.
         det_classes: Detection classes; the first ones of the classification classes.
-        det_trainval_images: Images of VOC2007 trainval; one half is train, the other val.
+        det_trainval_images: Images of VOC2007 trainval; half is train, the rest is val.
         det_trainval_images_2012: Images of VOC2012 trainval.
         det_test_images: Images of VOC2007 test.
         det_size: Width and height in pixels.
-        det_objects: Fewest and most objects in an image.
+        det_objects: Minimum and maximum number of objects in an image.
         seg_stuff_classes: Background classes; labels 1 to `seg_stuff_classes`.
-        seg_object_classes: Object classes; the labels that follow.
+        seg_object_classes: Object classes; the next labels.
         seg_train_images: Images of the training split.
         seg_val_images: Images of the validation split.
         seg_size: Width and height in pixels.
-        seg_objects: Fewest and most objects in an image.
-        standard_names: Name the classes as ImageNet, Pascal VOC and ADE20K number or name theirs,
-            instead of after their looks.
+        seg_objects: Minimum and maximum number of objects in an image.
+        standard_names: Use class names in the style of ImageNet, Pascal VOC and ADE20K instead of descriptions.
     """
 
     seed: int = 0
@@ -89,7 +88,7 @@ class MiniworldSpec:
 
 
 def _distinct(names: list[str]) -> tuple[str, ...]:
-    """Return the names, with their index appended where one would occur twice."""
+    """Return the names; an index is appended to repeated names."""
     return tuple(
         name if names.index(name) == index else f"{name}_{index}"
         for index, name in enumerate(names)

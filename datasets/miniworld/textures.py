@@ -1,8 +1,8 @@
-"""Surface patterns of miniworld: what fills objects and backgrounds.
+"""Surface patterns of miniworld's objects and backgrounds.
 
-A texture is a function of pixel coordinates `(x, y)` (float32 arrays of one shape `(H, W)`, already
-rotated and shifted) and of its wavelength in pixels. It returns the share of the second colour,
-float32 in `[0, 1]`. Edges are one pixel soft: a pattern does not alias when it gets small.
+A texture is a function of pixel coordinates `(x, y)` (float32 arrays of equal shape `(H, W)`, already rotated and
+shifted) and of its wavelength in pixels. It returns the fraction of the second colour, float32 in `[0, 1]`. Edges are
+one pixel soft, so small patterns do not alias.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Texture = Callable[[Field, Field, float], Field]
 
 
 def _soft_step(distance_px: Field) -> Field:
-    """Return 0 to 1 over the one pixel around distance zero."""
+    """Return a step from 0 to 1 that is one pixel wide around distance zero."""
     return np.clip(distance_px + np.float32(0.5), 0.0, 1.0)
 
 
@@ -30,7 +30,7 @@ def _wave(x: Field, wavelength_px: float) -> Field:
 
 
 def _cell_offset(x: Field, pitch_px: float) -> Field:
-    """Return the signed distance in pixels to the centre of the cell that `x` is in."""
+    """Return the signed distance in pixels to the centre of the period that `x` is in."""
     pitch = np.float32(pitch_px)
     return x - pitch * np.round(x / pitch)
 
@@ -59,7 +59,7 @@ def rings(x: Field, y: Field, wavelength_px: float) -> Field:
 
 
 def zigzag(x: Field, y: Field, wavelength_px: float) -> Field:
-    """Stripes that bend to and fro."""
+    """Zigzag stripes."""
     fold = np.abs(_cell_offset(y, 1.6 * wavelength_px))
     return _soft_step(_wave(x + fold, wavelength_px))
 
@@ -122,7 +122,7 @@ def speckle(x: Field, y: Field, wavelength_px: float) -> Field:
 
 
 def weave(x: Field, y: Field, wavelength_px: float) -> Field:
-    """A basket: patches of stripes that run across each other."""
+    """A basket weave: patches of stripes in alternating directions."""
     across = np.sin(x * np.float32(math.pi / wavelength_px)) * np.sin(
         y * np.float32(math.pi / wavelength_px)
     )
@@ -136,12 +136,12 @@ def cloud(shape: tuple[int, int], wavelength_px: float, rng: np.random.Generator
     Args:
         shape: Height and width in pixels.
         wavelength_px: Typical size of a patch, in pixels.
-        rng: Where the noise comes from.
+        rng: Source of the noise.
 
     Returns:
         Float32 `(H, W)` in `[0, 1]`.
     """
-    # Drawn on a coarse grid and enlarged: filtering at full size would cost ten times as much.
+    # Drawn on a coarse grid and enlarged: filtering at full size would take ten times as long.
     step = max(1.0, wavelength_px / 3.0)
     coarse_shape = tuple(int(side / step) + 4 for side in shape)
     coarse = ndimage.gaussian_filter(rng.standard_normal(coarse_shape, dtype=np.float32), 0.8)

@@ -1,4 +1,4 @@
-"""Generates a miniworld on disk, in parallel and atomically."""
+"""Generate a miniworld on disk, in parallel and atomically."""
 
 from __future__ import annotations
 
@@ -33,20 +33,19 @@ def prepare(
     processes: int | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Make sure that a preset's world is under `root`.
+    """Generate a preset's world under `root` unless it exists.
 
     Args:
         preset: Key of `PRESETS`.
-        root: Folder in which the world's own folder is made.
+        root: Parent of the world's folder.
         processes: Worker processes; None takes one for each available core.
-        progress: Called with images done and images in total.
+        progress: Called with the number of images done and the total.
 
     Returns:
-        The world's folder, `root / preset`, which holds `cls`, `VOCdevkit` and
-        `ADEChallengeData2016`.
+        The world's folder, `root / preset`, which contains `cls`, `VOCdevkit` and `ADEChallengeData2016`.
 
     Raises:
-        UserError: The preset is unknown, the folder holds something else, or it can't be written.
+        UserError: The preset is unknown, the folder has other content, or it cannot be written.
     """
     if preset not in PRESETS:
         raise unknown("miniworld preset", preset, PRESETS)
@@ -59,10 +58,10 @@ def generate(
     processes: int | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Make sure that `folder` holds the world that `spec` describes; see `prepare`.
+    """Generate the world of `spec` in `folder` unless it exists; see `prepare`.
 
-    The files are the same whatever the number of processes. They are written beside `folder`
-    and moved there at the end, so a killed run leaves no half of a world behind.
+    The files do not depend on the number of processes. They are written beside `folder` and moved at the end, so a
+    killed run leaves no incomplete world.
     """
     if processes is not None and processes < 1:
         raise UserError(f"got {processes} processes; expected 1 or more (default: one per core).")
@@ -70,8 +69,8 @@ def generate(
         return folder
     if folder.exists() and not (folder / MARKER).is_file():
         raise UserError(
-            f"{folder} exists and was not generated (it has no {MARKER}), so it is left alone. "
-            "Name another data folder, or move this one away."
+            f"{folder} exists and was not generated (it has no {MARKER}), so it was not changed. Name "
+            "another data folder, or move this one."
         )
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -88,7 +87,7 @@ def generate(
 
 
 def is_generated(folder: Path, spec: MiniworldSpec) -> bool:
-    """Return whether `folder` holds the complete world of exactly this spec and version."""
+    """Return whether `folder` contains the complete world of exactly this spec and version."""
     try:
         marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -97,7 +96,7 @@ def is_generated(folder: Path, spec: MiniworldSpec) -> bool:
 
 
 def _available_cores() -> int:
-    """Return the cores that this process may use, which in a container is fewer than there are."""
+    """Return the number of cores that this process may use; in a container it can be less than the total."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -108,7 +107,7 @@ def _partial_path(folder: Path, pid: int) -> Path:
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Remove what killed runs have left behind; those still alive keep theirs."""
+    """Remove the partial folders of killed runs, but not those of running ones."""
     for path in folder.parent.glob(f".{folder.name}.partial-*"):
         pid = path.name.rpartition("-")[2]
         if not pid.isdigit() or not _is_alive(int(pid)):
@@ -127,7 +126,7 @@ def _is_alive(pid: int) -> bool:
 
 @contextmanager
 def _partial_folder(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `folder`, and remove what is left of it at the end."""
+    """Yield an empty folder beside `folder`, and remove its remains at the end."""
     path = _partial_path(folder, os.getpid())
     shutil.rmtree(path, ignore_errors=True)
     path.mkdir()
@@ -141,7 +140,7 @@ def _put_in_place(partial_folder: Path, folder: Path, spec: MiniworldSpec) -> No
     """Move the finished world to its name, replacing a world of another spec."""
     outdated = partial_folder.with_name(f"{partial_folder.name}-outdated")
     if folder.exists():
-        # Another process was quicker: its files are the same.
+        # Another process was faster; its files are the same.
         if is_generated(folder, spec):
             return
         folder.rename(outdated)
@@ -177,7 +176,7 @@ def _mapper(processes: int) -> Iterator[Callable]:
     if processes == 1 or not _can_spawn():
         yield map
         return
-    # Spawned, since forking a process that has threads may hang.
+    # Spawned, because forking a process with threads may hang.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(processes, context, initializer=_ignore_interrupt)
     try:
@@ -187,7 +186,7 @@ def _mapper(processes: int) -> Iterator[Callable]:
 
 
 def _can_spawn() -> bool:
-    """Return whether a new process can import the main module, which a script on stdin can't be."""
+    """Return whether a new process can import the main module; a script on stdin cannot be imported."""
     path = getattr(sys.modules["__main__"], "__file__", None)
     return path is None or os.path.exists(path)
 
@@ -204,7 +203,7 @@ def _write_chunk(
 
 
 def _make_folders(spec: MiniworldSpec, root: Path) -> None:
-    """Make every folder of the three layouts, which the workers then find."""
+    """Create all folders of the three layouts for the workers."""
     for split in ("train", "val"):
         for name in spec.cls_names():
             (root / "cls" / split / name).mkdir(parents=True)
@@ -237,7 +236,7 @@ def _write_voc_lists(spec: MiniworldSpec, devkit: Path) -> None:
 
 
 def _write_ade_lists(spec: MiniworldSpec, ade: Path, pixels: dict[files.Job, list[int]]) -> None:
-    """Write the class names, alone and as the table that ADE20K ships."""
+    """Write the class names, as a list and as ADE20K's table."""
     names = spec.seg_names()
     _write_lines(ade / "classes.txt", list(names))
     counts = {

@@ -1,5 +1,5 @@
-"""Downloading, checking, unpacking and arranging real datasets in the layouts that the tasks read.
+"""Download, check, unpack and arrange real datasets in the layouts that the tasks read.
 
-One direction: `catalogue` (what there is) ► `download` (verified archives) ► `arrange` (where each
-file belongs) ► `extract` (into a hidden folder) ► `workflow` (one rename, and the set is there).
+The order of the steps: `catalogue` (datasets and archives) ► `download` (verified archives) ► `arrange` (target of
+each file) ► `extract` (into a hidden folder) ► `workflow` (one rename of the finished folder).
 """

@@ -1,4 +1,4 @@
-"""Which file of which archive belongs where in the result, for each dataset."""
+"""The target path of each archive member, for each dataset."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ Archives = Mapping[str, Path]
 
 
 class Step(Protocol):
-    """A part of the work that fills a set's folder."""
+    """One step of filling a dataset's folder."""
 
     @property
     def title(self) -> str:
-        """What a bar is called."""
+        """The title of the progress bar."""
         ...
 
     def measure(self) -> int:
-        """Return the bytes on disk that it takes."""
+        """Return the bytes on disk that the step needs."""
         ...
 
     def write(self, staging: Staging, advance: Advance) -> None:
-        """Write what is not there yet; calls `advance` with bytes on disk."""
+        """Write missing files; call `advance` with bytes on disk."""
         ...
 
 
 def steps(name: str, archives: Archives) -> list[Step]:
-    """Return the work that turns archives into a set.
+    """Return the steps that turn archives into a dataset.
 
     Args:
         name: A key of the catalogue.
         archives: The verified archives by their role in the catalogue.
 
     Raises:
-        UserError: An archive can't be read, or lacks a list that it should hold.
+        UserError: An archive cannot be read, or a list is missing from it.
     """
     return _ARRANGEMENTS[name](archives)
 
 
 def _as_it_is(folder: str) -> Callable[[Archives], list[Step]]:
-    """For archives that hold the very folder; what is beside it is left out."""
+    """Return a function for archives that contain the final folder; other members are skipped."""
 
     def place(name: str) -> str | None:
         inside = name.removeprefix(f"{folder}/")
@@ -57,15 +57,15 @@ def _as_it_is(folder: str) -> Callable[[Archives], list[Step]]:
 def _places365(archives: Archives) -> list[Step]:
     """Flatten the categories' folders, and sort the validation images by their list.
 
-    `/a/apartment_building/outdoor` becomes `apartment_building-outdoor`, as a class is one folder
-    in an ImageFolder. Its index is then that of the sorted folders, which near such names may
-    differ from the number in `categories_places365.txt`.
+    `/a/apartment_building/outdoor` becomes `apartment_building-outdoor`, because an ImageFolder has one folder per
+    class. The class index follows the sorted folders; for such names it may differ from the number in
+    `categories_places365.txt`.
     """
     names = ("categories_places365.txt", "places365_val.txt")
     lists = read_files(archives["lists"], names)
     for name in names:
         if name not in lists:
-            raise UserError(f"{archives['lists']} lacks {name}: get the archive again.")
+            raise UserError(f"{archives['lists']} does not contain {name}: get the archive again.")
     categories = dict(line.split() for line in lists[names[0]].decode().splitlines() if line)
     for category in categories:
         if not re.fullmatch(r"/[a-z]/[\w/-]+", category):
@@ -78,14 +78,16 @@ def _places365(archives: Archives) -> list[Step]:
         category, _, file_name = name.removeprefix("data_256").rpartition("/")
         if category not in folders:
             raise UserError(
-                f"{archives['train']} holds {name}, which is in none of the categories."
+                f"{archives['train']} contains {name}, which is in none of the categories."
             )
         return f"train/{folders[category]}/{file_name}"
 
     def place_val(name: str) -> str:
         file_name = name.rpartition("/")[2]
         if val.get(file_name) not in by_number:
-            raise UserError(f"{archives['val']} holds {name}, which {names[1]} gives no category.")
+            raise UserError(
+                f"{archives['val']} contains {name}, which has no category in {names[1]}."
+            )
         return f"val/{by_number[val[file_name]]}/{file_name}"
 
     return [Unpack(archives["val"], place_val), Unpack(archives["train"], place_train)]

@@ -1,7 +1,7 @@
 """The datasets that can be prepared: their archives, mirrors, checksums and sizes.
 
 Checksums are those of torchvision's `datasets` (VOC, Imagenette, CIFAR-10, Places365, ImageNet)
-and, for ADE20K, of the archive that the SceneParsing benchmark links.
+and, for ADE20K, of the archive that the SceneParsing benchmark links to.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ class Archive:
 
     Attributes:
         file_name: Its name, on the mirrors and here.
-        checksum: `"md5:…"` or `"sha1:…"`, as pooch takes it.
-        size_bytes: About how large it is; only the first disk-space check relies on it.
-        urls: The mirrors, the preferred one first; none where the user has to bring the file.
+        checksum: `"md5:…"` or `"sha1:…"`, in pooch's format.
+        size_bytes: Approximate size; only the first disk-space check relies on it.
+        urls: The mirrors, in order of preference; empty if the user has to provide the file.
     """
 
     file_name: str
@@ -34,12 +34,12 @@ class DataSet:
     """A dataset as its authors publish it.
 
     Attributes:
-        name: As the command line calls it.
-        kind: The layout of the result, as `verify` calls it.
-        folder: The result, relative to the data folder.
-        archives: By their role; `arrange` asks for them by it.
-        unpacked_bytes: About what the result takes on a disk with blocks of 4 KiB.
-        page: Where people read about it and, if need be, sign up for it.
+        name: Name on the command line.
+        kind: The layout of the result.
+        folder: The folder of the result, relative to the data folder.
+        archives: Archives by role; `arrange` uses the roles.
+        unpacked_bytes: Approximate size of the result on a disk with blocks of 4 KiB.
+        page: The website of the dataset, for information and registration.
     """
 
     name: str
@@ -124,7 +124,7 @@ _ALL = (
                 "md5:3df6f0d01a2c9592104656642f5e78a3",
                 342_000_000,
                 (
-                    # One bucket by two addresses: networks that block one often let the other pass.
+                    # Two addresses of one bucket: networks that block one often allow the other.
                     "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-320.tgz",
                     "https://fast-ai-imageclas.s3.amazonaws.com/imagenette2-320.tgz",
                 ),

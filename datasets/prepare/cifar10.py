@@ -1,7 +1,6 @@
-"""CIFAR-10: pickled batches to PNG files.
+"""CIFAR-10: convert pickled batches to PNG files.
 
-The batches are pickles, which may run any code when they are read. Here they are read with what
-numpy arrays need and nothing else.
+Unpickling can run arbitrary code. Here only the types that numpy arrays need are allowed.
 """
 
 from __future__ import annotations
@@ -37,19 +36,19 @@ _ADMITTED = {
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Builds numbers, strings, lists, dictionaries and numpy arrays."""
+    """An unpickler for numbers, strings, lists, dictionaries and numpy arrays."""
 
     def find_class(self, module: str, name: str) -> Any:
-        # numpy 2 writes another name for the module that all others call numpy.core.
+        # numpy 2 has another name for numpy.core.
         known = _ADMITTED.get((module.replace("numpy._core", "numpy.core"), name))
         if known is None:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+            raise pickle.UnpicklingError(f"it contains {module}.{name}")
         return known
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Writes every picture as `{train,val}/CLASS/NNNNN.png`, numbered within its split from 0.
+    """The step that writes every image as `{train,val}/CLASS/NNNNN.png`, numbered within its split from 0.
 
     Attributes:
         archive: `cifar-10-python.tar.gz`.
@@ -59,29 +58,29 @@ class Pictures:
 
     @property
     def title(self) -> str:
-        """What a bar is called."""
+        """The title of the progress bar."""
         return f"Writing the pictures of {self.archive.name}"
 
     def measure(self) -> int:
-        """Return the bytes on disk; each picture fits into one block.
+        """Return the bytes on disk; each image fits into one block.
 
         Raises:
-            UserError: The archive is damaged, lacks a batch, or holds what it should not.
+            UserError: The archive is damaged, a batch is missing, or the content is not as expected.
         """
         batches = self._read()
         sizes = [len(batches[name]) for names in BATCHES.values() for name in names]
         return sum(sizes) // PIXEL_BYTES * BLOCK_BYTES
 
     def write(self, staging: Staging, advance: Advance) -> None:
-        """Write the pictures that are not there yet.
+        """Write the missing images.
 
         Raises:
-            UserError: The archive is damaged, lacks a batch, or holds what it should not.
+            UserError: The archive is damaged, a batch is missing, or the content is not as expected.
         """
         batches = self._read()
         names = [str(name) for name in self._load(batches, META).get("label_names", ())]
         if not names or not all(name.isidentifier() for name in names):
-            raise UserError(f"{self.archive} names its classes {names}; expected words.")
+            raise UserError(f"{self.archive} has the class names {names}; expected words.")
         for split, members in BATCHES.items():
             number = 0
             for member in members:
@@ -98,7 +97,7 @@ class Pictures:
         found = read_files(self.archive, wanted)
         missing = [name for name in wanted if name not in found]
         if missing:
-            raise UserError(f"{self.archive} lacks {missing[0]}: get the archive again.")
+            raise UserError(f"{self.archive} does not contain {missing[0]}: get the archive again.")
         return found
 
     def _load(self, batches: Mapping[str, bytes], member: str) -> dict[str, Any]:
@@ -106,13 +105,13 @@ class Pictures:
             # The files were written by Python 2, whose strings are bytes.
             content = _ArraysOnly(io.BytesIO(batches[member]), encoding="latin1").load()
         except Exception as error:
-            # Damaged pickles raise nearly anything.
+            # Damaged pickles can raise nearly any exception.
             raise UserError(
-                f"{self.archive} was refused: {member} is no pickle of plain arrays ({error}). "
+                f"{self.archive} was refused: {member} is not a pickle of plain arrays ({error}). "
                 "Remove the archive and get it from its source."
             ) from error
         if not isinstance(content, dict):
-            raise UserError(f"{self.archive}: {member} holds no dictionary; get the archive again.")
+            raise UserError(f"{self.archive}: {member} is not a dictionary; get the archive again.")
         return content
 
     def _pictures(
@@ -130,10 +129,10 @@ class Pictures:
             or not all(isinstance(label, int) and 0 <= label < classes for label in labels)
         ):
             raise UserError(
-                f"{self.archive}: {member} does not hold rows of {PIXEL_BYTES} bytes and a label "
-                f"below {classes} for each; get the archive again."
+                f"{self.archive}: {member} does not contain rows of {PIXEL_BYTES} bytes with a label "
+                f"below {classes} each; get the archive again."
             )
-        # A row is the red plane, then the green, then the blue one.
+        # A row contains the red, the green and the blue plane, in this order.
         planes = data.reshape(-1, 3, SIDE_PX, SIDE_PX).transpose(0, 2, 3, 1)
         return list(zip(planes, labels, strict=True))
 

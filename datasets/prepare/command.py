@@ -1,4 +1,4 @@
-"""The command `data prepare`; apart from the other commands, whose imports take longer than it may."""
+"""The command `data prepare`, in a separate module to keep its start-up fast."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GENERATED = "miniworld"
 
 
 def prepare(options: argparse.Namespace) -> int:
-    """Prepare the datasets that are named.
+    """Prepare the named datasets.
 
     Args:
         options: The parsed command line: `names`, `root`, `preset` and `archives`.
@@ -25,7 +25,7 @@ def prepare(options: argparse.Namespace) -> int:
         The exit status.
 
     Raises:
-        UserError: A name is unknown, the options contradict each other, or a set can't be prepared.
+        UserError: A name is unknown, the options conflict, or a dataset cannot be prepared.
     """
     names = list(dict.fromkeys(options.names))
     for name in names:
@@ -33,15 +33,17 @@ def prepare(options: argparse.Namespace) -> int:
             raise unknown("dataset", name, (GENERATED, *SETS))
     real = [name for name in names if name != GENERATED]
     if options.archives is not None and "imagenet" not in real:
-        raise UserError("--archives was given without imagenet; only its archives are the user's.")
+        raise UserError(
+            "--archives was given without imagenet; only ImageNet needs archives from the user."
+        )
     if real and real != names and options.root is not None:
         raise UserError(
-            f"--root {options.root} was given for {GENERATED} and others, and {GENERATED} fills a "
-            "folder of its own: prepare it in a command of its own."
+            f"--root {options.root} was given for {GENERATED} and others, but {GENERATED} needs a "
+            "separate folder: prepare it in a separate command."
         )
     console = Console(highlight=False)
     if real != names:
-        # Imported late, as scipy.ndimage takes a second.
+        # Imported late, because importing scipy.ndimage takes a second.
         from datasets import miniworld
 
         folder = miniworld.prepare(options.preset, options.root or DATA / GENERATED)

@@ -1,8 +1,8 @@
-"""Download of an archive: resumed where it was interrupted, from one mirror after another, accepted by checksum only.
+"""Download archives: resume interrupted downloads, try one mirror after another, and verify checksums.
 
-pooch computes the checksums. Its own downloader cannot stand in for `_Transfer`: it starts each attempt from byte 0 and
-leaves nothing behind when the connection drops, which archives of many gigabytes cannot afford, and it cannot tell a
-server that answers a range from one that sends the whole file again.
+pooch computes the checksums. Its downloader cannot replace `_Transfer`: it starts each attempt from byte 0 and
+discards everything when the connection drops, which is too costly for archives of many gigabytes. It also does not
+notice if a server ignores a range request and sends the whole file again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from datasets.prepare.catalogue import Archive
 from datasets.prepare.progress import Announcer, Bar
 from datasets.prepare.space import require_space
 
-# How often in a row a mirror may fail without a single new byte, and how often out of reach.
+# How often in a row a mirror may fail without a new byte, and how often it may be unreachable.
 ATTEMPTS, ATTEMPTS_TO_REACH = 4, 2
 FIRST_WAIT_SECONDS = 1.0
 CONNECT_SECONDS, READ_SECONDS = 15.0, 60.0
@@ -31,10 +31,10 @@ _NETWORK_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError)
 
 
 class MirrorError(Exception):
-    """A mirror did not deliver; the message is a clause that says why.
+    """A mirror failed; the message is a clause with the reason.
 
     Attributes:
-        unreachable: Whether no connection came about at all.
+        unreachable: Whether no connection could be made.
     """
 
     def __init__(self, reason: str, *, unreachable: bool = False) -> None:
@@ -43,14 +43,14 @@ class MirrorError(Exception):
 
 
 class _WorthAnotherTry(MirrorError):
-    """A request failed in a way that may pass."""
+    """A request failed in a way that may be temporary."""
 
 
 def check(path: Path, archive: Archive, announcer: Announcer) -> None:
     """Compare a file with its checksum.
 
     Raises:
-        UserError: They differ.
+        UserError: The checksum is wrong.
     """
     announcer.say(f"Checking {path}")
     algorithm, got = _checksum(path, archive).split(":")
@@ -63,18 +63,18 @@ def check(path: Path, archive: Archive, announcer: Announcer) -> None:
 
 
 def fetch(archive: Archive, folder: Path, announcer: Announcer) -> Path:
-    """Return the verified archive, downloaded if it is not there yet.
+    """Return the verified archive, downloading it if necessary.
 
     Args:
-        archive: What to get.
-        folder: Where archives are kept; what has arrived so far is `NAME.part` in it.
+        archive: The archive.
+        folder: Folder of the archives; an incomplete download is `NAME.part` in it.
         announcer: Shows the progress.
 
     Returns:
         The archive's path.
 
     Raises:
-        UserError: No mirror delivered it, or a file of its name has another checksum.
+        UserError: All mirrors failed, or an existing file has another checksum.
     """
     path, part = folder / archive.file_name, folder / f"{archive.file_name}.part"
     if path.exists():
@@ -96,7 +96,7 @@ def fetch(archive: Archive, folder: Path, announcer: Announcer) -> Path:
         + "; ".join(f"{url}: {error}" for url, error in failures)
         + "). "
         + ("No mirror could be reached: is this machine online? " if offline else "")
-        + f"Run the same command again to go on, or download it by hand to {path} and then run it."
+        + f"Run the same command again to continue, or download it by hand to {path} and then run it."
     )
 
 
@@ -104,7 +104,7 @@ def _fetch_from(url: str, archive: Archive, path: Path, part: Path, announcer: A
     """Download from one mirror.
 
     Raises:
-        MirrorError: That fails.
+        MirrorError: The download fails.
     """
     while True:
         resumed = _size(part) > 0
@@ -115,27 +115,29 @@ def _fetch_from(url: str, archive: Archive, path: Path, part: Path, announcer: A
             return
         part.unlink()
         if not resumed:
-            raise MirrorError(f"what it sent has not the checksum {archive.checksum}")
-        # The wrong bytes may have come from another mirror, or from another day.
-        announcer.say(f"The resumed {archive.file_name} has a wrong checksum: once more from 0.")
+            raise MirrorError(f"the downloaded file does not have the checksum {archive.checksum}")
+        # The wrong bytes may come from another mirror or from an earlier download.
+        announcer.say(
+            f"The resumed {archive.file_name} has a wrong checksum: starting again from byte 0."
+        )
 
 
 def _checksum(path: Path, archive: Archive) -> str:
-    """Return the checksum of a file, by the algorithm of the archive's and written like it."""
+    """Return the checksum of a file in the algorithm and format of the archive's checksum."""
     algorithm = archive.checksum.partition(":")[0]
     return f"{algorithm}:{pooch.file_hash(str(path), alg=algorithm)}"
 
 
 class _Transfer:
-    """One download, which continues where an earlier one, or an earlier process, was interrupted.
+    """A download that continues an interrupted one, even of another process.
 
-    A connection that drops is opened again as long as each attempt brings something new. A server that ignores ranges
-    is read from the start, and what is there already is skipped, so the part never shrinks.
+    A dropped connection is reopened as long as each attempt receives new bytes. If a server ignores ranges, the bytes
+    that already exist are skipped, so the partial file never shrinks.
 
     Args:
-        url: Where the file is.
-        part: Collects what has arrived; it stays if the download fails.
-        bar: Shows how much that is.
+        url: The address of the file.
+        part: The partial file; it is kept if the download fails.
+        bar: Shows the progress.
     """
 
     def __init__(self, url: str, part: Path, bar: Bar) -> None:
@@ -162,8 +164,8 @@ class _Transfer:
                 time.sleep(FIRST_WAIT_SECONDS * 2 ** max(0, failures - 1))
 
     def _request(self, url: str, offset: int) -> None:
-        """Make one request and append what it brings; return where the file is complete."""
-        # An encoding on the way would make sizes and ranges those of other bytes.
+        """Make one request and append its bytes; return if the file is complete."""
+        # With a content encoding, sizes and ranges would refer to other bytes.
         headers = {"Accept-Encoding": "identity"}
         if offset:
             headers["Range"] = f"bytes={offset}-"
@@ -200,18 +202,18 @@ class _Transfer:
                     return
                 skipped = min(skip, len(chunk))
                 skip -= skipped
-                # Outside of the `try`: a full disk is no fault of the mirror.
+                # Outside the `try`: a full disk is not the mirror's fault.
                 file.write(chunk[skipped:])
                 done += len(chunk) - skipped
                 self._bar.at(done)
 
 
 def _answered_range(response: requests.Response, offset: int) -> tuple[int | None, int | None]:
-    """Read which bytes a response holds.
+    """Return which bytes a response contains.
 
     Returns:
-        The first byte of its body, None if there is nothing more to get; and the size of the
-        whole file, None where the server does not say.
+        The position of the first byte of its body, or None if nothing is left to download; and the size of the whole
+        file, or None if the server does not send it.
     """
     status = response.status_code
     stated = re.fullmatch(
@@ -227,8 +229,8 @@ def _answered_range(response: requests.Response, offset: int) -> tuple[int | Non
         length = response.headers.get("Content-Length", "")
         total = int(length) if length.isdigit() else None
         if total is not None and total < offset:
-            # A log-in page, say; what other mirrors have sent is not given up for it.
-            raise MirrorError(f"it offers {total:,} bytes where {offset:,} have arrived already")
+            # For example a log-in page; the bytes from other mirrors are kept.
+            raise MirrorError(f"it offers {total:,} bytes, but {offset:,} were already downloaded")
         return (None if offset and total == offset else 0), total
     if status >= 500 or status in (408, 429):
         raise _WorthAnotherTry(f"it answered {status} {response.reason}")
@@ -236,21 +238,21 @@ def _answered_range(response: requests.Response, offset: int) -> tuple[int | Non
 
 
 def _failure(error: Exception, *, broke_off: bool = False) -> _WorthAnotherTry:
-    """Put a network error into a clause."""
+    """Describe a network error in a clause."""
     text = repr(error)
     if "SSL" in text or "CERTIFICATE" in text:
-        return _WorthAnotherTry("no secure connection came about")
+        return _WorthAnotherTry("a secure connection could not be made")
     if "NameResolution" in text or "getaddrinfo" in text:
-        return _WorthAnotherTry("its name was not found", unreachable=True)
+        return _WorthAnotherTry("its host name was not found", unreachable=True)
     if "refused" in text:
         return _WorthAnotherTry("it refused the connection", unreachable=True)
     if isinstance(error, requests.ConnectTimeout):
         return _WorthAnotherTry(f"no answer within {CONNECT_SECONDS:.0f} s", unreachable=True)
     if "imeout" in text or "timed out" in text:
-        return _WorthAnotherTry(f"it was silent for {READ_SECONDS:.0f} s")
+        return _WorthAnotherTry(f"it sent nothing for {READ_SECONDS:.0f} s")
     if broke_off or "RemoteDisconnected" in text or "reset" in text:
-        return _WorthAnotherTry("the connection broke off")
-    return _WorthAnotherTry("no connection came about", unreachable=True)
+        return _WorthAnotherTry("the connection was lost")
+    return _WorthAnotherTry("no connection could be made", unreachable=True)
 
 
 def _size(path: Path) -> int:

@@ -1,11 +1,11 @@
-"""Unpacking of archives that are not trusted; a kill leaves no half-written files.
+"""Unpack untrusted archives; a killed process leaves no incomplete files.
 
-The datasets hold plain files and folders only. So every link is refused, inward ones too, and no path out of the
-folder can hide behind a link.
+The datasets contain only plain files and folders. Therefore every link is refused, even one inside the folder, and a
+link cannot hide a path out of the folder.
 
-pooch's `Untar` and `Unzip` cannot stand in for this module. They unpack in place: an interrupted preparation would
-leave half a dataset or start from nothing. They accept links, place each file where the archive says, and do not open
-the thousand archives inside ImageNet's.
+pooch's `Untar` and `Unzip` cannot replace this module. They unpack in place: an interrupted preparation would leave
+an incomplete dataset or start again. They accept links, use the paths of the archive, and do not open the thousand
+archives inside ImageNet's.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Item:
     Attributes:
         name: Its path, with forward slashes and without a leading `./`.
         size_bytes: Its size, unpacked.
-        open: Opens it; only until the next item is asked for.
+        open: Opens it; valid only until the next item is requested.
     """
 
     name: str
@@ -46,10 +46,10 @@ class Item:
 
 
 class Staging:
-    """The hidden folder in which a set grows.
+    """The hidden folder in which a dataset is assembled.
 
     Args:
-        folder: Its own place; what is in `target` will be renamed.
+        folder: The hidden folder; `target` inside it is renamed at the end.
         name: The name of the finished folder.
     """
 
@@ -59,24 +59,24 @@ class Staging:
         self._partial = folder / "partial"
 
     def used_bytes(self) -> int:
-        """Return what an interrupted preparation has written already."""
+        """Return the number of bytes that an interrupted preparation has written."""
         return folder_bytes(self.target)
 
     def has(self, relative: str) -> bool:
-        """Return whether a file is there; then it is whole, as each comes by a rename."""
+        """Return whether a file exists; it is then complete, because files are renamed when they are complete."""
         return (self.target / relative).is_file()
 
     def put(self, relative: str, size_bytes: int, source: Callable[[], IO[bytes]]) -> None:
-        """Write a file, unless a whole one of this size is there.
+        """Write a file, unless a complete one of this size exists.
 
         Args:
-            relative: Its path in the set.
+            relative: Its path in the dataset.
             size_bytes: Its size.
-            source: Opens what it will hold.
+            source: Opens its content.
         """
         parts = PurePosixPath(relative).parts
         if not parts or parts[0] == "/" or ".." in parts:
-            raise ValueError(f"{relative!r} is no path inside of a dataset")
+            raise ValueError(f"{relative!r} is not a path inside a dataset")
         path = self.target / relative
         if path.is_file() and path.stat().st_size == size_bytes:
             return
@@ -88,12 +88,12 @@ class Staging:
 
 @dataclass(frozen=True)
 class Unpack:
-    """Unpacks the files of one archive to their places.
+    """The step that unpacks the files of one archive.
 
     Attributes:
         archive: A `.zip`, or a tar with or without compression.
-        place: Maps a file's name to its path in the set; None leaves it out.
-        nested: The members are tars: their files are called `STEM_OF_THE_TAR/NAME`.
+        place: Maps a file's name to its path in the dataset; None skips it.
+        nested: The members are tars; their files are named `STEM_OF_THE_TAR/NAME`.
     """
 
     archive: Path
@@ -102,14 +102,14 @@ class Unpack:
 
     @property
     def title(self) -> str:
-        """What a bar is called."""
+        """The title of the progress bar."""
         return f"Unpacking {self.archive.name}"
 
     def measure(self) -> int:
-        """Return the bytes on disk that it takes, and refuse what is wrong with the archive.
+        """Return the bytes on disk that it needs; raise if the archive is unsafe or damaged.
 
-        The tars inside of a tar are measured by their own sizes, which are about the same: reading
-        the million headers inside of ImageNet's would read the disk once more from end to end.
+        Tars inside a tar are measured by their own sizes, which are about the same: reading the million headers
+        inside ImageNet's archives would read the whole disk content once more.
 
         Raises:
             UserError: A member is refused, or the archive is damaged.
@@ -122,7 +122,7 @@ class Unpack:
             )
 
     def write(self, staging: Staging, advance: Advance) -> None:
-        """Write the files that are not there yet.
+        """Write the missing files.
 
         Raises:
             UserError: A member is refused, or the archive is damaged.
@@ -154,11 +154,11 @@ def items(archive: Path, *, nested: bool = False) -> Iterator[Item]:
     """Yield the files of an archive in its order.
 
     Raises:
-        UserError: A member is a link or a device, or its path is absolute or leads out.
+        UserError: A member is a link or a device, or its path is absolute or leaves the folder.
     """
     if not hasattr(tarfile, "data_filter"):
         raise UserError(
-            "this Python's tarfile can't refuse unsafe archives: use 3.10.12, 3.11.4, 3.12 or later."
+            "this Python's tarfile cannot refuse unsafe archives: use 3.10.12, 3.11.4, 3.12 or later."
         )
     if archive.suffix == ".zip":
         yield from _zip_items(archive)
@@ -169,7 +169,7 @@ def items(archive: Path, *, nested: bool = False) -> Iterator[Item]:
 
 def _tar_items(tar: tarfile.TarFile, label: str, nested: bool, prefix: str = "") -> Iterator[Item]:
     while (member := tar.next()) is not None:
-        # tarfile remembers every header; a million of them would fill the memory.
+        # tarfile keeps every header; a million of them would fill the memory.
         tar.members.clear()  # pyright: ignore[reportAttributeAccessIssue]
         if member.issym() or member.islnk():
             raise _refused(label, member.name, f"is a link to {member.linkname!r}")
@@ -187,9 +187,9 @@ def _tar_items(tar: tarfile.TarFile, label: str, nested: bool, prefix: str = "")
 
 
 def _opened(tar: tarfile.TarFile, member: tarfile.TarInfo, label: str) -> IO[bytes]:
-    """Open a member, after a second judge: the library's own filter for untrusted archives."""
+    """Open a member after a second check by tarfile's filter for untrusted archives."""
     try:
-        # The folder is made up: whether a name leads out does not depend on it.
+        # The folder is arbitrary: whether a path leaves it does not depend on its name.
         tarfile.data_filter(member, "/nowhere")
     except tarfile.FilterError as error:
         raise _refused(label, member.name, f"was refused by tarfile ({error})") from error
@@ -201,7 +201,7 @@ def _opened(tar: tarfile.TarFile, member: tarfile.TarInfo, label: str) -> IO[byt
 def _zip_items(archive: Path) -> Iterator[Item]:
     with zipfile.ZipFile(archive) as file:
         for member in file.infolist():
-            # The upper half holds the mode if a Unix program made the archive, else 0.
+            # The upper half contains the mode if a Unix program made the archive, else 0.
             mode = stat.S_IFMT(member.external_attr >> 16)
             if stat.S_ISLNK(mode):
                 target = file.read(member)[:200].decode(errors="replace")
@@ -218,26 +218,26 @@ def _checked_name(label: str, name: str) -> str:
     if path.is_absolute():
         raise _refused(label, name, "has an absolute path")
     if ".." in path.parts or "\0" in name:
-        raise _refused(label, name, "has a path that leads out of the folder")
+        raise _refused(label, name, "has a path that leaves the folder")
     return path.as_posix()
 
 
 def _refused(label: str, name: str, fault: str) -> UserError:
     return UserError(
-        f"{label} was refused, and nothing of it is left: its member {name!r} {fault}, expected "
-        "are plain files and folders inside of it. Remove the archive and get it from its source."
+        f"{label} was refused, and its unpacked files were removed: its member {name!r} {fault}; "
+        "expected plain files and folders inside it. Remove the archive and get it from its source."
     )
 
 
 @contextmanager
 def _readable(archive: Path) -> Iterator[None]:
-    """Turn what damaged archives raise into a sentence."""
+    """Convert the exceptions of damaged archives to a `UserError`."""
     try:
         yield
     except _DAMAGE as error:
-        # tarfile lists on further lines what each compression said.
+        # tarfile lists the error of each compression on further lines.
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(":")
         raise UserError(
-            f"{archive} can't be read as an archive ({reason}): it is damaged or no archive. "
+            f"{archive} cannot be read as an archive ({reason}): it is damaged or not an archive. "
             "Remove it and get it again."
         ) from error

@@ -1,10 +1,9 @@
-"""ImageNet (ILSVRC 2012) from the user's own archives.
+"""ImageNet (ILSVRC 2012) from the user's archives.
 
-Two numberings of the 1000 classes exist. The field's class index is the position of the wnid among
-the sorted wnids, which is what ImageFolder gives, and what published weights use. The devkit has
-ids of its own (`ILSVRC2012_ID`), in another order, and the validation labels are such ids. So
-labels are mapped id ► wnid by the devkit's `meta.mat`; the images are in folders named by wnid,
-and `devkit_classes.tsv` keeps the devkit's order (id, wnid, words).
+There are two numberings of the 1000 classes. The usual class index is the position among the sorted wnids, as in
+ImageFolder and published weights. The devkit's ids (`ILSVRC2012_ID`) have another order, and the validation labels
+are such ids. Therefore labels are mapped from id to wnid with the devkit's `meta.mat`; images are in folders named by
+wnid, and `devkit_classes.tsv` records the devkit's order (id, wnid, words).
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ CLASS_LIST = "devkit_classes.tsv"
 
 @dataclass(frozen=True)
 class Devkit:
-    """What the devkit says.
+    """The content of the devkit.
 
     Attributes:
         classes: Wnid and words by the devkit's id.
@@ -41,7 +40,7 @@ class Devkit:
 
 @dataclass(frozen=True)
 class _ClassList:
-    """Writes the devkit's order of the classes."""
+    """The step that writes the devkit's order of the classes."""
 
     text: str
     title: str = "Writing the devkit's class order"
@@ -62,14 +61,16 @@ def read_devkit(archive: Path) -> Devkit:
         archive: `ILSVRC2012_devkit_t12.tar.gz`.
 
     Raises:
-        UserError: A file is missing in it, or the two do not fit together.
+        UserError: A file is missing in it, or class ids and labels are inconsistent.
     """
     files = read_files(archive, (META, VAL_LABELS))
     for name in (META, VAL_LABELS):
         if name not in files:
-            raise UserError(f"{archive} lacks {name}: it is not the devkit of tasks 1 and 2.")
+            raise UserError(
+                f"{archive} does not contain {name}: it is not the devkit of tasks 1 and 2."
+            )
     classes: dict[int, tuple[str, str]] = {}
-    # Rows are (id, wnid, words, gloss, num_children, …); inner nodes of the tree are no classes.
+    # Rows are (id, wnid, words, gloss, num_children, …); inner nodes of the tree are not classes.
     for row in loadmat(io.BytesIO(files[META]), squeeze_me=True)["synsets"]:
         if int(row[4]) == 0:
             classes[int(row[0])] = (str(row[1]), str(row[2]))
@@ -78,20 +79,20 @@ def read_devkit(archive: Path) -> Devkit:
     strange = sorted(set(labels).difference(classes))
     if wrong or strange or not classes:
         raise UserError(
-            f"{archive} has labels that are no class ids ({strange[:3]}) or names that are no "
-            f"wnids ({wrong[:3]}): it is not the devkit of tasks 1 and 2."
+            f"{archive} has labels that are not class ids ({strange[:3]}) or names that are not wnids "
+            f"({wrong[:3]}): it is not the devkit of tasks 1 and 2."
         )
     return Devkit(classes, tuple(classes[label][0] for label in labels))
 
 
 def steps(archives: Mapping[str, Path]) -> list[Unpack | _ClassList]:
-    """Return the work that sorts both splits into folders named by wnid.
+    """Return the steps that sort both splits into folders named by wnid.
 
     Args:
         archives: By the roles `devkit`, `val` and `train`.
 
     Raises:
-        UserError: The devkit can't be read.
+        UserError: The devkit cannot be read.
     """
     devkit = read_devkit(archives["devkit"])
     wnids = {wnid for wnid, _ in devkit.classes.values()}
@@ -101,7 +102,7 @@ def steps(archives: Mapping[str, Path]) -> list[Unpack | _ClassList]:
         number = re.fullmatch(r"ILSVRC2012_val_(\d{8})\.JPEG", file_name)
         if number is None or not 1 <= int(number[1]) <= len(devkit.val_wnids):
             raise UserError(
-                f"{archives['val']} holds {name}; expected ILSVRC2012_val_00000001.JPEG to "
+                f"{archives['val']} contains {name}; expected ILSVRC2012_val_00000001.JPEG to "
                 f"{len(devkit.val_wnids):08d}, as many as the devkit has labels."
             )
         return f"val/{devkit.val_wnids[int(number[1]) - 1]}/{file_name}"
@@ -110,8 +111,8 @@ def steps(archives: Mapping[str, Path]) -> list[Unpack | _ClassList]:
         wnid, _, file_name = name.partition("/")
         if wnid not in wnids or not file_name:
             raise UserError(
-                f"{archives['train']} holds {name}; expected a tar for each of the devkit's "
-                f"{len(wnids)} classes and nothing else."
+                f"{archives['train']} contains {name}; expected only a tar for each of the devkit's "
+                f"{len(wnids)} classes."
             )
         return f"train/{wnid}/{file_name.rpartition('/')[2]}"
 

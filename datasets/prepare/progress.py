@@ -1,4 +1,4 @@
-"""What a preparation shows: a bar on a terminal, or a line now and then in a log."""
+"""The progress of a preparation: a bar on a terminal, or occasional lines in a log."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SECONDS_BETWEEN_LINES = 15.0
 
 
 class Bar(Protocol):
-    """Shows how far one piece of work is."""
+    """Shows the progress of one step."""
 
     def at(self, done_bytes: int, total_bytes: int | None = None) -> None:
         """Show a position; `total_bytes` replaces an earlier total if it is given."""
@@ -32,22 +32,22 @@ class Bar(Protocol):
 
 
 class Announcer:
-    """Says sentences and shows bars on a console."""
+    """Prints messages and shows progress bars on a console."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
 
     def say(self, text: str) -> None:
-        """Print a sentence."""
+        """Print a message."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager
     def bar(self, title: str, total_bytes: int | None) -> Iterator[Bar]:
-        """Show a bar for as long as the work takes.
+        """Show a bar for the duration of a step.
 
         Args:
-            title: What is being done.
-            total_bytes: How much there is to do; None if that is not known yet.
+            title: Name of the step.
+            total_bytes: Total amount of work; None if it is not known yet.
         """
         if not self._console.is_terminal:
             self.say(f"{title}{_of(total_bytes)}")

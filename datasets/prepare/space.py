@@ -1,4 +1,4 @@
-"""Whether a disk has room, asked before anything is written to it."""
+"""Check free disk space before writing."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ BLOCK_BYTES = 4096
 
 
 def on_disk(size_bytes: int) -> int:
-    """Return what a file takes on a disk with the usual blocks of 4 KiB.
+    """Return the space of a file on a disk with the usual blocks of 4 KiB.
 
-    With a million small pictures this is a tenth more than their sizes.
+    For a million small images, this is a tenth more than their sizes.
     """
     return -(-size_bytes // BLOCK_BYTES) * BLOCK_BYTES
 
 
 def folder_bytes(folder: Path) -> int:
-    """Return what the files below a folder take on the disk; 0 if there is no folder."""
+    """Return the disk space of the files below a folder; 0 if the folder does not exist."""
     return sum(
         on_disk(os.lstat(os.path.join(parent, name)).st_size)
         for parent, _, names in os.walk(folder)
@@ -31,22 +31,21 @@ def folder_bytes(folder: Path) -> int:
 
 
 def require_space(folder: Path, needed_bytes: int, what: str) -> None:
-    """Check that a disk has room.
+    """Check that a disk has enough free space.
 
     Args:
-        folder: Where it will be written; need not exist yet.
-        needed_bytes: How much that is.
-        what: What it is for, the beginning of the sentence.
+        folder: The folder to write to; it need not exist yet.
+        needed_bytes: The required space.
+        what: The purpose, as the beginning of the message.
 
     Raises:
-        UserError: There is too little; with what is needed and what is free.
+        UserError: There is not enough space; the message has the needed and the free space.
     """
     absolute = folder.absolute()
     existing = next(path for path in (absolute, *absolute.parents) if path.exists())
     free_bytes = shutil.disk_usage(existing).free
     if needed_bytes > free_bytes:
         raise UserError(
-            f"{what} takes {decimal(needed_bytes)} in {folder}, and {decimal(free_bytes)} is free "
-            f"there: free {decimal(needed_bytes - free_bytes)} more, or name a folder on another "
-            "disk with --root."
+            f"{what} needs {decimal(needed_bytes)} in {folder}, but only {decimal(free_bytes)} are "
+            f"free: free {decimal(needed_bytes - free_bytes)} more, or name a folder on another disk with --root."
         )

@@ -1,4 +1,4 @@
-"""From a name to a finished dataset: check the disk, get the archives, arrange, rename once."""
+"""Prepare a dataset by name: check the disk, get the archives, arrange the files, rename the folder."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ from datasets.prepare.space import folder_bytes, require_space
 if TYPE_CHECKING:
     from datasets.prepare.arrange import Step
 
-# It is in the dataset's folder and appears with it by one rename, so it marks a complete dataset.
+# This file appears together with the dataset's folder, by one rename, so it marks a complete dataset.
 MARKER = ".prepared.json"
 ARCHIVES = "archives"
 WORKPLACE = ".prepare"
-# Raise it with every change of what `arrange` writes from the same archives.
+# Increase it with every change of the files that `arrange` writes.
 ARRANGEMENT_VERSION = 1
 
 
 def prepare_sets(
     names: Sequence[str], root: Path, console: Console, archives: Path | None = None
 ) -> None:
-    """Prepare datasets, one after the other; one that fails does not keep the next from going on.
+    """Prepare datasets one after another; a failure does not stop the next one.
 
     Args:
         names: Keys of the catalogue.
-        root: The data folder; the sets will be in it, and the archives in `archives/` of it.
+        root: The data folder, for the datasets and, in `archives/`, their archives.
         console: Where to print.
-        archives: The folder of the archives that the user brings; None looks for them in `root`.
+        archives: The folder of the user's archives; None looks for them in `root`.
 
     Raises:
-        UserError: A set could not be prepared; a line for each.
+        UserError: Datasets could not be prepared; the message has a line for each.
     """
     problems: list[str] = []
     for name in names:
@@ -62,18 +62,18 @@ def prepare_sets(
 def _prepare(dataset: DataSet, root: Path, announcer: Announcer, own_archives: Path | None) -> None:
     final = root / dataset.folder
     if _is_finished(dataset, final):
-        announcer.say(f"{dataset.name}: done before, in {final}; there is nothing to do.")
+        announcer.say(f"{dataset.name}: the dataset is already in {final}; nothing to do.")
         return
     if final.is_symlink() or (final.exists() and not _is_empty_folder(final)):
         raise UserError(
-            f"{final} is there already, and this command did not make it from the archives of "
+            f"{final} already exists, and this command did not make it from the archives of "
             f"{dataset.name}. Check it with `python -m benchmarks verify {dataset.kind} {final}` and "
-            "use it as it is, or move it away and run the same command again."
+            "use it as it is, or move it and run the same command again."
         )
     own = _own_archives(dataset, root, own_archives)
     _require_space(dataset, root, own)
     with _locked(root / WORKPLACE, dataset.name):
-        # Another process may have been at it until the lock came free.
+        # Another process may have prepared it while this one waited for the lock.
         if not _is_finished(dataset, final):
             _make(dataset, root, own, announcer)
     announcer.say(f"{dataset.name}: the dataset is in {final}.")
@@ -86,8 +86,8 @@ def _prepare(dataset: DataSet, root: Path, announcer: Announcer, own_archives: P
 
 
 def _make(dataset: DataSet, root: Path, own: dict[str, Path], announcer: Announcer) -> None:
-    """Get the archives and fills the set's folder; the lock is held."""
-    # Imported late: if the dataset is there already, nobody waits for scipy and requests.
+    """Get the archives and fill the dataset's folder; the caller holds the lock."""
+    # Imported late: scipy and requests are not needed if the dataset already exists.
     from datasets.prepare.arrange import steps as arrange_steps
     from datasets.prepare.download import check, fetch
 
@@ -102,7 +102,7 @@ def _make(dataset: DataSet, root: Path, own: dict[str, Path], announcer: Announc
     staging.target.mkdir(parents=True, exist_ok=True)
     with _nothing_left_of_refused(staging):
         steps = arrange_steps(dataset.name, paths)
-        announcer.say(f"Looking through the archives of {dataset.name}")
+        announcer.say(f"Inspecting the archives of {dataset.name}")
         sizes = [step.measure() for step in steps]
     missing_bytes = max(0, sum(sizes) - staging.used_bytes())
     require_space(root, missing_bytes, f"Unpacking {dataset.name}")
@@ -128,7 +128,7 @@ def _run(step: Step, size_bytes: int, staging: Staging, announcer: Announcer) ->
 
 @contextmanager
 def _nothing_left_of_refused(staging: Staging) -> Iterator[None]:
-    """Remove what was unpacked if an archive turns out to be wrong; interruptions keep it."""
+    """Remove unpacked files if an archive is refused; keep them after an interruption."""
     try:
         yield
     except UserError:
@@ -148,7 +148,7 @@ def _own_archives(dataset: DataSet, root: Path, folder: Path | None) -> dict[str
     missing = [archive.file_name for role, archive in wanted.items() if role not in found]
     if missing:
         raise UserError(
-            f"{places[0]} does not hold {', '.join(missing)}, and {dataset.name} may not be "
+            f"{places[0]} does not contain {', '.join(missing)}, and {dataset.name} cannot be "
             f"downloaded without an account: get {'it' if len(missing) == 1 else 'them'} from "
             f"{dataset.page} and name the folder with --archives."
         )
@@ -156,7 +156,7 @@ def _own_archives(dataset: DataSet, root: Path, folder: Path | None) -> dict[str
 
 
 def _require_space(dataset: DataSet, root: Path, own: dict[str, Path]) -> None:
-    """Check, before the first byte is asked for, that archives and result find room together."""
+    """Check, before any download, that there is space for archives and result."""
     to_download = 0
     for role, archive in dataset.archives.items():
         path = root / ARCHIVES / archive.file_name
@@ -183,7 +183,7 @@ def _marker(dataset: DataSet) -> dict[str, object]:
 
 
 def _origin(dataset: DataSet) -> str:
-    """Keep what was begun from other archives, or by another version, out of the result."""
+    """Return an id of archives and version; partial results with another id are not continued."""
     return hashlib.sha256(json.dumps(_marker(dataset)).encode()).hexdigest()[:12]
 
 
@@ -193,21 +193,21 @@ def _is_empty_folder(path: Path) -> bool:
 
 @contextmanager
 def _locked(folder: Path, name: str) -> Iterator[None]:
-    """Keep two processes from preparing the same set; the kernel lets go when one ends."""
+    """Lock a dataset against other processes; the kernel releases the lock when the process ends."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{name}.lock").open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(
-                f"Another process is preparing {name} in {folder.parent}. Wait until it has ended."
+                f"another process is preparing {name} in {folder.parent}. Wait until it has finished."
             ) from error
         yield
 
 
 @contextmanager
 def _disk_errors_in_words(name: str) -> Iterator[None]:
-    """Turn what the operating system refuses into a sentence."""
+    """Convert errors of the operating system to a `UserError`."""
     try:
         yield
     except BrokenPipeError:
@@ -219,5 +219,5 @@ def _disk_errors_in_words(name: str) -> Iterator[None]:
             remedy = "Free some space"
         raise UserError(
             f"Preparing {name} stopped{place}: {error.strerror or error}. {remedy} and run the "
-            "same command again: what was downloaded and unpacked is kept."
+            "same command again: downloaded and unpacked files are kept."
         ) from error

@@ -27,8 +27,8 @@ model = dict(
 batch_norm = "frozen"
 lr = 0.01
 weight_decay = 1e-4
-# Left to the two keys above, instead of the base's numbers.
+# Decided by the two keys above instead of the base config.
 optim_wrapper = dict(optimizer=dict(lr=None, weight_decay=None))
-# lr belongs to a batch of 16, which fewer devices make up from micro-batches (engine/runner/accumulation.py).
+# lr is for a batch of 16; fewer devices accumulate it from micro-batches (engine/runner/accumulation.py).
 auto_scale_lr = dict(enable=True, base_batch_size=16)
 val_evaluator = dict(_delete_=True, type="DetectionMetric", eval_mode="11points")

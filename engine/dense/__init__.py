@@ -1,1 +1,1 @@
-"""What dense tasks such as detection and segmentation share: assembly, transfer, tricks, pictures."""
+"""Code that dense tasks such as detection and segmentation share: assembly, transfer, tricks, pictures."""

@@ -16,16 +16,16 @@ from contract.errors import UserError
 class LayerDecayConstructor(DefaultOptimWrapperConstructor):
     """Smaller learning rates for earlier stages of the backbone: lr · decayᵈ, d stages below the heads.
 
-    Neck and heads have d = 0, the last stage 1, the one before it 2, the stem 1 + the number of stages. The rates of
-    stages are those of BEiT's and ConvNeXt's transfer (2106.08254, 2201.03545) and of mmdet's `stage_wise` rule, for
-    any network that knows its stages.
+    Neck and heads have d = 0, the last stage 1, the one before it 2, the stem 1 + the number of stages. The rule is
+    the one of BEiT and ConvNeXt (2106.08254, 2201.03545) and of mmdet's `stage_wise`, for any network that lists its
+    stages.
     """
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Build the optimiser and scale the rate of each parameter's group."""
         rules = dict(self.paramwise_cfg or {})
         decay = rules.pop("layer_decay")
-        # With no rule at all mmengine puts all parameters into one group.
+        # Without any rule, mmengine puts all parameters into one group.
         self.paramwise_cfg = rules or dict(bias_lr_mult=1.0)
         wrapper = super().__call__(model)
         network: Any = model.module if hasattr(model, "module") else model
@@ -43,10 +43,10 @@ class LayerDecayConstructor(DefaultOptimWrapperConstructor):
 
 
 def wire_layer_decay(config: Config) -> None:
-    """Take the decay of the learning rate over depth out of a config, and have the optimiser built with it.
+    """Remove `layer_decay` from a config and set the optimiser's constructor accordingly.
 
     Raises:
-        UserError: It is not a factor, or the backbone is frozen.
+        UserError: The value is not a factor, or the backbone is frozen.
     """
     decay = config.pop("layer_decay", None)
     if decay is None:
@@ -57,7 +57,7 @@ def wire_layer_decay(config: Config) -> None:
         )
     if config.model.backbone.get("frozen"):
         raise UserError(
-            "layer_decay and frozen_backbone contradict each other: nothing of the backbone is trained; leave out one"
+            "layer_decay and frozen_backbone cannot be combined: a frozen backbone has no learning rate; leave out one"
         )
     config.optim_wrapper.constructor = LayerDecayConstructor.__name__
     rules = config.optim_wrapper.get("paramwise_cfg") or ConfigDict()

@@ -15,7 +15,8 @@ from datasets.images import read_rgb
 
 GAP = 6
 
-# From the image, the model's prediction with its ground truth, and the dataset's metainfo to pictures of one height.
+# Takes the image, the model's prediction with its ground truth, and the dataset's metainfo; returns pictures of equal
+# height.
 Draw = Callable[[Image.Image, Any, Mapping[str, Any]], Sequence[Image.Image]]
 
 
@@ -25,9 +26,9 @@ def write_examples(model: Any, dataset: Any, draw: Draw, folder: Path, count: in
     Args:
         model: The trained network.
         dataset: The wrapped test set.
-        draw: Makes the parts of a picture, which are put side by side.
+        draw: Returns the parts of a picture, which are placed side by side.
         folder: Where the PNG files go.
-        count: How many.
+        count: Number of pictures.
 
     Returns:
         The file names.
@@ -47,13 +48,13 @@ def write_examples(model: Any, dataset: Any, draw: Draw, folder: Path, count: in
 
 
 def colour(label: int) -> tuple[int, int, int]:
-    """Return a vivid colour of its own for each label, by steps of the golden angle."""
+    """Return a distinct, vivid colour for a label, in steps of the golden angle."""
     red, green, blue = colorsys.hsv_to_rgb(label * 0.381966 % 1, 0.8, 0.95)
     return int(255 * red), int(255 * green), int(255 * blue)
 
 
 def side_by_side(images: Sequence[Image.Image]) -> Image.Image:
-    """Return images of one height in a row, with white gaps."""
+    """Return images of equal height side by side, with white gaps."""
     width = sum(image.width for image in images) + GAP * (len(images) - 1)
     sheet = Image.new("RGB", (width, images[0].height), "white")
     left = 0

@@ -1,4 +1,4 @@
-"""A task that predicts at every location of an image: what detection and segmentation share."""
+"""The base of dense tasks, such as detection and segmentation."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ KEYS = frozenset(
 class DenseTask(Task):
     """A dense task on a pretrained backbone, with the tricks of `engine/dense/configs/tricks/`.
 
-    Its configs inherit from `engine/dense/configs/common.py`, and from one of mmdet's or mmseg's if there is one. Its
-    only evaluator reports `NAME/METRIC` for each of its metrics in `contract.tasks`: a fraction if the unit is percent,
-    else a value in the unit. The evaluator keeps `details`, a dict for `evaluation.json`, in which `absent_classes` are
-    those that no test image shows.
+    Its configs inherit from `engine/dense/configs/common.py`, and from a config of mmdet or mmseg if there is one. Its
+    only evaluator reports each of its metrics in `contract.tasks`, named `NAME/METRIC`: a fraction if the unit is
+    percent, else a value in the unit. The evaluator also keeps `details`, a dict for `evaluation.json`; its
+    `absent_classes` are the classes that no test image contains.
 
     Attributes:
-        keys: Keys of the task's configs beside `KEYS` and those of mmengine's Runner.
-        absent_classes: Says what happens to the `{count}` classes that no test image shows.
+        keys: Keys of the task's configs in addition to `KEYS` and those of mmengine's Runner.
+        absent_classes: Note on the `{count}` classes that no test image contains.
     """
 
     keys: ClassVar[frozenset[str]] = frozenset()
@@ -54,16 +54,16 @@ class DenseTask(Task):
 
     @abstractmethod
     def wire_data(self, config: Config, root: Path) -> int:
-        """Put the dataset in a folder into a config, in place, and return the number of its classes."""
+        """Set the datasets of a config, in place, and return the number of classes."""
 
     @abstractmethod
     def wire_heads(self, config: Config, features: list[Feature], classes: int) -> None:
-        """Make neck and heads as wide as the features and the classes, in place.
+        """Set the widths of neck and heads from the features and the classes, in place.
 
         Args:
             config: With the finished backbone in `config.model.backbone`.
-            features: The maps that the backbone returns.
-            classes: Their number.
+            features: The feature maps that the backbone returns.
+            classes: Number of classes.
         """
 
     @abstractmethod
@@ -77,9 +77,9 @@ class DenseTask(Task):
         """Return pictures of one height: the prediction and the ground truth.
 
         Args:
-            image: As in the file.
-            sample: What the model's `val_step` returns for it, with the ground truth.
-            metainfo: The dataset's.
+            image: The image in the file.
+            sample: The result of the model's `val_step`, with the ground truth.
+            metainfo: The dataset's metainfo.
         """
 
     def choose_maps(self, model: ConfigDict) -> None:
@@ -145,7 +145,7 @@ class DenseTask(Task):
         return found
 
     def protocol(self, config: Config) -> dict[str, str]:
-        """Return how the task was tested and what of the backbone was trained."""
+        """Return how the task was tested and which parts of the backbone were trained."""
         return {
             **self.test_protocol(config),
             "backbone": self.describe_backbone(config),
@@ -154,31 +154,31 @@ class DenseTask(Task):
         }
 
     def describe_backbone(self, config: Config) -> str:
-        """Return in words what of the backbone was trained."""
+        """Describe which parts of the backbone were trained."""
         return describe_batch_norm(config)
 
     def describe_test(self, config: Config, *details: str) -> str:
-        """Return in words at which size, and on which images, the task was tested.
+        """Describe at which size, and on which images, the task was tested.
 
         Args:
-            config: The finished one.
-            details: What else the test did.
+            config: The final config.
+            details: Further facts about the test.
         """
         tested = config.val_dataloader.dataset.dataset
-        # Of held-out images there is a part for each split that is trained on.
+        # Each training split has its own held-out part.
         tested = tested.datasets[0] if "datasets" in tested else tested
         scale = next(step["scale"] for step in tested.pipeline if step["type"] == "Resize")
         size = f"single-scale {scale[0]}x{scale[1]}"
         return ", ".join([size, *details]) + holdout.in_words(tested.get("held_out"))
 
     def variations(self, job: Job, config: Config) -> dict[str, str]:
-        """Return what is not fine-tuning of the whole backbone on all images, and the tricks' names."""
+        """Return the deviations from fine-tuning the whole backbone on all images, and the names of the tricks."""
         words = {}
         fraction = config.train_dataloader.dataset.get("fraction")
         if fraction is not None:
             words["images"] = (
-                f"{100 * fraction:g}% of the training images, stratified by class and drawn with the seed; as many "
-                "steps as with all"
+                f"{100 * fraction:g}% of the training images, stratified by class and drawn with the "
+                "seed; as many steps as with all"
             )
         decay = (config.optim_wrapper.get("paramwise_cfg") or {}).get("layer_decay")
         if decay is not None:
@@ -190,14 +190,14 @@ class DenseTask(Task):
         return words
 
     def notes(self, runner: Any) -> list[str]:
-        """Name the classes that no test image shows."""
+        """List the classes that no test image contains."""
         absent = _details(runner).get("absent_classes", ())
         if not absent:
             return []
         return [f"{self.absent_classes.format(count=len(absent))}: {listed_names(absent)}"]
 
     def finish(self, runner: Any, job: Job, metrics: list[Metric]) -> dict[str, Any]:
-        """Draw examples, and write what the means are made of."""
+        """Draw examples, and write the per-class values behind the means."""
         work_dir = job.options.work_dir
         write_json(work_dir / EVALUATION_FILE, _details(runner))
         test = runner.val_loop.dataloader.dataset

@@ -1,4 +1,4 @@
-"""What a dense task takes over from the backbone: its widths and strides, batch norm and freezing."""
+"""Connect a backbone to a dense task: widths and strides, batch norm and freezing."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ BATCH_NORM = ("frozen", "trained", "synchronised")
 
 @dataclass(frozen=True)
 class _Declared:
-    """What a network declares.
+    """The declarations of a network.
 
     Attributes:
         aligned: Whether its maps are aligned with the image.
-        aligned_spec: A spec of the same network whose maps are; None if there is none.
-        staged: Whether it knows its stages.
+        aligned_spec: A spec of the same network with aligned maps; None if there is none.
+        staged: Whether it lists its stages.
         maps: Its maps for dense tasks.
     """
 
@@ -37,24 +37,24 @@ class _Declared:
 
 
 def features(spec: str, output_stride: int, out_indices: tuple[int, ...]) -> list[Feature]:
-    """Return the declared features of a backbone for dense tasks, without making its weights.
+    """Return the declared features of a backbone for dense tasks, without allocating its weights.
 
     Raises:
-        UserError: Its maps are shifted against the image.
+        UserError: Its maps are not aligned with the image.
     """
     network = _declared(spec, output_stride)
     if not network.aligned:
-        remedy = f"take {network.aligned_spec}, trained as such" if network.aligned_spec else ""
+        remedy = f"use {network.aligned_spec} and train it as such" if network.aligned_spec else ""
         raise UserError(
-            f"the maps of {spec} are shifted against the image, because it has no padding: boxes and label maps "
-            f"would be off by pixels; {remedy or 'take another backbone'}"
+            f"the maps of {spec} are not aligned with the image, because it has no padding: boxes and "
+            f"label maps would be off by pixels; {remedy or 'use another backbone'}"
         )
     return [network.maps[i] for i in out_indices]
 
 
 @functools.cache
 def _declared(spec: str, output_stride: int) -> _Declared:
-    """Ask a network without weights."""
+    """Read the declarations of a network without weights."""
     with torch.device("meta"):
         network = backbones.create(spec, output_stride=output_stride)
     try:
@@ -67,17 +67,18 @@ def _declared(spec: str, output_stride: int) -> _Declared:
 
 
 def wire_backbone(job: Job, config: Config) -> list[Feature]:
-    """Set the spec and the batch-norm policy, and train a backbone with random weights whole.
+    """Set the spec and the batch-norm policy; unfreeze a backbone with random weights.
 
-    The config's own key `batch_norm` is taken out: `'frozen'` keeps the backbone's stored statistics (γ and β train),
-    `'trained'` moves them, `'synchronised'` moves them by the batch of all GPUs together, in the heads too.
-    Random filters and random statistics are never frozen: that would make the control row look worse than it is.
+    The key `batch_norm` is removed from the config: `'frozen'` keeps the backbone's stored statistics (γ and β
+    train), `'trained'` updates them, and `'synchronised'` updates them with the batch of all GPUs, also in the heads.
+    Random filters and random statistics are never frozen, because that would make the control row look worse than it
+    is.
 
     Returns:
-        The features that the neck and the heads will get.
+        The features that neck and heads receive.
 
     Raises:
-        UserError: There is no such policy, or the config sets what it decides.
+        UserError: The policy is unknown, or the config also sets a value that the policy decides.
     """
     policy = config.pop("batch_norm")
     if policy not in BATCH_NORM:
@@ -94,7 +95,7 @@ def wire_backbone(job: Job, config: Config) -> list[Feature]:
     if not job.pretrained:
         backbone.frozen_stages = -1
     if config.pop("frozen_backbone", False):
-        # The control too: how far random features carry is what a frozen row is compared with.
+        # This includes the control: a frozen row is compared with frozen random features.
         backbone.update(frozen=True, norm_eval=False, frozen_stages=-1)
     if policy == "synchronised" and launched() and torch.cuda.is_available():
         config.sync_bn = "torch"
@@ -104,10 +105,10 @@ def wire_backbone(job: Job, config: Config) -> list[Feature]:
         try:
             found = features(job.spec, stride, indices)
         except OutputStrideError as error:
-            # What the user states is never changed silently.
+            # The user's own setting is never changed silently.
             if "model.backbone.output_stride" in job.options.overrides:
                 raise
-            print(f"note: {error}; the next coarser one is tried", flush=True)
+            print(f"note: {error}; trying the next coarser one", flush=True)
             continue
         if stride != asked:
             backbone.output_stride = stride
@@ -117,24 +118,24 @@ def wire_backbone(job: Job, config: Config) -> list[Feature]:
 
 
 def _require_stages(job: Job, backbone: ConfigDict, output_stride: int) -> None:
-    """Train a network whole if it does not know its stages and only the config's default freezes some of them."""
+    """Unfreeze a network that does not list its stages if only the config's default freezes some of them."""
     first = backbone.get("frozen_stages", -1)
     asked_for = "model.backbone.frozen_stages" in job.options.overrides
     if first < 0 or asked_for or _declared(job.spec, output_stride).staged:
         return
     print(
-        f"note: {job.spec} does not tell which of its parameters belong to which map: the config's "
-        f"frozen_stages={first} cannot be kept; all of it is trained",
+        f"note: {job.spec} does not show which parameters belong to which map, so "
+        f"frozen_stages={first} of the config cannot be applied; the whole backbone is trained",
         flush=True,
     )
     backbone.frozen_stages = -1
 
 
 def describe_batch_norm(config: Config) -> str:
-    """Return in words how batch norm goes and which stages are frozen, for the protocol."""
+    """Describe the batch norm and the frozen stages, for the protocol."""
     backbone = config.model.backbone
     if backbone.get("frozen"):
-        return "the whole backbone frozen, batch norm and all; heads trained"
+        return "the whole backbone frozen, including batch norm; heads trained"
     statistics = "frozen statistics" if backbone.get("norm_eval") else "trained"
     if config.get("sync_bn"):
         statistics = f"synchronised over {world_size()} GPUs"

@@ -1,1 +1,1 @@
-"""What is measured beside the scores: costs, and estimates of transferability."""
+"""Measurements in addition to the scores: costs, and estimates of transferability."""

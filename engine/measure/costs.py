@@ -1,7 +1,7 @@
-"""What a trained network costs to use: arithmetic, and the time and memory of inference.
+"""Inference costs of a trained network: multiply-adds, time and memory.
 
-Measured once, after everything else, on the first test image, in float32 as the evaluation is. Times and memory differ
-from run to run and are no part of what a resumed run has to give again.
+They are measured once, after everything else, on the first test image, in float32 like the evaluation. Times and
+memory differ from run to run; a resumed run need not reproduce them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from engine.runner.averaging import measured_model
 
 BATCH = 8
 MOST_RUNS = 50
-# Of each of the two timings; a network slower than this is timed once.
+# Time limit of each of the two timings; a slower network is timed once.
 SECONDS = 1.0
 
 Infer = Callable[[Any, Tensor], object]
@@ -32,12 +32,12 @@ Infer = Callable[[Any, Tensor], object]
 
 @dataclass
 class Costs:
-    """What was measured, and how.
+    """The measured costs, and how they were measured.
 
     Attributes:
         figures: Counts, times and memory.
         inference: For `result.json`: `input` (width x height of the network's input), `runs`, `batch`, `batch_runs`,
-            `precision`, `threads`, and `notes`: what could not be measured and why, in sentences.
+            `precision`, `threads`, and `notes` with reasons for missing measurements.
     """
 
     figures: list[Metric] = field(default_factory=list)
@@ -67,18 +67,18 @@ class Timing:
 def measure(runner: Runner, infer: Infer, *, smoke: bool) -> Costs:
     """Count and time the network that validation measures; weights, modes and random states stay as they are.
 
-    A timed run is the forward pass and the post-processing of a batch that lies on the device already, normalised and
-    padded; loading and copying are not in it. On a GPU the clock is read after everything queued is done.
+    A timed run is the forward pass and the post-processing of a batch that is already on the device, normalised and
+    padded; loading and copying are excluded. On a GPU, the device is synchronised before the clock is read.
 
     Args:
-        runner: After training.
-        infer: Runs the layers that inference runs, for counting: given the model on torch's device "meta" and an image
-            `(1, 3, H, W)` there.
+        runner: The runner after training.
+        infer: Runs the layers of inference, for counting; it is called with the model and an image `(1, 3, H, W)`,
+            both on torch's device "meta".
         smoke: One run without warm-up, and no batch.
 
     Returns:
-        The costs. What cannot be measured, as on a GPU whose memory is full, is left out with a note: it must not cost
-        the result of the training.
+        The costs. A measurement that fails, for example because GPU memory is full, is replaced by a note; the result
+        of the training must not be lost.
     """
     model = measured_model(runner)
     costs = Costs()
@@ -157,8 +157,8 @@ def time_runs(run: Callable[[], object], device: torch.device, *, smoke: bool = 
     """Time a function: one warm-up, then as many runs as `SECONDS` allow, `MOST_RUNS` at most and one at least.
 
     Args:
-        run: What is timed.
-        device: Where it computes; what is queued on a GPU is waited for before each reading of the clock.
+        run: The function to time.
+        device: Its device; a GPU is synchronised before each reading of the clock.
         smoke: One run, no warm-up.
     """
     wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
@@ -177,9 +177,9 @@ def time_runs(run: Callable[[], object], device: torch.device, *, smoke: bool = 
 
 
 def _gpu_memory_mib(run: Callable[[], object], model: nn.Module, device: torch.device) -> float:
-    """The network's weights and what a run adds to them at most, in MiB.
+    """Return the memory of the weights plus the largest addition during a run, in MiB.
 
-    The optimiser's state and the gradients of the training that has just ended still lie beside them.
+    The optimiser's state and the gradients of the training are still in memory and are not counted.
     """
     torch.cuda.synchronize(device)
     torch.cuda.reset_peak_memory_stats(device)
@@ -191,9 +191,9 @@ def _gpu_memory_mib(run: Callable[[], object], model: nn.Module, device: torch.d
 
 
 def _batch(runner: Any, model: Any, size: int) -> dict[str, Any]:
-    """The first test image `size` times, as the model's forward takes it."""
+    """Return the first test image `size` times, as the model's forward takes it."""
     loader = runner.val_loop.dataloader
     sample = loader.dataset[0]
-    # Copies, since predictions are written into a sample.
+    # Copies, because predictions are written into a sample.
     data = loader.collate_fn([copy.deepcopy(sample) for _ in range(size)])
     return model.data_preprocessor(data, False)

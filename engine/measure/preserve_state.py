@@ -13,7 +13,7 @@ from torch import nn
 
 @contextmanager
 def preserve_state(network: nn.Module) -> Iterator[None]:
-    """Put a network into evaluation mode; at the end every part has its mode, and every generator its state, again.
+    """Put a network into evaluation mode; on exit, restore the mode of every module and the state of every generator.
 
     The generators are Python's, numpy's and torch's global ones.
     """

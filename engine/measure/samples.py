@@ -1,7 +1,7 @@
-"""The samples of transferability estimates: labelled features of a task's training images, before training.
+"""Samples for transferability estimates: labelled features of a task's training images, before training.
 
-Which samples are taken depends on the training images alone, not on the backbone or its weights: all rows are
-compared on equal ones. A few-shot row is judged by its own few images, since it knows the labels of no others.
+The choice of samples depends only on the training images, not on the backbone or its weights, so all rows are
+compared on the same samples. A few-shot row uses only its own few images, because it has no other labels.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ MOST_IMAGES = 256
 MOST_SAMPLES = 2000
 TRANSFERABILITY = "transferability"
 
-# From the last map (C, h, w), the image's sample as the data preprocessor returns it, and the map's stride to
-# features (m, C) and class indices (m,) of what is labelled in the image.
+# Takes the last map (C, h, w), the image's sample from the data preprocessor and the map's stride; returns features
+# (m, C) and class indices (m,) of the labelled objects or locations.
 LabelledFeatures = Callable[[Tensor, Any, int], tuple[Tensor, Tensor]]
 
 
 class TransferabilityHook(Hook):
-    """Measure LogME, H-score and LEEP of the backbone before the first step, and leave everything else as it was.
+    """Measure LogME, H-score and LEEP of the backbone before the first step, without side effects.
 
-    The images go through the test pipeline and the network in evaluation mode, in float32. Neither the generators of
-    random numbers nor the batch statistics move: a training with this hook gives the same numbers as one without.
+    The images go through the test pipeline and the network in evaluation mode, in float32. Random generators and
+    batch statistics are unchanged: training gives the same numbers with and without this hook.
 
     Args:
-        labelled_features: Takes them out of the last map.
+        labelled_features: Extracts them from the last map.
         checkpoint: The pretrained checkpoint, for LEEP's source classifier; None if the weights are random.
     """
 
@@ -51,7 +51,7 @@ class TransferabilityHook(Hook):
         self.checkpoint = checkpoint
 
     def before_train(self, runner: Any) -> None:
-        """Measure, and keep scores and notes where checkpoints carry them along."""
+        """Measure, and keep scores and notes in the message hub, which checkpoints include."""
         if runner.iter > 0 or not is_main_process():
             return
         started = time.monotonic()
@@ -69,14 +69,14 @@ class TransferabilityHook(Hook):
         )
 
     def _samples(self, runner: Any, model: Any) -> tuple[Tensor, Tensor]:
-        """Features (n, C) and labels (n,), n being at most `MOST_SAMPLES`."""
+        """Return features (n, C) and labels (n,) with n ≤ `MOST_SAMPLES`."""
         train, test = runner.train_dataloader.dataset, runner.val_loop.dataloader.dataset
-        # A run that is tested on a part of its images is measured on no more.
+        # A run that is tested on some of its images uses no more of them here.
         most = MOST_IMAGES if test.images_used == test.images_total else test.images_used
         images = [train.images[position] for position in spaced(len(train.images), most)]
         per_image = -(-MOST_SAMPLES // len(images))
         features, labels = [], []
-        # All datasets of a split have one pipeline.
+        # All datasets of a split have the same pipeline.
         prepare = next(leaves(test.dataset)).pipeline
         for index in images:
             batch = pseudo_collate([prepare(train.dataset.get_data_info(index))])
@@ -93,6 +93,6 @@ class TransferabilityHook(Hook):
 
 
 def spaced(total: int, most: int) -> list[int]:
-    """At most `most` of the indices 0 … `total` − 1, evenly spaced, in order."""
+    """Return at most `most` of the indices 0 … `total` − 1, evenly spaced, in order."""
     count = min(total, most)
     return [number * total // count for number in range(count)]

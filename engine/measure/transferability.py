@@ -1,8 +1,8 @@
 """Estimates of transferability from a backbone's features, without training: LogME, H-score and LEEP.
 
-All three take features (n, d) of n labelled samples, or a source classifier's probabilities, and give one number that
-is the larger the better the features suit the labels. They are compared with what transfer then brings, and decide
-nothing.
+All three take features (n, d) of n labelled samples, or a source classifier's probabilities, and return one number;
+larger means that the features suit the labels better. The report compares them with the measured transfer; no
+decision depends on them.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from contract.errors import UserError
 Matrix = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
-# With fewer samples a score says nothing of the data set.
+# With fewer samples, a score says nothing about the dataset.
 LEAST_SAMPLES = 20
-# The evidence has converged where it grows by less, in nats per sample.
+# The evidence has converged if it grows by less than this, in nats per sample.
 TOLERANCE = 1e-10
 MOST_STEPS = 2000
 
 
 @dataclass(frozen=True)
 class Score:
-    """One score.
+    """One transferability score.
 
     Attributes:
         name: `'logme'`, `'hscore'` or `'leep'`.
@@ -45,15 +45,15 @@ class Score:
 def measure(
     features: Tensor, labels: Tensor, head: nn.Linear | None
 ) -> tuple[list[Score], list[str]]:
-    """Take all scores that the samples allow.
+    """Compute all scores that the samples allow.
 
     Args:
         features: (n, d).
         labels: Class indices (n,).
-        head: The source classifier's linear layer on such features; None where there is none, and so no LEEP.
+        head: The source classifier's linear layer on these features; None leaves out LEEP.
 
     Returns:
-        The scores, and why others are missing, in sentences.
+        The scores, and notes on why others are missing.
     """
     count = len(labels)
     if count < LEAST_SAMPLES:
@@ -86,9 +86,9 @@ def logme(features: Matrix, labels: Labels) -> float:
     """LogME: the mean over classes of the log evidence per sample of a linear model of the class's indicator.
 
     Source: You et al. 2021 (2102.11005), §4 and algorithm 1. The indicator y of a class is modelled as F w + noise
-    with w ~ N(0, I / α) and noise ~ N(0, I / β), without an intercept. Of log N(y | 0, F Fᵀ / α + I / β) the maximum
-    over α and β is found by the paper's fixed-point steps, here until the evidence has converged. The value does not
-    change where the features are rotated or scaled.
+        with w ~ N(0, I / α) and noise ~ N(0, I / β), without an intercept. The paper's fixed-point steps find the
+        maximum of log N(y | 0, F Fᵀ / α + I / β) over α and β; here they run until the evidence has converged.
+        Rotating or scaling the features does not change the value.
 
     Args:
         features: F, (n, d).
@@ -98,8 +98,8 @@ def logme(features: Matrix, labels: Labels) -> float:
         Nats per sample, mean over the classes that occur.
 
     Raises:
-        UserError: There is one class only, the features do not vary or are not finite, or a class's indicator is an
-            exact linear function of the features, so that the evidence has no maximum.
+        UserError: There is only one class, the features are constant or not finite, or a class's indicator is an
+            exact linear function of the features, in which case the evidence has no maximum.
     """
     _require_samples(features, labels)
     coordinates, squares = _principal_axes(features)
@@ -112,7 +112,7 @@ def logme(features: Matrix, labels: Labels) -> float:
 
 
 def _largest_evidence(squares: Matrix, explained: Matrix, target: Matrix) -> float:
-    """The maximum of the log evidence, by the fixed-point steps.
+    """Return the maximum of the log evidence, by the fixed-point steps.
 
     Args:
         squares: Squared singular values σ² of F, (r,), all above 0.
@@ -126,7 +126,7 @@ def _largest_evidence(squares: Matrix, explained: Matrix, target: Matrix) -> flo
             "a class is an exact linear function of the features; the evidence grows without bound"
         )
     outside = max(outside, 0.0)
-    # t = α / β; the prior starts as strong as the data are on average, so that scale plays no part.
+    # t = α / β; the prior starts as strong as the data are on average, which makes the steps independent of scale.
     ratio, evidence = float(squares.mean()), -np.inf
     for _ in range(MOST_STEPS):
         shrunk = squares + ratio
@@ -134,7 +134,7 @@ def _largest_evidence(squares: Matrix, explained: Matrix, target: Matrix) -> flo
         weights = float((squares * explained / shrunk**2).sum())
         residual = float((explained * (ratio / shrunk) ** 2).sum()) + outside
         beta = (count - effective) / residual
-        # Where the features explain nothing, the best w is 0 and α has no bound.
+        # If the features explain nothing, the best w is 0 and α has no bound.
         ratio = effective / (weights * beta) if weights > 0 else np.inf
         before, evidence = evidence, _evidence(squares, explained, outside, ratio, count)
         if abs(evidence - before) < TOLERANCE * count or ratio == np.inf:
@@ -145,19 +145,19 @@ def _largest_evidence(squares: Matrix, explained: Matrix, target: Matrix) -> flo
 def _evidence(
     squares: Matrix, explained: Matrix, outside: float, ratio: float, count: int
 ) -> float:
-    """The log of N(y | 0, F Fᵀ / α + I / β) in the basis of F's singular vectors, at α = ratio · β and the best β."""
+    """Return log N(y | 0, F Fᵀ / α + I / β) in the basis of F's singular vectors, at α = ratio · β and the best β."""
     spread = 1 + squares / ratio
     noise = (float((explained / spread).sum()) + outside) / count
     return -0.5 * (count * (np.log(2 * np.pi * noise) + 1) + float(np.log(spread).sum()))
 
 
 def h_score(features: Matrix, labels: Labels) -> float:
-    """The H-score with a shrunk covariance: how much of the features' variance lies between classes.
+    """Return the H-score with a shrunk covariance: how much of the features' variance lies between classes.
 
-    Source: Bao et al. 2019 (ICIP), tr(Σ⁻¹ Σ_z) with Σ the covariance of the features and Σ_z that of their class means,
-    in the regularised form of Ibrahim et al. 2021 (2110.06893): tr(Σ_λ⁻¹ (1 − λ) Σ_z), where Σ_λ is
-    (1 − λ) Σ + λ (tr Σ / d) I with the λ of Ledoit and Wolf 2004. Both covariances divide by n, so that the value lies
-    between 0 and K − 1.
+    Source: Bao et al. 2019 (ICIP), tr(Σ⁻¹ Σ_z) with Σ the covariance of the features and Σ_z that of their class
+        means, in the regularised form of Ibrahim et al. 2021 (2110.06893): tr(Σ_λ⁻¹ (1 − λ) Σ_z), where Σ_λ is (1 −
+        λ) Σ + λ (tr Σ / d) I with the λ of Ledoit and Wolf 2004. Both covariances divide by n, and the value is
+        between 0 and K − 1.
 
     Args:
         features: (n, d).
@@ -167,7 +167,7 @@ def h_score(features: Matrix, labels: Labels) -> float:
         The score; rotations, shifts and a common scale of the features leave it unchanged.
 
     Raises:
-        UserError: There is one class only, or the features do not vary or are not finite.
+        UserError: There is only one class, or the features are constant or not finite.
     """
     _require_samples(features, labels)
     count, width = features.shape
@@ -184,7 +184,12 @@ def h_score(features: Matrix, labels: Labels) -> float:
 
 
 def _ledoit_wolf(centred: Matrix, variances: Matrix) -> float:
-    """The shrinkage λ in [0, 1] (Ledoit and Wolf 2004, §3.2), of centred features (n, d) with these eigenvalues."""
+    """Return the shrinkage λ in [0, 1] (Ledoit and Wolf 2004, §3.2).
+
+    Args:
+        centred: Centred features (n, d).
+        variances: Eigenvalues of their covariance.
+    """
     count, width = centred.shape
     squared_norm = float((variances**2).sum())
     dispersion = squared_norm - float(variances.sum()) ** 2 / width
@@ -194,7 +199,7 @@ def _ledoit_wolf(centred: Matrix, variances: Matrix) -> float:
 
 
 def leep(probabilities: Matrix, labels: Labels) -> float:
-    """LEEP: the mean log likelihood of the labels under what the source classes tell of them.
+    """LEEP: the mean log likelihood of the labels given the source classifier's probabilities.
 
     Source: Nguyen et al. 2020 (2002.12462), §3: with θ(x)_z the source classifier's probabilities,
     P(y, z) = Σ_{i: y_i = y} θ(x_i)_z / n and LEEP = Σ_i log Σ_z P(y_i | z) θ(x_i)_z / n.
@@ -207,7 +212,7 @@ def leep(probabilities: Matrix, labels: Labels) -> float:
         Nats per sample, at most 0.
 
     Raises:
-        UserError: There is one class only, or the probabilities are not finite.
+        UserError: There is only one class, or the probabilities are not finite.
     """
     _require_samples(probabilities, labels)
     classes, indices = np.unique(labels, return_inverse=True)
@@ -229,14 +234,14 @@ def _require_samples(values: Matrix, labels: Labels) -> None:
 
 
 def _principal_axes(features: Matrix) -> tuple[Matrix, Matrix]:
-    """The samples' coordinates (n, r) along the r axes on which they do not vanish, and the sums of squares (r,).
+    """Return the samples' coordinates (n, r) along the r axes where they do not vanish, and the sums of squares (r,).
 
-    Of F = U S Vᵀ these are U S and S². The smaller of Fᵀ F and F Fᵀ is decomposed, which is several times as fast as F
-    itself; axes below the rounding of the largest are left out.
+    For F = U S Vᵀ these are U S and S². The smaller of Fᵀ F and F Fᵀ is decomposed, which is several times faster
+    than decomposing F. Axes below the rounding error of the largest are dropped.
     """
     count, width = features.shape
     scale = np.abs(features).max()
-    # The spread of a feature that is constant but for rounding is no spread.
+    # Ignore the variance of a feature that is constant up to rounding.
     if scale == 0 or np.ptp(features, axis=0).max() <= 1e-12 * scale:
         raise UserError("the features are the same for all samples")
     gram = features.T @ features if width <= count else features @ features.T

@@ -1,1 +1,1 @@
-"""What the tasks add to mmengine's Runner: hooks, seeding, several processes, precision."""
+"""Additions to mmengine's Runner: hooks, seeding, several processes, precision."""

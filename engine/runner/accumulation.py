@@ -1,10 +1,9 @@
-"""The published batch on fewer devices: one step from several micro-batches, whose gradients add up.
+"""Gradient accumulation: the published batch on fewer devices, in several micro-batches per step.
 
 A published schedule counts steps of its own batch (16 images on 8 GPUs for Faster R-CNN on VOC). On one device, a
-loader that gives batches of 2 would see an eighth of the images in as many iterations. Here the loader gives all that
-a process owes to a step, and the step takes it in parts of the size that the config names; iterations, epochs, warm-up
-and checkpoints stay those of the schedule. Batch statistics, where they are trained, are those of a part, as they are
-on several devices.
+loader that gives batches of 2 would see an eighth of the images in as many iterations. Here the loader returns all
+images of a process's step, and the step processes them in micro-batches of the config's size. Iterations, epochs,
+warm-up and checkpoints keep the schedule. Trained batch statistics are those of a micro-batch, as on several devices.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ from torch import Tensor, nn
 
 
 def wire_accumulation(config: Config, processes: int) -> None:
-    """Let the loader give the published batch, in place, if `auto_scale_lr` states it and the devices are too few.
+    """Let the loader return the published batch, in place, if `auto_scale_lr` states it and there are too few devices.
 
-    What does not divide is left to the rule on the learning rate: 3 processes of 2 images make 12 of 16, at 12/16 of
-    the rate.
+    If the batch does not divide evenly, the learning rate is scaled: 3 processes of 2 images make 12 of 16, at 12/16
+    of the rate.
     """
     rule, size = config.auto_scale_lr, config.train_dataloader.batch_size
     parts = rule["base_batch_size"] // (size * processes) if rule.get("enable") else 1
@@ -39,7 +38,7 @@ def wire_accumulation(config: Config, processes: int) -> None:
 
 
 def describe_batch(config: Config, processes: int, lr_factor: float = 1.0) -> str:
-    """Images of a step, how they come together, and the learning rate, with `--lr-factor` where it is not 1."""
+    """Describe the images of a step, how they are divided, and the learning rate, with `--lr-factor` if it is not 1."""
     size = config.train_dataloader.batch_size
     parts = [f"{processes} processes"] if processes > 1 else []
     for hook in config.get("custom_hooks") or []:
@@ -58,17 +57,17 @@ def describe_batch(config: Config, processes: int, lr_factor: float = 1.0) -> st
 
 @HOOKS.register_module()
 class MicroBatchHook(Hook):
-    """Train on each batch in parts.
+    """Train on each batch in micro-batches.
 
     Args:
-        size: Images of a part; the last one of an epoch's last batch may have fewer.
+        size: Images of a micro-batch; the last one of an epoch may have fewer.
     """
 
     def __init__(self, size: int) -> None:
         self.size = size
 
     def before_train(self, runner: Any) -> None:
-        """Take the model's place in mmengine's loops, as its own compilation of `train_step` does."""
+        """Replace the model's `train_step`, as mmengine's compilation does."""
         model = runner.model
         model.train_step = functools.partial(_train_step, model, type(model).train_step, self.size)
 
@@ -91,14 +90,14 @@ def _train_step(
 
 
 class _ShareOfStep:
-    """What `train_step` needs of an optimiser wrapper, for a part that is a fraction of the step's images."""
+    """The interface of an optimiser wrapper that `train_step` needs, for one micro-batch of a step."""
 
     def __init__(self, wrapper: OptimWrapper, fraction: float, *, last: bool) -> None:
         self.wrapper, self.fraction, self.last = wrapper, fraction, last
 
     @contextlib.contextmanager
     def optim_context(self, model: Any) -> Iterator[None]:
-        """The wrapper's own; processes exchange gradients with the last part only."""
+        """Enter the wrapper's context; processes exchange gradients only with the last micro-batch."""
         silent = hasattr(model, "no_sync") and not self.last
         with (
             model.no_sync() if silent else contextlib.nullcontext(),
@@ -107,7 +106,7 @@ class _ShareOfStep:
             yield
 
     def update_params(self, loss: Tensor) -> None:
-        """Add the gradients of the loss, which is a mean over the part's images; step with the last part."""
+        """Add the gradients of the loss, a mean over the micro-batch; step with the last one."""
         self.wrapper.backward(self.fraction * loss)
         if self.last:
             self.wrapper.step()

@@ -1,6 +1,6 @@
 """Exponentially averaged weights, with a mean age in epochs.
 
-A momentum fits one size of data only: 0.0002 averages over an epoch of ImageNet in batches of 256, and over the
+A momentum fits only one size of dataset: 0.0002 averages over an epoch of ImageNet in batches of 256, but over the
 whole training on a small set.
 """
 
@@ -16,17 +16,17 @@ from torch import Tensor, nn
 
 from contract.errors import UserError
 
-# Above it, the newest weights would count for more than all earlier ones together; mmengine warns of that.
+# Above it, the newest weights would count more than all earlier ones together; mmengine warns about that.
 LARGEST_MOMENTUM = 0.5
 
 
 @MODELS.register_module()
 class DebiasedAverage(ExponentialMovingAverage):
-    """The exponential average of the weights seen so far, and of nothing else.
+    """The exponential average of the weights so far, with bias correction.
 
-    After t steps it is Σ (1 − m)^(t − i) w_i / Σ (1 − m)^(t − i) over the weights w_1 … w_t. mmengine's average lets
-    w_1, one step away from random, stand in for all that came before it: its share would be (1 − m)^(t − 1), more
-    than a third where training is as long as the average's mean age. The correction is Adam's (1412.6980, §3).
+    After t steps it is Σ (1 − m)^(t − i) w_i / Σ (1 − m)^(t − i) over the weights w_1 … w_t. In mmengine's average,
+    w_1, one step away from random, would have the weight (1 − m)^(t − 1), more than a third if training is as long as
+    the average's mean age. The correction is Adam's (1412.6980, §3).
     """
 
     def avg_func(self, averaged_param: Tensor, source_param: Tensor, steps: Any) -> None:
@@ -39,12 +39,12 @@ class DebiasedAverage(ExponentialMovingAverage):
 class EpochEMAHook(EMAHook):
     """Average weights and batch statistics over training, and evaluate the average.
 
-    As mmengine's `EMAHook`, the average takes the model's place in validation, and in a checkpoint's `state_dict`
-    too; the trained weights lie in `ema_state_dict` then, and both are restored on resumption.
+    As in mmengine's `EMAHook`, the average replaces the model in validation and in a checkpoint's `state_dict`. The
+    trained weights are then in `ema_state_dict`; both are restored on resumption.
 
     Args:
         epochs: Mean age of the averaged weights, in epochs of the training loader; the newest count as one step old.
-            With n steps an epoch the momentum is 1 / (epochs · n), at most 0.5. Where the config repeats its data, an
+            With n steps an epoch the momentum is 1 / (epochs · n), at most 0.5. If the config repeats its data, an
             epoch includes the repetitions.
 
     Raises:
@@ -60,7 +60,7 @@ class EpochEMAHook(EMAHook):
         self.epochs = epochs
 
     def before_run(self, runner: Any) -> None:
-        """Make the average, now that the length of an epoch is known."""
+        """Create the average; the length of an epoch is known only now."""
         iterations = len(runner.train_dataloader)
         momentum = min(LARGEST_MOMENTUM, 1 / (self.epochs * iterations))
         cast(Any, self.ema_cfg)["momentum"] = momentum
@@ -72,14 +72,14 @@ class EpochEMAHook(EMAHook):
 
 
 def wire_average(config: Config) -> None:
-    """Turn a task's key `ema`, None or a hook, into one of the Runner's hooks, in place."""
+    """Move the hook in a task's key `ema` (or None) into the Runner's hooks, in place."""
     hook = config.pop("ema", None)
     if hook is not None:
         config.custom_hooks = [*(config.get("custom_hooks") or []), hook]
 
 
 def measured_model(runner: Any) -> nn.Module:
-    """Return the network that validation measures: the averaged one where weights are averaged."""
+    """Return the network that validation measures: the averaged one if weights are averaged."""
     for hook in runner.hooks:
         if isinstance(hook, EMAHook):
             return hook.ema_model.module
@@ -87,7 +87,7 @@ def measured_model(runner: Any) -> nn.Module:
 
 
 def describe_weights(config: Config) -> dict[str, str]:
-    """The protocol's entry on which weights are evaluated; empty where those of the last iteration are."""
+    """Return the protocol's entry on averaged weights; empty if the weights of the last iteration are evaluated."""
     for hook in config.get("custom_hooks") or []:
         if hook.type == EpochEMAHook.__name__:
             age = hook.get("epochs", 1.0)

@@ -11,10 +11,10 @@ from torch import nn
 
 @HOOKS.register_module()
 class CumulativeStatisticsHook(Hook):
-    """Average batch statistics over all iterations instead of exponentially, for runs of a few iterations.
+    """Use a cumulative instead of an exponential average of batch statistics, for runs of a few iterations.
 
-    With the usual momentum of 0.1 the running statistics would still be near their start of 0 and 1, and a
-    network that was exported with them and then frozen would multiply its features layer by layer, up to NaN.
+    With the usual momentum of 0.1, the running statistics would still be near their initial 0 and 1. A network that
+    is exported with them and then frozen would scale up its features layer by layer, up to NaN.
     """
 
     def before_train(self, runner: Any) -> None:

@@ -1,4 +1,4 @@
-"""The device that a run is computed on, and the memory that it needed."""
+"""The device of a run, and the memory that it needed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 
 def device() -> dict[str, Any]:
-    """Type, name and number of the devices that trained."""
+    """Return type, name and number of the training devices."""
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     if torch.cuda.is_available():
         return {"type": "cuda", "name": torch.cuda.get_device_name(), "count": world_size}
@@ -30,10 +30,10 @@ def _cpu_name() -> str:
 
 
 def peak_memory_mib() -> float:
-    """What this process has needed at most so far, in MiB.
+    """Return the peak memory of this process so far, in MiB.
 
-    On a GPU, what torch's allocator had handed out at once. Without one, the process's resident set: Python and its
-    packages, and what it loads itself, are in it; loader workers are processes of their own and are not.
+    On a GPU, this is the peak of torch's allocator. On a CPU, it is the resident set of the process, including Python
+    and its packages; loader workers are separate processes and are not counted.
     """
     if torch.cuda.is_available():
         return round(torch.cuda.max_memory_allocated() / 2**20, 1)

@@ -1,6 +1,6 @@
-"""Several processes that train together, as torchrun starts them: on GPUs, and on a CPU too.
+"""Distributed training with torchrun, on GPUs or on a CPU.
 
-mmengine asks for a CUDA device wherever there are several processes. What it needs to do without lives here.
+mmengine requires a CUDA device for several processes; this module removes that requirement.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ TIMEOUT = datetime.timedelta(hours=1)
 
 
 def launched() -> bool:
-    """Whether torchrun started this process."""
+    """Return whether torchrun started this process."""
     return "RANK" in os.environ
 
 
 def world_size() -> int:
-    """Processes that train together, as torchrun tells them."""
+    """Return the number of processes that torchrun started."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def join() -> None:
-    """Meet the other processes, on the GPU of this process's local rank or by gloo where there is none.
+    """Join the process group: NCCL on the GPU of this process's local rank, or gloo without a GPU.
 
-    The Runner would do so itself, but later than `is_main_process` is first needed, and not without a GPU.
+    The Runner would do this itself, but only after the first use of `is_main_process`, and not without a GPU.
 
     Raises:
         UserError: There are more processes than GPUs.
@@ -55,19 +55,19 @@ def join() -> None:
 
 
 def leave() -> None:
-    """Part from the other processes; torch warns of those that just end."""
+    """Leave the process group; torch warns about processes that exit without doing so."""
     if is_distributed():
         distributed.destroy_process_group()
 
 
 @MODEL_WRAPPERS.register_module()
 class AnyDeviceDistributedDataParallel(MMDistributedDataParallel):
-    """mmengine's wrapper, on whatever device the model is.
+    """mmengine's wrapper, for a model on any device.
 
     Args:
         module: The model.
-        device_ids: What mmengine's Runner gives, the local rank; meant for a GPU only.
-        kwargs: Those of torch's `DistributedDataParallel`.
+        device_ids: The local rank, from mmengine's Runner; used only on a GPU.
+        kwargs: Arguments of torch's `DistributedDataParallel`.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Learning rates: a factor on all of a config's, and what a network declares for some of its parameters."""
+"""Learning rates: a factor on all rates of a config, and the multipliers that a network declares."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mmengine.config import Config, ConfigDict
 
 from contract.errors import UserError
 
-# What a config states as a rate; all else in its optimiser and schedule is relative to these.
+# Absolute rates in a config; everything else in its optimiser and schedule is relative to these.
 _OPTIMISER_RATES = ("lr", "final_lr")
 _SCHEDULE_RATES = ("eta_min", "eta_max")
 
@@ -16,8 +16,8 @@ _SCHEDULE_RATES = ("eta_min", "eta_max")
 def scale_rates(config: Config, factor: float) -> None:
     """Multiply every rate of a Runner config, in place: the whole schedule becomes `factor` times the config's.
 
-    The ends that schedules name (`eta_min`) and the one that AdaBound closes in on (`final_lr`) are rates too. The
-    rule on the batch (`auto_scale_lr`) comes on top, when mmengine builds the optimiser.
+    The final rates of schedules (`eta_min`) and of AdaBound (`final_lr`) are rates too. Scaling by the batch
+    (`auto_scale_lr`) is applied in addition, when mmengine builds the optimiser.
 
     Args:
         config: With `optim_wrapper` and `param_scheduler`.
@@ -31,8 +31,8 @@ def scale_rates(config: Config, factor: float) -> None:
     optimiser = config.optim_wrapper.optimizer
     if "lr" not in optimiser:
         raise UserError(
-            f"--lr-factor {factor:g} was given, and the config's optimiser {optimiser.type} states no lr; write its "
-            "lr into the config"
+            f"--lr-factor {factor:g} was given, but the config's optimiser {optimiser.type} has no "
+            "lr; add its lr to the config"
         )
     _scale(optimiser, _OPTIMISER_RATES, factor)
     for scheduler in config.get("param_scheduler") or []:
@@ -46,10 +46,10 @@ def _scale(node: ConfigDict, keys: tuple[str, ...], factor: float) -> None:
 
 
 def apply_multipliers(runner: Any) -> None:
-    """Give parameters the rate that their network declares, before the Runner builds its optimiser.
+    """Apply the learning-rate multipliers of the network, before the Runner builds its optimiser.
 
     Args:
-        runner: With a built model, whose backbone declares `lr_multipliers()`, and the optimiser's config.
+        runner: Has a built model, whose backbone may declare `lr_multipliers()`, and the optimiser's config.
     """
     model = runner.model.module if hasattr(runner.model, "module") else runner.model
     multipliers = model.backbone.net.lr_multipliers()
@@ -63,7 +63,7 @@ def add_multipliers(optim_wrapper: Any, multipliers: dict[str, float]) -> None:
 
     Args:
         optim_wrapper: The config.
-        multipliers: Factor by the name of the modules whose parameters it applies to.
+        multipliers: Factors by the name of the module whose parameters they apply to.
     """
     if not multipliers:
         return
@@ -72,5 +72,5 @@ def add_multipliers(optim_wrapper: Any, multipliers: dict[str, float]) -> None:
     for name, factor in multipliers.items():
         keys[f".{name}."] = ConfigDict(lr_mult=factor)
         if rules.get("flat_decay_mult") is not None:
-            # A custom key would switch the rule for one-dimensional parameters off.
+            # A custom key would disable the rule for one-dimensional parameters.
             keys[f".{name}.bias"] = ConfigDict(lr_mult=factor, decay_mult=rules.flat_decay_mult)

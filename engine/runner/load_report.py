@@ -1,4 +1,4 @@
-"""Prove that the weights of a pretrained checkpoint are in the model that is about to train."""
+"""Verify that a model contains the weights of its pretrained checkpoint before it trains."""
 
 from __future__ import annotations
 
@@ -42,5 +42,5 @@ class LoadReportHook(Hook):
         )
 
     def before_train_epoch(self, runner: Any) -> None:
-        """Free the file's tensors: by now every hook has read what it needs."""
+        """Free the file's tensors: every hook has read what it needs."""
         backbones.forget_checkpoints()

@@ -1,4 +1,4 @@
-"""Stop a training whose loss is no longer a finite number."""
+"""Stop a training whose loss is not finite."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class NonFiniteLossHook(Hook):
         data_batch: dict[str, Any] | None = None,
         outputs: dict[str, Any] | None = None,
     ) -> None:
-        """Look at the loss that mmengine's RuntimeInfoHook has just stored."""
+        """Check the loss that mmengine's RuntimeInfoHook has just stored."""
         if math.isfinite(runner.message_hub.get_scalar("train/loss").current()):
             return
         terms = {name: float(value) for name, value in (outputs or {}).items()}
         lr = runner.optim_wrapper.get_lr()["lr"][0]
         raise UserError(
             f"the loss became {terms.get('loss')} in epoch {runner.epoch + 1}, iteration {runner.iter + 1} "
-            f"(terms {terms}, learning rate {lr:.4g}); lower the learning rate, lengthen the warm-up, or "
-            "look at the data with `python -m benchmarks data verify`"
+            f"(terms {terms}, learning rate {lr:.4g}); lower the learning rate, lengthen the warm-up, "
+            "or check the data with `python -m benchmarks data verify`"
         )

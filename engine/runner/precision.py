@@ -1,7 +1,7 @@
-"""Which number format a task trains in, and why.
+"""The floating-point format of a training, and why it was chosen.
 
 Forward and loss run under autocast; weights, gradients and the optimiser's state stay in float32 (the "master
-copy" of paper §3.2). float16 needs loss scaling; bfloat16 has float32's exponent range and does without.
+copy" of paper §3.2). float16 needs loss scaling; bfloat16 has float32's exponent range and does not need it.
 Evaluation runs in float32.
 """
 
@@ -26,9 +26,9 @@ class Precision:
     """A choice and its reason.
 
     Attributes:
-        dtype: `'float32'`, `'bfloat16'` or `'float16'`: what autocast computes in.
+        dtype: The dtype of autocast: `'float32'`, `'bfloat16'` or `'float16'`.
         device_type: `'cpu'` or `'cuda'`.
-        reason: One clause that tells why.
+        reason: Why it was chosen, as one clause.
     """
 
     dtype: str
@@ -41,7 +41,7 @@ class Precision:
         return self.dtype != "float32"
 
     def optim_wrapper(self) -> dict[str, Any]:
-        """The keys by which mmengine builds the optimiser wrapper of this precision."""
+        """Return the config of mmengine's optimiser wrapper for this precision."""
         if self.dtype == "float16":
             return dict(type="AmpOptimWrapper", dtype="float16", loss_scale="dynamic")
         if self.dtype == "bfloat16":
@@ -53,14 +53,14 @@ class Precision:
 
 
 def choose_precision(requested: str, device_type: str | None = None) -> Precision:
-    """Resolve `auto` for this machine, or check what was asked for.
+    """Resolve `auto` for this machine, or check that the device supports the requested precision.
 
     Args:
         requested: One of `PRECISIONS`.
-        device_type: `'cpu'` or `'cuda'`; what mmengine will use when not given.
+        device_type: `'cpu'` or `'cuda'`; None takes mmengine's device.
 
     Raises:
-        UserError: The choice is unknown or the device has no kernels for it.
+        UserError: The precision is unknown, or the device has no kernels for it.
     """
     if requested not in PRECISIONS:
         raise unknown("precision", requested, PRECISIONS)
@@ -71,8 +71,8 @@ def choose_precision(requested: str, device_type: str | None = None) -> Precisio
         return Precision("float32", device_type, "asked for")
     if requested == "fp16" and device_type == "cpu":
         raise UserError(
-            "precision fp16 was asked for on a CPU, where torch has no float16 training kernels; "
-            "use --precision bf16 or auto"
+            "precision fp16 was requested on a CPU, but torch has no float16 training kernels for "
+            "CPUs; use --precision bf16 or auto"
         )
     return Precision("float16" if requested == "fp16" else "bfloat16", device_type, "asked for")
 
@@ -92,7 +92,7 @@ def _automatic(device_type: str) -> Precision:
 
 
 def cpu_capabilities() -> dict[str, Any]:
-    """The CPU's instruction sets as torch sees them; empty where torch cannot tell."""
+    """Return the CPU's instruction sets as torch detects them; empty if torch cannot detect them."""
     query = getattr(torch.cpu, "get_capabilities", None)
     if query is not None:
         return query()
@@ -108,8 +108,8 @@ class AutocastOptimWrapper(OptimWrapper):
     Args:
         dtype: Name of a torch dtype.
         device_type: `'cpu'` or `'cuda'`.
-        optimizer: The optimiser that steps.
-        accumulative_counts: Batches whose gradients are added up before a step.
+        optimizer: The wrapped optimiser.
+        accumulative_counts: Number of batches whose gradients are accumulated before a step.
         clip_grad: Keyword arguments of mmengine's gradient clipping.
     """
 

@@ -1,4 +1,4 @@
-"""Progress with the remaining time: a bar for a person, lines of JSON for the harness."""
+"""Report progress with the remaining time: a bar on a terminal, lines of JSON for the harness."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from engine.runner.validation import VALIDATION_HISTORY
 
 @HOOKS.register_module()
 class ProgressHook(Hook):
-    """Progress with the time that is left: a bar for a person, lines of JSON for the harness.
+    """Report progress with the remaining time: a bar on a terminal, lines of JSON for the harness.
 
     Args:
         task: The name of the task.
@@ -36,7 +36,7 @@ class ProgressHook(Hook):
         self.bar: rich.progress.Progress | None = None
 
     def before_train(self, runner: Any) -> None:
-        """Start the clock, and the bar where there is a terminal."""
+        """Start the clock, and the bar if there is a terminal."""
         self.first_iter, self.started, self.reported = runner.iter, time.monotonic(), 0.0
         if is_main_process() and not self.machine and sys.stderr.isatty():
             self.bar = rich.progress.Progress(
@@ -81,7 +81,7 @@ class ProgressHook(Hook):
             progress.write(report)
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
-        """Tell the harness what a validation gave, which may warn of a training that goes wrong."""
+        """Report the scores of a validation to the harness; they can show early that a training fails."""
         if not (self.machine and is_main_process()):
             return
         test = runner.val_loop.dataloader.dataset

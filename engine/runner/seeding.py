@@ -1,4 +1,4 @@
-"""Randomness as a function of (seed, position): what makes a killed run resume bit for bit.
+"""Randomness as a function of (seed, position), so a killed run resumes bit for bit.
 
 Every sample's augmentation is drawn from (seed, epoch, index), and every training step's noise from (seed,
 iteration). Neither depends on the process's history or on the number of loader workers, so a run that is
@@ -27,11 +27,11 @@ from engine.few_shot import stratified_subset
 
 def seed_everything(*key: int) -> None:
     """Seed Python's, numpy's and torch's global generators from a tuple of non-negative integers."""
-    # numpy pads a key with zeros; its length tells (1, 2) and (1, 2, 0) apart.
+    # numpy pads a key with zeros; the length distinguishes (1, 2) from (1, 2, 0).
     state = np.random.SeedSequence((len(key), *key)).generate_state(4, np.uint32).tolist()
     random.seed(state[0])
     np.random.seed(state[1])
-    # torch.manual_seed would, at every call before CUDA starts, queue a call with a formatted stack for later.
+    # Before CUDA starts, every call of torch.manual_seed would queue a call with a formatted stack.
     torch.default_generator.manual_seed((state[2] << 32) | state[3])
     if torch.cuda.is_initialized() and not torch.cuda._is_in_bad_fork():
         torch.cuda.manual_seed_all((state[2] << 32) | state[3])
@@ -41,15 +41,15 @@ def seed_everything(*key: int) -> None:
 class SeededDataset:
     """A dataset whose samples are pure functions of (seed, epoch, index).
 
-    `SeededSampler` hands out `epoch * len(self) + index`; this class takes the two apart again. A plain index
-    is therefore epoch 0, as in validation.
+    `SeededSampler` yields `epoch * len(self) + index`; this class separates the two. A plain index therefore means
+    epoch 0, as in validation.
 
     Args:
         dataset: The dataset, or its config.
         seed: The run's seed.
-        limit: Use that many samples, spread evenly over the set; None uses all.
-        fraction: Use that part of the images, stratified by class and drawn with the seed, each so much more often
-            that an epoch stays as long; None uses all.
+        limit: Use this many samples, spread evenly over the set; None uses all.
+        fraction: Use this fraction of the images, stratified by class and drawn with the seed; images repeat to keep
+            the length of an epoch. None uses all.
     """
 
     def __init__(
@@ -67,31 +67,31 @@ class SeededDataset:
 
     @property
     def metainfo(self) -> dict[str, Any]:
-        """What the dataset says of itself: classes, palette."""
+        """The dataset's metainfo: classes and palette."""
         return self.dataset.metainfo
 
     @property
     def notes(self) -> list[str]:
-        """What the datasets inside had to repair while loading, in sentences."""
+        """Notes on what the wrapped datasets repaired while loading."""
         return [note for dataset in leaves(self.dataset) for note in getattr(dataset, "notes", [])]
 
     @property
     def images_total(self) -> int:
-        """Different images in the set; one that mmengine's `RepeatDataset` repeats counts once."""
+        """Number of different images in the set; images repeated by mmengine's `RepeatDataset` count once."""
         return self.total // getattr(self.dataset, "times", 1)
 
     @property
     def images_used(self) -> int:
-        """Different images that an epoch draws from."""
+        """Number of different images that an epoch draws from."""
         return min(self.length, len(self.images))
 
     @property
     def images(self) -> Sequence[int]:
-        """Positions in the dataset of the different images that training may see: all, or the chosen part."""
+        """Positions in the dataset of the images that training uses: all, or the chosen subset."""
         return range(self.images_total) if self.chosen is None else self.chosen
 
     def _choose(self, fraction: float) -> list[int]:
-        # All datasets of a split are of one kind.
+        # All datasets of a split are of the same kind.
         classes_in = getattr(next(leaves(self.dataset)), "classes_in", None)
         if classes_in is None:
             raise UserError("a few-shot subset needs images with boxes, label maps or classes")
@@ -99,12 +99,12 @@ class SeededDataset:
         return stratified_subset(labels, fraction, self.seed)
 
     def full_init(self) -> None:
-        """Load the annotations, as mmengine asks of a dataset before it makes a loader."""
+        """Load the annotations; mmengine calls this before it makes a loader."""
         if hasattr(self.dataset, "full_init"):
             self.dataset.full_init()
 
     def get_data_info(self, position: int) -> dict[str, Any]:
-        """The annotation of a sample, which mmdet's aspect-ratio batching asks for."""
+        """Return the annotation of a sample, for mmdet's aspect-ratio batching."""
         return self.dataset.get_data_info(self._index(position))
 
     def _index(self, position: int) -> int:
@@ -121,7 +121,7 @@ class SeededDataset:
 
 
 def leaves(dataset: Any) -> Iterator[Any]:
-    """The datasets inside mmengine's wrappers."""
+    """Yield the datasets inside mmengine's wrappers."""
     inner = getattr(dataset, "datasets", None) or [getattr(dataset, "dataset", None)]
     if inner == [None]:
         yield dataset
@@ -132,13 +132,13 @@ def leaves(dataset: Any) -> Iterator[Any]:
 
 @DATA_SAMPLERS.register_module()
 class SeededSampler(Sampler[int]):
-    """Positions `epoch * len(dataset) + index` for `SeededDataset`, shared out over the processes.
+    """Sample positions `epoch * len(dataset) + index` for `SeededDataset`, divided among the processes.
 
     Args:
         dataset: Anything with a length.
         seed: The run's seed; every epoch's order is drawn from (seed, epoch).
         shuffle: Draw a new order for every epoch.
-        infinite: Go on after the last sample of an epoch with the next epoch, for iteration-based loops.
+        infinite: Continue with the next epoch after the last sample, for iteration-based loops.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class SeededSampler(Sampler[int]):
         self.shuffle = shuffle
         self.infinite = infinite
         self.rank, self.world_size = get_dist_info()
-        # Every process gets equally many samples; the last ones repeat the epoch's first.
+        # Every process gets the same number of samples; the last ones repeat the epoch's first.
         self.per_process = -(-len(dataset) // self.world_size)
         self.epoch = 0
         self.skip = 0
@@ -157,14 +157,14 @@ class SeededSampler(Sampler[int]):
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next iteration.
 
-        An infinite sampler counts its epochs itself: mmengine tells an iteration-based loop that
-        it is in epoch 0, also after `start_after`.
+        An infinite sampler counts its epochs itself, because mmengine always passes epoch 0 in an iteration-based
+        loop, even after `start_after`.
         """
         if not self.infinite:
             self.epoch = epoch
 
     def start_after(self, samples: int) -> None:
-        """Make the next iteration start where this process has drawn `samples` samples."""
+        """Make the next iteration start after the first `samples` samples of this process."""
         self.epoch, self.skip = divmod(samples, self.per_process)
 
     def _one_epoch(self, epoch: int) -> list[int]:
@@ -209,9 +209,9 @@ class SeedEachIterationHook(Hook):
 
 @LOOPS.register_module()
 class ResumableIterTrainLoop(IterBasedTrainLoop):
-    """mmengine's iteration-based loop, resumed at once.
+    """mmengine's iteration-based loop, resumed without delay.
 
-    The original reads and throws away all batches up to the checkpoint; here the sampler starts there.
+    The original loads and discards all batches up to the checkpoint; here the sampler starts there.
     """
 
     def run(self) -> Any:
@@ -224,7 +224,7 @@ class ResumableIterTrainLoop(IterBasedTrainLoop):
 
 
 class _AlreadyAdvanced(_InfiniteDataloaderIterator):
-    """An iterator whose first `skip` steps, which mmengine's loop takes to catch up, cost nothing."""
+    """An iterator whose first `skip` steps, with which mmengine's loop catches up, are free."""
 
     def __init__(self, dataloader: Any, skip: int) -> None:
         super().__init__(dataloader)

@@ -1,4 +1,4 @@
-"""The time that a run takes: wall-clock seconds over all its parts, and CPU seconds of each iteration."""
+"""The time of a run: wall-clock seconds over all interruptions, and CPU seconds of each iteration."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ ELAPSED = "elapsed_seconds"
 
 @HOOKS.register_module()
 class TimedCheckpointHook(CheckpointHook):
-    """mmengine's checkpoints, carrying the time used so far."""
+    """mmengine's checkpoint hook, which also stores the time used so far."""
 
     def before_train(self, runner: Any) -> None:
-        """Start the clock where the interrupted run stopped it."""
+        """Start the clock at the time of the interrupted run."""
         super().before_train(runner)
         self._started = time.monotonic() - runner.message_hub.runtime_info.get(ELAPSED, 0.0)
 
@@ -34,14 +34,14 @@ class TimedCheckpointHook(CheckpointHook):
 
 @HOOKS.register_module()
 class CpuTimeHook(Hook):
-    """Log what each iteration took of this process' own CPU time, as mmengine's IterTimerHook logs the clock's.
+    """Log the CPU time of this process in each iteration, as mmengine's IterTimerHook logs the wall-clock time.
 
-    On a machine that others share, the clock also counts their work. Loader workers are processes of their own and
+    On a shared machine, the wall-clock time includes the work of others. Loader workers are separate processes and
     are not counted.
     """
 
     def before_train_epoch(self, runner: Any) -> None:
-        """Start after what a validation took."""
+        """Restart the clock, to exclude the validation."""
         self.used = time.process_time()
 
     def after_train_iter(
@@ -51,7 +51,7 @@ class CpuTimeHook(Hook):
         data_batch: dict[str, Any] | None = None,
         outputs: dict[str, Any] | None = None,
     ) -> None:
-        """Log the CPU seconds since the last iteration, data included where this process loads them."""
+        """Log the CPU seconds since the last iteration, including data loading in this process."""
         used = time.process_time()
         runner.message_hub.update_scalar("train/cpu_time", used - self.used)
         self.used = used

@@ -1,4 +1,4 @@
-"""Keep the metrics of every validation, and catch up with one that a killed run missed."""
+"""Keep the metrics of every validation, and run a validation that a killed run missed."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import EpochBasedTrainLoop
 
-# The name must not begin with "val": mmengine logs whatever does.
+# The name must not begin with "val", because mmengine logs all such values.
 VALIDATION_HISTORY = "history_of_validations"
 
 
 @HOOKS.register_module()
 class ValidationHistoryHook(Hook):
-    """Keep every validation's metrics, and validate where a killed run had not come to it.
+    """Keep every validation's metrics, and run a validation that a killed run missed.
 
-    A checkpoint is written before the validation of its epoch. A run that is resumed from there owes that
-    validation, the last one above all.
+    A checkpoint is written before the validation of its epoch. A run that is resumed from there must run that
+    validation, above all the last one.
     """
 
     priority = "VERY_LOW"
 
     def before_train(self, runner: Any) -> None:
-        """Catch up with a validation that is due at the resumed position."""
+        """Run a validation that is due at the resumed position."""
         if runner.iter == 0:
             return
         loop = runner.train_loop

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-import cls_train.train  # noqa: F401  (registers what a config names)
+import cls_train.train  # noqa: F401  (registers the types in configs)
 from cls_train.classifier import ImageClassifier
 from datasets.images import read_rgb
 from engine.image_folder import build_pipeline
@@ -43,7 +43,7 @@ class ClassifierExport(Export):
 
     task = "cls"
     scope = "mmengine"
-    # The teacher is no part of the classifier.
+    # The teacher is not part of the classifier.
     changes: ClassVar[dict[str, Any]] = dict(distillation=None)
 
     def spec(self, run: TrainedRun, model: nn.Module) -> ExportSpec:
@@ -52,7 +52,7 @@ class ClassifierExport(Export):
         metadata = {"outputs": {"logits": "N×K, before the softmax"}}
         artifact = run.result["artifacts"].get("backbone")
         if artifact is not None and (run.work_dir / artifact).is_file():
-            # The pretrained checkpoint was written from the network that was evaluated.
+            # The pretrained checkpoint was written from the evaluated network.
             report = model.backbone.verify(str(run.work_dir / artifact))
             metadata["handoff_sha256"] = report.sha256
         graph = ClassifierGraph(model)

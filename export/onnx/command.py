@@ -51,7 +51,7 @@ class Export(ABC):
         return torch.from_numpy(loaded["img"][:, :, ::-1].copy()).permute(2, 0, 1)[None]
 
     def notes(self, run: TrainedRun) -> list[str]:
-        """Return sentences that a user of the file has to know."""
+        """Return notes for users of the file."""
         return []
 
 
@@ -59,8 +59,8 @@ def main(arguments: Sequence[str] | None = None, export: Export | None = None) -
     """Run the command line.
 
     Args:
-        arguments: Words after the command; None takes those of the process.
-        export: The task's export; None finds it by the run's `result.json`.
+        arguments: Arguments after the command; None takes those of the process.
+        export: The task's export; None finds it from the run's `result.json`.
 
     Returns:
         The exit status.
@@ -134,7 +134,7 @@ def _image_files(run: TrainedRun, folder: Path | None, scope: str) -> list[Path]
     if folder is not None:
         found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
         if not found:
-            raise UserError(f"{folder} holds no images ({', '.join(SUFFIXES)})")
+            raise UserError(f"{folder} contains no images ({', '.join(SUFFIXES)})")
         return _spread(found)
     try:
         with DefaultScope.overwrite_default_scope(scope):
@@ -144,7 +144,7 @@ def _image_files(run: TrainedRun, folder: Path | None, scope: str) -> list[Path]
             f"the run's test images cannot be read ({error}); name a folder of images with --images"
         ) from error
     if len(dataset) == 0:
-        raise UserError("the run's test images are gone; name a folder of images with --images")
+        raise UserError("the run's test images are missing; name a folder of images with --images")
     return _spread([Path(dataset.get_data_info(i)["img_path"]) for i in range(len(dataset))])
 
 

@@ -10,13 +10,13 @@ from mmdet.models.detectors import FasterRCNN
 from mmdet.structures import DetDataSample
 from torch import Tensor, nn
 
-import det.train  # noqa: F401  (registers what a config names)
+import det.train  # noqa: F401  (registers the types in configs)
 from export.onnx.command import Export, main
 from export.onnx.det_graph import DetectorGraph
 from export.onnx.file import TOLERANCE, Arrays, Difference, ExportSpec
 from export.onnx.run import TrainedRun
 
-# A box may differ by this many pixels, or by `TOLERANCE` of its longer side if that is more.
+# A box may differ by this number of pixels, or by `TOLERANCE` times its longer side if that is more.
 _PIXELS = 1e-2
 
 
@@ -62,7 +62,7 @@ class DetectorExport(Export):
 
 
 def predict(model: FasterRCNN, images: Tensor) -> Arrays:
-    """Return mmdet's own detections in `(1, 3, H, W)` RGB, 0 to 255: boxes in pixels, scores, labels."""
+    """Return mmdet's detections in `(1, 3, H, W)` RGB, 0 to 255: boxes in pixels, scores, labels."""
     size = tuple(images.shape[2:])
     sample = DetDataSample(metainfo=dict(img_shape=size, ori_shape=size, scale_factor=(1.0, 1.0)))
     data = model.data_preprocessor({"inputs": [images[0].flip(0)], "data_samples": [sample]})
@@ -74,14 +74,14 @@ def predict(model: FasterRCNN, images: Tensor) -> Arrays:
 def compare(expected: Arrays, found: Arrays, score_threshold: float, most: int) -> list[Difference]:
     """Compare each detection with the nearest one of its class.
 
-    A detection without a match is a difference as large as its score. Scores within the tolerance of the cut are
-    exempt: of the threshold, or of the smallest score if the number of detections is at its limit.
+    A detection without a match is a difference as large as its score. Scores within the tolerance of the cut-off are
+    exempt; it is the threshold, or the smallest score if the number of detections is at its limit.
 
     Args:
         expected: Boxes `(D, 4)`, scores `(D,)`, labels `(D,)`.
         found: The same of the file.
-        score_threshold: The least score of a detection.
-        most: The largest D.
+        score_threshold: The minimum score of a detection.
+        most: The maximum of D.
     """
     boxes = scores = unmatched = 0.0
     taken = np.zeros(len(found[1]), bool)
@@ -90,7 +90,7 @@ def compare(expected: Arrays, found: Arrays, score_threshold: float, most: int) 
         allowed = max(_PIXELS, TOLERANCE * float((box[2:] - box[:2]).max()))
         offsets = np.abs(found[0][candidates] - box).max(axis=1, initial=0) / allowed
         offsets = np.maximum(offsets, np.abs(found[1][candidates] - score) / TOLERANCE)
-        # NaN matches nothing.
+        # NaN never matches.
         offsets = np.nan_to_num(offsets, nan=np.inf)
         if not len(candidates) or offsets.min() > 1 / TOLERANCE:
             unmatched = max(unmatched, _beyond_cut(score, expected[1], score_threshold, most))
@@ -109,9 +109,9 @@ def compare(expected: Arrays, found: Arrays, score_threshold: float, most: int) 
 
 
 def _beyond_cut(score: float, scores: np.ndarray, threshold: float, most: int) -> float:
-    """Return the score, or 0 if rounding may have put it on the other side of the cut."""
+    """Return the score, or 0 if rounding may have moved it across the cut-off."""
     cut = float(scores.min()) if len(scores) == most else threshold
-    # `max` may pass over a NaN.
+    # `max` may ignore a NaN.
     return 0.0 if score <= cut + TOLERANCE else float(np.nan_to_num(score, nan=np.inf))
 
 

@@ -1,4 +1,4 @@
-"""Faster R-CNN as one graph of tensors: mmdet's `predict` for one image, without its lists and branches."""
+"""Faster R-CNN as a graph of tensors: mmdet's `predict` for one image, without lists and branches."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from contract.errors import UserError
 from det.quality_head import QualityBBoxHead
 from export.onnx.preprocessing import Normalise
 
-# mmdet's bound on how much a box is scaled (`wh_ratio_clip` of its `delta2bbox`).
+# mmdet's limit on the scaling of a box (`wh_ratio_clip` of `delta2bbox`).
 _LARGEST_LOG_SCALE = abs(math.log(16 / 1000))
 
 
 class DetectorGraph(nn.Module):
     """One image to detections.
 
-    It uses the trained network's own modules and re-implements only mmdet's choice of boxes.
+    It uses the trained network's modules and re-implements only mmdet's selection of boxes.
 
     Args:
         model: The trained detector, with a pyramid (FPN) or with the last stage as RoI head (C4).
 
     Raises:
-        UserError: The detector's test config needs something that the graph does not have, such as soft NMS.
+        UserError: The detector's test config needs a feature that the graph does not support, such as soft NMS.
     """
 
     def __init__(self, model: FasterRCNN) -> None:
@@ -50,10 +50,10 @@ class DetectorGraph(nn.Module):
         return self._detections(maps, boxes, (height, width))
 
     def _padded(self, x: Tensor) -> Tensor:
-        """Pad `(1, 3, H, W)` right and below with zeros to a multiple of the divisor."""
+        """Pad `(1, 3, H, W)` at the right and bottom with zeros to a multiple of the divisor."""
         height, width = x.shape[2:]
         counts: list[Any] = [
-            # `item` makes new symbols. Written out in H and W, the sizes of all maps grow into terms on which the
+            # `item` makes new symbols. Otherwise the sizes of all maps become formulas in H and W, on which the
             # exporter spends minutes. The dividend is positive because ONNX rounds towards zero, and Python down.
             torch.scalar_tensor((side + self.divisor - 1) // self.divisor, dtype=torch.int64).item()
             for side in (height, width)
@@ -87,7 +87,7 @@ class DetectorGraph(nn.Module):
         return boxes[keep[: test.max_per_img]]
 
     def _pooled(self, maps: Sequence[Tensor], boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the boxes, ordered by the level they are pooled from, and their features `(P, C, size, size)`."""
+        """Return the boxes, ordered by their pyramid level, and their features `(P, C, size, size)`."""
         extractor = self.model.roi_head.bbox_roi_extractor
         layers = extractor.roi_layers
         if len(layers) == 1:
@@ -141,7 +141,7 @@ def class_scores(head: Any, logits: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def decode(coder: Any, boxes: Tensor, deltas: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return boxes `(P, 4)` moved by deltas `(P, 4)` and cut to an image of `(height, width)` pixels.
+    """Return boxes `(P, 4)` moved by deltas `(P, 4)` and clipped to an image of `(height, width)` pixels.
 
     x = x_a + w_a d_x and w = w_a exp(d_w) (1506.01497, §3.1.2; mmdet's `delta2bbox`).
     """
@@ -169,7 +169,7 @@ def suppress(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float
 
 
 def _align(layer: Any, values: Tensor, boxes: Tensor) -> Tensor:
-    """RoIAlign of boxes `(P, 4)` from a map `(1, C, H, W)`."""
+    """Return RoIAlign features of boxes `(P, 4)` from a map `(1, C, H, W)`."""
     rois = torch.cat([torch.zeros_like(boxes[:, :1]), boxes], dim=1)
     return torchvision.ops.roi_align(
         values, rois, layer.output_size, layer.spatial_scale, layer.sampling_ratio, layer.aligned
@@ -177,16 +177,16 @@ def _align(layer: Any, values: Tensor, boxes: Tensor) -> Tensor:
 
 
 def _require_known(model: FasterRCNN) -> None:
-    """Raise if the detector's `predict` does something that the graph does not.
+    """Raise if the detector's `predict` needs a feature that the graph does not support.
 
     Raises:
-        UserError: It does.
+        UserError: A feature is not supported.
     """
     rpn, head = model.rpn_head, model.roi_head.bbox_head
     extractor = model.roi_head.bbox_roi_extractor
     problems = [f"model.{name}.nms={dict(nms)}" for name, nms in _other_nms(model).items()]
     if not rpn.use_sigmoid_cls or rpn.num_classes != 1:
-        problems.append("an RPN whose score is no sigmoid")
+        problems.append("an RPN whose score is not a sigmoid")
     if rpn.test_cfg.nms_pre <= 0 or rpn.test_cfg.max_per_img <= 0:
         problems.append("model.test_cfg.rpn without nms_pre and max_per_img")
     if model.roi_head.test_cfg.max_per_img <= 0:
@@ -197,12 +197,13 @@ def _require_known(model: FasterRCNN) -> None:
         if type(coder).__name__ != "DeltaXYWHBBoxCoder" or coder.add_ctr_clamp:
             problems.append(f"the box coder {type(coder).__name__}")
         elif not coder.clip_border:
-            problems.append("boxes that are not cut to the image")
+            problems.append("boxes that are not clipped to the image")
     if any(layer.pool_mode != "avg" for layer in extractor.roi_layers):
-        problems.append("RoIAlign that takes the maximum")
+        problems.append("RoIAlign with max pooling")
     if problems:
         raise UserError(
-            f"the detector cannot be exported: the graph has no {'; '.join(problems)}; it has NMS by an IoU threshold, "
+            f"the detector cannot be exported: the graph does not support {'; '.join(problems)}; it "
+            "supports NMS by an IoU threshold, "
             "softmax scores and mmdet's stock box coder"
         )
 

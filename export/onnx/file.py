@@ -1,4 +1,4 @@
-"""Write the ONNX file of a network, run it with onnxruntime on real images, keep it only if it agrees with torch."""
+"""Write a network's ONNX file, run it with onnxruntime on real images, and keep it only if it agrees with torch."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from contract.errors import UserError
 TOLERANCE = 1e-3
 INPUT = "images"
 AXES = {"batch": 0, "height": 2, "width": 3}
-# Padding that depends on a varying size, as TensorFlow's does, gives nested formulas. torch spent more than ten minutes
-# on those of EfficientNet-Lite0.
+# Padding that depends on a varying size, as in TensorFlow, gives nested formulas. torch took more than ten minutes
+# for EfficientNet-Lite0.
 MOST_SECONDS = 240.0
 
 Arrays = tuple[np.ndarray, ...]
@@ -64,13 +64,13 @@ class ExportSpec:
     """A network to export.
 
     Attributes:
-        graph: Turns `images` into a tuple of outputs.
-        outputs: Their names.
-        reference: Computes the same outputs by the trained network's own prediction.
+        graph: Maps `images` to a tuple of outputs.
+        outputs: Names of the outputs.
+        reference: Computes the same outputs with the trained network's own prediction.
         compare: Returns the differences of the reference's outputs and the file's.
-        dynamic: Sets of axes of `images` that vary, by preference; the first set that works is taken.
+        dynamic: Sets of axes of `images` that vary, in order of preference; the first set that works is used.
         metadata: The file's metadata; values that are not strings are written as JSON.
-        output_shapes: Shapes of outputs with names for the axes that depend on the image.
+        output_shapes: Shapes of outputs, with names for the axes that depend on the image.
     """
 
     graph: nn.Module
@@ -100,7 +100,7 @@ class ExportResult:
 
 
 class DisagreementError(Exception):
-    """The file computes something else than torch; the message gives the difference and the images."""
+    """The outputs of file and torch differ; the message has the difference and the images."""
 
 
 def write(spec: ExportSpec, images: Sequence[Tensor], path: Path) -> ExportResult:
@@ -112,7 +112,7 @@ def write(spec: ExportSpec, images: Sequence[Tensor], path: Path) -> ExportResul
         path: The file; it is written atomically.
 
     Raises:
-        UserError: onnxruntime computes something else than torch, or the network cannot be exported.
+        UserError: The outputs of onnxruntime and torch differ, or the network cannot be exported.
     """
     _require_packages()
     notes: list[str] = []
@@ -149,11 +149,11 @@ def _require_packages() -> None:
 
 
 class _ExportError(Exception):
-    """torch cannot turn the network into a graph."""
+    """torch cannot export the network as a graph."""
 
 
 class _TooLongError(BaseException):
-    """The time is over. It is no Exception, because the exporter catches every Exception and tries another way."""
+    """The time limit is exceeded; not an `Exception`, because the exporter catches those and tries another method."""
 
 
 @contextmanager
@@ -180,10 +180,10 @@ def _time_limit(seconds: float) -> Iterator[None]:
 def _export(spec: ExportSpec, example: Tensor, dynamic: Sequence[str], path: Path) -> None:
     shapes = {INPUT: {AXES[name]: name for name in dynamic}} if dynamic else None
     disabled = logging.root.manager.disable
-    # A user can do nothing about the exporter's messages on its own parts.
+    # The exporter's messages about its internals do not help the user.
     logging.disable(logging.CRITICAL)
     try:
-        # A fixed shape has no formulas, and there is nothing else to try.
+        # A fixed shape has no formulas, and there is no alternative.
         limit = _time_limit(MOST_SECONDS) if dynamic else nullcontext()
         with warnings.catch_warnings(), torch.no_grad(), limit:
             warnings.simplefilter("ignore")
@@ -238,7 +238,7 @@ def _batches(images: Sequence[Tensor], dynamic: Sequence[str]) -> list[Tensor]:
     batches = list(images)
     if "height" in dynamic:
         height, width = images[0].shape[2:]
-        # Odd sizes, which no stride divides.
+        # Odd sizes, which are not multiples of any stride.
         batches.append(images[0][:, :, : height * 4 // 5 | 1, : width * 3 // 4 | 1])
     if "batch" in dynamic:
         pair = [images[0], images[-1]]
@@ -251,7 +251,7 @@ def _check(spec: ExportSpec, batches: Sequence[Tensor], path: Path) -> list[Diff
     """Return the largest difference of each output.
 
     Raises:
-        DisagreementError: One is too large.
+        DisagreementError: A difference is too large.
     """
     run = session(path)
     worst: dict[str, Difference] = {}

@@ -1,4 +1,4 @@
-"""Normalisation inside the graph: users of the file need no mean and standard deviation."""
+"""Normalisation inside the graph, so users of the file need no mean and standard deviation."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ class Normalise(nn.Module):
     """Convert RGB images, uint8 or float32 on the scale 0 to 255, to the network's input.
 
     Args:
-        mean: `(3, 1, 1)`, in the network's order of channels.
-        std: The same.
-        order: That order.
+        mean: `(3, 1, 1)`, in the network's channel order.
+        std: `(3, 1, 1)`, in the same order.
+        order: The network's channel order.
     """
 
     def __init__(self, mean: Tensor, std: Tensor, order: Literal["RGB", "BGR"]) -> None:
@@ -34,7 +34,7 @@ class Normalise(nn.Module):
         mean, std = self.mean.flatten().tolist(), self.std.flatten().tolist()
         step = 1 if self.order == "RGB" else -1
         return {
-            # The six digits of float32.
+            # float32 has about six significant digits.
             "mean_rgb": [float(f"{value:.6g}") for value in mean[::step]],
             "std_rgb": [float(f"{value:.6g}") for value in std[::step]],
             "network_channel_order": self.order,

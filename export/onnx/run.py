@@ -31,8 +31,8 @@ class TrainedRun:
         result: The content of `result.json`.
         config: Its Runner config.
         classes: Names in label order.
-        state: The tensors that were evaluated: the average if weights were averaged.
-        checkpoint: The file that holds them.
+        state: The evaluated tensors: the average if weights were averaged.
+        checkpoint: The file that contains them.
         sha256: Digest of that file, in hexadecimal.
     """
 
@@ -46,21 +46,21 @@ class TrainedRun:
 
 
 def read(work_dir: Path, task: str) -> TrainedRun:
-    """Read a work dir. No code in it is run: it may come from somebody else.
+    """Read a work dir. No code in it is run, because it may come from an untrusted source.
 
     Args:
         work_dir: The task's `--work-dir`.
         task: A key of `TASKS`.
 
     Raises:
-        UserError: It is not a finished run of that task, or its last checkpoint is not the one that was evaluated.
+        UserError: The folder is not a finished run of the task, or its last checkpoint is not the evaluated one.
     """
     result = _result(work_dir, task)
     torch.serialization.add_safe_globals(_resume_types())
     path = latest_checkpoint(work_dir)
     if path is None:
         raise UserError(
-            f"{work_dir} holds no whole checkpoint (epoch_*.pth or iter_*.pth); start the run again"
+            f"{work_dir} contains no complete checkpoint (epoch_*.pth or iter_*.pth); start the run again"
         )
     # mmengine's EMA hook stores the averaged weights, which it evaluates, in `state_dict`.
     content = torch.load(path, map_location="cpu", weights_only=True)
@@ -113,8 +113,9 @@ def _require_evaluated(work_dir: Path, checkpoint: Path, iteration: int) -> None
     evaluated = curves["val"][-1]["step"]
     if evaluated != iteration:
         raise UserError(
-            f"{checkpoint} is of iteration {iteration}, and the result of {work_dir} of iteration {evaluated}: these "
-            "are not the weights that were evaluated; start the run again with a checkpoint at its end"
+            f"{checkpoint} is from iteration {iteration}, but the result of {work_dir} is from "
+            f"iteration {evaluated}: these are not the evaluated weights; start the run again with a "
+            "checkpoint at its end"
         )
 
 
@@ -127,23 +128,23 @@ def build(run: TrainedRun, scope: str, **changes: Any) -> nn.Module:
         changes: Keys of the model's config to set before building.
 
     Raises:
-        UserError: The weights do not fit what this version builds from the config.
+        UserError: The weights do not fit the network that this version builds from the config.
     """
     model = copy.deepcopy(run.config.model)
     for key, value in changes.items():
         model[key] = value
-    # The weights come from the run's own checkpoint; the pretrained one may be gone.
+    # The weights come from the run's checkpoint; the pretrained one may be missing.
     model.backbone.checkpoint = None
     model.backbone.channels_last = False
     try:
         with DefaultScope.overwrite_default_scope(scope), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the wheels', on their own arguments
+            warnings.simplefilter("ignore")  # mmdet and mmseg warn about their own arguments
             network = MODELS.build(model)
         network.load_state_dict(run.state, strict=True)
     except (TypeError, KeyError, RuntimeError) as error:
         version = run.result["code"]["git_sha"] or "unknown"
         raise UserError(
-            f"{run.checkpoint} does not fit what its config builds in this version of TrickBench ({error}); "
+            f"{run.checkpoint} does not fit the network of its config in this version of TrickBench ({error}); "
             f"export it with the version that trained it ({version})"
         ) from None
     return network.eval()
@@ -153,7 +154,7 @@ def parse_config(text: str, path: Path) -> Config:
     """Read the config that mmengine writes into checkpoints, without running it as code.
 
     Raises:
-        UserError: It holds more than names, numbers, strings, lists, tuples and dicts.
+        UserError: The config contains more than names, numbers, strings, lists, tuples and dicts.
     """
     try:
         body = ast.parse(text).body
@@ -165,13 +166,13 @@ def parse_config(text: str, path: Path) -> Config:
 def _assignment(statement: ast.stmt) -> tuple[str, Any]:
     if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
         return statement.targets[0].id, _value(statement.value)
-    raise ValueError(f"line {statement.lineno} is no assignment")
+    raise ValueError(f"line {statement.lineno} is not an assignment")
 
 
 def _value(node: ast.expr) -> Any:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict":
         if any(keyword.arg is None for keyword in node.keywords) or len(node.args) > 1:
-            raise ValueError(f"line {node.lineno} is no plain dict")
+            raise ValueError(f"line {node.lineno} is not a plain dict")
         # mmengine writes dict({…}) if a key is not a name.
         inner = _value(node.args[0]) if node.args else {}
         return {**inner, **{str(word.arg): _value(word.value) for word in node.keywords}}

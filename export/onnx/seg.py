@@ -11,7 +11,7 @@ from mmseg.models.segmentors import EncoderDecoder
 from torch import Tensor, nn
 from torch.nn import functional
 
-import seg.train  # noqa: F401  (registers what a config names)
+import seg.train  # noqa: F401  (registers the types in configs)
 from export.onnx.command import Export, main
 from export.onnx.file import Arrays, Difference, ExportSpec, relative
 from export.onnx.preprocessing import Normalise
@@ -48,7 +48,7 @@ class SegmentorExport(Export):
 
     task = "seg"
     scope = "mmseg"
-    # The graph is of one window; the auxiliary head only trains.
+    # The graph computes one window; the auxiliary head is only for training.
     changes: ClassVar[dict[str, Any]] = dict(test_cfg=dict(mode="whole"))
 
     def spec(self, run: TrainedRun, model: nn.Module) -> ExportSpec:
@@ -81,20 +81,20 @@ class SegmentorExport(Export):
         )
 
     def notes(self, run: TrainedRun) -> list[str]:
-        """Return a note if the run was evaluated in windows, which the file does not have."""
+        """Return a note if the run was evaluated with sliding windows, which the file does not implement."""
         test = run.config.model.test_cfg
         if test.mode == "whole":
             return []
         return [
             f"the run was evaluated in sliding windows of {test.crop_size} every {test.stride} pixels (height, width) "
-            "whose logits were averaged; the file computes one window: slide it yourself"
+            "whose logits were averaged; the file computes a single window: implement the sliding yourself"
         ]
 
 
 def compare(expected: Arrays, found: Arrays) -> list[Difference]:
-    """Compare logits by value, and labels by how far the expected logit of the found class is below the largest.
+    """Compare logits by value, and labels by the gap between the expected logit of the found class and the largest.
 
-    Classes of equal logits are equally right.
+    Classes with equal logits are equally correct.
     """
     chosen = np.take_along_axis(expected[0], found[1][:, None], axis=1)
     shortfall = float((expected[0].max(axis=1, keepdims=True) - chosen).max())

@@ -1,1 +1,1 @@
-"""Weights of a pretrained checkpoint under the names of timm, torchvision, mmpretrain and mmdet."""
+"""Export a pretrained checkpoint's weights with the names of timm, torchvision, mmpretrain and mmdet."""

@@ -1,9 +1,9 @@
-"""The equivalent of a backbone in another program, and that program's names of its tensors.
+"""The equivalent of a backbone in another library, and the library's tensor names.
 
 Our names come from timm 1.0.9 and torchvision 0.26. OpenMMLab's names come from its source code:
-mmdet/models/backbones/resnet.py and layers/res_layer.py (3.3), whose deep stem is a chain of single layers and whose
-D shortcut always starts with a pool; mmpretrain/models/backbones/resnet.py (1.2), whose deep stem is three modules of
-a convolution and a normalisation, and whose D shortcut has a pool only where it strides.
+mmdet/models/backbones/resnet.py and layers/res_layer.py (3.3), whose deep stem is a sequence of single layers and
+whose D shortcut always starts with a pool; mmpretrain/models/backbones/resnet.py (1.2), whose deep stem is three
+modules of a convolution and a normalisation, and whose D shortcut has a pool only if it has a stride.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from backbones.zoo import Config, parse
 from contract.errors import UserError
 
 _STEM_WIDTH = ResNetConfig.width
-# The depths that OpenMMLab's and torchvision's ResNets are built with.
+# The depths of OpenMMLab's and torchvision's ResNets.
 _DEPTHS = {
     (False, (2, 2, 2, 2)): 18,
     (False, (3, 4, 6, 3)): 34,
@@ -36,14 +36,14 @@ _DEPTHS = {
 
 @dataclass(frozen=True)
 class Counterpart:
-    """A network of another program that computes the same as one of our backbones.
+    """A network of another library that is equivalent to one of our backbones.
 
     Attributes:
-        library: The program.
-        model: The network's name there, or its class.
+        library: The library.
+        model: The network's name in the library, or its class.
         options: Further arguments of its constructor.
-        rename: Maps our name of a tensor, without the classifier, to that program's.
-        head: That program's name of the classifier's linear layer; empty if it has none, None if the built model
+        rename: Maps our tensor names, without the classifier, to the library's.
+        head: The library's name of the classifier's linear layer; empty if it has none, None if the built model
             decides.
     """
 
@@ -73,13 +73,13 @@ def find(spec: str, library: str) -> Counterpart:
         library: One of `LIBRARIES`.
 
     Raises:
-        UserError: The program has none; the message names the programs that have one.
+        UserError: The library has none; the message names the libraries that have one.
     """
     found = _FINDERS[library](spec)
     if isinstance(found, Counterpart):
         return found
     others = [other for other, finder in _FINDERS.items() if isinstance(finder(spec), Counterpart)]
-    where = f"{' or '.join(others)} has: --to {others[0]}" if others else "no other program does"
+    where = f"{' or '.join(others)} has: --to {others[0]}" if others else "no other library has it"
     raise UserError(f"{library} has no {spec}: {found}; {where}")
 
 
@@ -100,7 +100,7 @@ def _timm(spec: str) -> Counterpart | str:
         return _timm_resnet(config)
     if isinstance(config, MobileNetConfig):
         if config.width_factor != 1:
-            return "it has that network at width 1 alone"
+            return "it has that network only at width 1"
         return Counterpart("timm", "mobilenetv1_100", head="classifier")
     return _inception(config, "timm")
 
@@ -115,7 +115,7 @@ def _timm_resnet(config: ResNetConfig) -> Counterpart | str:
     prefix = "seresnet" if config.squeeze_excitation else "resnet"
     if config.width == _STEM_WIDTH and timm.is_model(f"{prefix}{depth}{tweak}"):
         return Counterpart("timm", f"{prefix}{depth}{tweak}")
-    # All others are one of these two with other arguments.
+    # All others are one of these two with different arguments.
     model = f"resnet{50 if config.bottleneck else 18}{'d' if tweak else ''}"
     options: dict[str, Any] = {"layers": config.blocks}
     if tweak == "c":
@@ -139,7 +139,7 @@ def _torchvision(spec: str) -> Counterpart | str:
     if problem := _unlike_others(config):
         return problem
     if config.deep_stem or config.squeeze_excitation or config.width != _STEM_WIDTH:
-        return "its ResNets have neither the tweaks C and D, nor SE modules, nor other widths"
+        return "its ResNets do not support the tweaks C and D, SE modules or other widths"
     depth = _depth(config)
     if depth is None:
         return "its ResNets have 18, 34, 50, 101 or 152 layers"
@@ -149,9 +149,9 @@ def _torchvision(spec: str) -> Counterpart | str:
 def _inception(config: Config, library: str) -> Counterpart | str:
     assert isinstance(config, InceptionConfig)
     if not config.valid_padding:
-        return "its Inception-V3 has the paper's padding, as inception_v3-valid has"
+        return "its Inception-V3 has the paper's padding, like inception_v3-valid"
     if config.width_factor != 1:
-        return "it has that network at width 1 alone"
+        return "it has that network only at width 1"
     options = {"torchvision": {"aux_logits": False, "init_weights": False}}
     return Counterpart(library, "inception_v3", options.get(library, {}))
 
@@ -214,28 +214,30 @@ def _mmpretrain_name(config: ResNetConfig, name: str) -> str:
         name = re.sub(r"^bn1", "conv1.7", name)
         name = re.sub(r"^conv1\.(\d)", _stem_module, name)
     if config.average_shortcut:
-        # Its first stage does not stride and therefore has no pool.
+        # Its first stage has no stride and therefore no pool.
         name = re.sub(r"^(layer1\.0\.downsample)\.(\d)", lambda m: f"{m[1]}.{int(m[2]) - 1}", name)
     return "backbone." + re.sub(r"\.se\.fc(\d)\.", r".se_layer.conv\1.conv.", name)
 
 
 def _stem_module(match: re.Match[str]) -> str:
-    """Layer 3k of our chain is the convolution of module k, layer 3k + 1 its normalisation."""
+    """Return the stem's name: our layer 3k is the convolution of module k, and layer 3k + 1 its normalisation."""
     module, layer = divmod(int(match[1]), 3)
     return f"stem.{module}.{('conv', 'bn')[layer]}"
 
 
 def _depth(config: ResNetConfig) -> int | None:
-    """Return the depth that OpenMMLab and torchvision give these blocks; None if they have none."""
+    """Return the depth of these blocks in OpenMMLab and torchvision; None if they do not have it."""
     return _DEPTHS.get((config.bottleneck, config.blocks))
 
 
 def _unlike_others(config: ResNetConfig) -> str:
-    """Return why no ResNet of timm and torchvision is the same; empty if one may be."""
+    """Return why no ResNet of timm and torchvision is equivalent; empty if one may be."""
     if config.deformation is not None:
         return "its ResNets have no deformable convolutions"
     if config.bottleneck and not config.stride_in_3x3:
-        return "its bottlenecks stride in the 3×3 convolution, this one's in the first 1×1"
+        return (
+            "its bottlenecks have the stride in the 3×3 convolution, but this one in the first 1×1"
+        )
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Write a checkpoint's weights under another program's names, and compare what the two networks compute."""
+"""Write a checkpoint's weights with another library's names, and compare the outputs of the two networks."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _SUFFIXES = (".safetensors", ".pth", ".pt")
 
 @dataclass(frozen=True)
 class WeightsReport:
-    """What an export of weights wrote.
+    """The report of a weight export.
 
     Attributes:
         spec: The backbone of the checkpoint.
-        call: A line of Python that builds the network in the other program.
+        call: A line of Python that builds the network with the other library.
         tensors: Number of tensors in the file.
         head: The classifier's name in the file; empty if there is none.
-        errors: The largest difference from our network by map, and of the `logits`, relative to the largest value;
+        errors: The largest difference from our network for each map and the `logits`, relative to the largest value;
             empty if nothing was compared.
         metadata: The checkpoint's metadata.
         notes: Sentences on what is missing from the file.
@@ -54,25 +54,25 @@ class WeightsReport:
 def export_weights(
     checkpoint: str | os.PathLike[str], library: str, out: str | os.PathLike[str]
 ) -> WeightsReport:
-    """Write the weights of a pretrained checkpoint under another program's names.
+    """Write the weights of a pretrained checkpoint with another library's names.
 
-    The file is read back. For timm and torchvision the network is built and loaded from it, and its maps on two random
-    images are compared with ours, and its logits too if the file holds the classifier.
+    The file is read back. For timm and torchvision, the network is built and loaded from it, and its maps on two
+    random images are compared with ours; so are its logits if the file contains the classifier.
 
     Args:
         checkpoint: A pretrained checkpoint, with or without its classifier.
-        library: One of :data:`LIBRARIES`.
-        out: The file to write, ``.safetensors``, ``.pth`` or ``.pt``.
+        library: One of `LIBRARIES`.
+        out: The file to write, `.safetensors`, `.pth` or `.pt`.
 
     Raises:
-        UserError: That program has no such network, or computes something else with these weights; nothing is written.
+        UserError: The library has no such network, or its outputs differ; nothing is written.
         CheckpointError: The checkpoint is damaged.
     """
     out = Path(out)
     if library not in LIBRARIES:
         raise unknown("library", library, LIBRARIES)
     if out.suffix not in _SUFFIXES:
-        raise UserError(f"--out {out} has another suffix than {', '.join(_SUFFIXES)}; give one")
+        raise UserError(f"--out {out} must have one of the suffixes {', '.join(_SUFFIXES)}")
     if not out.parent.is_dir():
         raise UserError(f"the folder {out.parent} of --out does not exist; make it")
     content = read_file(Path(checkpoint))
@@ -90,7 +90,7 @@ def export_weights(
 
 
 def _named(content: CheckpointContent, counterpart: Counterpart, path: Path) -> WeightsReport:
-    """Write under names that are known from source code only."""
+    """Write with names that are only known from source code."""
     head = _head(content, counterpart.head or "")
     tensors = _renamed(content, counterpart) | head
     _write(path, tensors, content, counterpart.call())
@@ -106,7 +106,7 @@ def _named(content: CheckpointContent, counterpart: Counterpart, path: Path) -> 
 
 
 def _compared(content: CheckpointContent, counterpart: Counterpart, path: Path) -> WeightsReport:
-    """Write, load the program's own network from the file, and compare the two networks."""
+    """Write the file, load the library's network from it, and compare the two networks."""
     spec = content.metadata.spec
     network = create(spec).eval()
     network.load_state_dict(backbone_tensors(content), strict=True)
@@ -129,10 +129,10 @@ def _compared(content: CheckpointContent, counterpart: Counterpart, path: Path) 
     images = torch.rand(2, 3, network.input_size, network.input_size)
     _load(model, _write(path, tensors | head, content, call))
     errors = _differences(network, model, images)
-    # Compared one by one, because `max` may pass over a NaN.
+    # Compared one by one, because `max` may ignore a NaN.
     if not all(error <= TOLERANCE for error in errors.values()):
         raise UserError(
-            f"{call} of the installed {counterpart.library} computes other maps than {spec} with the same weights "
+            f"{call} of the installed {counterpart.library} computes different maps than {spec} with the same weights "
             f"({_listed(errors)}, of the largest value; at most {TOLERANCE:g} is allowed); nothing is written"
         )
     if head:
@@ -143,8 +143,8 @@ def _compared(content: CheckpointContent, counterpart: Counterpart, path: Path) 
             head = {}
             _write(path, tensors, content, call)
             notes.append(
-                f"the classifier is left out: {counterpart.model} does not put it on the mean of its last map (its "
-                f"logits would differ by {logits:.2g}); load the file with strict=False"
+                f"the classifier is left out: {counterpart.model} does not apply it to the mean of its "
+                f"last map (its logits would differ by {logits:.2g}); load the file with strict=False"
             )
     return WeightsReport(
         spec,
@@ -185,7 +185,7 @@ def _head_name(model: nn.Module) -> str:
 
 
 def _head(content: CheckpointContent, name: str) -> dict[str, Tensor]:
-    """Return the classifier under the other program's name; empty if the checkpoint or that network has none."""
+    """Return the classifier with the library's name; empty if the checkpoint or the network has none."""
     if not name or not has_head(content):
         return {}
     weight, bias = (content.tensors[key] for key in HEAD)
@@ -198,7 +198,7 @@ def _without_head(content: CheckpointContent, head: Mapping[str, Tensor]) -> tup
     if has_head(content):
         return ("the classifier is left out: that network has none",)
     return (
-        "the checkpoint holds no classifier, and neither does the file: load it into a network without one, or with "
+        "the checkpoint contains no classifier, and neither does the file: load it into a network without one, or with "
         "strict=False",
     )
 
@@ -210,15 +210,15 @@ def _renamed(content: CheckpointContent, counterpart: Counterpart) -> dict[str, 
 def _rest(
     model: nn.Module, network: Backbone, tensors: Mapping[str, Tensor], name: str, call: str
 ) -> list[str]:
-    """Return the names of further tensors that the program's network has after the last map.
+    """Return the names of tensors of the library's network after the last map.
 
     Raises:
-        UserError: The network differs in more than these.
+        UserError: The network has other differences.
     """
     state = model.state_dict()
     head = {f"{name}.weight", f"{name}.bias"} if name else set()
     beyond = [key for key in state if key not in tensors and key not in head]
-    # Libraries register modules in the order in which they compute.
+    # Libraries register modules in the order of computation.
     last = f"{network.feature_info[-1].name}."
     order = {key: index for index, key in enumerate(state)}
     end = max((index for key, index in order.items() if key.startswith(last)), default=len(order))
@@ -235,13 +235,13 @@ def _rest(
 
 
 def _load(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Load strictly, except for tensors that are known to lie after the last map."""
+    """Load strictly, except for tensors after the last map."""
     model.load_state_dict(tensors, strict=set(tensors) == set(model.state_dict()))
 
 
 @torch.no_grad()
 def _differences(network: Backbone, model: nn.Module, images: Tensor) -> dict[str, float]:
-    """Return the largest difference of the two networks by map, relative to the map's largest value.
+    """Return the largest difference between the two networks for each map, relative to the map's largest value.
 
     The other network's maps are the outputs of its modules of the same names.
     """
@@ -249,7 +249,7 @@ def _differences(network: Backbone, model: nn.Module, images: Tensor) -> dict[st
     for feature in network.feature_info:
         if feature.name not in modules:
             raise UserError(
-                f"the other program's network has no module {feature.name}, and its map cannot be compared; nothing is "
+                f"the other library's network has no module {feature.name}, so its map cannot be compared; nothing is "
                 "written"
             )
     seen: dict[str, Tensor] = {}
@@ -297,7 +297,7 @@ def _write(
     """Write the file and return its content.
 
     Raises:
-        UserError: The content differs from what was written.
+        UserError: The content of the file is wrong.
     """
     plain = {name: tensor.contiguous() for name, tensor in tensors.items()}
     metadata = content.metadata
@@ -311,7 +311,7 @@ def _write(
         "channel_order": metadata.channel_order,
     }
     if path.suffix == ".safetensors":
-        # Loaders of transformers and timm ask for the format.
+        # Loaders of transformers and timm require the format.
         safetensors.torch.save_file(plain, path, {"format": "pt", **source})
         back = safetensors.torch.load_file(path)
     else:
@@ -325,5 +325,7 @@ def _write(
         if name not in back or not torch.equal(bytes_of(plain[name]), bytes_of(back[name]))
     ]
     if damaged or len(back) != len(plain):
-        raise UserError(f"{path} does not hold what was written ({listed_names(damaged)})")
+        raise UserError(
+            f"{path} was not written correctly ({listed_names(damaged)}); write it again"
+        )
     return back

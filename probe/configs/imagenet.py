@@ -3,7 +3,7 @@
 Papers: k-NN as in Wu et al. 2018 (1805.01978) and DINO (2104.14294, §4); the linear probe as in CLIP (2103.00020, A.3).
 Command: python -m probe imagenet --checkpoint backbone.safetensors --data data/imagenet
     --work-dir runs/probe
-Features of ImageNet take 10 GiB of a GPU's memory. Not run in this project, which has no ImageNet.
+The features of ImageNet take 10 GiB of GPU memory. Not run in this project, which has no ImageNet.
 """
 
 # Every image is used once, in evaluation mode, with the classification task's test pipeline.
@@ -14,7 +14,7 @@ batch_size = 128
 workers = 8
 
 neighbours = (10, 20, 100)
-# The k that the table shows.
+# The value of k that the table shows.
 table_neighbours = 20
 temperature = 0.07
 

@@ -1,4 +1,4 @@
-"""The same at 64 px, for the embedded mini data.
+"""The same protocol at 64 px, for the embedded mini data.
 
 Command: python -m probe mini --checkpoint runs/mini/cells/standard/cls/seed-0/backbone.safetensors
     --data data/miniworld/mini/cls --work-dir runs/mini-probe

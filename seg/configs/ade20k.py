@@ -15,7 +15,7 @@ image_scale = (2048, 512)
 resize_range = (0.5, 2.0)
 crop_size = (512, 512)
 model = dict(
-    # The base would load its own ResNet's weights into whatever backbone stands here.
+    # The base config would load its ResNet's weights into this backbone.
     pretrained=None,
     backbone=dict(
         _delete_=True,
@@ -26,17 +26,17 @@ model = dict(
     ),
 )
 val_evaluator = dict(_delete_=True, type="SegmentationMetric")
-# An image must not be counted by two processes.
+# No image may be counted by two processes.
 val_dataloader = dict(sampler=dict(round_up=False))
 batch_norm = "synchronised"
 lr = 0.01
 weight_decay = 5e-4
-# Left to the two keys above, instead of the base's numbers.
+# Decided by the two keys above instead of the base config.
 optim_wrapper = dict(optimizer=dict(lr=None, weight_decay=None))
-# lr belongs to a batch of 16, which fewer devices make up from micro-batches (engine/runner/accumulation.py).
+# lr is for a batch of 16; fewer devices accumulate it from micro-batches (engine/runner/accumulation.py).
 auto_scale_lr = dict(enable=True, base_batch_size=16)
-# Further test protocols, switched on by the tricks `multi_scale_flip` and `sliding`.
+# Further test protocols; set by the tricks `multi_scale_flip` and `sliding`.
 multi_scale = None
 sliding = None
-# One test image, of up to 2048×512: the slowest step of a smoke run on a CPU.
+# Only one test image, of up to 2048×512, because it is the slowest step of a smoke run on a CPU.
 budgets = dict(smoke=dict(test_images=1))

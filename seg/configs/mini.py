@@ -10,7 +10,7 @@ model = dict(
     auxiliary_head=dict(channels=32),
 )
 train_dataloader = dict(batch_size=8, num_workers=1)
-# mmseg cannot stack test images of several sizes.
+# mmseg cannot batch test images of different sizes.
 val_dataloader = dict(batch_size=1, num_workers=1)
 train_cfg = dict(max_iters=128, val_interval=64)
 param_scheduler = [dict(type="PolyLR", eta_min=1e-4, power=0.9, begin=0, end=128, by_epoch=False)]

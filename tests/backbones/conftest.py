@@ -1,4 +1,4 @@
-"""What the tests of the networks share: one thread, one seed, and statistics that tell them apart."""
+"""Fixtures of the networks: one thread, one seed, and distinct running statistics."""
 
 import pytest
 import torch

@@ -30,13 +30,13 @@ def _foreign(trunk):
 
 
 @pytest.mark.parametrize("groups", [1, 2])
-def test_foreign_modulated_offsets_learn_slower(groups):
+def test_foreign_dcnv2_offset_lr(groups):
     assert _foreign(nn.Sequential(Deformable(3, groups))).lr_multipliers() == {"conv_offset": 0.1}
     # Version 1 predicts no mask, and its offsets learn as all else.
     assert _foreign(nn.Sequential(Deformable(2, groups))).lr_multipliers() == {}
 
 
-def test_own_networks_declare_their_own():
+def test_own_network_lr():
     by_module = nn.Sequential(nn.Linear(2, 2))
     by_module[0].lr_multiplier = 0.5
     assert _foreign(by_module).lr_multipliers() == {"0": 0.5}

@@ -14,7 +14,7 @@ def _convolutions(network):
     return [module for module in network.modules() if isinstance(module, nn.Conv2d)]
 
 
-def test_create_draws_xavier_uniform():
+def test_default_is_xavier_uniform():
     torch.manual_seed(0)
     network = backbones.create("resnet18_d")
     for convolution in _convolutions(network):
@@ -30,7 +30,7 @@ def test_create_draws_xavier_uniform():
         assert torch.equal(norm.bias, torch.zeros_like(norm.bias))
 
 
-def test_seed_decides_the_weights():
+def test_seed_decides_weights():
     networks = []
     for seed in (0, 0, 1):
         torch.manual_seed(seed)
@@ -57,7 +57,7 @@ def test_kaiming_normal():
         ("kaiming_normal", lambda w: nn.init.kaiming_normal_(w, mode="fan_out")),
     ],
 )
-def test_schemes_are_torchs(scheme, public):
+def test_schemes_match_torch(scheme, public):
     network = nn.Sequential(nn.Conv2d(7, 12, 5), nn.Conv2d(9, 4, 1))
     torch.manual_seed(1)
     backbones.initialise(network, scheme)
@@ -70,21 +70,21 @@ def test_schemes_are_torchs(scheme, public):
     ("scheme", "deviation"),
     [("xavier_uniform", math.sqrt(2 / (2 * 9 + 4 * 9))), ("kaiming_normal", math.sqrt(2 / 36))],
 )
-def test_grouped_convolutions_start_as_so_many_small_ones(scheme, deviation):
+def test_grouped_conv(scheme, deviation):
     grouped = nn.Conv2d(2 * 100, 4 * 100, 3, groups=100)
     backbones.initialise(grouped, scheme)
     assert grouped.weight.std().item() == pytest.approx(deviation, rel=0.05)
 
 
-def test_depthwise_convolution_keeps_the_scale_of_its_input():
-    # With as many outputs counted as there are channels, the deviation would be 16 times less.
+def test_depthwise_conv_keeps_scale():
+    # Counting all channels as outputs would divide the deviation by 16.
     network = backbones.create("mobilenet_v1")
     depthwise = network.blocks[3][3].conv_dw
     assert depthwise.weight.std().item() == pytest.approx(math.sqrt(2 / (9 + 9)), rel=0.05)
 
 
 @pytest.mark.parametrize("scheme", ["xavier_uniform", "kaiming_normal"])
-def test_offsets_stay_zero(scheme):
+def test_dcn_offsets_stay_zero(scheme):
     network = backbones.create("resnet10_d-w8-dcnv2")
     convolution = network.layer4[0].conv2
     nn.init.ones_(convolution.conv_offset.weight)
@@ -104,7 +104,7 @@ def test_unknown_scheme():
 @pytest.mark.parametrize(
     ("spec", "blocks", "last"), [("resnet18-w8", 8, 2), ("resnet50-w8", 16, 3)]
 )
-def test_zero_gamma_acts_on_the_last_norm_of_each_block(spec, blocks, last):
+def test_zero_gamma_in_last_norm_of_each_block(spec, blocks, last):
     network = backbones.create(spec)
     assert backbones.zero_gamma(network) == blocks
     zeroed = {
@@ -116,14 +116,14 @@ def test_zero_gamma_acts_on_the_last_norm_of_each_block(spec, blocks, last):
     assert all(name.endswith(f".bn{last}") for name in zeroed)
 
 
-def test_zero_gamma_makes_blocks_identities():
+def test_zero_gamma_makes_identity_blocks():
     network = backbones.create("resnet18_d-w8").eval()
     backbones.zero_gamma(network)
     x = torch.randn(2, 8, 16, 16).relu()
     assert torch.equal(network.layer1(x), x)
 
 
-def test_zero_gamma_makes_blocks_identities_through_squeeze_and_excitation():
+def test_zero_gamma_with_squeeze_and_excitation():
     network = backbones.create("resnet18_d-w8-se").eval()
     backbones.zero_gamma(network)
     x = torch.randn(2, 8, 16, 16).relu()
@@ -131,11 +131,11 @@ def test_zero_gamma_makes_blocks_identities_through_squeeze_and_excitation():
 
 
 @pytest.mark.parametrize("spec", ["inception_v3-x0.1", "mobilenet_v1-x0.25"])
-def test_zero_gamma_leaves_networks_without_residual_blocks_alone(spec):
+def test_zero_gamma_without_residual_blocks(spec):
     network = backbones.create(spec)
     assert backbones.zero_gamma(network) == 0
     assert all(m.weight.all() for m in network.modules() if isinstance(m, nn.BatchNorm2d))
 
 
-def test_zero_gamma_tells_where_it_has_nothing_to_do():
+def test_zero_gamma_reports_no_effect():
     assert backbones.zero_gamma(nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))) == 0

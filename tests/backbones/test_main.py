@@ -26,7 +26,7 @@ def test_describe_as_json(capsys):
     assert described["features"] == [f._asdict() for f in network.feature_info]
 
 
-def test_cost_is_told_at_the_published_input_size_too(capsys):
+def test_cost_at_published_input_size(capsys):
     assert main(["describe", "inception_v3-x0.25", "--json"]) == 0
     described = json.loads(capsys.readouterr().out)
     network = backbones.create("inception_v3-x0.25")
@@ -45,14 +45,14 @@ def test_describe_as_text(capsys):
     assert "layer4          512      32" in capsys.readouterr().out
 
 
-def test_users_mistake_ends_with_2_and_one_sentence(capsys):
+def test_user_error_exits_with_2(capsys):
     assert main(["describe", "resnet51"]) == 2
     captured = capsys.readouterr()
     assert captured.err.startswith("error: unknown backbone 'resnet51'; did you mean 'resnet50'")
     assert captured.out == ""
 
 
-def test_check_tells_what_works_and_what_does_not(capsys):
+def test_check_reports_each_property(capsys):
     specs = ["resnet10_d-w8", "timm:mobilenetv3_small_050", "timm:xcit_nano_12_p16_224"]
     assert main(["check", *specs]) == 0
     rows = capsys.readouterr().out.splitlines()[2:]

@@ -1,4 +1,4 @@
-"""Plain vision transformers: their one map, and the pyramid that detectors and segmentors get from it."""
+"""Plain vision transformers: their single map, and the pyramid built on it."""
 
 import copy
 import math
@@ -15,7 +15,7 @@ from backbones.__main__ import main
 
 
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "xcit_nano_12_p16_224"])
-def test_the_one_map_is_that_of_timm_after_its_last_norm(name):
+def test_base_map_matches_timm_after_last_norm(name):
     network = backbones.create(f"timm:{name}").eval()
     weights = {key.removeprefix("trunk."): value for key, value in network.state_dict().items()}
     reference = timm.create_model(name, num_classes=0).eval()
@@ -34,7 +34,7 @@ def test_the_one_map_is_that_of_timm_after_its_last_norm(name):
 @pytest.mark.parametrize(
     ("name", "stride"), [("vit_tiny_patch16_224", 16), ("eva02_tiny_patch14_224", 14)]
 )
-def test_it_is_the_same_network_at_every_output_stride(name, stride, output_stride):
+def test_output_stride_keeps_network(name, stride, output_stride):
     torch.manual_seed(3)
     plain = backbones.create(f"timm:{name}").eval()
     torch.manual_seed(3)
@@ -46,7 +46,7 @@ def test_it_is_the_same_network_at_every_output_stride(name, stride, output_stri
     assert found.shape[-2:] == (math.ceil(75 / stride), math.ceil(100 / stride))
 
 
-def test_stages_are_the_blocks():
+def test_stages_are_blocks():
     network = backbones.create("timm:vit_tiny_patch16_224")
     groups = network.stages()
     assert len(groups) == 1 + 12
@@ -66,7 +66,7 @@ def test_stages_are_the_blocks():
     assert frozen == {"cls_token", "pos_embed", "patch_embed", "blocks.0", "blocks.1"}
 
 
-def test_multiply_adds_are_those_of_the_formula():
+def test_multiply_adds_match_formula():
     # Width D, N = 14² + 1 tokens: a block has 12·D² a token for its matrices, 2·N·D for its attention.
     width, tokens = 192, 14 * 14 + 1
     block = tokens * (12 * width**2 + 2 * tokens * width)
@@ -91,9 +91,7 @@ def _levels(channels=16, stride=16, output_stride=32):
         (8, [(4, 4), (8, 8), (8, 8), (8, 8)]),
     ],
 )
-def test_levels_are_halved_where_they_are_doubled_and_end_at_the_output_stride(
-    output_stride, wanted
-):
+def test_level_sizes_and_strides(output_stride, wanted):
     source, levels = _levels(output_stride=output_stride)
     assert [(f.channels, f.stride) for f in levels] == wanted
     pyramid = SimpleFeaturePyramid(source, levels)
@@ -103,7 +101,7 @@ def test_levels_are_halved_where_they_are_doubled_and_end_at_the_output_stride(
         assert values.shape == (2, feature.channels, *sides)
 
 
-def test_levels_are_those_of_the_paper():
+def test_levels_match_paper():
     source, levels = _levels()
     pyramid = SimpleFeaturePyramid(source, levels)
     x = torch.rand(1, 16, 6, 8)
@@ -125,7 +123,7 @@ def test_levels_are_those_of_the_paper():
     assert torch.equal(found[3], pooled)
 
 
-def test_only_what_a_level_needs_is_built():
+def test_builds_only_needed_layers():
     source, levels = _levels()
     assert not list(SimpleFeaturePyramid(source, levels[2:]).parameters())
     source, levels = _levels(output_stride=8)
@@ -136,11 +134,11 @@ def test_only_what_a_level_needs_is_built():
 
 
 @pytest.mark.parametrize("stride", [7, 8, 14, 32])
-def test_cells_of_another_stride_are_interpolated_at_their_place(stride):
+def test_interpolation_keeps_locations(stride):
     source, levels = _levels(channels=2, stride=stride, output_stride=16)
     height, width = 99, 161
     rows, columns = (math.ceil(side / stride) for side in (height, width))
-    # Each cell holds where its centre is in the image, which interpolation of straight lines keeps.
+    # Each location holds where its centre is in the image, which interpolation of straight lines keeps.
     y = (torch.arange(rows) + 0.5) * stride
     x = (torch.arange(columns) + 0.5) * stride
     centres = torch.stack(torch.meshgrid(y, x, indexing="ij"))[None]
@@ -153,14 +151,14 @@ def test_cells_of_another_stride_are_interpolated_at_their_place(stride):
     torch.testing.assert_close(inner, wanted[:, 1:-2, 1:-2], rtol=0, atol=1e-3)
 
 
-def test_patches_of_14_with_registers_learn_whole():
+def test_patch_14_with_registers_trains():
     network = backbones.create("timm:vit_small_patch14_reg4_dinov2")
     assert network.feature_info == [Feature("blocks.11", 384, 14)]
     network(torch.rand(2, 3, 50, 64))[0].square().mean().backward()
     assert [name for name, p in network.named_parameters() if p.grad is None] == []
 
 
-def test_a_copy_of_the_pyramid_has_weights_of_its_own():
+def test_copy_has_own_weights():
     source, levels = _levels()
     pyramid = SimpleFeaturePyramid(source, levels)
     twin = copy.deepcopy(pyramid)
@@ -172,7 +170,7 @@ def test_a_copy_of_the_pyramid_has_weights_of_its_own():
     assert torch.equal(pyramid(x, (64, 64))[0], before)
 
 
-def test_describe_tells_of_the_pyramid(capsys):
+def test_describe_includes_pyramid(capsys):
     assert main(["describe", "timm:vit_tiny_patch16_224", "--output-stride", "8"]) == 0
     text = capsys.readouterr().out
     assert "blocks.11       192      16\n" in text

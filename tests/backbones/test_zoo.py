@@ -1,4 +1,4 @@
-"""Names, declared features, freezing, and what a wrong spec is told."""
+"""Names, declared features, freezing, and the errors for a wrong spec."""
 
 import math
 import re
@@ -30,7 +30,7 @@ def test_names():
 
 @pytest.mark.parametrize("output_stride", [32, 16, 8])
 @pytest.mark.parametrize("name", [*backbones.names(), "resnet50_d-se-dcnv2", *SMALL])
-def test_declared_features_are_the_real_ones(name, output_stride):
+def test_declared_features_match_outputs(name, output_stride):
     with torch.device("meta"):
         network = backbones.create(name, output_stride=output_stride).eval()
         maps = network(torch.empty(2, 3, HEIGHT, WIDTH))
@@ -70,7 +70,7 @@ def test_in_channels(spec):
 
 
 @pytest.mark.parametrize("spec", SMALL)
-def test_output_stride_changes_no_tensor(spec):
+def test_output_stride_keeps_tensors(spec):
     full = backbones.create(spec).state_dict()
     for output_stride in (16, 8):
         dilated = backbones.create(spec, output_stride=output_stride).state_dict()
@@ -80,10 +80,8 @@ def test_output_stride_changes_no_tensor(spec):
 @pytest.mark.parametrize("output_stride", [16, 8])
 @pytest.mark.parametrize("spec", ["resnet18-w8", "resnet26-w8", "resnet50_b-w8-se", *SMALL[1:]])
 @torch.no_grad()
-def test_dilation_computes_the_same_at_the_old_positions(
-    spec, output_stride, randomise_statistics, assert_agree
-):
-    # Every second (or fourth) cell of the dense map sees what it saw in the coarse one.
+def test_dilation_matches_at_old_locations(spec, output_stride, randomise_statistics, assert_agree):
+    # Every second (or fourth) location of the dense map sees what it saw in the coarse one.
     full = randomise_statistics(backbones.create(spec))
     dilated = backbones.create(spec, output_stride=output_stride).eval()
     dilated.load_state_dict(full.state_dict(), strict=True)
@@ -98,7 +96,7 @@ def test_dilation_computes_the_same_at_the_old_positions(
 
 
 def _forget_the_mean(*networks):
-    """A gate sees the mean of all cells, which differ; make it depend on its bias alone."""
+    """A gate sees the mean of all locations, which differ; make it depend on its bias alone."""
     for network in networks:
         for name, parameter in network.named_parameters():
             if "se.fc1" in name:
@@ -188,7 +186,7 @@ def test_did_you_mean():
     assert did_you_mean("zzz", ["mixup"]) == ""
 
 
-def test_long_lists_of_candidates_are_cut():
+def test_long_candidate_lists_are_cut():
     message = str(unknown("thing", "zzz", [f"name{i}" for i in range(100)]))
     assert message.startswith("unknown thing 'zzz'; known: name0, name1,")
     assert message.endswith("name39, … (60 more)")
@@ -205,7 +203,7 @@ def test_input_size():
 @pytest.mark.parametrize(
     "spec", ["resnet10-w8", "resnet50_d-w8", "inception_v3-valid-x0.1", *SMALL]
 )
-def test_stages_hold_every_tensor_once(spec):
+def test_stages_partition_tensors(spec):
     network = backbones.create(spec)
     held = [
         tensor
@@ -231,7 +229,7 @@ def test_freeze(stages):
 
 
 @pytest.mark.parametrize("spec", SMALL[1:])
-def test_freeze_cuts_where_the_features_are(spec):
+def test_freeze_boundaries(spec):
     network = backbones.create(spec)
     network.freeze(2)
     maps = network(torch.randn(2, 3, 64, 64))

@@ -15,7 +15,15 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from support.world import World, answer, clean_environment, forget_digests, make_data, wait_for
+from support.world import (
+    SUITE_TASKS,
+    World,
+    answer,
+    clean_environment,
+    forget_digests,
+    make_data,
+    wait_for,
+)
 
 from benchmarks import cli
 from benchmarks.commands import doctor
@@ -25,18 +33,9 @@ from benchmarks.plan import preflight
 from benchmarks.suite.names import ROOT
 from contract.errors import UserError
 
-SUITE = """
+SUITE = f"""
 title = "Tiny"
-stages = dict(
-    cls=dict(config="cls_train/configs/mini.py", data="cls"),
-    det=dict(config="det/configs/mini.py", data="det"),
-    seg=dict(config="seg/configs/mini.py", data="seg"),
-)
-datasets = dict(
-    cls=dict(kind="imagefolder", path="cls"),
-    det=dict(kind="voc", path="det"),
-    seg=dict(kind="ade20k", path="seg"),
-)
+{SUITE_TASKS}
 rows = [
     dict(name="scratch", backbone="resnet10_b", pretrain=False),
     dict(name="tricks", backbone="resnet10_d", recipe="efficient", tricks=["cosine"]),
@@ -45,7 +44,7 @@ rows = [
 
 
 class Harness:
-    """The command `run` on a small repository, with stages that are faked."""
+    """The command `run` on a small repository, with fake tasks."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.world = World(folder)
@@ -81,7 +80,7 @@ def harness(tmp_path, monkeypatch) -> Harness:
     return Harness(tmp_path, monkeypatch)
 
 
-def test_a_run_prints_the_table_and_where_the_report_is(harness, capsys, monkeypatch):
+def test_run_prints_table_and_report_path(harness, capsys, monkeypatch):
     monkeypatch.setenv(run_command.SETUP_SECONDS_VARIABLE, "3")
     assert harness.run() == 0
     text = capsys.readouterr().out
@@ -97,7 +96,7 @@ def test_a_run_prints_the_table_and_where_the_report_is(harness, capsys, monkeyp
     assert sorted(harness.asked) == ["resnet10_b", "resnet10_d"]
 
 
-def test_a_failed_cell_makes_the_run_fail_and_is_named(harness, capsys):
+def test_failed_run_sets_exit_status(harness, capsys):
     harness.world.behaviour["tricks/cls"] = "user-error"
     assert harness.run() == 1
     text = capsys.readouterr().out
@@ -106,13 +105,13 @@ def test_a_failed_cell_makes_the_run_fail_and_is_named(harness, capsys):
     assert "2 run, 0 cached, 1 failed, 2 skipped" in text
 
 
-def test_data_that_are_wrong_make_the_run_fail(harness, capsys):
+def test_wrong_data_sets_exit_status(harness, capsys):
     harness.data = make_data(seg="the folder is empty; fill it")
     assert harness.run() == 1
     assert "FAILED scratch · seg · seed 0: the folder is empty; fill it" in capsys.readouterr().out
 
 
-def test_ctrl_c_says_how_to_go_on(harness, capsys):
+def test_ctrl_c_explains_resume(harness, capsys):
     harness.world.behaviour["scratch/seg"] = "hang"
 
     def interrupt() -> None:
@@ -127,7 +126,7 @@ def test_ctrl_c_says_how_to_go_on(harness, capsys):
     assert re.search(r"Interrupted: \d of 5 runs are done and kept. Run the same command", text)
 
 
-def test_the_plan_says_what_would_run_and_for_how_long(harness, capsys):
+def test_plan_prints_runs_and_time(harness, capsys):
     assert harness.plan() == 0
     text = capsys.readouterr().out
     assert re.search(r"scratch · det · seed 0 +will run +not run yet +unknown +unknown", text)
@@ -146,7 +145,7 @@ def test_the_plan_says_what_would_run_and_for_how_long(harness, capsys):
     assert "Time left: about 4.0 s; memory: up to 0.5 GiB." in text
 
 
-def test_the_plan_tells_what_is_wrong_with_data_once(harness, capsys):
+def test_plan_reports_data_problem_once(harness, capsys):
     harness.data = make_data(det="the folder is empty\nfill it")
     assert harness.plan() == 0
     text = capsys.readouterr().out
@@ -154,21 +153,21 @@ def test_the_plan_tells_what_is_wrong_with_data_once(harness, capsys):
     assert text.count("Data: the folder is empty\nfill it") == 1
 
 
-def test_the_doctor_looks_at_packages_and_data(capsys):
+def test_doctor_checks_packages_and_data(capsys):
     assert doctor.examine(Console(width=200), ROOT) in (0, 1)
     text = capsys.readouterr().out
     for part in ("Python", "packages", "free disk", "mmcv ops served by", "voc_ade20k"):
         assert part in text
 
 
-def test_a_backbone_on_the_command_line_adds_a_row(harness, capsys):
+def test_backbone_option_adds_row(harness, capsys):
     assert harness.run("--backbone", "resnet18_d") == 0
     table = (harness.world.root / "runs/tiny/table.md").read_text(encoding="utf-8")
     assert "resnet18\\_d" in table
     assert "8 run" in capsys.readouterr().out
 
 
-def test_budgets_have_folders_of_their_own(harness):
+def test_budgets_have_own_folders(harness):
     assert harness.run("--budget", "smoke", "--rows", "scratch") == 0
     assert (harness.world.root / "runs" / "tiny-smoke" / "plan.json").is_file()
     assert not (harness.world.root / "runs" / "tiny").exists()
@@ -178,7 +177,7 @@ def _folders(harness: Harness) -> set[str]:
     return {path.parent.name for path in (harness.world.root / "runs").glob("*/plan.json")}
 
 
-def test_settings_that_change_numbers_have_folders_of_their_own_and_share_the_store(harness):
+def test_overrides_have_own_folder_and_shared_store(harness):
     assert harness.run() == 0
     before = (harness.world.root / "runs/tiny/table.md").read_text(encoding="utf-8")
     assert harness.run("--set", "det.lr=0.03") == 0
@@ -194,14 +193,14 @@ def test_settings_that_change_numbers_have_folders_of_their_own_and_share_the_st
     assert len(harness.world.journal_lines("start")) == 5 + 2 + 1
 
 
-def test_data_of_the_user_s_own_have_a_folder_of_their_own(harness, tmp_path):
+def test_user_data_has_own_folder(harness, tmp_path):
     harness.data["pictures"] = harness.data["cls"]
     assert harness.run("--cls-data", str(tmp_path / "pictures"), "--tasks", "cls") == 0
     [folder] = _folders(harness)
     assert folder.startswith("tiny+cls-data=pictures-")
 
 
-def test_a_named_run_folder_takes_any_settings_and_loses_nothing(harness, tmp_path):
+def test_named_run_folder_takes_any_settings(harness, tmp_path):
     words = ["--run-dir", str(tmp_path / "mine")]
     for more in ([], ["--set", "det.lr=2"], []):
         assert harness.run(*words, *more) == 0
@@ -209,7 +208,7 @@ def test_a_named_run_folder_takes_any_settings_and_loses_nothing(harness, tmp_pa
     assert (tmp_path / "store").is_dir()
 
 
-def test_a_part_of_the_suite_leaves_the_table_whole(harness):
+def test_partial_run_keeps_table(harness):
     assert harness.run() == 0
     table = harness.world.root / "runs/tiny/table.md"
     before = table.read_text(encoding="utf-8")
@@ -219,7 +218,7 @@ def test_a_part_of_the_suite_leaves_the_table_whole(harness):
     assert len(harness.world.journal_lines("start")) == 5
 
 
-def test_only_the_data_of_selected_tasks_are_checked(harness, monkeypatch):
+def test_checks_only_data_of_selected_tasks(harness, monkeypatch):
     checked, glanced = [], []
     inspect = preflight.inspect_data
     monkeypatch.setattr(
@@ -241,14 +240,14 @@ def test_only_the_data_of_selected_tasks_are_checked(harness, monkeypatch):
         ("datasets", ["miniworld", "imagenet", "data prepare voc"]),
     ],
 )
-def test_list_says_what_there_is(kind, parts, capsys):
+def test_list(kind, parts, capsys):
     assert cli.main(["list", kind]) == 0
     text = capsys.readouterr().out
     for part in parts:
         assert part in text
 
 
-def test_list_of_backbones_is_that_of_their_own_command(monkeypatch):
+def test_list_backbones(monkeypatch):
     started = []
     answer = subprocess.CompletedProcess([], 0)
     monkeypatch.setattr(subprocess, "run", lambda command, **_: started.append(command) or answer)
@@ -256,7 +255,7 @@ def test_list_of_backbones_is_that_of_their_own_command(monkeypatch):
     assert started[0][1:] == ["-m", "backbones"]
 
 
-def test_an_unknown_backbone_stops_the_run(harness):
+def test_unknown_backbone(harness):
     with pytest.raises(UserError, match="unknown backbone 'vgg'"):
         harness.run("--backbone", "vgg")
     assert harness.world.journal_lines() == []
@@ -287,7 +286,7 @@ def test_an_unknown_backbone_stops_the_run(harness):
         ([], "are required"),
     ],
 )
-def test_mistakes_on_the_command_line(words, part, capsys):
+def test_mistakes(words, part, capsys):
     assert cli.main(words) == 2
     text = capsys.readouterr().err
     assert text.startswith("error: ")
@@ -303,7 +302,7 @@ def test_mistakes_on_the_command_line(words, part, capsys):
         (UserError("do this"), 2, "error: do this"),
     ],
 )
-def test_what_ends_a_command(monkeypatch, capsys, error, status, part):
+def test_ending(monkeypatch, capsys, error, status, part):
     def fail(options: object) -> int:
         raise error
 
@@ -312,14 +311,14 @@ def test_what_ends_a_command(monkeypatch, capsys, error, status, part):
     assert part in capsys.readouterr().err
 
 
-def test_help_lists_the_commands():
+def test_help_lists_commands():
     command = [sys.executable, "-m", "benchmarks", "--help"]
     text = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in cli.COMMANDS:
         assert name in text
 
 
-def test_the_harness_imports_no_torch():
+def test_harness_does_not_import_torch():
     code = (
         "import sys, pkgutil, benchmarks.cli, benchmarks.report.write, benchmarks.commands as c\n"
         "for m in pkgutil.iter_modules(c.__path__): __import__(f'{c.__name__}.{m.name}')\n"

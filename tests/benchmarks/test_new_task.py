@@ -1,4 +1,4 @@
-"""A further dense task needs an entry in `contract.tasks` and no edit of the harness."""
+"""A new dense task needs an entry in `contract.tasks` and no edit of the harness."""
 
 import subprocess
 import sys
@@ -66,7 +66,7 @@ print("done")
 """
 
 
-def test_a_fourth_dense_task_registers_plans_and_runs(tmp_path):
+def test_new_dense_task_registers_plans_and_runs(tmp_path):
     command = [sys.executable, "-c", SCRIPT, str(tmp_path)]
     answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert answer.stdout.endswith("done\n"), answer.stderr

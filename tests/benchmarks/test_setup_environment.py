@@ -1,4 +1,4 @@
-"""Setting up: which Python is used, when `.venv` is made, and what an interruption leaves."""
+"""Setting up: the choice of Python, the creation of `.venv`, and interruptions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def root(tmp_path) -> Path:
 
 @pytest.fixture
 def calls(monkeypatch) -> list[list[str]]:
-    """Replaces `venv`, `pip` and `pyright`; returns their command lines."""
+    """Replace `venv`, `pip` and `pyright`; return their command lines."""
     made: list[list[str]] = []
 
     def call(command: list[str]) -> int:
@@ -46,9 +46,7 @@ def set_up(root: Path, capsys: pytest.CaptureFixture[str], *, test: bool = False
     return capsys.readouterr().out.splitlines()[-1]
 
 
-def test_the_running_python_is_used_if_its_packages_work_and_that_is_tried_once(
-    root, monkeypatch, capsys
-):
+def test_uses_running_python_after_one_check(root, monkeypatch, capsys):
     monkeypatch.setattr(setup, "CHECK", "pass")
     assert set_up(root, capsys) == sys.executable
     monkeypatch.setattr(setup, "CHECK", "raise ImportError")
@@ -56,7 +54,7 @@ def test_the_running_python_is_used_if_its_packages_work_and_that_is_tried_once(
     assert not (root / ".venv").exists()
 
 
-def test_packages_that_do_not_work_together_lead_to_a_venv(root, calls, monkeypatch, capsys):
+def test_incompatible_packages_need_venv(root, calls, monkeypatch, capsys):
     monkeypatch.undo()
     monkeypatch.setattr(setup, "_call", lambda command: 0)
     monkeypatch.setattr(setup, "CHECK", "raise ImportError('operator missing')")
@@ -67,7 +65,7 @@ def test_packages_that_do_not_work_together_lead_to_a_venv(root, calls, monkeypa
     assert "cannot be used, so .venv is: ImportError: operator missing" in captured.err
 
 
-def test_a_venv_is_made_once(root, calls, capsys):
+def test_venv_is_made_once(root, calls, capsys):
     python = set_up(root, capsys)
     assert python == f"{root}/.venv/bin/python"
     [venv, pip] = calls
@@ -77,7 +75,7 @@ def test_a_venv_is_made_once(root, calls, capsys):
     assert len(calls) == 2
 
 
-def test_tests_need_more_and_a_run_is_content_with_that(root, calls, capsys):
+def test_test_packages_are_separate(root, calls, capsys):
     set_up(root, capsys)
     set_up(root, capsys, test=True)
     assert calls[-2][-1] == f"{root}[test]"
@@ -88,7 +86,7 @@ def test_tests_need_more_and_a_run_is_content_with_that(root, calls, capsys):
 
 
 @pytest.mark.parametrize("name", ["pyproject.toml", "benchmarks/constraints.txt"])
-def test_a_changed_file_brings_the_venv_up_to_date_in_place(root, calls, capsys, name):
+def test_changed_requirements_update_venv(root, calls, capsys, name):
     set_up(root, capsys)
     (root / name).write_text("alpha==1.3\n", encoding="utf-8")
     set_up(root, capsys)
@@ -96,7 +94,7 @@ def test_a_changed_file_brings_the_venv_up_to_date_in_place(root, calls, capsys,
     assert "--clear" not in calls[2]
 
 
-def test_an_interrupted_set_up_starts_anew(root, calls, monkeypatch, capsys):
+def test_interrupted_set_up_starts_over(root, calls, monkeypatch, capsys):
     record = setup._call
 
     def interrupt(command: list[str]) -> int:
@@ -113,7 +111,7 @@ def test_an_interrupted_set_up_starts_anew(root, calls, monkeypatch, capsys):
     assert [call[1] for call in calls] == ["venv", "pip", "venv", "pip"]
 
 
-def test_an_active_venv_that_is_half_done_is_not_used(root, calls, monkeypatch, capsys):
+def test_active_incomplete_venv_is_not_used(root, calls, monkeypatch, capsys):
     monkeypatch.setattr(setup, "_works", lambda test: True)
     assert set_up(root, capsys) == sys.executable
     monkeypatch.setattr(setup.sys, "prefix", str(root / ".venv"))
@@ -122,9 +120,7 @@ def test_an_active_venv_that_is_half_done_is_not_used(root, calls, monkeypatch, 
 
 
 @pytest.mark.parametrize("free", [1.5, 20.0])
-def test_a_disk_that_may_be_too_small_is_reported_before_the_download(
-    root, calls, monkeypatch, capsys, free
-):
+def test_reports_small_disk_before_download(root, calls, monkeypatch, capsys, free):
     usage = SimpleNamespace(free=free * 1e9)
     monkeypatch.setattr(setup.shutil, "disk_usage", lambda path: usage)
     assert setup.main(False, root) == 0
@@ -132,16 +128,14 @@ def test_a_disk_that_may_be_too_small_is_reported_before_the_download(
     assert [call[1] for call in calls] == ["venv", "pip"]
 
 
-def test_a_failure_of_pip_is_a_sentence(root, calls, monkeypatch, capsys):
+def test_pip_failure(root, calls, monkeypatch, capsys):
     monkeypatch.setattr(setup, "_call", lambda command: int("pip" in command))
     assert setup.main(False, root) == 2
     assert "error: the packages could not be installed" in capsys.readouterr().err
     assert not (root / ".venv" / "trickbench-stamp").exists()
 
 
-def test_an_unsupported_python_is_a_sentence_unless_there_is_a_venv(
-    root, calls, monkeypatch, capsys
-):
+def test_unsupported_python_without_venv(root, calls, monkeypatch, capsys):
     supported = sys.version_info
     monkeypatch.setattr(setup.sys, "version_info", (3, 14, 0))
     assert setup.main(False, root) == 2
@@ -153,7 +147,7 @@ def test_an_unsupported_python_is_a_sentence_unless_there_is_a_venv(
     assert set_up(root, capsys) == python
 
 
-def test_two_set_ups_do_not_collide(root):
+def test_concurrent_set_ups(root):
     code = (
         "import sys, time\nfrom pathlib import Path\n"
         "from benchmarks.setup_environment import _wait_for\n"
@@ -175,7 +169,7 @@ def test_two_set_ups_do_not_collide(root):
 
 
 def stub(folder: Path, answer: str) -> Path:
-    """Writes a Python that answers to the set-up and writes down everything else."""
+    """Write a fake Python that answers the set-up and records all other calls."""
     path = folder / "python-stub"
     path.write_text(
         "#!/usr/bin/env bash\n"
@@ -199,7 +193,7 @@ def call_script(name: str, *words: str, **variables: str) -> subprocess.Complete
     )
 
 
-def test_run_all_passes_its_words_on(tmp_path):
+def test_run_all_passes_options(tmp_path):
     python = stub(tmp_path, f"echo {tmp_path}/python-stub")
     answer = call_script(
         "benchmarks/run_all.sh", "my suite.py", "--seeds", "0", "1", PYTHON=str(python)
@@ -212,20 +206,20 @@ def test_run_all_passes_its_words_on(tmp_path):
     assert rest == ["-m", "benchmarks", "run", "my suite.py", "--seeds", "0", "1", ""]
 
 
-def test_run_all_stops_where_the_set_up_fails(tmp_path):
+def test_run_all_stops_on_failed_set_up(tmp_path):
     python = stub(tmp_path, "exit 2")
     assert call_script("benchmarks/run_all.sh", PYTHON=str(python)).returncode == 2
     assert "benchmarks|run" not in (tmp_path / "log").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", ["benchmarks/run_all.sh", "tests/run_all.sh"])
-def test_without_any_python_the_scripts_say_what_to_do(name):
+def test_scripts_without_python(name):
     answer = call_script(name, PYTHON="/absent/python")
     assert answer.returncode == 2
     assert "Install Python 3.10, 3.11 or 3.12" in answer.stderr
 
 
-def test_the_test_command_stops_at_the_first_failure(tmp_path):
+def test_test_command_stops_at_first_failure(tmp_path):
     python = stub(tmp_path, f"echo {tmp_path}/python-stub")
     text = python.read_text(encoding="utf-8")
     python.write_text(text + '[[ "$*" != *importlinter* ]]\n', encoding="utf-8")
@@ -238,7 +232,7 @@ def test_the_test_command_stops_at_the_first_failure(tmp_path):
     assert "pytest" not in log
 
 
-def test_the_last_line_is_the_python(tmp_path):
+def test_last_line_is_python(tmp_path):
     command = [sys.executable, "-m", "benchmarks.setup_environment"]
     check = subprocess.run([sys.executable, "-c", setup.CHECK], capture_output=True, check=False)
     if check.returncode != 0:

@@ -18,11 +18,11 @@ NAN, INF = float("nan"), float("inf")
     [
         ([1.0, 3.0, 2.0], 1, 0),
         ([1.0, 3.0, 2.0], 0, 2),
-        # Of equal ones the lower index comes first.
+        # The lower index wins a tie.
         ([2.0, 2.0, 2.0], 0, 0),
         ([2.0, 2.0, 2.0], 2, 2),
         ([5.0, 2.0, 2.0, 1.0], 2, 2),
-        # What is no number is worst, wherever it stands.
+        # NaN is worst at every index.
         ([NAN, 0.0, 1.0], 0, 2),
         ([NAN, 0.0, 1.0], 2, 0),
         ([NAN, NAN, NAN], 0, 2),
@@ -38,7 +38,7 @@ def test_rank_of_the_truth(logits, label, rank):
     assert rank_of_truth(*given).tolist() == [rank]
 
 
-def test_ranks_are_those_of_sorting():
+def test_ranks_match_sorting():
     torch.manual_seed(0)
     logits, labels = torch.randn(50, 12), torch.randint(12, (50,))
     expected = [
@@ -59,7 +59,7 @@ def test_accuracy_counts_ranks():
     assert values == {"top1": pytest.approx(40.0), "top5": pytest.approx(80.0)}
 
 
-def test_with_less_than_five_classes_top5_is_full():
+def test_top5_with_fewer_classes():
     metric = TopKAccuracy()
     metric.process({}, [2, 1, 0])
     assert metric.evaluate(3) == {"top1": pytest.approx(100 / 3), "top5": 100.0}
@@ -74,7 +74,7 @@ def _classifier(**options):
     )
 
 
-def test_logits_are_the_head_of_the_mean_feature():
+def test_logits_are_head_of_pooled_features():
     model = _classifier().eval()
     images = torch.randn(2, 3, 64, 64)
     feature = model.backbone.net(images)[-1]
@@ -83,7 +83,7 @@ def test_logits_are_the_head_of_the_mean_feature():
     torch.testing.assert_close(model(images), expected)
 
 
-def test_the_loss_uses_smoothed_and_mixed_targets(monkeypatch):
+def test_loss_uses_smoothed_and_mixed_targets(monkeypatch):
     targets = dict(type="SmoothedTargets", epsilon=0.2)
     model = _classifier(targets=targets, mixing=[dict(type="Mixup", alpha=1.0)]).eval()
     monkeypatch.setattr(model.mixing[0].beta, "sample", lambda: torch.tensor(0.25))
@@ -97,7 +97,7 @@ def test_the_loss_uses_smoothed_and_mixed_targets(monkeypatch):
     assert loss.item() == pytest.approx(-(mixed * logits).sum().item() / 2, rel=1e-5)
 
 
-def test_prediction_neither_mixes_nor_smooths():
+def test_prediction_uses_plain_targets():
     model = _classifier(mixing=[dict(type="Mixup", alpha=1.0)]).eval()
     images, labels = torch.randn(5, 3, 32, 32), torch.tensor([0, 1, 2, 3, 0])
     ranks = model(images, labels, mode="predict")
@@ -105,7 +105,7 @@ def test_prediction_neither_mixes_nor_smooths():
     assert all(type(rank) is int for rank in ranks)
 
 
-def test_zero_gamma_makes_blocks_start_as_shortcuts():
+def test_zero_gamma_blocks_start_as_identity():
     plain, zeroed = _classifier(), _classifier(zero_gamma=True)
 
     def zeros(model):
@@ -120,7 +120,7 @@ def test_zero_gamma_makes_blocks_start_as_shortcuts():
     assert zeros(zeroed) == [f"backbone.net.layer{stage}.0.bn2.weight" for stage in (1, 2, 3, 4)]
 
 
-def test_the_head_starts_as_xavier_with_zero_bias():
+def test_head_initialisation():
     head = _classifier().head
     bound = math.sqrt(6 / (head.in_features + head.out_features))
     assert head.weight.abs().max() <= bound
@@ -129,7 +129,7 @@ def test_the_head_starts_as_xavier_with_zero_bias():
     assert isinstance(head, nn.Linear)
 
 
-def test_a_single_step_reduces_the_loss():
+def test_one_step_reduces_loss():
     model = _classifier().train()
     images, labels = torch.randn(8, 3, 32, 32), torch.arange(8) % 4
     first = model(images, labels, mode="loss")["loss_label"]
@@ -142,7 +142,7 @@ def test_a_single_step_reduces_the_loss():
     assert model(images, labels, mode="loss")["loss_label"] < first
 
 
-def test_penalties_and_dropout_reach_the_loss():
+def test_penalties_and_dropout_reach_loss():
     penalties = [dict(type="WeightPenalty", power=2, weight=0.5)]
     model = _classifier(penalties=penalties, dropout=0.5)
     images, labels = torch.randn(4, 3, 32, 32), torch.arange(4)

@@ -1,4 +1,4 @@
-"""A teacher's logits on the student's images, and its absence from everything of the student's."""
+"""A teacher's logits on the student's images; the student's files do not include the teacher."""
 
 import pytest
 import torch
@@ -45,7 +45,7 @@ def _student(path, **options):
 @pytest.mark.parametrize(
     ("trick", "weights"), [("distillation", (1.0, 1.0)), ("distillation_gluoncv", (0.5, 0.5))]
 )
-def test_the_teacher_sees_what_the_student_sees(teacher, monkeypatch, trick, weights):
+def test_teacher_sees_student_images(teacher, monkeypatch, trick, weights):
     values = configs.load(CONFIGS, "imagenet", (trick,), {}).distillation
     assert (values.label_weight, values.teacher_weight, values.temperature) == (*weights, 20)
     network, head, path = teacher
@@ -71,7 +71,7 @@ def test_the_teacher_sees_what_the_student_sees(teacher, monkeypatch, trick, wei
     assert terms["loss_label"].item() == pytest.approx(weights[0] * hard.item(), rel=1e-4)
 
 
-def test_the_teacher_is_no_part_of_the_student(teacher):
+def test_teacher_is_excluded_from_student(teacher):
     _, head, path = teacher
     student = _student(path).train()
     plain = ImageClassifier(
@@ -89,7 +89,7 @@ def test_the_teacher_is_no_part_of_the_student(teacher):
     assert torch.equal(copied_head.weight, head.weight)
 
 
-def test_a_teacher_of_another_normalisation_gets_its_own(teacher, tmp_path):
+def test_teacher_uses_own_normalisation(teacher, tmp_path):
     network, head, _ = teacher
     mean, std = (100.0, 110.0, 120.0), (50.0, 60.0, 70.0)
     metadata = CheckpointMetadata(SPEC, "standard", (), 50.0, mean, std, "RGB", 0, "raw")
@@ -107,15 +107,15 @@ def test_a_teacher_of_another_normalisation_gets_its_own(teacher, tmp_path):
     )
 
 
-def test_the_head_is_left_aside_by_what_wants_the_backbone(teacher):
+def test_backbone_loader_ignores_head(teacher):
     network, _, path = teacher
     other = backbones.create(SPEC)
-    receipt = backbones.load_checkpoint(other, path, spec=SPEC)
-    assert receipt.matched == receipt.total == len(network.state_dict())
-    assert backbones.verify_checkpoint(other, path).matched == receipt.total
+    report = backbones.load_checkpoint(other, path, spec=SPEC)
+    assert report.matched == report.total == len(network.state_dict())
+    assert backbones.verify_checkpoint(other, path).matched == report.total
 
 
-def test_unfit_teachers_are_told(teacher, tmp_path):
+def test_unsuitable_teachers_are_refused(teacher, tmp_path):
     network, _, path = teacher
     with pytest.raises(UserError, match="knows 4 classes, the data have 7"):
         Distillation(str(path), 7, MEAN, STD)

@@ -1,4 +1,4 @@
-"""Averaged weights: what is measured is what is handed on."""
+"""Averaged weights: the measured weights are the exported ones."""
 
 import json
 
@@ -49,7 +49,7 @@ def _run(image_folder, tiny_config, folder, ema):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_the_exported_weights_are_the_averaged_ones(image_folder, tiny_config, tmp_path, steps):
+def test_exports_averaged_weights(image_folder, tiny_config, tmp_path, steps):
     ema = {"type": "EMAHook", "ema_type": "ExponentialMovingAverage", "momentum": MOMENTUM}
     exported, metadata = _run(image_folder, tiny_config, tmp_path, ema)
     assert metadata.weights == "ema"
@@ -72,7 +72,7 @@ def test_the_exported_weights_are_the_averaged_ones(image_folder, tiny_config, t
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_the_measured_accuracy_is_that_of_the_exported_weights(
+def test_measured_accuracy_is_that_of_exported_weights(
     image_folder, tiny_config, tmp_path, monkeypatch
 ):
     measured = []
@@ -93,7 +93,7 @@ def test_the_measured_accuracy_is_that_of_the_exported_weights(
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_without_averaging_the_last_weights_are_exported(image_folder, tiny_config, tmp_path):
+def test_exports_last_weights_without_ema(image_folder, tiny_config, tmp_path):
     exported, metadata = _run(image_folder, tiny_config, tmp_path, None)
     assert metadata.weights == "raw"
     last = torch.load(tmp_path / "epoch_2.pth", weights_only=False)["state_dict"]

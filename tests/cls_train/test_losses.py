@@ -1,4 +1,4 @@
-"""Smoothed targets and the loss against formulas worked out here."""
+"""Smoothed targets and the loss against independent formulas."""
 
 import math
 
@@ -21,13 +21,13 @@ cross_entropy = CrossEntropy()
 LABELS = torch.tensor([0, 2])
 
 
-def test_the_paper_s_targets():
+def test_paper_smoothing_targets():
     targets = SmoothedTargets(0.1, "paper")(LABELS, 5)
     expected = [[0.9, 0.025, 0.025, 0.025, 0.025], [0.025, 0.025, 0.9, 0.025, 0.025]]
     torch.testing.assert_close(targets, torch.tensor(expected))
 
 
-def test_uniform_targets_are_torch_s():
+def test_uniform_smoothing_matches_torch():
     torch.manual_seed(0)
     logits, labels = torch.randn(6, 7), torch.randint(7, (6,))
     ours = cross_entropy(logits, SmoothedTargets(0.2, "uniform")(labels, 7))
@@ -37,7 +37,7 @@ def test_uniform_targets_are_torch_s():
 
 
 @pytest.mark.parametrize("off_target", ["paper", "uniform"])
-def test_targets_are_distributions_and_plain_without_epsilon(off_target):
+def test_targets_are_distributions(off_target):
     smoothed = SmoothedTargets(0.3, off_target)(LABELS, 4)
     torch.testing.assert_close(smoothed.sum(dim=1), torch.ones(2))
     assert smoothed.dtype == torch.float32
@@ -45,12 +45,12 @@ def test_targets_are_distributions_and_plain_without_epsilon(off_target):
     assert torch.equal(plain, functional.one_hot(LABELS, 4).float())
 
 
-def test_a_single_class_has_no_others():
+def test_single_class():
     targets = SmoothedTargets(0.1, "paper")(torch.zeros(3, dtype=torch.long), 1)
     assert targets.tolist() == [[1.0]] * 3
 
 
-def test_the_loss_by_hand():
+def test_loss_by_hand():
     logits = torch.tensor([[1.0, 2.0, 0.5], [0.0, 0.0, 0.0]])
     targets = torch.tensor([[0.7, 0.2, 0.1], [0.5, 0.5, 0.0]])
     total = 0.0
@@ -61,7 +61,7 @@ def test_the_loss_by_hand():
 
 
 @pytest.mark.parametrize(("classes", "epsilon"), [(5, 0.1), (10, 0.3)])
-def test_the_minimiser_has_the_paper_s_gap(classes, epsilon):
+def test_minimiser_has_paper_gap(classes, epsilon):
     targets = SmoothedTargets(epsilon, "paper")(torch.tensor([1]), classes).double()
     logits = torch.zeros(1, classes, dtype=torch.double, requires_grad=True)
     for _ in range(4000):
@@ -75,7 +75,7 @@ def test_the_minimiser_has_the_paper_s_gap(classes, epsilon):
     assert at_minimum.grad.abs().max() < 1e-5
 
 
-def test_the_loss_is_float32_under_autocast():
+def test_loss_is_float32_under_autocast():
     torch.manual_seed(0)
     features, weight = torch.randn(8, 16), torch.randn(10, 16)
     targets = SmoothedTargets(0.1)(torch.arange(8), 10)
@@ -92,17 +92,17 @@ def test_the_loss_is_float32_under_autocast():
 
 
 @pytest.mark.parametrize("epsilon", [-0.1, 1.0, float("nan")])
-def test_an_epsilon_that_is_no_share_is_told(epsilon):
+def test_epsilon_out_of_range(epsilon):
     with pytest.raises(UserError, match=rf"epsilon={epsilon} was given; it must lie in \[0, 1\)"):
         SmoothedTargets(epsilon)
 
 
-def test_an_unknown_convention_is_told():
+def test_unknown_convention():
     with pytest.raises(UserError, match="off_target 'unifrom'; did you mean 'uniform'"):
         SmoothedTargets(0.1, "unifrom")
 
 
-def test_the_focal_loss_by_hand_and_its_limit():
+def test_focal_loss_by_hand():
     assert configs.load(CONFIGS, "imagenet", ("focal_loss",), {}).loss.gamma == 2
     torch.manual_seed(0)
     logits, labels = torch.randn(5, 4), torch.tensor([0, 3, 1, 1, 2])
@@ -116,7 +116,7 @@ def test_the_focal_loss_by_hand_and_its_limit():
     torch.testing.assert_close(SoftmaxFocalLoss(0.0)(logits, targets), plain)
 
 
-def test_a_certain_prediction_still_has_a_gradient_in_the_focal_loss():
+def test_focal_loss_gradient_at_certainty():
     logits = torch.tensor([[6.0, 0.0]], requires_grad=True)
     SoftmaxFocalLoss(1.0)(logits, torch.tensor([[1.0, 0.0]])).backward()
     # d/dz of −(1 − p) log p at 1 − p = ε is about −2 ε².
@@ -145,14 +145,14 @@ def test_distillation_at_high_temperature_matches_logits():
 
 
 @pytest.mark.parametrize(("trick", "power", "weight"), [("l1", 1, 1e-5), ("l2", 2, 1e-4)])
-def test_the_tricks_add_one_penalty(trick, power, weight):
+def test_tricks_add_one_penalty(trick, power, weight):
     config = configs.load(CONFIGS, "imagenet", (trick,), {})
     assert config.penalties == {trick: dict(type="WeightPenalty", power=power, weight=weight)}
-    # What the loss takes over is no longer the optimiser's.
+    # The loss takes over the decay from the optimiser.
     assert config.weight_decay == (0 if trick == "l2" else 1e-4)
 
 
-def test_penalties_see_weights_alone():
+def test_penalties_skip_bias_and_norm():
     weight = torch.tensor([[1.0, -2.0], [0.0, 3.0]], requires_grad=True)
     bias = torch.tensor([100.0], requires_grad=True)
     assert WeightPenalty(1, 0.1)([weight, bias]).item() == pytest.approx(0.6)

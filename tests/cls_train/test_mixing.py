@@ -8,7 +8,7 @@ from cls_train.mixing import RICAP, CutMix, Mixup
 from contract.errors import UserError
 
 
-def test_images_and_targets_are_mixed_with_one_weight(monkeypatch):
+def test_one_weight_mixes_images_and_targets(monkeypatch):
     mixup = Mixup(0.2)
     monkeypatch.setattr(mixup.beta, "sample", lambda: torch.tensor(0.3))
     monkeypatch.setattr(torch, "randperm", lambda count, **_: torch.tensor([2, 0, 1]))
@@ -20,7 +20,7 @@ def test_images_and_targets_are_mixed_with_one_weight(monkeypatch):
     np.testing.assert_allclose(targets, expected, rtol=1e-6)
 
 
-def test_the_weight_is_drawn_from_beta():
+def test_weight_is_beta_distributed():
     mixup = Mixup(0.2)
     torch.manual_seed(0)
     images, targets = torch.tensor([0.0, 1.0]).reshape(2, 1, 1, 1), torch.eye(2)
@@ -34,7 +34,7 @@ def test_the_weight_is_drawn_from_beta():
     assert np.var(weights) == pytest.approx(1 / (4 * 1.4), rel=0.08)
 
 
-def test_targets_stay_distributions_and_inputs_are_left_alone():
+def test_targets_stay_distributions():
     images, targets = torch.randn(4, 3, 2, 2), torch.eye(4)
     kept = images.clone(), targets.clone()
     _, mixed = Mixup(1.0)(images, targets)
@@ -44,7 +44,7 @@ def test_targets_stay_distributions_and_inputs_are_left_alone():
 
 
 @pytest.mark.parametrize("alpha", [0, -0.2, float("nan")])
-def test_an_alpha_of_no_distribution_is_told(alpha):
+def test_invalid_alpha(alpha):
     with pytest.raises(UserError, match=f"mixup alpha={alpha} was given; it must be above 0"):
         Mixup(alpha)
     with pytest.raises(UserError, match=f"cutmix alpha={alpha} was given; it must be above 0"):
@@ -53,9 +53,9 @@ def test_an_alpha_of_no_distribution_is_told(alpha):
         RICAP(alpha)
 
 
-# Each image is filled with its own index, so that a pixel tells where it comes from.
+# Each image is filled with its own index, so that a pixel shows where it comes from.
 @pytest.mark.parametrize("mix", [CutMix(1.0), RICAP(0.3)], ids=["cutmix", "ricap"])
-def test_labels_weigh_by_the_pixels_that_are_there(mix):
+def test_labels_weigh_by_pixels(mix):
     count = 6
     images = torch.arange(float(count)).reshape(count, 1, 1, 1).expand(count, 3, 20, 30)
     torch.manual_seed(0)
@@ -72,7 +72,7 @@ def test_labels_weigh_by_the_pixels_that_are_there(mix):
     assert max(mixtures) == (2 if isinstance(mix, CutMix) else 4)
 
 
-def test_ricap_s_point_and_crops(monkeypatch):
+def test_ricap_point_and_crops(monkeypatch):
     ricap = RICAP(0.3)
     draws = iter([torch.tensor(0.25), torch.tensor(0.5)])
     monkeypatch.setattr(ricap.beta, "sample", lambda: next(draws))
@@ -95,7 +95,7 @@ def test_ricap_s_point_and_crops(monkeypatch):
     assert torch.equal(mixed[0, 0], expected)
 
 
-def test_mixing_smoothed_labels_is_smoothing_mixed_ones():
+def test_mixing_and_smoothing_commute():
     from cls_train.losses import SmoothedTargets
 
     images, labels = torch.randn(4, 3, 8, 8), torch.arange(4)

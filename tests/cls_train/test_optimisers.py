@@ -39,7 +39,7 @@ def _flat(matrix):
     return [value for row in matrix for value in row]
 
 
-def test_the_baseline_is_nesterov_s_gradient():
+def test_baseline_is_nesterov():
     model = _model()
     wrapper = _wrapper(model)
     weights, velocity = torch.tensor(W), torch.zeros(2, 2)
@@ -51,7 +51,7 @@ def test_the_baseline_is_nesterov_s_gradient():
         torch.testing.assert_close(found, weights)
 
 
-def test_lars_scales_a_layer_s_step_by_its_norms():
+def test_lars_trust_ratio():
     model = _model()
     found = _step(_wrapper(model, "lars"), model)
     norm, slope = math.hypot(*_flat(W)), math.hypot(*_flat(G))
@@ -61,7 +61,7 @@ def test_lars_scales_a_layer_s_step_by_its_norms():
     torch.testing.assert_close(found, expected)
 
 
-def test_adam_s_first_step_is_the_rate_by_sign():
+def test_adam_first_step():
     model = _model()
     found = _step(_wrapper(model, "adam"), model)
     torch.testing.assert_close(
@@ -69,7 +69,7 @@ def test_adam_s_first_step_is_the_rate_by_sign():
     )
 
 
-def test_adabound_clips_adam_s_rate():
+def test_adabound_clips_adam_rate():
     model = _model()
     wrapper = _wrapper(model, "adabound", weight_decay=0.0)
     weights, mean, square = torch.tensor(W), torch.zeros(2, 2), torch.zeros(2, 2)
@@ -85,21 +85,21 @@ def test_adabound_clips_adam_s_rate():
         torch.testing.assert_close(found, weights, rtol=1e-5, atol=1e-7)
 
 
-def test_clipping_by_norm_shortens_the_gradient():
+def test_clip_grad_norm():
     model = _model()
     steep = [[3.0, 0.0], [0.0, 4.0]]
     found = _step(_wrapper(model, "clip_grad_norm", weight_decay=0.0), model, steep)
     torch.testing.assert_close(found, torch.tensor(W) - 0.1 * 1.9 * torch.tensor(steep) / 5)
 
 
-def test_clipping_by_value_cuts_each_component():
+def test_clip_grad_value():
     model = _model()
     found = _step(_wrapper(model, "clip_grad_value", weight_decay=0.0), model)
     cut = torch.tensor([[0.1, 0.1], [-0.1, 0.05]])
     torch.testing.assert_close(found, torch.tensor(W) - 0.1 * 1.9 * cut)
 
 
-def test_l2_in_the_loss_is_weight_decay():
+def test_l2_equals_weight_decay():
     from cls_train.losses import WeightPenalty
 
     decayed, penalised = _model(), _model()
@@ -112,7 +112,7 @@ def test_l2_in_the_loss_is_weight_decay():
     torch.testing.assert_close(decayed.weight, penalised.weight)
 
 
-def test_linear_scaling_scales_by_the_batch():
+def test_linear_scaling():
     recipe = configs.load(CONFIGS, "imagenet", ("large_batch", "linear_scaling"), {})
     assert optimiser_config(recipe)["optimizer"]["lr"] == pytest.approx(0.1 * 1024 / 256)
     with pytest.raises(UserError, match="unknown lr_scaling 'square'"):

@@ -1,4 +1,4 @@
-"""A run that was killed and started again ends as the one that was not."""
+"""A run that is killed and started again ends like one that was not."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ def _command(config, data, folder, *more):
     words += ["--backbone", "resnet10_b-w8", "--recipe", "efficient", "--trick", "cosine"]
     words += ["--trick", "mixup", "--trick", "label_smoothing", "--seed", "3"]
     words += ["--set", "epochs_factor=1", "--set", "batch_size_factor=1"]
-    # In a worker, so that reading samples does not seed what the training step draws.
+    # In a worker, since reading samples must not seed the draws of the training step.
     words += ["--set", "workers=1"]
     words += ["--trick", "ema"]
     return [sys.executable, "-m", "cls_train.train", *words]
@@ -44,7 +44,7 @@ def _finish(command):
     return [
         json.loads(line.removeprefix("@progress "))["step"]
         for line in done.stdout.splitlines()
-        # Validations are told too.
+        # Validations are reported too.
         if line.startswith("@progress ") and '"step"' in line
     ]
 
@@ -81,7 +81,7 @@ def _kill(command, folder):
         text=True,
     )
     for line in process.stdout:
-        # Progress is told once a second, the file of an epoch at once.
+        # Progress is reported once a second; the file of an epoch appears at once.
         if line.startswith("@progress ") and (folder / "epoch_1.pth").exists():
             break
         if "Saving checkpoint at 2 epochs" in line:
@@ -92,7 +92,7 @@ def _kill(command, folder):
     assert not (folder / "result.json").exists()
 
 
-def test_a_killed_run_goes_on_to_the_same_end(image_folder, tiny_config, tmp_path, uninterrupted):
+def test_killed_run_matches_uninterrupted(image_folder, tiny_config, tmp_path, uninterrupted):
     folder = tmp_path / "killed"
     _kill(_command(tiny_config, image_folder, folder), folder)
     assert list(folder.glob("epoch_*.pth"))
@@ -109,9 +109,7 @@ def _copy(uninterrupted, tmp_path):
     return folder
 
 
-def test_a_torn_checkpoint_costs_one_epoch_and_changes_nothing(
-    image_folder, tiny_config, tmp_path, uninterrupted
-):
+def test_torn_checkpoint_costs_one_epoch(image_folder, tiny_config, tmp_path, uninterrupted):
     folder = _copy(uninterrupted, tmp_path)
     newest = folder / "epoch_3.pth"
     newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])
@@ -120,9 +118,7 @@ def test_a_torn_checkpoint_costs_one_epoch_and_changes_nothing(
     assert _outcome(folder) == uninterrupted[1]
 
 
-def test_a_run_killed_between_its_last_checkpoint_and_its_result(
-    image_folder, tiny_config, tmp_path, uninterrupted
-):
+def test_killed_before_result(image_folder, tiny_config, tmp_path, uninterrupted):
     folder = _copy(uninterrupted, tmp_path)
     steps = _finish(_command(tiny_config, image_folder, folder, "--resume"))
     assert steps == []

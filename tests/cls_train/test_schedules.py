@@ -50,14 +50,14 @@ def _rates(recipe, epochs, budget=None):
     return rates
 
 
-def test_step_decay_at_the_paper_s_epochs():
+def test_paper_step_decay():
     rates = _rates(_recipe(), 120)
     assert len(rates) == 1200
     expected = [0.1] * 300 + [0.01] * 300 + [0.001] * 300 + [0.0001] * 300
     assert rates == pytest.approx(expected, rel=1e-9)
 
 
-def test_step_milestones_are_shares_of_the_epochs():
+def test_step_milestones_scale_with_epochs():
     rates = _rates(_recipe(), 6)
     # A quarter, a half and three quarters of 6 epochs, rounded up: after 2, 3 and 5.
     assert rates == pytest.approx([0.1] * 20 + [0.01] * 10 + [0.001] * 20 + [0.0001] * 10)
@@ -66,7 +66,7 @@ def test_step_milestones_are_shares_of_the_epochs():
 EFFICIENT = ("large_batch", "linear_scaling", "warmup")
 
 
-def test_warm_up_is_i_eta_over_m():
+def test_paper_warmup():
     rates = _rates(_recipe(*EFFICIENT), 120)
     m = 5 * STEPS
     assert rates[:m] == pytest.approx([i * 0.4 / m for i in range(1, m + 1)], rel=1e-9)
@@ -74,7 +74,7 @@ def test_warm_up_is_i_eta_over_m():
     assert rates[300] == pytest.approx(0.04)
 
 
-def test_cosine_after_the_warm_up():
+def test_cosine_after_warmup():
     rates = _rates(_recipe(*EFFICIENT, "cosine"), 120)
     m, total = 50, 1200
     length = total - m
@@ -88,7 +88,7 @@ def test_cosine_after_the_warm_up():
     assert rates[m - 1] == pytest.approx(0.4)
 
 
-def test_cosine_without_warm_up_starts_at_the_full_rate():
+def test_cosine_without_warmup():
     rates = _rates(_recipe("cosine"), 10)
     assert rates == pytest.approx(
         [0.05 * (1 + math.cos(math.pi * t / 100)) for t in range(100)], rel=1e-4, abs=1e-9
@@ -99,19 +99,19 @@ def test_cosine_without_warm_up_starts_at_the_full_rate():
     ("tricks", "lr"),
     [((), 0.1), (("large_batch",), 0.1), (("linear_scaling",), 0.1), (EFFICIENT, 0.4)],
 )
-def test_linear_scaling_follows_the_batch(tricks, lr):
+def test_linear_scaling_follows_batch(tricks, lr):
     assert optimiser_config(_recipe(*tricks))["optimizer"]["lr"] == pytest.approx(lr)
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3])
-def test_a_warm_up_longer_than_the_training_ends_with_it(epochs):
+def test_warmup_longer_than_training(epochs):
     rates = _rates(_recipe(*EFFICIENT, "cosine"), epochs)
     m = epochs * STEPS
     assert rates == pytest.approx([i * 0.4 / m for i in range(1, m + 1)], rel=1e-9)
 
 
 @pytest.mark.parametrize("warmup_epochs", [1, 0.05])
-def test_a_short_budget_keeps_the_shape(warmup_epochs):
+def test_short_budget_keeps_shape(warmup_epochs):
     recipe = _recipe(*EFFICIENT, "cosine", warmup_epochs=warmup_epochs)
     rates = _rates(recipe, 6, Budget(fraction=0.25))
     # A quarter of 6 epochs is rounded to 2, so one epoch of warm-up becomes a third of one.
@@ -122,14 +122,14 @@ def test_a_short_budget_keeps_the_shape(warmup_epochs):
     assert max(rates) == pytest.approx(0.4)
 
 
-def test_unknown_kinds_are_told():
+def test_unknown_kinds():
     with pytest.raises(UserError, match="unknown schedule 'cosin'; did you mean 'cosine'"):
         _schedulers(_recipe(**{"schedule.type": "cosin"}), 3)
     with pytest.raises(UserError, match="unknown lr_scaling 'linaer'; did you mean 'linear'"):
         optimiser_config(_recipe(lr_scaling="linaer"))
 
 
-def test_exponential_decay_is_by_epoch():
+def test_exponential_decay_by_epoch():
     rates = _rates(_recipe("exponential"), 120)
     assert rates == pytest.approx([0.1 * 0.94 ** (i // STEPS) for i in range(1200)], rel=1e-9)
     # A quarter of the training decays as far.
@@ -146,19 +146,19 @@ def test_polynomial_decay():
     assert rates[50:] == pytest.approx(expected, rel=1e-6)
 
 
-def test_a_drop_every_eight_epochs():
+def test_step_every_8_epochs():
     rates = _rates(_recipe("step_every"), 120)
     assert rates == pytest.approx([0.1 * 0.96 ** (i // 80) for i in range(1200)], rel=1e-9)
 
 
-def test_step_and_then_cosine():
+def test_step_then_cosine():
     rates = _rates(_recipe("step_cosine"), 120)
     assert rates[:600] == pytest.approx([0.1] * 300 + [0.01] * 300, rel=1e-9)
     expected = [0.005 * (1 + math.cos(math.pi * i / 600)) for i in range(600)]
     assert rates[600:] == pytest.approx(expected, rel=1e-6)
 
 
-def test_cosine_at_its_ends_and_its_middle():
+def test_cosine_ends_and_middle():
     rates = _rates(_recipe("cosine"), 120)
     assert rates[0] == pytest.approx(0.1)
     assert rates[600] == pytest.approx(0.05)
@@ -174,6 +174,6 @@ def test_cosine_at_its_ends_and_its_middle():
         dict(type="step_every", every=2, gamma=0.1),
     ],
 )
-def test_wrong_arguments_of_a_schedule_are_told(schedule):
+def test_wrong_arguments(schedule):
     with pytest.raises(UserError, match=r"the schedule|step_every every=2"):
         make_schedulers(schedule, 120, 0)

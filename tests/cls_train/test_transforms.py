@@ -22,7 +22,7 @@ def _box(erased):
     return len(rows), len(columns)
 
 
-def test_cutout_erases_a_square_that_the_border_may_cut(monkeypatch):
+def test_cutout_square_clipped_at_border(monkeypatch):
     centres = iter([torch.tensor(10), torch.tensor(0), torch.tensor(19), torch.tensor(29)])
     monkeypatch.setattr(torch, "randint", lambda *_: next(centres))
     cutout = Cutout(0.5)
@@ -34,7 +34,7 @@ def test_cutout_erases_a_square_that_the_border_may_cut(monkeypatch):
     assert (WHITE == 255).all()
 
 
-def test_cutout_s_mean_area():
+def test_cutout_mean_area():
     torch.manual_seed(0)
     areas = [int((Cutout(0.5)(WHITE) != 255).any(dim=0).sum()) for _ in range(2000)]
     # A side of 10 around a centre that is uniform over L pixels keeps, on average, 10 − 25 / L of them.
@@ -42,7 +42,7 @@ def test_cutout_s_mean_area():
 
 
 @pytest.mark.parametrize("fill", ["constant", "mean", "noise"])
-def test_erasing_fills_a_rectangle(fill):
+def test_erasing_fills_rectangle(fill):
     torch.manual_seed(0)
     erase = Erasing(fill, p=1.0)
     for _ in range(20):
@@ -70,7 +70,7 @@ def test_erasing_fills_a_rectangle(fill):
         ("random_erasing_constant", "constant"),
     ],
 )
-def test_the_tricks_have_the_paper_s_values(trick, fill):
+def test_paper_values(trick, fill):
     """1708.04896: p = 0.5, area 2% to 40%, aspect 0.3 to 1 / 0.3."""
     config = configs.load(CONFIGS, "imagenet", (trick,), {})
     (step,) = [s for s in transforms_of(config, "train_pipeline") if s["type"] == "Erasing"]
@@ -78,7 +78,7 @@ def test_the_tricks_have_the_paper_s_values(trick, fill):
     assert {key: step[key] for key in expected} == expected
 
 
-def test_erasing_happens_as_often_as_asked():
+def test_erasing_probability():
     torch.manual_seed(0)
     erase = Erasing(p=0.5)
     assert sum(not torch.equal(erase(WHITE), WHITE) for _ in range(400)) == pytest.approx(
@@ -86,7 +86,7 @@ def test_erasing_happens_as_often_as_asked():
     )
 
 
-def test_wrong_arguments_are_told():
+def test_wrong_arguments():
     with pytest.raises(UserError, match="unknown fill of Erasing 'nose'; did you mean 'noise'"):
         Erasing("nose")
     with pytest.raises(UserError, match="Cutout size=16 was given"):
@@ -106,12 +106,12 @@ def test_pca_noise_by_hand(monkeypatch):
         assert out[channel].unique().tolist() == pytest.approx([100 + shift], abs=1e-4)
 
 
-def test_the_colour_axes_are_orthonormal():
+def test_color_axes_are_orthonormal():
     vectors = np.array(PCANoise.EIGENVECTORS)
     np.testing.assert_allclose(vectors.T @ vectors, np.eye(3), atol=1e-3)
 
 
-def test_pca_noise_has_the_deviation_it_was_given():
+def test_pca_noise_standard_deviation():
     np.random.seed(0)
     noise = PCANoise(0.1)
     shifts = np.array([noise(torch.zeros(3, 1, 1)).flatten().numpy() for _ in range(4000)])

@@ -1,4 +1,4 @@
-"""The arrows between the folders, read from the source; import-linter checks them by other means."""
+"""The imports between the folders, read from the source; import-linter checks them by other means."""
 
 import ast
 from pathlib import Path
@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-STAGES = ("cls_train", "det", "seg", "probe")
+TASKS = ("cls_train", "det", "seg", "probe")
 OPENMMLAB = {"mmengine", "mmcv", "mmdet", "mmseg"}
 FORBIDDEN = {
     "contract": {
         "datasets",
         "backbones",
         "engine",
-        *STAGES,
+        *TASKS,
         "export",
         "benchmarks",
         "torch",
@@ -22,7 +22,7 @@ FORBIDDEN = {
     "datasets": {
         "backbones",
         "engine",
-        *STAGES,
+        *TASKS,
         "export",
         "benchmarks",
         "torch",
@@ -30,8 +30,8 @@ FORBIDDEN = {
         "timm",
         *OPENMMLAB,
     },
-    "backbones": {"engine", *STAGES, "export", "benchmarks", *OPENMMLAB},
-    "engine": {*STAGES, "export", "benchmarks"},
+    "backbones": {"engine", *TASKS, "export", "benchmarks", *OPENMMLAB},
+    "engine": {*TASKS, "export", "benchmarks"},
     "cls_train": {"det", "seg", "probe", "export", "benchmarks", "mmdet", "mmseg"},
     "probe": {"cls_train", "det", "seg", "export", "benchmarks", "mmdet", "mmseg"},
     "det": {"cls_train", "seg", "probe", "export", "benchmarks", "mmseg"},
@@ -40,7 +40,7 @@ FORBIDDEN = {
     "benchmarks": {
         "backbones",
         "engine",
-        *STAGES,
+        *TASKS,
         "export",
         "torch",
         "torchvision",
@@ -95,16 +95,16 @@ def test_imports_go_one_way(folder):
         for module in _imported(tree)
         if module.split(".")[0] in FORBIDDEN[folder]
     ]
-    # engine/config.py asks the registry of whichever of the two the stage has loaded.
+    # engine/config.py asks the registry of whichever of the two the task has loaded.
     allowed = {"engine/config.py imports mmdet.registry", "engine/config.py imports mmseg.registry"}
-    # `python -m backbones export` hands its words over, by name.
+    # `python -m backbones export` passes its options on, by name.
     allowed |= {"backbones/__main__.py imports export.weights.command"}
     # Scripts may import everything.
     wrong = [line for line in wrong if not line.startswith("benchmarks/scripts/")]
     assert set(wrong) <= allowed
 
 
-def test_nothing_imports_the_scripts_that_may_import_all():
+def test_nothing_imports_scripts():
     for folder in FORBIDDEN:
         for name, tree in _sources(folder):
             if not name.startswith("benchmarks/scripts/"):
@@ -112,7 +112,7 @@ def test_nothing_imports_the_scripts_that_may_import_all():
 
 
 @pytest.mark.parametrize("folder", ["det", "seg"])
-def test_no_network_is_built_under_the_dense_stages(folder):
+def test_dense_tasks_build_no_network(folder):
     found = []
     for name, tree in _sources(folder):
         for node in ast.walk(tree):
@@ -138,7 +138,7 @@ def test_one_resnet_exists():
     assert defined == ["backbones/nets/resnet.py"]
 
 
-def test_the_only_model_parts_of_the_dense_stages_are_known():
+def test_model_parts_of_dense_tasks_are_listed():
     registered = {
         node.name
         for folder in ("det", "seg")

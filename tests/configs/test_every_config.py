@@ -1,6 +1,6 @@
 """Every config of the tree assembles, builds, and resolves to what is stored in `resolved/`.
 
-After a change on purpose, write the stored configs anew and read their diff:
+After a change on purpose, write the stored configs again and read their diff:
 
     TRICKBENCH_WRITE_RESOLVED=1 python -m pytest tests/configs/test_every_config.py
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from mmengine.registry import MODELS, DefaultScope
 from PIL import Image
-from smallest_sets import write_detection, write_segmentation
+from support.smallest_sets import write_detection, write_segmentation
 from torch import nn
 
 import backbones
@@ -45,8 +45,8 @@ def _stems(folder):
     return sorted(path.stem for path in (ROOT / folder).glob("*.py"))
 
 
-def _configs(*stages):
-    return [(stage, name) for stage in stages for name in _stems(f"{stage}/configs")]
+def _configs(*tasks):
+    return [(task_name, name) for task_name in tasks for name in _stems(f"{task_name}/configs")]
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory):
-    """The hand-off of a classifier of the two classes."""
+    """The checkpoint of a classifier of the two classes."""
     net = backbones.create("resnet10_b-w8")
     head = nn.Linear(net.feature_info[-1].channels, 2)
     path = tmp_path_factory.mktemp("teacher") / "backbone.safetensors"
@@ -77,7 +77,7 @@ def teacher(tmp_path_factory):
 
 @pytest.fixture
 def resolve(data, teacher, tmp_path, monkeypatch):
-    """Assembles a task's config, builds its model, and returns the resolved config as lines."""
+    """Assemble a task's config, build its model, and return the resolved config as lines."""
     monkeypatch.delenv("RANK", raising=False)
     monkeypatch.delenv("WORLD_SIZE", raising=False)
 
@@ -110,7 +110,7 @@ def resolve(data, teacher, tmp_path, monkeypatch):
 
 
 def _flat(node, path, places):
-    """Lines `key.of.a.leaf = value`; what depends on the machine is named instead."""
+    """Lines `key.of.a.leaf = value`; values that depend on the machine are replaced by names."""
     if isinstance(node, dict) and node:
         for key in sorted(node):
             yield from _flat(node[key], f"{path}.{key}" if path else str(key), places)
@@ -133,8 +133,8 @@ def _assert_stored(name, lines):
     assert lines == path.read_text(encoding="utf-8").splitlines()
 
 
-def test_every_stored_config_belongs_to_one_that_exists():
-    known = {f"{stage}-{name}" for stage, name in _configs("det", "seg")}
+def test_stored_configs_have_sources():
+    known = {f"{task_name}-{name}" for task_name, name in _configs("det", "seg")}
     known |= {
         f"cls-{name}-{recipe}"
         for name in _stems("cls_train/configs")
@@ -145,18 +145,18 @@ def test_every_stored_config_belongs_to_one_that_exists():
 
 @pytest.mark.parametrize("recipe", _stems("cls_train/configs/recipes"))
 @pytest.mark.parametrize("name", _stems("cls_train/configs"))
-def test_classification_with_every_recipe_and_trick(resolve, name, recipe):
+def test_cls_with_every_recipe_and_trick(resolve, name, recipe):
     lines = _with_every_trick(resolve, Classification(), name, recipe)
     _assert_stored(f"cls-{name}-{recipe}", lines)
 
 
-@pytest.mark.parametrize(("stage", "name"), _configs("det", "seg"))
-def test_detection_and_segmentation_with_every_trick(resolve, stage, name):
-    _assert_stored(f"{stage}-{name}", _with_every_trick(resolve, DENSE[stage], name))
+@pytest.mark.parametrize(("task_name", "name"), _configs("det", "seg"))
+def test_dense_with_every_trick(resolve, task_name, name):
+    _assert_stored(f"{task_name}-{name}", _with_every_trick(resolve, DENSE[task_name], name))
 
 
 def _with_every_trick(resolve, task, name, recipe=None):
-    """The lines of a config, and for each trick those that it takes away and puts in."""
+    """The lines of a config, and for each trick the removed and added lines."""
     base = resolve(task, name, recipe)
     lines = list(base)
     for trick in names(*task.trick_folders):
@@ -168,7 +168,7 @@ def _with_every_trick(resolve, task, name, recipe=None):
 
 
 @pytest.mark.parametrize(
-    ("stage", "part", "wrong", "right"),
+    ("task_name", "part", "wrong", "right"),
     [
         ("det", "neck", "num_out", "num_outs"),
         ("det", "roi_head", "bbox_heads", "bbox_head"),
@@ -176,19 +176,19 @@ def _with_every_trick(resolve, task, name, recipe=None):
         ("seg", "backbone", "frozen_stage", "frozen_stages"),
     ],
 )
-def test_a_misspelt_key_deep_in_a_config_is_refused(resolve, tmp_path, stage, part, wrong, right):
+def test_misspelt_nested_key(resolve, tmp_path, task_name, part, wrong, right):
     own = tmp_path / "own.py"
-    base = ROOT / stage / "configs" / "mini.py"
+    base = ROOT / task_name / "configs" / "mini.py"
     own.write_text(f"_base_ = {str(base)!r}\nmodel = dict({part}=dict({wrong}=1))\n")
     with pytest.raises(UserError) as error:
-        resolve(DENSE[stage], own)
+        resolve(DENSE[task_name], own)
     assert f"unknown key in model.{part}: '{wrong}'; did you mean '{right}'" in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("stage", "key"),
+    ("task_name", "key"),
     [
-        # Helper variables of the wheels' configs, which have done their work when the file is read.
+        # Helper variables of the OpenMMLab configs, which only matter while the file is read.
         ("det", "max_epochs"),
         ("det", "data_root"),
         ("seg", "optimizer.lr"),
@@ -197,26 +197,26 @@ def test_a_misspelt_key_deep_in_a_config_is_refused(resolve, tmp_path, stage, pa
         # The command line sets these.
         ("det", "load_from"),
         ("seg", "env_cfg.cudnn_benchmark"),
-        # Stages validate and do not test.
+        # Tasks validate and do not test.
         ("det", "test_evaluator.eval_mode"),
     ],
 )
-def test_an_override_without_effect_is_refused(resolve, stage, key):
+def test_ineffective_override(resolve, task_name, key):
     with pytest.raises(UserError) as error:
-        resolve(DENSE[stage], "mini", **{key: 1})
+        resolve(DENSE[task_name], "mini", **{key: 1})
     assert f"unknown config key '{key}'; " in str(error.value)
     assert "nown: " in str(error.value)
 
 
 @pytest.mark.parametrize("file", DENSE_FILES)
-def test_leaf_configs_are_short_and_explain_themselves(file):
+def test_leaf_configs_are_short_and_documented(file):
     text = (ROOT / file).read_text(encoding="utf-8")
     assert len(text.splitlines()) <= LONGEST_LEAF
     assert ast.get_docstring(ast.parse(text))
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_every_config_opens_with_a_docstring(file):
+def test_every_config_has_docstring(file):
     first = ast.parse((ROOT / file).read_text(encoding="utf-8")).body[0]
     assert isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
 
@@ -237,16 +237,18 @@ def _keywords(node, owner=""):
 
 
 @pytest.mark.parametrize("file", DENSE_FILES)
-def test_no_config_types_a_width_of_the_backbone(file):
+def test_no_config_sets_backbone_width(file):
     tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
     owners = {owner for owner, key in _keywords(tree) if key == "in_channels"}
-    # Behind the neck, every level is as wide as the neck makes it.
+    # Behind the neck, every level has the width of the neck.
     assert owners <= {"rpn_head", "bbox_head"}
 
 
-@pytest.mark.parametrize(("stage", "name"), [(s, n) for s, n in _configs("det") if "c4" not in n])
-def test_the_heads_of_the_detector_are_as_wide_as_its_neck(resolve, stage, name):
-    values = dict(line.split(" = ", 1) for line in resolve(DENSE[stage], name))
+@pytest.mark.parametrize(
+    ("task_name", "name"), [(s, n) for s, n in _configs("det") if "c4" not in n]
+)
+def test_detector_heads_match_neck_width(resolve, task_name, name):
+    values = dict(line.split(" = ", 1) for line in resolve(DENSE[task_name], name))
     width = values["model.neck.out_channels"]
     assert values["model.rpn_head.in_channels"] == width
     assert values["model.roi_head.bbox_roi_extractor.out_channels"] == width

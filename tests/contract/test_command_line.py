@@ -17,7 +17,7 @@ def _parser() -> Parser:
     return parser
 
 
-def test_sound_words_are_read():
+def test_valid_options():
     options = _parser().parse_args(["train", "mini", "--budget", "smoke", "--seed", "3"])
     assert (options.command, options.config, options.budget, options.seed) == (
         "train",
@@ -44,13 +44,13 @@ def test_sound_words_are_read():
         ([], "the following arguments are required: COMMAND; see tool --help"),
     ],
 )
-def test_mistakes_are_user_errors_with_the_closest_name(words, sentence):
+def test_mistakes_suggest_closest_name(words, sentence):
     with pytest.raises(UserError) as error:
         _parser().parse_args(words)
     assert str(error.value).startswith(sentence)
 
 
-def test_three_commands_speak_with_one_voice(capsys):
+def test_commands_share_wording(capsys):
     from backbones.__main__ import main as backbones
     from benchmarks.cli import main as benchmarks
     from contract.tasks import TASKS

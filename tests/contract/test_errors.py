@@ -17,7 +17,7 @@ def test_suggestions(got, expected):
     assert did_you_mean(got, ["--seeds", "--set", "--seg-data", "mini"]) == expected
 
 
-def test_the_known_names_are_listed_and_cut():
+def test_known_names_are_listed_and_cut():
     assert str(unknown("trick", "x", ["a", "b"])) == "unknown trick 'x'; known: a, b"
     assert str(unknown("trick", "x", [])) == "unknown trick 'x'; known: none"
     message = str(unknown("trick", "x", [f"name{i}" for i in range(50)]))
@@ -25,7 +25,7 @@ def test_the_known_names_are_listed_and_cut():
     assert listed_names(["a", "b", "c"], 2) == "a, b, … (1 more)"
 
 
-def test_all_mistakes_are_in_one_error():
+def test_mistakes_are_collected():
     assert str(numbered_problems("Suite s has", ["one."])) == "Suite s has a mistake: one."
     assert (
         str(numbered_problems("It has", ["one.", "two."]))

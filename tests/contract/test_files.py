@@ -1,4 +1,4 @@
-"""Files are whole or absent."""
+"""Files are complete or absent."""
 
 import errno
 import json
@@ -13,7 +13,7 @@ def _only(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_content_comes_back(tmp_path):
+def test_round_trip(tmp_path):
     path = tmp_path / "made" / "result.json"
     content = {"b": [1, 2.5, None], "a": {"ü": "×"}}
     write_json(path, content)
@@ -22,7 +22,7 @@ def test_content_comes_back(tmp_path):
 
 
 @pytest.mark.parametrize("failing", ["fsync", "replace"])
-def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path, monkeypatch, failing):
+def test_full_disk_keeps_old_file(tmp_path, monkeypatch, failing):
     path = tmp_path / "result.json"
     write_json(path, {"old": 1})
 
@@ -37,7 +37,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path, monkeypatch, fai
     assert _only(tmp_path) == ["result.json"]
 
 
-def test_an_interruption_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+def test_interruption_keeps_old_file(tmp_path, monkeypatch):
     path = tmp_path / "result.json"
     write_json(path, {"old": 1})
 
@@ -51,7 +51,7 @@ def test_an_interruption_leaves_the_old_file_and_no_other(tmp_path, monkeypatch)
     assert _only(tmp_path) == ["result.json"]
 
 
-def test_the_file_appears_only_when_it_is_whole_and_on_disk(tmp_path, monkeypatch):
+def test_file_appears_when_complete_and_synced(tmp_path, monkeypatch):
     path = tmp_path / "result.json"
     happened = []
     replace, fsync = os.replace, os.fsync
@@ -71,14 +71,14 @@ def test_the_file_appears_only_when_it_is_whole_and_on_disk(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_what_is_not_json_is_refused(tmp_path, value):
+def test_non_json_value_is_refused(tmp_path, value):
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "result.json", {"value": value})
     assert _only(tmp_path) == []
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "{", '{"a": 1}\x00', "[" * 100_000, "3"])
-def test_a_damaged_file_reads_as_none(tmp_path, text):
+def test_damaged_file_is_none(tmp_path, text):
     path = tmp_path / "x.json"
     path.write_text(text, encoding="utf-8")
     assert read_json(path) is None
@@ -86,7 +86,7 @@ def test_a_damaged_file_reads_as_none(tmp_path, text):
     assert read_json(tmp_path) is None
 
 
-def test_the_digest_follows_the_content(tmp_path):
+def test_digest_follows_content(tmp_path):
     path = tmp_path / "x"
     write_text(path, "one")
     # sha256sum of the three bytes

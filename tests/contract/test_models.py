@@ -1,4 +1,4 @@
-"""Files that do not fit a model are refused in a sentence."""
+"""Files that do not match a model are refused with one sentence."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def refusal(path, text, newer=""):
     return str(error.value).removeprefix(str(path))
 
 
-def test_further_keys_are_ignored_at_every_depth(tmp_path):
+def test_unknown_keys_are_ignored(tmp_path):
     path = tmp_path / "file.json"
     path.write_text('{"schema_version": 2, "more": 1, "parts": [{"size": 3, "colour": 4}]}')
     assert read_model(path, File, "").parts[0].size == 3
@@ -47,13 +47,13 @@ def test_further_keys_are_ignored_at_every_depth(tmp_path):
         ),
     ],
 )
-def test_what_is_wrong_is_said_with_its_place(tmp_path, text, message):
+def test_errors_name_the_place(tmp_path, text, message):
     found = refusal(tmp_path / "file.json", text)
     assert found.startswith(message)
     assert found.endswith(" Write it again.")
 
 
-def test_another_version_says_what_to_do_first(tmp_path):
+def test_newer_version_is_explained(tmp_path):
     text = b'{"schema_version": 3}'
     assert refusal(tmp_path / "file.json", text, "Upgrade.") == (
         " has schema_version 3; this version reads 2. Upgrade. Write it again."
@@ -63,7 +63,7 @@ def test_another_version_says_what_to_do_first(tmp_path):
     )
 
 
-def test_a_missing_file_is_named(tmp_path):
+def test_missing_file(tmp_path):
     with pytest.raises(UserError, match=r"file\.json does not exist\. Write it again\."):
         read_model(tmp_path / "file.json", File, "Write it again.")
     with pytest.raises(UserError, match="cannot be read"):

@@ -3,20 +3,20 @@
 from contract import progress
 
 
-def test_what_is_written_is_read(capsys):
+def test_round_trip(capsys):
     progress.write({"step": 3, "loss": 0.5})
     line = capsys.readouterr().out.encode()
     assert progress.parse(line) == {"step": 3, "loss": 0.5}
 
 
-def test_other_lines_are_not_progress():
+def test_other_lines_are_ignored():
     assert progress.parse(b"epoch 3\n") is None
     assert progress.parse(b"@progress {\n") is None
     assert progress.parse(b"@progress [3]\n") is None
     assert progress.parse(b"@progress \xff\n") is None
 
 
-def test_it_is_asked_for_by_a_variable(monkeypatch):
+def test_enabled_by_variable(monkeypatch):
     monkeypatch.delenv(progress.VARIABLE, raising=False)
     assert not progress.is_asked_for()
     monkeypatch.setenv(progress.VARIABLE, "1")

@@ -1,4 +1,4 @@
-"""`result.json`: what is written is read, and what is wrong is said."""
+"""`result.json`: a round trip, and the errors for invalid content."""
 
 import json
 from pathlib import Path
@@ -54,7 +54,7 @@ def _edit(path, **changes):
     path.write_text(json.dumps(content), encoding="utf-8")
 
 
-def test_the_keys_of_the_file(path):
+def test_keys_of_the_file(path):
     written = json.loads(path.read_text(encoding="utf-8"))
     assert (written["schema_version"], written["status"], written["stage"]) == (
         1,
@@ -69,7 +69,7 @@ def test_the_keys_of_the_file(path):
     assert "path" not in written
 
 
-def test_what_is_written_is_read(path):
+def test_round_trip(path):
     result = read_result(path)
     assert (result.task, result.seed, result.tricks, result.path) == ("cls", 3, ("mixup",), path)
     columns = result.columns()
@@ -78,12 +78,12 @@ def test_what_is_written_is_read(path):
     assert columns["train_images_per_second"].value == 12.5
 
 
-def test_the_documentation_s_example_is_a_result():
+def test_documented_example_is_valid():
     result = read_result(Path(__file__).parents[2] / "docs" / "examples" / "result.json")
     assert (result.task, result.data.test_images_total) == ("det", 150)
 
 
-def test_costs_and_estimates_of_other_tasks_have_prefixes(tmp_path):
+def test_cost_and_estimate_prefixes(tmp_path):
     fields = FIELDS | {
         "stage": "det",
         "metrics": [{"name": "map", "value": 30.0}],
@@ -96,7 +96,7 @@ def test_costs_and_estimates_of_other_tasks_have_prefixes(tmp_path):
     assert "peak_memory" not in columns
 
 
-def test_a_file_from_before_costs_were_measured_is_read(path):
+def test_reads_file_without_costs(path):
     _edit(
         path,
         costs=KeyError,
@@ -109,7 +109,7 @@ def test_a_file_from_before_costs_were_measured_is_read(path):
     assert read_result(path).lr_factor == 1.0
 
 
-def test_a_newer_file_s_additions_are_ignored(path):
+def test_ignores_newer_keys(path):
     _edit(path, something_new=3)
     assert read_result(path).seed == 3
 
@@ -129,7 +129,7 @@ def test_a_newer_file_s_additions_are_ignored(path):
         ({"data": 3}, "'data' is 3, expected"),
     ],
 )
-def test_a_wrong_file_is_refused_in_a_sentence(path, changes, message):
+def test_wrong_file_is_refused(path, changes, message):
     _edit(path, **changes)
     with pytest.raises(UserError, match=message) as error:
         read_result(path)
@@ -138,31 +138,31 @@ def test_a_wrong_file_is_refused_in_a_sentence(path, changes, message):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "[" * 100_000, '{"seed": ' + "9" * 5000 + "}"])
-def test_what_is_no_result_is_refused_in_a_sentence(path, text):
+def test_invalid_values_are_refused(path, text):
     path.write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=r"result\.json"):
         read_result(path)
 
 
-def test_a_missing_file(tmp_path):
+def test_missing_file(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         read_result(tmp_path / "result.json")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_metric_that_is_not_finite_is_not_written(tmp_path, value):
+def test_non_finite_metric_is_not_written(tmp_path, value):
     fields = FIELDS | {"metrics": [{"name": "top1", "value": value}]}
     with pytest.raises(ValueError, match="finite number"):
         write_result(tmp_path / "result.json", fields)
     assert not (tmp_path / "result.json").exists()
 
 
-def test_a_task_cannot_write_a_key_that_is_not_in_the_schema(tmp_path):
+def test_task_cannot_write_unknown_key(tmp_path):
     with pytest.raises(ValueError, match="Extra inputs"):
         write_result(tmp_path / "result.json", FIELDS | {"sede": 3})
 
 
-def test_every_task_s_required_metrics_are_required(tmp_path):
+def test_required_metrics(tmp_path):
     for name, task in TASKS.items():
         fields = FIELDS | {"stage": name, "metrics": []}
         with pytest.raises(ValueError, match=f"task '{name}' also needs"):

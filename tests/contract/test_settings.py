@@ -22,7 +22,7 @@ from contract import settings
         ({"rev-parse": (128, ""), "status": (128, "")}, (None, None)),
     ],
 )
-def test_the_code_s_version(monkeypatch, answers, expected):
+def test_code_version(monkeypatch, answers, expected):
     def answer(command, **_):
         status, text = answers[command[1]]
         return subprocess.CompletedProcess(command, status, text, "")
@@ -31,7 +31,7 @@ def test_the_code_s_version(monkeypatch, answers, expected):
     assert settings.git_state() == expected
 
 
-def test_a_machine_without_git(monkeypatch):
+def test_without_git(monkeypatch):
     def absent(*_, **__):
         raise FileNotFoundError("git")
 
@@ -39,7 +39,7 @@ def test_a_machine_without_git(monkeypatch):
     assert settings.git_state() == (None, None)
 
 
-def test_versions_are_those_that_are_installed():
+def test_package_versions():
     versions = settings.package_versions()
     assert versions["mmengine"] == metadata.version("mmengine")
     assert set(versions) <= set(settings.PACKAGES)

@@ -15,7 +15,7 @@ from engine.cli import parse
 from engine.config import names
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # what the wheels say when they are imported
+    warnings.simplefilter("ignore")  # of OpenMMLab's packages at their import
     from cls_train.metric import TopKAccuracy
     from cls_train.train import Classification
     from det.metric import DetectionMetric
@@ -48,7 +48,7 @@ def _evaluated(task):
 
 
 @pytest.mark.parametrize("entry", TASKS.values(), ids=lambda entry: entry.name)
-def test_files_are_there(entry):
+def test_files_exist(entry):
     assert importlib.util.find_spec(entry.module) is not None
     assert names(ROOT / entry.configs)
     for folder in (*entry.tricks, *filter(None, [entry.recipes])):
@@ -58,7 +58,7 @@ def test_files_are_there(entry):
 
 
 @pytest.mark.parametrize("task", TRAINED.values(), ids=lambda task: task.name)
-def test_metrics_are_those_that_the_task_reports(task):
+def test_metrics_match_task(task):
     found = task.metrics(_evaluated(task))
     known = {metric.name: metric for metric in task.entry.metrics}
     further = [f"{name}_ms" for name in seg_train.METRICS] if task.name == "seg" else []
@@ -74,7 +74,7 @@ def test_metrics_are_those_that_the_task_reports(task):
 
 
 @pytest.mark.parametrize("task", TRAINED.values(), ids=lambda task: task.name)
-def test_abilities_are_those_of_the_task(task):
+def test_abilities_match_task(task):
     entry = task.entry
     dense = isinstance(task, DenseTask)
     assert entry.trains
@@ -87,7 +87,7 @@ def test_abilities_are_those_of_the_task(task):
 
 
 @pytest.mark.parametrize("entry", TASKS.values(), ids=lambda entry: entry.name)
-def test_options_follow_from_where_it_starts(entry):
+def test_options_follow_start(entry):
     starts = entry.starts_from is not None
     assert starts == (entry.name in TRANSFERS) == (entry.name != SOURCE)
     for option, known in (("--checkpoint", starts), ("--recipe", entry.recipes is not None)):
@@ -100,7 +100,7 @@ def test_options_follow_from_where_it_starts(entry):
 
 
 @pytest.mark.parametrize("task", TRAINED.values(), ids=lambda task: task.name)
-def test_further_costs_are_those_of_the_task(task):
+def test_further_costs_match_task(task):
     class Runner:
         class train_dataloader:
             class dataset:
@@ -110,7 +110,7 @@ def test_further_costs_are_those_of_the_task(task):
     assert found == {cost.name: cost.unit for cost in task.entry.further_costs}
 
 
-def test_probe_reports_its_metrics():
+def test_probe_metrics():
     spec = importlib.util.find_spec(TASKS["probe"].module)
     folder = spec.submodule_search_locations or [spec.origin.rsplit("/", 1)[0]]
     texts = {

@@ -1,4 +1,4 @@
-"""The very small world, made once; a test that changes something gets a copy."""
+"""A very small generated world, made once; a test that changes it gets a copy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a data set's fingerprint follows, and what the cache keeps."""
+"""The inputs of a dataset's fingerprint, and its cache."""
 
 import shutil
 from pathlib import Path
@@ -12,7 +12,7 @@ from datasets.fingerprint import fingerprint
 from datasets.verify import class_names, verify
 
 
-def test_fingerprint_follows_content_and_not_place(
+def test_follows_content_not_location(
     voc: Path, pristine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     first = fingerprint("voc", pristine / "VOCdevkit")
@@ -29,9 +29,7 @@ def test_fingerprint_follows_content_and_not_place(
     assert fingerprint("voc", voc) not in (first, changed)
 
 
-def test_large_sets_are_fingerprinted_by_name_and_size(
-    cls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_large_sets_use_name_and_size(cls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("datasets.fingerprint.CONTENT_LIMIT_BYTES", 10)
     cache = tmp_path / "cache"
     first = fingerprint("imagefolder", cls, cache_dir=cache)
@@ -45,9 +43,7 @@ def test_large_sets_are_fingerprinted_by_name_and_size(
     assert fingerprint("imagefolder", cls, cache_dir=cache) != first
 
 
-def test_cache_is_used_and_follows_changes(
-    voc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_cache_follows_changes(voc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     cache = tmp_path / "cache"
     write_annotation(voc / "VOC2007" / "Annotations" / "000001.xml", an_object((1, 1, 1, 1)))
     first = verify("voc", voc, cache_dir=cache)
@@ -70,14 +66,14 @@ def test_cache_is_used_and_follows_changes(
     assert len(verify("voc", moved, cache_dir=cache).problems) == 2
 
 
-def test_cache_that_cannot_be_written(cls: Path, tmp_path: Path):
+def test_unwritable_cache(cls: Path, tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"can't write .*file/fingerprint-.*make the folder"):
         fingerprint("imagefolder", cls, cache_dir=tmp_path / "file")
 
 
 @pytest.mark.parametrize("suffix", ["xml", "txt", "json", "mat", "npy", "csv"])
-def test_every_kind_of_annotation_is_covered(voc: Path, ade: Path, suffix: str):
+def test_covers_every_annotation_kind(voc: Path, ade: Path, suffix: str):
     for kind, folder in (
         ("voc", voc / "VOC2012" / "Annotations"),
         ("ade20k", ade / "annotations" / "training"),
@@ -90,7 +86,7 @@ def test_every_kind_of_annotation_is_covered(voc: Path, ade: Path, suffix: str):
         assert len({before, added, fingerprint(kind, root)}) == 3  # pyright: ignore[reportArgumentType]
 
 
-def test_the_fingerprint_of_coco_covers_images_and_annotations_wherever_they_are(tmp_path: Path):
+def test_coco_covers_images_and_annotations(tmp_path: Path):
     for number, place in enumerate(("train2017", "images/train2017", "images", ".")):
         root = tmp_path / str(number)
         (root / "annotations").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Which images are tested on and held out, against an independent computation."""
+"""The test and held-out images, against an independent computation."""
 
 import hashlib
 
@@ -15,14 +15,14 @@ def _digits(name, start):
     return int(hashlib.sha256(name.encode()).hexdigest()[start : start + 8], 16)
 
 
-def test_one_image_in_five_is_held_out_by_its_name():
+def test_one_in_five_is_held_out_by_name():
     held_out = [name for name in NAMES if split.is_held_out(name)]
     assert held_out == [name for name in NAMES if _digits(name, 8) % 5 == 0]
     # Five standard deviations of a binomial distribution.
     assert abs(len(held_out) - 1000) < 5 * (5000 * 0.2 * 0.8) ** 0.5
 
 
-def test_of_the_training_split_of_a_set_without_splits_a_fifth_is_held_out_too():
+def test_unsplit_set_holds_out_a_fifth_of_training():
     trained = [name for name in NAMES if _digits(name, 0) % 5 != 0]
     held_out = sum(map(split.is_held_out, trained))
     assert abs(held_out - len(trained) / 5) < 5 * (len(trained) * 0.2 * 0.8) ** 0.5
@@ -39,7 +39,7 @@ def test_both_sides_need_an_image():
             split.require_both_sides(names, "here")
 
 
-def test_one_image_in_five_of_a_set_without_splits_is_tested_on():
+def test_unsplit_set_tests_on_one_in_five():
     for name in NAMES[:200]:
         assert split.split_of(name) == ("test" if _digits(name, 0) % 5 == 0 else "train")
         assert split.keeps(name, None) and split.keeps(name, split.split_of(name))

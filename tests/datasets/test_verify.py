@@ -1,3 +1,5 @@
+"""The checks of a dataset in each layout: counts, problems and leaks."""
+
 import re
 import shutil
 from pathlib import Path
@@ -45,7 +47,7 @@ def test_empty_folder_and_file(kind, tmp_path: Path):
         ("ade20k", "ADEChallengeData2016/images", "ADEChallengeData2016"),
     ],
 )
-def test_folder_above_or_below_the_right_one(kind, named: str, meant: str, pristine: Path):
+def test_parent_or_child_folder(kind, named: str, meant: str, pristine: Path):
     with pytest.raises(UserError, match=f"is not in the {kind} layout") as caught:
         verify(kind, pristine / named)
     first_line = str(caught.value).splitlines()[0]
@@ -95,18 +97,18 @@ def test_imagefolder_problems(cls: Path):
     (cls / "val" / "dotted_cross").rename(cls / "val" / "doted_cross")
     next((cls / "val" / "checked_star").iterdir()).unlink()
     report = verify("imagefolder", cls)
-    told = {problem.path: problem.message for problem in report.errors}
-    assert set(told) == {
+    messages = {problem.path: problem.message for problem in report.errors}
+    assert set(messages) == {
         damaged,
         cls / "train" / "dotted_cross",
         cls / "val" / "doted_cross",
         cls / "val" / "checked_star",
     }
-    assert "does not decode" in told[damaged]
-    assert "truncated" in told[damaged]
-    assert "in train only" in told[cls / "train" / "dotted_cross"]
-    assert "in val only" in told[cls / "val" / "doted_cross"]
-    assert "has no image" in told[cls / "val" / "checked_star"]
+    assert "does not decode" in messages[damaged]
+    assert "truncated" in messages[damaged]
+    assert "in train only" in messages[cls / "train" / "dotted_cross"]
+    assert "in val only" in messages[cls / "val" / "doted_cross"]
+    assert "has no image" in messages[cls / "val" / "checked_star"]
     with pytest.raises(UserError) as caught:
         report.raise_for_errors(shown=3)
     message = str(caught.value)
@@ -124,7 +126,7 @@ def test_other_modes_are_counted(cls: Path):
     report.raise_for_errors()
 
 
-def test_what_loading_mends_is_counted(voc: Path):
+def test_counts_repairs_at_loading(voc: Path):
     tree = voc / "VOC2007"
     with Image.open(tree / "JPEGImages" / "000001.jpg") as picture:
         width, height = picture.size
@@ -137,13 +139,13 @@ def test_what_loading_mends_is_counted(voc: Path):
     with Image.open(tree / "JPEGImages" / "000002.jpg") as picture:
         picture.convert("L").save(tree / "JPEGImages" / "000002.jpg", format="PNG")
     report = verify("voc", voc)
-    # The annotation tells the size as shown.
+    # The annotation states the size as shown.
     assert report.errors == ()
     counted = ("turned_upright", "converted_to_rgb", "of_another_format")
     assert [report.counts[name] for name in counted] == [1, 1, 1]
 
 
-def test_without_decoding_only_headers_are_read(cls: Path):
+def test_headers_only_without_decoding(cls: Path):
     truncate(cls / "train" / "striped_square" / "000007.jpg")
     assert verify("imagefolder", cls, decode=False).problems == ()
     (cls / "train" / "striped_square" / "000007.jpg").write_text("not an image")
@@ -206,14 +208,14 @@ def test_voc_files(voc: Path):
     write_annotation(tree / "Annotations" / "000006.xml", size=(80, 100))
     report = verify("voc", voc)
     assert report.counts["images"] == 8
-    told = {problem.path.name: problem.message for problem in report.problems}
-    assert "does not decode" in told["000001.jpg"]
-    assert "the image is missing" in told["000002.jpg"]
-    assert "There is 000002.png: rename it to .jpg" in told["000002.jpg"]
-    assert "is not XML (mismatched tag" in told["000003.xml"]
-    assert "has no annotation" in told["000004.xml"]
-    assert "<size> is 0×0; the image's own is used" in told["000005.xml"]
-    assert "<size> is 80×100 but the image is 100×80" in told["000006.xml"]
+    messages = {problem.path.name: problem.message for problem in report.problems}
+    assert "does not decode" in messages["000001.jpg"]
+    assert "the image is missing" in messages["000002.jpg"]
+    assert "There is 000002.png: rename it to .jpg" in messages["000002.jpg"]
+    assert "is not XML (mismatched tag" in messages["000003.xml"]
+    assert "has no annotation" in messages["000004.xml"]
+    assert "<size> is 0×0; the image's own is used" in messages["000005.xml"]
+    assert "<size> is 80×100 but the image is 100×80" in messages["000006.xml"]
     assert [problem.path.name for problem in report.repaired] == ["000005.xml"]
     assert len(report.problems) == 6
 
@@ -252,7 +254,7 @@ def test_ade_files(ade: Path):
     truncate(ade / "annotations" / "validation" / "ADE_val_00000002.png")
     truncate(images / "ADE_train_00000003.jpg")
     report = verify("ade20k", ade)
-    told = [(problem.path.name, problem.message) for problem in report.errors]
+    errors = [(problem.path.name, problem.message) for problem in report.errors]
     expected = [
         ("ADE_train_00000001.png", "holds 17, 255; allowed are 0 (no class) to 16"),
         ("ADE_train_00000002.png", "is 48×64 but its image is 64×48"),
@@ -261,8 +263,8 @@ def test_ade_files(ade: Path):
         ("ADE_val_00000001.png", "has mode RGB; expected one 8-bit channel"),
         ("ADE_val_00000002.png", "does not decode"),
     ]
-    assert len(told) == len(expected)
-    for (name, message), (expected_name, part) in zip(told, expected, strict=True):
+    assert len(errors) == len(expected)
+    for (name, message), (expected_name, part) in zip(errors, expected, strict=True):
         assert name == expected_name
         assert part in message
     (stray,) = report.repaired
@@ -313,13 +315,13 @@ def test_classes_file(ade: Path):
         class_names("ade20k", ade)
 
 
-def test_progress_is_told(cls: Path):
-    told = []
-    verify("imagefolder", cls, progress=lambda done, total: told.append((done, total)))
-    assert told[-1] == (30, 30)
+def test_progress(cls: Path):
+    calls = []
+    verify("imagefolder", cls, progress=lambda done, total: calls.append((done, total)))
+    assert calls[-1] == (30, 30)
 
 
-def test_a_leaked_split_is_an_error_in_every_layout(cls, voc, ade):
+def test_leaked_split_is_an_error(cls, voc, ade):
     """Each test image is put among the training images under another name."""
     images = sorted((cls / "val").rglob("*.*g"))
     for number, image in enumerate(images):
@@ -341,7 +343,7 @@ def test_a_leaked_split_is_an_error_in_every_layout(cls, voc, ade):
     assert len(verify("ade20k", ade).errors) == verify("ade20k", ade).counts["validation_images"]
 
 
-def test_a_few_leaked_images_are_noted(cls):
+def test_few_leaked_images_are_a_note(cls):
     folder = cls / "val" / "striped_ellipse"
     image = next(folder.iterdir())
     for number in range(150):
@@ -355,11 +357,11 @@ def test_a_few_leaked_images_are_noted(cls):
     report.raise_for_errors()
 
 
-def test_images_of_one_size_that_differ_are_no_leak(cls):
+def test_different_images_of_one_size_do_not_leak(cls):
     assert verify("imagefolder", cls).counts["test_images_trained_on"] == 0
 
 
-def test_a_tree_without_lists_is_divided(voc: Path, tmp_path: Path):
+def test_tree_without_lists_is_split(voc: Path, tmp_path: Path):
     tree = tmp_path / "own"
     shutil.copytree(voc / "VOC2007", tree)
     shutil.rmtree(tree / "ImageSets")

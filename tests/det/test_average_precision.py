@@ -1,4 +1,4 @@
-"""VOC's and COCO's average precision against loops written from their definitions, and against mmdet."""
+"""VOC's average precision against loops written from its definition, and against mmdet."""
 
 import math
 from multiprocessing.pool import ThreadPool
@@ -6,37 +6,18 @@ from multiprocessing.pool import ThreadPool
 import numpy as np
 import pytest
 from mmdet.evaluation import eval_map
+from support.boxes import detections, truths
 
-from det import coco_precision
 from det.average_precision import (
     DUPLICATE,
     HIT,
     IGNORED,
     MISS,
-    Detections,
-    Truths,
     area,
     eleven_points,
     evaluate,
     match,
 )
-
-
-def detections(*rows):
-    """Rows of image, label, score, box."""
-    table = np.array(
-        [(image, label, score, *box) for image, label, score, box in rows], dtype=float
-    ).reshape(-1, 7)
-    return Detections(table[:, 0].astype(int), table[:, 1].astype(int), table[:, 3:], table[:, 2])
-
-
-def truths(*rows):
-    """Rows of image, label, difficult, box."""
-    table = np.array(
-        [(image, label, odd, *box) for image, label, odd, box in rows], dtype=float
-    ).reshape(-1, 7)
-    columns = table[:, 0].astype(int), table[:, 1].astype(int), table[:, 3:]
-    return Truths(*columns, table[:, 2].astype(bool))
 
 
 def devkit(found, there, label, threshold=0.5):
@@ -87,7 +68,7 @@ def devkit(found, there, label, threshold=0.5):
 
 
 def world(seed, images=12, classes=4):
-    """Boxes on a coarse grid, so that overlaps and scores tie, with every kind of trouble."""
+    """Boxes on a coarse grid, with ties of overlaps and scores, and all special cases."""
     generator = np.random.default_rng(seed)
     there, found = [], []
 
@@ -109,7 +90,7 @@ def world(seed, images=12, classes=4):
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_against_the_development_kit_s_loops(seed):
+def test_matches_devkit_loops(seed):
     found, there = world(seed)
     for label, result in enumerate(evaluate(found, there, 4)):
         expected = devkit(found, there, label)
@@ -121,7 +102,7 @@ def test_against_the_development_kit_s_loops(seed):
 
 @pytest.mark.parametrize("mode", ["11points", "area"])
 @pytest.mark.parametrize("seed", range(5))
-def test_against_mmdet(seed, mode, monkeypatch):
+def test_matches_mmdet(seed, mode, monkeypatch):
     found, there = world(100 + seed)
     # mmdet sorts scores unstably: no two may be equal.
     found = found._replace(score=np.random.default_rng(seed).permutation(len(found.score)) / 1000)
@@ -157,13 +138,13 @@ def outcomes(found, there, **options):
     return outcome.tolist()
 
 
-def test_a_second_detection_of_an_object_is_wrong_and_ties_go_to_the_earlier():
+def test_duplicates_and_ties():
     there = truths((0, 0, False, BOX))
     found = detections((0, 0, 0.5, BOX), (0, 0, 0.9, BOX), (0, 0, 0.9, BOX))
     assert outcomes(found, there) == [DUPLICATE, HIT, DUPLICATE]
 
 
-def test_a_difficult_object_takes_any_number_of_detections():
+def test_difficult_object_takes_any_number_of_detections():
     there = truths((0, 0, True, BOX), (0, 0, False, AWAY))
     found = detections((0, 0, 0.9, BOX), (0, 0, 0.8, BOX), (0, 0, 0.7, AWAY))
     assert outcomes(found, there) == [IGNORED, IGNORED, HIT]
@@ -172,7 +153,7 @@ def test_a_difficult_object_takes_any_number_of_detections():
     assert (result.ap_11, result.ap_area) == (1, 1)
 
 
-def test_a_taken_object_is_not_passed_over_for_the_next_best():
+def test_taken_object_is_not_skipped():
     there = truths((0, 0, False, BOX), (0, 0, False, (14, 10, 33, 29)))
     # Both detections overlap the first object most.
     found = detections((0, 0, 0.9, BOX), (0, 0, 0.8, (11, 10, 30, 29)))
@@ -185,7 +166,7 @@ def test_class_and_image_must_agree():
     assert outcomes(found, there) == [MISS, MISS, HIT]
 
 
-def test_the_threshold_is_reached_by_equality_and_pixels_are_inclusive():
+def test_threshold_is_inclusive_and_pixels_count_ends():
     there = truths((0, 0, False, (0, 0, 9, 9)))
     half = detections((0, 0, 1, (0, 0, 9, 4)))
     # 50 of 100 pixels; without the pixel at the end 36 of 81.
@@ -193,7 +174,7 @@ def test_the_threshold_is_reached_by_equality_and_pixels_are_inclusive():
     assert outcomes(half, there, inclusive=False) == [MISS]
 
 
-def test_nothing_found_and_nothing_there():
+def test_empty_detections_and_truths():
     (nothing,) = evaluate(detections(), truths((0, 0, False, BOX)), 1)
     assert (nothing.ap_11, nothing.ap_area, nothing.objects) == (0, 0, 1)
     (empty,) = evaluate(detections((0, 0, 1, BOX)), truths(), 1)
@@ -202,33 +183,8 @@ def test_nothing_found_and_nothing_there():
     assert math.isnan(neither.ap_area)
 
 
-def test_the_two_areas_by_hand():
+def test_areas_by_hand():
     recall, precision = np.array([0.5, 0.5, 1.0]), np.array([1.0, 0.5, 2 / 3])
     assert area(recall, precision) == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
     # Recalls 0 to 0.5 see 1, 0.6 to 1 see 2/3.
     assert eleven_points(recall, precision) == pytest.approx((6 + 5 * 2 / 3) / 11)
-
-
-def test_coco_against_its_definition():
-    """101 recalls, ten thresholds, the best 100 of an image: on boxes whose overlaps are known."""
-    there = truths((0, 0, False, (0, 0, 100, 100)), (1, 0, False, (0, 0, 100, 100)))
-    # Overlaps 0.72 and 1.
-    found = detections((0, 0, 0.9, (0, 0, 100, 72)), (1, 0, 0.8, (0, 0, 100, 100)))
-    result = coco_precision.evaluate(found, there, 2)
-    assert result.ap_50 == pytest.approx(1)
-    # One of two found, second in rank: precision ½ up to recall ½, which is 51 of 101 points.
-    wrong_first = 0.5 * 51 / 101
-    assert result.ap_75 == pytest.approx(wrong_first)
-    assert result.ap == pytest.approx((5 + 5 * wrong_first) / 10)
-    assert result.by_class[0] == pytest.approx(result.ap) and math.isnan(result.by_class[1])
-
-
-def test_coco_lets_difficult_objects_be():
-    there = truths((0, 0, False, (0, 0, 50, 50)), (0, 0, True, (60, 60, 90, 90)))
-    found = detections((0, 0, 0.9, (60, 60, 90, 90)), (0, 0, 0.8, (0, 0, 50, 50)))
-    assert coco_precision.evaluate(found, there, 1).ap == pytest.approx(1)
-
-
-def test_coco_of_nothing():
-    assert coco_precision.evaluate(detections(), truths((0, 0, False, BOX)), 1).ap == 0
-    assert math.isnan(coco_precision.evaluate(detections((0, 0, 1, BOX)), truths(), 1).ap)

@@ -90,7 +90,7 @@ def _loss(head, labels, targets, deltas=None, logits=None, dtype=torch.float32, 
     )
 
 
-def test_the_oracle_s_gious_are_those_of_a_sheet_of_paper():
+def test_oracle_gious_by_hand():
     assert [_giou(ROI, t) for t in TRUTHS[:2]] == pytest.approx([1 / 3, -1 / 3])
     assert [_iou(ROI, t) for t in TRUTHS] == pytest.approx([1 / 3, 0, 2 / 3])
 
@@ -105,7 +105,7 @@ def test_box_losses_of_one_roi(head, trick, truth):
     assert losses["loss_bbox"].item() == pytest.approx(expected, rel=1e-4)
 
 
-def test_the_box_loss_of_a_trick_sees_the_box_of_the_true_class(head):
+def test_box_loss_uses_true_class(head):
     # 5 pixels of a width of 10, for class 1 only.
     deltas = torch.zeros(2, 8)
     deltas[:, 4] = 0.5 / STDS[0]
@@ -114,7 +114,7 @@ def test_the_box_loss_of_a_trick_sees_the_box_of_the_true_class(head):
 
 
 @pytest.mark.parametrize("trick", LOSSES)
-def test_outputs_in_bfloat16_lose_no_more_than_their_own_rounding(head, trick):
+def test_bfloat16_loses_only_its_rounding(head, trick):
     weight, formula = LOSSES[trick]
     deltas = torch.zeros(1, 8, dtype=torch.bfloat16)
     # exp(0.002) rounds to 1 in bfloat16.
@@ -136,7 +136,7 @@ def _bce(logit, target):
 
 @pytest.mark.parametrize("tricks", [("iou_aware",), ("iou_aware", "giou")])
 @pytest.mark.parametrize("agnostic", [False, True])
-def test_the_iou_that_is_learned_is_that_of_the_decoded_box(head, tricks, agnostic):
+def test_learned_iou_is_of_decoded_box(head, tricks, agnostic):
     built = head(*tricks, reg_class_agnostic=agnostic)
     shift = 0.5 / STDS[0]
     deltas = torch.zeros(4, 4 if agnostic else 8)
@@ -167,7 +167,7 @@ def test_the_iou_that_is_learned_is_that_of_the_decoded_box(head, tricks, agnost
     assert (slopes[0][:, :3] == 0).all() and (slopes[0][:3, 3] != 0).all()
 
 
-def test_objectness_is_learned_from_all_rois(head):
+def test_objectness_trains_on_all_rois(head):
     built = head("objectness")
     logits = torch.tensor([[0.0, 0, 0, z] for z in (0.3, -0.8, 1.2)])
     losses = _loss(built, [0, 1, 2], [(0.0,) * 4] * 3, logits=logits)
@@ -176,7 +176,7 @@ def test_objectness_is_learned_from_all_rois(head):
     assert "loss_iou" not in losses
 
 
-def test_the_stock_losses_are_not_touched_by_further_outputs(head):
+def test_extra_outputs_keep_stock_losses(head):
     plain, rated = head(), head("iou_aware", "objectness")
     assert type(plain).__name__ == "Shared2FCBBoxHead" and isinstance(rated, QualityBBoxHead)
     plain.quality_losses = {}
@@ -191,7 +191,7 @@ def test_the_stock_losses_are_not_touched_by_further_outputs(head):
         torch.testing.assert_close(found[name], value)
 
 
-def test_a_batch_without_objects_has_a_loss_and_a_gradient(head):
+def test_batch_without_objects(head):
     built = head("iou_aware", "objectness", "ciou")
     logits = torch.zeros(2, 5, requires_grad=True)
     losses = _loss(built, [2, 2], [ROI, ROI], logits=logits)
@@ -201,7 +201,7 @@ def test_a_batch_without_objects_has_a_loss_and_a_gradient(head):
     assert torch.isfinite(logits.grad).all()
 
 
-def test_a_width_comes_from_the_config(head):
+def test_width_from_config(head):
     built = head("iou_aware", "objectness", fc_out_channels=48, num_classes=2)
     assert (built.fc_cls.in_features, built.fc_cls.out_features) == (48, 3 + 2)
     built.init_weights()
@@ -274,7 +274,7 @@ def test_scores_at_test(head, tricks, rate, agnostic):
     assert [s for s, *_ in found] == pytest.approx([s for s, *_ in expected], rel=1e-5)
 
 
-def test_of_two_boxes_of_one_object_the_better_placed_one_stays(head):
+def test_nms_keeps_better_placed_box(head):
     boxes = [(0.0, 0.0, 10.0, 10.0), (1.0, 0.0, 11.0, 10.0)]
     logits = [[2.0, -9.0, 0.0, -3.0], [1.8, -9.0, 0.0, 3.0]]
     ((_, label, box),) = _detect(head("iou_aware"), logits, boxes)
@@ -290,17 +290,17 @@ def test_alpha_at_its_ends(head, alpha, expected):
     assert found[0][0] == pytest.approx((s, u)[expected], rel=1e-5)
 
 
-def test_an_alpha_out_of_range_is_refused(head):
+def test_alpha_out_of_range(head):
     with pytest.raises(UserError, match=r"iou_alpha=1.4; it must lie in 0 to 1"):
         head("iou_aware", iou_alpha=1.4)
 
 
-def test_a_loss_with_outputs_of_its_own_is_refused():
+def test_loss_with_own_outputs_is_refused():
     with pytest.raises(UserError, match=r"loss_cls of type SeesawLoss.*use a softmax loss"):
         QualityBBoxHead(loss_cls=dict(type="SeesawLoss", num_classes=2), num_classes=2)
 
 
-def test_without_rois_nothing_is_found(head):
+def test_no_rois_no_detections(head):
     built = head("iou_aware", "objectness")
     (found,) = built.predict_by_feat(
         (torch.zeros(0, 5),), (torch.zeros(0, 5),), (torch.zeros(0, 8),), [META], TEST
@@ -308,7 +308,7 @@ def test_without_rois_nothing_is_found(head):
     assert len(found.scores) == len(found.labels) == 0
 
 
-def test_without_a_test_config_all_boxes_come_back_rated(head):
+def test_rated_boxes_without_test_config(head):
     built = head("objectness")
     rois = torch.tensor([(0.0, *box) for box in APART])
     logits = torch.tensor([[*c, o] for c, o in zip(CLASSES, OBJECTNESS, strict=True)])

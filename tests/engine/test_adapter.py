@@ -46,7 +46,7 @@ def test_every_registry_finds_it(registry):
     assert type(built) is TransferBackbone
 
 
-def test_out_indices_choose_features_in_the_order_asked():
+def test_out_indices_keep_order():
     adapter = TransferBackbone(SPEC, out_indices=(1, 3), output_stride=16).eval()
     images = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
@@ -60,12 +60,12 @@ def test_out_indices_choose_features_in_the_order_asked():
     assert declared == [(f.shape[1], 64 // f.shape[2]) for f in features]
 
 
-def test_a_stage_that_does_not_exist_is_told():
+def test_stage_out_of_range():
     with pytest.raises(UserError, match=r"out_indices \[0, 4\] asks for stage 4 .* stages 0 to 3"):
         TransferBackbone(SPEC, out_indices=(0, 4))
 
 
-def test_channels_last_changes_the_layout_and_not_the_values():
+def test_channels_last_keeps_values():
     adapter = TransferBackbone(SPEC).eval()
     images = torch.randn(1, 3, 32, 32)
     with torch.no_grad():
@@ -105,7 +105,7 @@ def test_frozen_stages_survive_train(frozen_stages, moving):
     assert ("conv1" in learning) == (frozen_stages < 0)
 
 
-def test_frozen_parts_stay_bit_equal_through_a_step():
+def test_frozen_parts_are_bit_equal_after_step():
     adapter = TransferBackbone(SPEC, frozen_stages=1).train()
     before = {name: t.clone() for name, t in adapter.net.state_dict().items()}
     learning = [p for p in adapter.parameters() if p.requires_grad]
@@ -116,7 +116,7 @@ def test_frozen_parts_stay_bit_equal_through_a_step():
     assert changed == {"layer2", "layer3", "layer4"}
 
 
-def test_norm_eval_keeps_statistics_and_trains_weights():
+def test_norm_eval_freezes_statistics_only():
     adapter = TransferBackbone(SPEC, norm_eval=True)
     adapter.train()
     assert adapter.training
@@ -131,7 +131,7 @@ def test_norm_eval_keeps_statistics_and_trains_weights():
     assert not torch.equal(other.net.bn1.running_mean, torch.zeros_like(before))
 
 
-def test_loaded_weights_outlive_the_init_weights_of_what_contains_them(checkpoint):
+def test_loaded_weights_survive_init_weights(checkpoint):
     path, tensors = checkpoint
 
     class Detector(BaseModule):
@@ -148,12 +148,12 @@ def test_loaded_weights_outlive_the_init_weights_of_what_contains_them(checkpoin
     assert torch.equal(detector.head.weight, torch.full((2, 2), 9.0))
     for name, tensor in detector.backbone.net.state_dict().items():
         assert torch.equal(tensor, tensors[name]), name
-    receipt = detector.backbone.verify(path)
-    assert receipt.feature_error == 0.0
-    assert (receipt.matched, receipt.total) == (len(tensors), len(tensors))
+    report = detector.backbone.verify(path)
+    assert report.feature_error == 0.0
+    assert (report.matched, report.total) == (len(tensors), len(tensors))
 
 
-def test_weights_are_loaded_and_not_drawn(checkpoint):
+def test_loading_draws_nothing(checkpoint):
     path, tensors = checkpoint
     torch.manual_seed(99)
     loaded = TransferBackbone(SPEC, checkpoint=path).net.state_dict()
@@ -162,13 +162,13 @@ def test_weights_are_loaded_and_not_drawn(checkpoint):
     assert not torch.equal(fresh["conv1.weight"], tensors["conv1.weight"])
 
 
-def test_a_checkpoint_of_another_spec_is_refused(checkpoint):
+def test_refuses_checkpoint_of_other_spec(checkpoint):
     with pytest.raises(CheckpointError, match=rf"holds {SPEC}, the task builds resnet10_d-w8"):
         TransferBackbone("resnet10_d-w8", checkpoint=checkpoint[0])
 
 
 @pytest.mark.parametrize("name", ["layer3.0.conv2.weight", "bn1.running_var", "layer4.0.bn1.bias"])
-def test_verify_sees_one_changed_element(checkpoint, name):
+def test_verify_finds_one_changed_element(checkpoint, name):
     adapter = TransferBackbone(SPEC, checkpoint=checkpoint[0], channels_last=True)
     assert adapter.verify(checkpoint[0]).matched == len(adapter.net.state_dict())
     tensor = adapter.net.state_dict()[name]
@@ -181,7 +181,7 @@ def test_verify_sees_one_changed_element(checkpoint, name):
 PLAIN = "timm:vit_tiny_patch16_224"
 
 
-def test_a_plain_transformer_has_one_map_for_classifiers_and_four_for_the_others():
+def test_plain_transformer_map_counts():
     images = torch.randn(1, 3, 75, 100)
     classifying = TransferBackbone(PLAIN)
     assert [(f.channels, f.stride) for f in classifying.feature_info] == [(192, 16)]
@@ -195,7 +195,7 @@ def test_a_plain_transformer_has_one_map_for_classifiers_and_four_for_the_others
         assert [tuple(f.shape[1:]) for f in dense(images)] == declared
 
 
-def test_a_pyramid_is_neither_handed_off_nor_frozen(tmp_path):
+def test_pyramid_is_neither_saved_nor_frozen(tmp_path):
     metadata = CheckpointMetadata(
         PLAIN, "standard", (), 1.0, (1.0,) * 3, (1.0,) * 3, "RGB", 0, "raw"
     )
@@ -211,7 +211,7 @@ def test_a_pyramid_is_neither_handed_off_nor_frozen(tmp_path):
     assert {name.split(".")[0] for name in dense.state_dict()} == {"net", "pyramid"}
 
 
-def test_maps_that_are_shifted_against_the_image_are_refused():
+def test_shifted_maps_are_refused():
     with pytest.raises(UserError, match=r"take inception_v3-x0\.25, trained as such"):
         features("inception_v3-valid-x0.25", 32, (0, 1, 2, 3))
     assert features("inception_v3-x0.25", 32, (3,))[0].stride == 32

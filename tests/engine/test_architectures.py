@@ -1,4 +1,4 @@
-"""Architectures of timm, a small one of each family: their maps, and a step of training in both dense stages.
+"""Architectures of timm, a small one of each family: their maps, and a step of training in both dense tasks.
 
 Dilated forms are compared in tests/backbones/foreign/test_build.py; docs/architectures.md has them all.
 """
@@ -14,7 +14,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.structures import InstanceData, PixelData
 from mmseg.structures import SegDataSample
-from smallest_sets import write_detection, write_segmentation
+from support.smallest_sets import write_detection, write_segmentation
 
 from det.train import Detection
 from engine.cli import Options
@@ -35,7 +35,7 @@ PLAIN = """
 vit_tiny_patch16_224 deit_tiny_distilled_patch16_224 eva02_tiny_patch14_224
 xcit_nano_12_p16_224
 """
-STAGES = {"det": Detection(), "seg": Segmentation()}
+DENSE_TASKS = {"det": Detection(), "seg": Segmentation()}
 SIZE = (64, 96)
 
 
@@ -49,8 +49,8 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _read_the_wheels_index_once():
-    """mmengine reads a hundred YAML files for every config that inherits from a wheel."""
+def _read_package_index_once():
+    """mmengine reads a hundred YAML files for every config that inherits from a package."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(utils, "load", functools.cache(utils.load))
         yield
@@ -58,20 +58,20 @@ def _read_the_wheels_index_once():
 
 @pytest.fixture
 def build(data, tmp_path):
-    """Assembles a stage's mini config for a network, and builds its model and optimiser."""
+    """Assemble a task's mini config for a network, and build its model and optimiser."""
 
-    def build(stage, name, **overrides):
+    def build(task, name, **overrides):
         options = Options(
             config="mini",
-            data=data / stage,
+            data=data / task,
             work_dir=tmp_path,
             backbone=f"timm:{name}",
             precision="fp32",
             overrides=overrides,
         )
         torch.manual_seed(0)
-        config = prepare(STAGES[stage], resolve_job(options))
-        with DefaultScope.overwrite_default_scope(STAGES[stage].scope):
+        config = prepare(DENSE_TASKS[task], resolve_job(options))
+        with DefaultScope.overwrite_default_scope(DENSE_TASKS[task].scope):
             model = MODELS.build(config.model)
             return model.train(), build_optim_wrapper(model, config.optim_wrapper)
 
@@ -125,7 +125,7 @@ def _assert_trains(model, optim_wrapper, samples):
 
 
 @pytest.mark.parametrize("name", [*FOUR_MAPS.split(), *PLAIN.split()])
-def test_a_detector_and_a_segmentor_train_on_it(build, name):
+def test_trains_in_both_dense_tasks(build, name):
     detector, optim_wrapper = build("det", name)
     assert [f.stride for f in detector.backbone.feature_info] == [4, 8, 16, 32]
     _assert_maps_are_as_declared(detector.backbone)
@@ -139,5 +139,5 @@ def test_a_detector_and_a_segmentor_train_on_it(build, name):
     _assert_trains(segmentor, optim_wrapper, _segmentation_samples())
 
 
-def test_there_are_many_of_them():
+def test_number_of_architectures():
     assert len({*FOUR_MAPS.split(), *PLAIN.split()}) >= 40

@@ -7,20 +7,20 @@ from contract.errors import UserError
 from engine.budget import Budget, resolve, shorten_schedule
 
 
-def test_the_defaults():
+def test_defaults():
     assert resolve("full", {}) == Budget(1.0, None, None, None)
     assert resolve("short", {}) == Budget(0.25, None, None, None)
     assert resolve("smoke", {}) == Budget(1.0, 2, 2, 4)
 
 
-def test_a_config_lays_its_limits_over_the_defaults():
+def test_config_limits_override_defaults():
     overrides = {"smoke": {"test_images": 8}, "short": {"fraction": 0.1}}
     assert resolve("smoke", overrides) == Budget(1.0, 2, 2, 8)
     assert resolve("short", overrides).fraction == 0.1
     assert resolve("full", overrides) == Budget()
 
 
-def test_unknown_names_are_told():
+def test_unknown_names():
     with pytest.raises(UserError, match="unknown budget 'smok'; did you mean 'smoke'"):
         resolve("smok", {})
     with pytest.raises(UserError, match=r"budgets\['short'\]: 'fractoin'; did you mean 'fraction'"):
@@ -41,13 +41,13 @@ def _by_epoch(epochs, warmup):
     )
 
 
-def test_full_changes_nothing():
+def test_full_is_identity():
     config = _by_epoch(120, 5)
     shorten_schedule(config, Budget())
     assert config == _by_epoch(120, 5)
 
 
-def test_a_fraction_cuts_loop_and_schedulers_alike():
+def test_fraction_scales_loop_and_schedulers():
     config = _by_epoch(120, 5)
     shorten_schedule(config, Budget(fraction=0.25))
     warm, step, cosine = config.param_scheduler
@@ -57,7 +57,7 @@ def test_a_fraction_cuts_loop_and_schedulers_alike():
     assert (cosine.begin, cosine.end, cosine.T_max) == (1.25, 30, 30)
 
 
-def test_schedulers_follow_the_rounding_of_the_loop():
+def test_schedulers_round_like_loop():
     config = _by_epoch(6, 1)
     shorten_schedule(config, Budget(fraction=0.25))
     warm, _, cosine = config.param_scheduler
@@ -67,7 +67,7 @@ def test_schedulers_follow_the_rounding_of_the_loop():
     assert 0 < warm.end == pytest.approx(1 / 3)
 
 
-def test_iterations_stay_whole_and_no_scheduler_becomes_empty():
+def test_iterations_and_schedulers_stay_positive():
     config = _config(
         dict(type="IterBasedTrainLoop", max_iters=100, val_interval=50),
         dict(type="LinearLR", begin=0, end=1, by_epoch=False),
@@ -90,7 +90,7 @@ def test_iterations_stay_whole_and_no_scheduler_becomes_empty():
         (dict(max_epochs=8, val_interval=2), dict(max_epochs=1, val_interval=1)),
     ],
 )
-def test_iterations_replace_the_length(loop, expected):
+def test_iterations_set_length(loop, expected):
     config = _config(dict(loop))
     shorten_schedule(config, resolve("smoke", {}))
     assert config.train_cfg == expected

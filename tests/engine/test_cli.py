@@ -1,4 +1,4 @@
-"""The command line of the stages."""
+"""The command line of the tasks."""
 
 from pathlib import Path
 
@@ -19,11 +19,11 @@ def _det(*more):
     return parse("python -m det.train", [*LEAST, *more], TASKS["det"])
 
 
-def test_the_least_that_must_be_said():
+def test_minimal_options():
     assert _cls() == Options(config="mini", work_dir=Path("w"), data=Path("d"))
 
 
-def test_everything_said():
+def test_all_options():
     words = "--backbone resnet50_d --recipe efficient --trick cosine --trick mixup --seed 7"
     words += " --budget smoke --precision bf16 --resume --identity ab12 --lr-factor 3"
     words += " --set lr=0.5 --set schedule.milestones=[1,2] --set ema=None --set name=a=b"
@@ -71,7 +71,7 @@ def test_everything_said():
         (["--checkpoint", "f"], "unknown option '--checkpoint'"),
     ],
 )
-def test_mistakes_are_told(words, sentence):
+def test_mistakes(words, sentence):
     with pytest.raises(UserError, match=sentence):
         _cls(*words)
 
@@ -82,11 +82,11 @@ def test_only_classification_has_recipes():
 
 
 @pytest.mark.parametrize("missing", ["config", "--data", "--work-dir"])
-def test_what_is_required(missing):
+def test_required_options(missing):
     words = {"config": LEAST[1:], "--data": ["mini", *LEAST[3:]], "--work-dir": LEAST[:3]}
     with pytest.raises(UserError, match=f"following arguments are required: {missing}; see"):
         parse("python -m det.train", words[missing], TASKS["det"])
 
 
-def test_the_largest_seed_is_allowed():
+def test_largest_seed():
     assert _cls("--seed", "4294967295").seed == 4294967295

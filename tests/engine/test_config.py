@@ -47,7 +47,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_config_then_tricks_then_overrides(folder):
+def test_merge_order(folder):
     loaded = configs.load(folder, "small", ("longer", "cosine"), {"lr": 0.7})
     assert (loaded.epochs, loaded.lr, loaded.schedule.type) == (200, 0.7, "cosine")
     assert configs.load(folder, "small", ("shorter",), {}).epochs == 3
@@ -58,7 +58,7 @@ def test_config_then_tricks_then_overrides(folder):
     }
 
 
-def test_delete_replaces_a_dict_and_leaves_no_trace(folder):
+def test_delete_replaces_dict(folder):
     loaded = configs.load(folder, "base", ("cosine",), {})
     assert loaded.schedule.to_dict() == {"type": "cosine"}
 
@@ -70,7 +70,7 @@ def _tricks(folder, **texts):
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "told"),
+    ("one", "other", "conflict"),
     [
         ("lr = 1", "lr = 2", "lr (1 and 2)"),
         ("epochs = 1\nlr = 1", "name = 'a'\nlr = 2", "lr (1 and 2)"),
@@ -110,14 +110,14 @@ def _tricks(folder, **texts):
         ),
     ],
 )
-def test_tricks_that_contradict_each_other_are_refused_in_either_order(folder, one, other, told):
+def test_contradicting_tricks(folder, one, other, conflict):
     _tricks(folder, one=one, other=other)
     for names in (("one", "other"), ("one", "average", "other")):
-        if "ema" in told and "average" in names:
+        if "ema" in conflict and "average" in names:
             continue
         with pytest.raises(UserError) as error:
             configs.load(folder, "base", names, {})
-        assert str(error.value) == f"the tricks 'one' and 'other' both set {told}; choose one"
+        assert str(error.value) == f"the tricks 'one' and 'other' both set {conflict}; choose one"
     with pytest.raises(UserError, match="the tricks 'other' and 'one' both set"):
         configs.load(folder, "base", ("other", "one"), {})
 
@@ -136,7 +136,7 @@ def test_tricks_that_contradict_each_other_are_refused_in_either_order(folder, o
         ("pipeline = dict()", "pipeline = dict(crop=dict(size=1))"),
     ],
 )
-def test_tricks_that_agree_may_set_the_same_keys(folder, one, other):
+def test_agreeing_tricks(folder, one, other):
     _tricks(folder, one=one, other=other)
     forth = configs.load(folder, "base", ("one", "other", "one"), {})
     back = configs.load(folder, "base", ("other", "one"), {})
@@ -144,7 +144,7 @@ def test_tricks_that_agree_may_set_the_same_keys(folder, one, other):
     assert "_delete_" not in repr(forth.to_dict())
 
 
-def test_a_dict_that_replaces_leaves_no_trace_where_there_was_nothing(folder):
+def test_delete_without_base_dict(folder):
     text = "schedule = dict(warm=dict(_delete_=True, x=dict(_delete_=True, y=1)))"
     loaded = configs.load(folder, "base", _tricks(folder, fresh=text), {})
     assert loaded.schedule.to_dict() == {
@@ -155,47 +155,47 @@ def test_a_dict_that_replaces_leaves_no_trace_where_there_was_nothing(folder):
     }
 
 
-def _stage_tricks(stage):
-    return [p.stem for p in sorted((ROOT / stage / "configs" / "tricks").glob("*.py"))]
+def _task_tricks(folder):
+    return [p.stem for p in sorted((ROOT / folder / "configs" / "tricks").glob("*.py"))]
 
 
-@pytest.mark.parametrize("trick", _stage_tricks("cls_train"))
-def test_every_trick_of_the_classifier_goes_with_both_recipes(trick):
+@pytest.mark.parametrize("trick", _task_tricks("cls_train"))
+def test_every_cls_trick_with_both_recipes(trick):
     folder = ROOT / "cls_train" / "configs"
     for recipe in ("standard", "efficient"):
         own = tuple(runpy.run_path(str(folder / "recipes" / f"{recipe}.py"))["tricks"])
         configs.load(folder, "mini", (*own, trick), {})
 
 
-@pytest.mark.parametrize(("stage", "name"), [("det", "voc0712"), ("seg", "ade20k")])
+@pytest.mark.parametrize(("task", "name"), [("det", "voc0712"), ("seg", "ade20k")])
 @pytest.mark.parametrize(
     ("trick", "keys"),
     [("clip_grad_norm", {"type", "max_norm"}), ("clip_grad_value", {"type", "clip_value"})],
 )
-def test_clipping_stands_where_the_wheels_have_none(stage, name, trick, keys):
+def test_clipping_without_base_value(task, name, trick, keys):
     loaded = configs.load(
-        ROOT / stage / "configs",
+        ROOT / task / "configs",
         name,
         (trick,),
         {},
-        trick_folders=[ROOT / folder for folder in TASKS[stage].tricks],
+        trick_folders=[ROOT / folder for folder in TASKS[task].tricks],
         short_keys=OPTIMISER_KEYS,
     )
     assert loaded.optim_wrapper.clip_grad.keys() == keys
 
 
 @pytest.mark.parametrize("name", ["base", "base.py"])
-def test_a_name_means_a_file_of_the_folder(folder, name):
+def test_name_means_file_of_folder(folder, name):
     assert configs.find(folder, name, "config") == folder / "base.py"
 
 
-def test_a_path_means_itself(folder, tmp_path):
+def test_path_means_itself(folder, tmp_path):
     own = tmp_path / "tricks" / "longer.py"
     assert configs.find(folder, str(own), "config") == own
     assert configs.names(folder) == ["base", "broken", "nameless", "orphan", "raising", "small"]
 
 
-def test_overrides_reach_into_dicts_and_lists(folder):
+def test_overrides_reach_dicts_and_lists(folder):
     values = {"pipeline.crop.size": 96, "steps.1.size": 7, "pipeline.flip": None}
     loaded = configs.load(folder, "base", (), values)
     assert loaded.pipeline.crop.size == 96
@@ -203,7 +203,7 @@ def test_overrides_reach_into_dicts_and_lists(folder):
     assert loaded.pipeline.flip is None
 
 
-def test_a_dict_takes_the_place_of_none(folder):
+def test_dict_replaces_none(folder):
     by_trick = configs.load(folder, "base", ("average",), {})
     by_hand = configs.load(folder, "base", (), {"ema": {"type": "Average", "momentum": 0.1}})
     for loaded in (by_trick, by_hand):
@@ -241,16 +241,16 @@ def test_a_dict_takes_the_place_of_none(folder):
         ("nameless", (), {}, "nameless.py cannot be read .*name 'rate' is not defined"),
     ],
 )
-def test_mistakes_are_told(folder, name, tricks, overrides, sentence):
+def test_mistakes(folder, name, tricks, overrides, sentence):
     with pytest.raises(UserError, match=sentence):
         configs.load(folder, name, tricks, overrides)
 
 
-def test_a_word_may_replace_a_word(folder):
+def test_string_replaces_string(folder):
     assert configs.load(folder, "base", (), {"name": "other"}).name == "other"
 
 
-def test_a_key_that_nothing_reads_is_refused(folder):
+def test_unread_key(folder):
     read = ["lr", "epochs", "name", "schedule", "pipeline", "ema", "steps"]
     configs.check_file_keys(folder / "base.py", read)
     configs.check_file_keys(folder / "small.py", read)
@@ -262,12 +262,12 @@ def test_a_key_that_nothing_reads_is_refused(folder):
         configs.check_file_keys(helper, read)
 
 
-def test_a_file_that_is_no_python_is_told_before_its_keys(folder):
+def test_invalid_python_is_reported_before_keys(folder):
     with pytest.raises(UserError, match=r"broken\.py cannot be read .SyntaxError"):
         configs.check_file_keys(folder / "broken.py", ["lr"])
 
 
-def test_runner_keys_are_the_runner_s_arguments_and_ours():
+def test_runner_keys():
     keys = configs.runner_keys()
     assert {"model", "train_cfg", "param_scheduler", "budgets", "custom_hooks"} <= keys
     assert not keys & {"self", "max_epochs", "lr"}
@@ -300,7 +300,7 @@ GOOD = {
 
 
 @pytest.mark.parametrize("scope", GOOD)
-def test_right_arguments_pass(scope):
+def test_valid_arguments(scope):
     configs.check_arguments(Config(GOOD[scope]), scope)
 
 
@@ -340,16 +340,16 @@ def test_right_arguments_pass(scope):
         ),
     ],
 )
-def test_a_misspelt_argument_is_found_where_it_is_nested(scope, path, sentence):
+def test_misspelt_nested_argument(scope, path, sentence):
     config = Config(GOOD[scope])
     config.merge_from_dict({path: 1})
     with pytest.raises(UserError, match=sentence):
         configs.check_arguments(config, scope)
 
 
-def test_all_misspelt_arguments_are_told_at_once():
+def test_misspelt_arguments_are_collected():
     config = Config(dict(a=dict(type="SGD", lrr=1), b=dict(type="SGD", momentm=1)))
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as caught:
         configs.check_arguments(config, "mmengine")
-    assert "'lrr'" in str(told.value)
-    assert "'momentm'" in str(told.value)
+    assert "'lrr'" in str(caught.value)
+    assert "'momentm'" in str(caught.value)

@@ -1,3 +1,5 @@
+"""The doctor's findings about torch, the compiled ops and the device."""
+
 import sys
 
 import pytest
@@ -6,7 +8,7 @@ import torch
 from engine.doctor import findings
 
 
-def test_it_tells_kernels_device_and_precision():
+def test_reports_kernels_device_and_precision():
     found = findings()
     kernels, tried = found["mmcv_ops_served_by"].split("; ")
     assert kernels in ("torchvision", "compiled mmcv")
@@ -17,7 +19,7 @@ def test_it_tells_kernels_device_and_precision():
     assert " on " in found["precision_auto"]
 
 
-def test_kernels_that_answer_wrongly_are_told(monkeypatch):
+def test_wrong_kernels(monkeypatch):
     kernels = sys.modules["mmcv._ext"]
     monkeypatch.setattr(kernels, "nms", lambda *_, **__: torch.tensor([0, 1]))
     with pytest.raises(RuntimeError, match=r"nms kept \[0, 1\]\); reinstall torchvision or mmcv"):

@@ -13,16 +13,16 @@ from engine.runner.seeding import SeededDataset
 def _images(count, seed):
     """Images with classes of very different frequency, some with none."""
     random = np.random.default_rng(seed)
-    shares = (0.6, 0.2, 0.05, 0.01)
+    frequencies = (0.6, 0.2, 0.05, 0.01)
     return [
-        frozenset(np.flatnonzero(random.random(len(shares)) < shares).tolist())
+        frozenset(np.flatnonzero(random.random(len(frequencies)) < frequencies).tolist())
         for _ in range(count)
     ]
 
 
 @pytest.mark.parametrize("fraction", [0.01, 0.05, 0.1, 0.2])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_classes_keep_their_shares(fraction, seed):
+def test_keeps_class_frequencies(fraction, seed):
     labels = _images(2000, 7)
     chosen = stratified_subset(labels, fraction, seed)
     assert chosen == sorted(set(chosen))
@@ -30,24 +30,24 @@ def test_classes_keep_their_shares(fraction, seed):
     for label in range(4):
         total = sum(label in found for found in labels)
         got = sum(label in labels[i] for i in chosen)
-        # A draw without strata would be off by the square root of what is wanted.
+        # A draw without strata would deviate by the square root of the expected count.
         assert abs(got - max(1, fraction * total)) <= 1.5, label
 
 
-def test_seeds_draw_different_images_and_one_seed_the_same():
+def test_seed_decides_images():
     labels = _images(500, 3)
     draws = [stratified_subset(labels, 0.1, seed) for seed in (0, 0, 1)]
     assert draws[0] == draws[1] != draws[2]
     assert len(set(draws[0]) & set(draws[2])) < 25
 
 
-def test_a_rare_class_is_never_left_out():
+def test_rare_class_is_kept():
     labels = [frozenset([0])] * 99 + [frozenset([1])]
     assert 99 in stratified_subset(labels, 0.05, 0)
     assert len(stratified_subset(labels, 0.05, 0)) in (5, 6)
 
 
-def test_images_without_classes_are_dealt_out_too():
+def test_images_without_classes_are_drawn_too():
     assert len(stratified_subset([frozenset()] * 50, 0.1, 0)) == 5
 
 
@@ -70,7 +70,7 @@ class Boxes:
         return index % 10
 
 
-def test_an_epoch_is_as_long_as_with_all_images():
+def test_epoch_length_is_kept():
     dataset = SeededDataset(Boxes(), seed=0, fraction=0.3)
     assert (len(dataset), dataset.images_total) == (30, 10)
     seen = [dataset[position] for position in range(30)]
@@ -83,7 +83,7 @@ def test_an_epoch_is_as_long_as_with_all_images():
     assert [dataset.get_data_info(p)["index"] for p in range(30)] == seen
 
 
-def test_a_dataset_that_does_not_know_its_classes_is_refused():
+def test_dataset_without_classes_is_refused():
     class Unknown(Boxes):
         classes_in = None
 
@@ -91,7 +91,7 @@ def test_a_dataset_that_does_not_know_its_classes_is_refused():
         SeededDataset(Unknown(), seed=0, fraction=0.3)
 
 
-def test_the_count_is_the_fraction_s():
+def test_count_matches_fraction():
     for count, fraction in ((100, 0.1), (137, 0.2)):
         found = stratified_subset([frozenset([i % 5]) for i in range(count)], fraction, 0)
         assert abs(len(found) - math.floor(count * fraction)) <= 3

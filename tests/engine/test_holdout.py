@@ -1,4 +1,4 @@
-"""The trick's switch, and what a result says of it."""
+"""The trick's switch, and its description in a result."""
 
 import pytest
 from mmengine.config import Config
@@ -7,19 +7,19 @@ from contract.errors import UserError
 from engine import holdout
 
 
-def test_the_key_is_a_switch():
+def test_key_is_boolean():
     assert [holdout.asked_for(Config(dict(holdout=value))) for value in (True, False)] == [
         True,
         False,
     ]
-    # A config of one's own that does not know the trick.
+    # A user's config without the trick's key.
     assert not holdout.asked_for(Config(dict(a=1)))
     config = Config(dict(holdout=0.2))
     with pytest.raises(UserError, match=r"holdout=0.2 was given; expected True or False"):
         holdout.asked_for(config)
 
 
-def test_only_a_hold_out_is_told():
+def test_only_holdout_is_described():
     assert holdout.in_words(None) == holdout.in_words(False) == ""
     assert holdout.in_words(True) == (
         "; on training images held out (one in 5, by the hash of the name), not on the test set"

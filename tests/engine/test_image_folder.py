@@ -13,7 +13,7 @@ from engine.image_folder import ImageFolderDataset, build_pipeline, transforms_o
 from engine.runner.seeding import seed_everything
 
 
-def test_samples_are_read_in_label_order(image_folder):
+def test_samples_are_in_label_order(image_folder):
     data = ImageFolderDataset(str(image_folder / "val"), [])
     assert data.metainfo == {"classes": ("c0", "c1", "c2")}
     assert len(data) == 12
@@ -35,7 +35,7 @@ def _folders(root, *names):
     return root
 
 
-def test_an_empty_class_folder_is_told(tmp_path):
+def test_empty_class_folder(tmp_path):
     root = _folders(tmp_path / "train", "cat", "dog")
     (root / "eel").mkdir()
     with pytest.raises(UserError, match=r"eel.*every class folder of .*train needs an image"):
@@ -43,7 +43,7 @@ def test_an_empty_class_folder_is_told(tmp_path):
 
 
 @pytest.mark.parametrize(("val", "odd"), [(("cat",), "dog"), (("cat", "dog", "eel"), "eel")])
-def test_other_classes_in_the_other_split_are_told(tmp_path, val, odd):
+def test_classes_differ_between_splits(tmp_path, val, odd):
     root = _folders(tmp_path / "val", *val)
     with pytest.raises(UserError, match=rf"other class folders .*'{odd}'.*need the same ones"):
         ImageFolderDataset(str(root), [], classes=["cat", "dog"])
@@ -53,7 +53,7 @@ def _pipeline(key):
     return transforms_of(configs.load(CONFIGS, "imagenet", (), {}), key)
 
 
-def test_the_test_pipeline_takes_the_centre():
+def test_test_pipeline_crops_centre():
     pixels = np.zeros((300, 500, 3), np.uint8)
     pixels[145:155, 245:255] = 255
     out = build_pipeline(_pipeline("test_pipeline"))(Image.fromarray(pixels))
@@ -65,7 +65,7 @@ def test_the_test_pipeline_takes_the_centre():
     assert len(rows) == pytest.approx((10 * 256 / 300) ** 2, rel=0.25)
 
 
-def test_the_training_pipeline_gives_float_pixels_by_seed():
+def test_training_pipeline_is_seeded_float():
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8))
     transform = build_pipeline(_pipeline("train_pipeline"))
     outputs = []
@@ -79,7 +79,7 @@ def test_the_training_pipeline_gives_float_pixels_by_seed():
     assert outputs[0].max() > 2  # on the scale 0..255
 
 
-def test_the_training_pipeline_is_the_paper_s():
+def test_training_pipeline_matches_paper():
     crop, flip, jitter, _ = build_pipeline(_pipeline("train_pipeline")).transforms[:4]
     assert isinstance(crop, v2.RandomResizedCrop)
     assert (tuple(crop.scale), tuple(crop.ratio)) == ((0.08, 1.0), (3 / 4, 4 / 3))
@@ -89,7 +89,7 @@ def test_the_training_pipeline_is_the_paper_s():
     assert jitter.contrast is None
 
 
-def test_the_jitter_is_pil_s():
+def test_jitter_matches_pillow():
     """Hue, saturation and brightness one at a time, each against Pillow's own operation."""
     generator = np.random.default_rng(3)
     image = Image.fromarray(generator.integers(0, 256, (24, 24, 3), dtype=np.uint8))
@@ -112,14 +112,14 @@ def test_the_jitter_is_pil_s():
             assert difference.max() <= tolerance
 
 
-def test_the_test_size_of_299_keeps_the_ratio():
+def test_test_size_299_keeps_ratio():
     resize, crop = transforms_of(
         configs.load(CONFIGS, "imagenet", ("image_299",), {}), "test_pipeline"
     )
     assert (resize["size"], crop["size"]) == (342, 299)
 
 
-def test_unknown_transforms_and_arguments_are_told():
+def test_unknown_transforms_and_arguments():
     with pytest.raises(
         UserError, match="unknown transform 'CentreCrop'; did you mean 'CenterCrop'"
     ):

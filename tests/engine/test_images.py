@@ -8,7 +8,7 @@ from engine.images import LoadImage
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
 
 
-def test_the_openmmlab_transform_gives_bgr(tmp_path):
+def test_transform_gives_bgr(tmp_path):
     Image.fromarray(PIXELS).save(tmp_path / "a.png")
     results = LoadImage()({"img_path": str(tmp_path / "a.png")})
     np.testing.assert_array_equal(results["img"], PIXELS[..., [2, 1, 0]])

@@ -22,7 +22,7 @@ stand_in_only = pytest.mark.skipif(
 # No ratio of small areas, so that rounding decides nothing.
 THRESHOLD = 1 / math.pi
 HEIGHT, WIDTH, SCALE = 5, 7, 0.5
-# Batch index and corners in image pixels: inside, over the border, and thinner than a cell.
+# Batch index and corners in image pixels: inside, over the border, and thinner than a location.
 ROIS = [[0, 1.0, 2.0, 9.0, 7.5], [1, -3.0, 4.0, 6.0, 14.0], [1, 5.2, 3.1, 5.9, 8.3]]
 
 
@@ -69,7 +69,7 @@ def features():
 
 @pytest.mark.parametrize("sampling_ratio", [2, 0])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_roi_align_forward_is_the_mean_of_bilinear_samples(features, sampling_ratio, layout):
+def test_roi_align_forward(features, sampling_ratio, layout):
     layer = mmcv.ops.RoIAlign((2, 3), SCALE, sampling_ratio, aligned=True)
     given = torch.from_numpy(features).to(memory_format=layout)
     pooled = layer(given, torch.tensor(ROIS))
@@ -79,7 +79,7 @@ def test_roi_align_forward_is_the_mean_of_bilinear_samples(features, sampling_ra
 
 @pytest.mark.parametrize("sampling_ratio", [2, 0])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_roi_align_backward_is_the_adjoint(features, sampling_ratio, layout):
+def test_roi_align_backward_is_adjoint(features, sampling_ratio, layout):
     layer = mmcv.ops.RoIAlign((2, 3), SCALE, sampling_ratio, aligned=True)
     given = torch.from_numpy(features).to(memory_format=layout).requires_grad_()
     weights = np.random.default_rng(1).normal(size=(len(ROIS), 2, 2, 3)).astype(np.float32)
@@ -95,7 +95,7 @@ def test_roi_align_backward_is_the_adjoint(features, sampling_ratio, layout):
     np.testing.assert_allclose(given.grad.numpy(), expected, atol=1e-5)
 
 
-def test_roi_align_takes_and_returns_bfloat16(features):
+def test_roi_align_bfloat16(features):
     coarse = torch.from_numpy(features).bfloat16().requires_grad_()
     layer = mmcv.ops.RoIAlign((2, 3), SCALE, 2, aligned=True)
     pooled = layer(coarse, torch.tensor(ROIS))
@@ -110,7 +110,7 @@ def test_roi_align_takes_and_returns_bfloat16(features):
 
 
 @stand_in_only
-def test_max_pooling_roi_align_is_refused(features):
+def test_roi_align_max_pooling_is_refused(features):
     layer = mmcv.ops.RoIAlign((2, 3), SCALE, 2, pool_mode="max", aligned=True)
     with pytest.raises(UserError, match=r"pool_mode='max'.*set pool_mode='avg' or install"):
         layer(torch.from_numpy(features), torch.tensor(ROIS))
@@ -143,7 +143,7 @@ def _boxes():
 
 @pytest.mark.parametrize("offset", [0, 1])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_nms_keeps_what_the_naive_one_keeps(offset, dtype):
+def test_nms_matches_naive(offset, dtype):
     boxes, scores = _boxes()
     # These boxes and scores are exact in bfloat16 too.
     given = torch.from_numpy(boxes).to(dtype), torch.from_numpy(scores).to(dtype)
@@ -152,7 +152,7 @@ def test_nms_keeps_what_the_naive_one_keeps(offset, dtype):
     np.testing.assert_array_equal(kept_boxes[:, :4].float().numpy(), boxes[kept])
 
 
-def test_the_two_nms_conventions_differ_on_these_boxes():
+def test_nms_offset_conventions_differ():
     assert _naive_nms(*_boxes(), THRESHOLD, 0) != _naive_nms(*_boxes(), THRESHOLD, 1)
 
 
@@ -182,7 +182,7 @@ def focal_case():
 
 
 @pytest.mark.parametrize(("gamma", "alpha"), [(2.0, 0.25), (0.0, 0.5), (1.5, 0.75)])
-def test_sigmoid_focal_loss_and_its_gradient(focal_case, gamma, alpha):
+def test_sigmoid_focal_loss_and_gradient(focal_case, gamma, alpha):
     logits, targets = focal_case
     given = torch.from_numpy(logits).requires_grad_()
     labels = torch.from_numpy(targets)
@@ -195,7 +195,7 @@ def test_sigmoid_focal_loss_and_its_gradient(focal_case, gamma, alpha):
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_sigmoid_focal_loss_is_mmdet_s_slow_one(focal_case, weighted):
+def test_sigmoid_focal_loss_matches_mmdet(focal_case, weighted):
     from mmdet.models.losses import FocalLoss
     from mmdet.models.losses.focal_loss import sigmoid_focal_loss
 
@@ -212,7 +212,7 @@ def test_sigmoid_focal_loss_is_mmdet_s_slow_one(focal_case, weighted):
     torch.testing.assert_close(results[0], results[1], rtol=1e-5, atol=1e-7)
 
 
-def test_sigmoid_focal_loss_of_huge_logits_is_finite():
+def test_sigmoid_focal_loss_of_huge_logits():
     given = torch.tensor([[80.0, -80.0], [-80.0, 80.0]], requires_grad=True)
     loss = mmcv.ops.sigmoid_focal_loss(given, torch.tensor([0, 0]), 2.0, 0.25, None, "none")
     loss.sum().backward()
@@ -221,7 +221,7 @@ def test_sigmoid_focal_loss_of_huge_logits_is_finite():
     assert given.grad.flatten().tolist() == pytest.approx([0, 0, -0.25, 0.75], abs=1e-6)
 
 
-def test_sigmoid_focal_loss_takes_and_returns_bfloat16(focal_case):
+def test_sigmoid_focal_loss_bfloat16(focal_case):
     logits, targets = focal_case
     given = torch.from_numpy(logits).bfloat16().requires_grad_()
     found = mmcv.ops.sigmoid_focal_loss(given, torch.from_numpy(targets), 2.0, 0.25, None, "none")
@@ -234,21 +234,21 @@ def test_sigmoid_focal_loss_takes_and_returns_bfloat16(focal_case):
 
 
 @stand_in_only
-def test_sigmoid_focal_loss_with_class_weights_is_refused(focal_case):
+def test_sigmoid_focal_loss_class_weights_are_refused(focal_case):
     logits, targets = map(torch.from_numpy, focal_case)
     with pytest.raises(UserError, match=r"weight for each class.*leave the weight out or install"):
         mmcv.ops.sigmoid_focal_loss(logits, targets, 2.0, 0.25, torch.ones(3), "none")
 
 
 @stand_in_only
-def test_an_op_without_a_kernel_names_itself_and_the_way_out():
+def test_missing_kernel():
     boxes, scores = _boxes()
     with pytest.raises(UserError, match=r"op 'softnms' of mmcv\._ext.*install a compiled mmcv"):
         mmcv.ops.soft_nms(torch.from_numpy(boxes), torch.from_numpy(scores))
 
 
 @stand_in_only
-def test_the_module_has_a_spec_and_no_invented_magic():
+def test_module_spec_and_attributes():
     spec = importlib.util.find_spec("mmcv._ext")
     assert isinstance(spec, importlib.machinery.ModuleSpec)
     assert spec.name == "mmcv._ext"
@@ -256,20 +256,20 @@ def test_the_module_has_a_spec_and_no_invented_magic():
 
 
 @stand_in_only
-def test_installing_twice_keeps_the_first():
+def test_second_install_keeps_first():
     before = sys.modules["mmcv._ext"]
     assert mmcv_ops.install() == "torchvision"
     assert sys.modules["mmcv._ext"] is before
 
 
-def test_a_loaded_compiled_module_is_left_alone(monkeypatch):
+def test_loaded_compiled_module_is_kept(monkeypatch):
     real = types.ModuleType("mmcv._ext")
     monkeypatch.setitem(sys.modules, "mmcv._ext", real)
     assert mmcv_ops.install() == "compiled mmcv"
     assert sys.modules["mmcv._ext"] is real
 
 
-def test_an_installed_compiled_module_is_left_to_be_imported(monkeypatch, tmp_path):
+def test_installed_compiled_module_is_preferred(monkeypatch, tmp_path):
     (tmp_path / "_ext.py").write_text("real = True\n")
     monkeypatch.setattr(mmcv, "__path__", [str(tmp_path), *mmcv.__path__])
     monkeypatch.delitem(sys.modules, "mmcv._ext")

@@ -1,3 +1,5 @@
+"""The choice between resuming a job and starting over in its work dir."""
+
 import json
 
 import pytest
@@ -16,7 +18,7 @@ def save(path):
     torch.save({"meta": {}}, path)
 
 
-def test_the_same_job_goes_on_and_another_is_refused(tmp_path):
+def test_same_job_resumes_and_other_is_refused(tmp_path):
     point_at_checkpoint(config(), tmp_path, resume=False)
     save(tmp_path / "epoch_2.pth")
     same = config()
@@ -27,7 +29,7 @@ def test_the_same_job_goes_on_and_another_is_refused(tmp_path):
     assert (tmp_path / "epoch_2.pth").exists()
 
 
-def test_an_identity_stands_for_the_config(tmp_path):
+def test_identity_replaces_config_digest(tmp_path):
     point_at_checkpoint(config(), tmp_path, resume=False, identity="aa")
     save(tmp_path / "iter_5.pth")
     moved = config(lr=0.2)
@@ -37,7 +39,7 @@ def test_an_identity_stands_for_the_config(tmp_path):
         point_at_checkpoint(moved, tmp_path, resume=True, identity="bb")
 
 
-def test_a_fresh_start_keeps_old_checkpoints_out_of_the_way(tmp_path):
+def test_fresh_start_moves_old_checkpoints(tmp_path):
     save(tmp_path / "epoch_9.pth")
     fresh = config()
     point_at_checkpoint(fresh, tmp_path, resume=False)

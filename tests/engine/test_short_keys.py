@@ -16,7 +16,7 @@ optim_wrapper = dict(optimizer=dict(type="SGD", lr=None, weight_decay=None, mome
 
 @pytest.fixture
 def load(tmp_path):
-    """Loads the last of a chain of configs, each of which inherits from the one before."""
+    """Load the last of a chain of configs that inherit from each other."""
 
     def run(*texts, tricks=(), **overrides):
         for number, text in enumerate([BASE, *texts]):
@@ -39,7 +39,7 @@ def load(tmp_path):
 FULL = "optim_wrapper = dict(optimizer=dict(lr={}))"
 
 
-def test_short_names_fill_what_is_left_open(load):
+def test_short_names_fill_open_keys(load):
     assert load() == dict(optimizer=dict(type="SGD", lr=0.1, weight_decay=0.5, momentum=0.9))
 
 
@@ -58,7 +58,7 @@ def test_short_names_fill_what_is_left_open(load):
         (["lr = 0.2\n" + FULL.format(0.2)], 0.2),
     ],
 )
-def test_the_nearest_file_counts(load, chain, rate):
+def test_nearest_file_wins(load, chain, rate):
     assert load(*chain).optimizer.lr == rate
 
 
@@ -71,7 +71,7 @@ def test_another_optimiser_inherits_nothing(load):
     assert clipped.clip_grad == dict(max_norm=3)
 
 
-def test_later_layers_count(load):
+def test_later_layers_win(load):
     full = {"optim_wrapper.optimizer.lr": 0.7}
     assert load(FULL.format(0.3), tricks=["lr = 0.4"]).optimizer.lr == 0.4
     assert load("lr = 0.3", tricks=[FULL.format(0.4)]).optimizer.lr == 0.4
@@ -79,7 +79,7 @@ def test_later_layers_count(load):
     assert load(tricks=["lr = 0.4"], **full).optimizer.lr == 0.7
 
 
-def test_clipping_is_set_where_there_was_none(load):
+def test_clipping_without_base_value(load):
     assert "clip_grad" not in load()
     bound = dict(type="value", clip_value=0.1)
     assert load(clip_grad=bound).clip_grad == bound
@@ -89,7 +89,7 @@ def test_clipping_is_set_where_there_was_none(load):
 
 
 @pytest.mark.parametrize(
-    ("chain", "tricks", "overrides", "told"),
+    ("chain", "tricks", "overrides", "message"),
     [
         (
             ["lr = 0.2\n" + FULL.format(0.3)],
@@ -120,7 +120,7 @@ def test_clipping_is_set_where_there_was_none(load):
         ([], (), {"lr.x": 1}, "unknown config key 'optim_wrapper.optimizer.lr.x'"),
     ],
 )
-def test_contradictions_and_mistakes(load, chain, tricks, overrides, told):
+def test_contradictions_and_mistakes(load, chain, tricks, overrides, message):
     with pytest.raises(UserError) as error:
         load(*chain, tricks=tricks, **overrides)
-    assert told in str(error.value)
+    assert message in str(error.value)

@@ -1,4 +1,4 @@
-"""A task's exit status and what it says, without training."""
+"""A task's exit status and messages, without training."""
 
 import errno
 import json
@@ -71,20 +71,20 @@ def _wrapped():
         ),
     ],
 )
-def test_what_a_person_can_mend_is_one_sentence(capsys, error, status, said):
+def test_user_errors_are_one_sentence(capsys, error, status, said):
     assert main(Failing(error), WORDS) == status
     assert capsys.readouterr().err == said
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("division"), OSError(errno.EIO, "I/O error")])
-def test_a_defect_keeps_its_traceback(capsys, error):
+def test_defect_keeps_traceback(capsys, error):
     assert main(Failing(error), WORDS) == 1
-    told = capsys.readouterr().err
-    assert told.startswith("Traceback (most recent call last)")
-    assert type(error).__name__ in told
+    output = capsys.readouterr().err
+    assert output.startswith("Traceback (most recent call last)")
+    assert type(error).__name__ in output
 
 
-def test_a_mistake_on_the_command_line(capsys):
+def test_command_line_mistake(capsys):
     assert main(Failing(None), ["mini", "--dta", "d", "--data", "d", "--work-dir", "w"]) == 2
     assert capsys.readouterr().err.startswith(
         "error: unknown option '--dta'; did you mean '--data'"
@@ -98,25 +98,25 @@ def test_success(monkeypatch):
     assert seen[0].backbone == "resnet10_b-w8"
 
 
-def test_a_backbone_must_be_named(capsys):
+def test_backbone_is_required(capsys):
     assert main(Failing(None), WORDS[:-2]) == 2
     assert "no backbone was named; give --backbone SPEC" in capsys.readouterr().err
 
 
-def test_a_checkpoint_that_is_missing(capsys, tmp_path):
+def test_missing_checkpoint(capsys, tmp_path):
     path = tmp_path / "absent.safetensors"
     assert main(Failing(None), [*WORDS[:-2], "--checkpoint", str(path)]) == 2
     assert "absent.safetensors" in capsys.readouterr().err
 
 
-def test_a_worker_s_sentence_is_found_in_its_traceback():
+def test_worker_error_is_extracted():
     text = (
         "Caught UserError in DataLoader worker process 0.\nOriginal Traceback (most recent call "
         'last):\n  File "x.py", line 3, in f\nbackbones.errors.UserError: the image a.png cannot '
         "be decoded (cut); replace it\n"
     )
-    told = user_error(UserError(text))
-    assert told == "the image a.png cannot be decoded (cut); replace it"
+    message = user_error(UserError(text))
+    assert message == "the image a.png cannot be decoded (cut); replace it"
     assert user_error(ValueError("x")) is None
 
 
@@ -147,20 +147,20 @@ def _train(root, folder, *more):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("torn", ["train/c1/2.png", "val/c0/1.png"])
-def test_a_torn_image_is_one_sentence_also_from_a_loader_worker(tmp_path, capfd, workers, torn):
+def test_torn_image_in_loader_worker(tmp_path, capfd, workers, torn):
     root = _write(tmp_path / "data", torn)
     assert _train(root, tmp_path / "w", "--set", f"workers={workers}") == 2
-    told = [line for line in capfd.readouterr().err.splitlines() if "mmengine" not in line]
-    errors = [line for line in told if line.startswith("error: ")]
+    lines = [line for line in capfd.readouterr().err.splitlines() if "mmengine" not in line]
+    errors = [line for line in lines if line.startswith("error: ")]
     assert len(errors) == 1
     assert errors[0].startswith(f"error: the image {root / torn} cannot be decoded (")
     assert errors[0].endswith("; replace it, or take it out of the dataset")
-    assert not [line for line in told if "Traceback" in line]
+    assert not [line for line in lines if "Traceback" in line]
     assert not (tmp_path / "w" / "result.json").exists()
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_fewer_images_than_a_batch_are_told(tmp_path, capfd):
+def test_fewer_images_than_a_batch(tmp_path, capfd):
     root = _write(tmp_path / "data")
     assert _train(root, tmp_path / "w", "--set", "batch_size=9") == 2
     assert (
@@ -170,14 +170,14 @@ def test_fewer_images_than_a_batch_are_told(tmp_path, capfd):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_loss_that_is_no_number_ends_the_stage(tmp_path, capfd):
+def test_non_finite_loss_ends_task(tmp_path, capfd):
     root = _write(tmp_path / "data")
     assert _train(root, tmp_path / "w", "--set", "lr=1e30") == 2
     assert "error: the loss became nan in epoch 1, iteration 2 (terms" in capfd.readouterr().err
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_disk_that_fills_up_while_training(tmp_path, capfd, monkeypatch):
+def test_full_disk_while_training(tmp_path, capfd, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -187,22 +187,22 @@ def test_a_disk_that_fills_up_while_training(tmp_path, capfd, monkeypatch):
     assert "error: the disk is full ([Errno 28]" in capfd.readouterr().err
 
 
-def test_a_work_dir_that_cannot_be_made_is_told(tmp_path, capfd):
+def test_unwritable_work_dir(tmp_path, capfd):
     root = _write(tmp_path / "data")
     (tmp_path / "w").write_text("a file")
     assert _train(root, tmp_path / "w") == 2
     assert "w cannot be made (File exists); name another with --work-dir" in capfd.readouterr().err
 
 
-def test_missing_data_is_told(tmp_path, capfd):
+def test_missing_data(tmp_path, capfd):
     assert _train(tmp_path / "absent", tmp_path / "w") == 2
-    told = capfd.readouterr().err
-    assert told.startswith(f"error: {tmp_path / 'absent' / 'train'} does not exist; ")
+    output = capfd.readouterr().err
+    assert output.startswith(f"error: {tmp_path / 'absent' / 'train'} does not exist; ")
     assert not (tmp_path / "w").exists()
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_finished_smoke_run_writes_its_record(tmp_path, capfd):
+def test_smoke_run_writes_record(tmp_path, capfd):
     root = _write(tmp_path / "data")
     more = ["--budget", "smoke", "--seed", "5", "--identity", "ab12", "--trick", "cosine"]
     assert _train(root, tmp_path / "w", *more) == 0
@@ -224,7 +224,7 @@ def test_a_finished_smoke_run_writes_its_record(tmp_path, capfd):
     assert all((tmp_path / "w" / name).is_file() for name in result["artifacts"].values())
 
 
-def test_the_protocol_says_how_images_are_shown():
+def test_protocol_describes_normalisation():
     step = dict(type="Resize", size=256)
     config = Config(dict(val_dataloader=dict(dataset=dict(dataset=dict(pipeline=[step])))))
     assert Classification().protocol(config)["test"] == "Resize 256; one view"

@@ -1,4 +1,4 @@
-"""From a stage's config to the Runner's, and the choice of a checkpoint to resume from."""
+"""From a task's config to the Runner's, and the choice of a checkpoint to resume from."""
 
 from pathlib import Path
 
@@ -51,7 +51,7 @@ def _wired(monkeypatch, budget=None, checkpoint=None, rank=None, **train_cfg):
     return config
 
 
-def test_data_comes_in_a_seeded_order(monkeypatch):
+def test_seeded_data_order(monkeypatch):
     config = _wired(monkeypatch)
     assert config.train_dataloader.dataset.to_dict() == dict(
         type="SeededDataset", dataset=dict(type="D"), seed=9, limit=None
@@ -65,7 +65,7 @@ def test_data_comes_in_a_seeded_order(monkeypatch):
     assert config.optim_wrapper.type == "AutocastOptimWrapper"
 
 
-def test_iteration_based_training_resumes_at_once(monkeypatch):
+def test_iteration_loop_resumes_at_once(monkeypatch):
     config = _wired(monkeypatch, max_iters=30)
     assert config.train_cfg.type == "ResumableIterTrainLoop"
     assert config.train_dataloader.sampler.infinite
@@ -75,7 +75,7 @@ def test_iteration_based_training_resumes_at_once(monkeypatch):
     assert config.default_hooks.checkpoint.max_keep_ckpts == 2
 
 
-def test_our_hooks_come_after_the_recipe_s(monkeypatch):
+def test_hooks_follow_recipe_hooks(monkeypatch):
     expected = [
         "EMAHook",
         "SeedEachIterationHook",
@@ -91,7 +91,7 @@ def test_our_hooks_come_after_the_recipe_s(monkeypatch):
     assert config.model.backbone.checkpoint == "b.safetensors"
 
 
-def test_a_smoke_budget_limits_images_and_starts_no_workers(monkeypatch):
+def test_smoke_limits_images_and_workers(monkeypatch):
     budget = Budget(iterations=2, batch_size=3, test_images=4)
     config = _wired(monkeypatch, budget)
     train, test = config.train_dataloader, config.val_dataloader
@@ -102,7 +102,7 @@ def test_a_smoke_budget_limits_images_and_starts_no_workers(monkeypatch):
     assert _wired(monkeypatch, budget, max_iters=30).train_dataloader.dataset.limit is None
 
 
-def test_norms_are_synchronised_only_where_there_is_company_on_gpus(monkeypatch):
+def test_sync_norm_needs_several_gpus(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert _wired(monkeypatch, rank="0").model.norm_cfg.type == "BN"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -117,7 +117,7 @@ def _save(path):
     torch.save({"state_dict": {"w": torch.zeros(2000)}}, path)
 
 
-def test_the_newest_checkpoint_is_chosen_by_number(tmp_path):
+def test_newest_checkpoint_by_number(tmp_path):
     assert latest_checkpoint(tmp_path) is None
     for name in ("epoch_9.pth", "epoch_10.pth", "epoch_2.pth"):
         _save(tmp_path / name)
@@ -132,13 +132,13 @@ def test_the_newest_checkpoint_is_chosen_by_number(tmp_path):
         lambda data: data[:100],
         lambda data: data[: len(data) // 2],
         lambda data: data[:-1],
-        # What a power cut leaves of a file whose length was written before its content.
+        # The state after a power cut: the length was written before the content.
         lambda data: bytes(len(data)),
         lambda data: b"\x80\x02garbage" + data[8:],
     ],
     ids=["empty", "magic", "head", "half", "tail", "zeros", "garbage"],
 )
-def test_a_torn_checkpoint_is_passed_over(tmp_path, damage):
+def test_torn_checkpoint_is_skipped(tmp_path, damage):
     for number in (4, 8):
         _save(tmp_path / f"iter_{number}.pth")
     newest = tmp_path / "iter_8.pth"
@@ -150,7 +150,7 @@ def test_a_torn_checkpoint_is_passed_over(tmp_path, damage):
 
 @pytest.mark.parametrize("flat_decay_mult", [None, 0.0])
 @pytest.mark.parametrize("suffix", ["", "-dcn", "-dcnv2"])
-def test_offsets_of_the_second_version_train_at_a_tenth_of_the_rate(flat_decay_mult, suffix):
+def test_dcnv2_offset_lr(flat_decay_mult, suffix):
     spec = f"resnet10_d-w8{suffix}"
     rules = {} if flat_decay_mult is None else dict(flat_decay_mult=flat_decay_mult)
     config = Config(
@@ -182,7 +182,7 @@ def test_offsets_of_the_second_version_train_at_a_tenth_of_the_rate(flat_decay_m
 
 
 @pytest.mark.parametrize("value", [0, 1, -0.1, 1.5, "10%", True])
-def test_a_fraction_is_a_part(value):
+def test_fraction_is_partial(value):
     with pytest.raises(UserError, match="between 0 and 1, as 0"):
         wire(
             Config(dict(_config(max_epochs=3)._cfg_dict, train_fraction=value)),

@@ -1,4 +1,4 @@
-"""The wheels, whose own warnings at import are not ours to fail on."""
+"""OpenMMLab packages, imported without their own warnings."""
 
 import warnings
 

@@ -11,14 +11,14 @@ from export.__main__ import main
 
 
 @pytest.mark.parametrize("command", ["onnx", "weights"])
-def test_each_command_has_its_own_help(command, capsys):
+def test_each_command_has_help(command, capsys):
     with pytest.raises(SystemExit) as left:
         main([command, "--help"])
     assert left.value.code == 0
     assert f"python -m export {command}" in capsys.readouterr().out
 
 
-def test_an_unknown_command_is_refused(capsys):
+def test_unknown_command(capsys):
     with pytest.raises(SystemExit) as left:
         main(["onx"])
     assert left.value.code == 2
@@ -26,7 +26,7 @@ def test_an_unknown_command_is_refused(capsys):
 
 
 @pytest.mark.parametrize("package", ["cls_train", "det", "seg"])
-def test_the_tasks_commands_lead_here(package, monkeypatch, capsys):
+def test_task_commands_redirect(package, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [f"{package}.export", "--help"])
     task = next(t.name for t in TASKS.values() if t.module.startswith(f"{package}."))
     # runpy warns of a module that is imported already.
@@ -37,7 +37,7 @@ def test_the_tasks_commands_lead_here(package, monkeypatch, capsys):
     assert f"work dir of a finished {task} run" in capsys.readouterr().out
 
 
-def test_a_run_that_trains_no_network_is_refused(tmp_path, capsys):
+def test_run_without_trained_network(tmp_path, capsys):
     (tmp_path / "result.json").write_text(json.dumps({"stage": "probe"}))
     assert main(["onnx", str(tmp_path), "--out", str(tmp_path / "x.onnx")]) == 2
     assert "is a run of the task probe, which trains no network" in capsys.readouterr().err

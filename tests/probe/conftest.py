@@ -1,3 +1,11 @@
 """A small set in the ImageFolder layout, and runs kept apart."""
 
-from tests.cls_train.conftest import _forget_runs, image_folder, tiny_config  # noqa: F401
+import warnings
+
+from support.classification import image_folder, tiny_config  # noqa: F401
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of OpenMMLab's packages at their import
+    from support.runners import isolate_runs  # noqa: F401
+
+    import cls_train.train  # noqa: F401

@@ -37,7 +37,7 @@ def _minimum(features, labels, classes, strength):
 
 
 @pytest.mark.parametrize("strength", [0.1, 3.0, 100.0])
-def test_the_minimum_of_the_objective(strength):
+def test_minimises_objective(strength):
     features, labels = _samples()
     probe = fit(features * 7 + 3, labels, 3, strength, 1000)
     weight, bias = _minimum(features.double().numpy(), labels.numpy(), 3, strength)
@@ -48,7 +48,7 @@ def test_the_minimum_of_the_objective(strength):
     assert differences == pytest.approx(bias - bias.mean(), abs=2e-3)
 
 
-def test_the_gradient_vanishes_at_the_minimum():
+def test_gradient_vanishes_at_minimum():
     features, labels = _samples(count=90, width=12)
     probe = fit(features, labels, 3, 2.0, 1000)
     weight, bias = (part.clone().requires_grad_() for part in (probe.weight, probe.bias))
@@ -59,7 +59,7 @@ def test_the_gradient_vanishes_at_the_minimum():
     assert torch.stack([weight.grad.abs().max(), bias.grad.abs().max()]).max() < 2e-6
 
 
-def test_chunks_of_samples_and_what_is_kept_do_not_count(monkeypatch):
+def test_chunking_is_irrelevant(monkeypatch):
     features, labels = _samples(count=50, width=6)
     whole = fit(features, labels, 3, 1.0, 1000)
     monkeypatch.setattr(linear, "CHUNK", 7)
@@ -71,7 +71,7 @@ def test_chunks_of_samples_and_what_is_kept_do_not_count(monkeypatch):
         assert torch.allclose(whole.logits(features), other.logits(features), atol=1e-4)
 
 
-def test_a_feature_that_never_changes_has_no_say():
+def test_constant_feature_is_ignored():
     features, labels = _samples()
     dead = torch.cat([features, torch.full((60, 1), 0.1)], dim=1)
     probe = fit(dead, labels, 3, 1.0, 1000)
@@ -79,13 +79,13 @@ def test_a_feature_that_never_changes_has_no_say():
     assert torch.allclose(probe.logits(dead), fit(features, labels, 3, 1.0, 1000).logits(features))
 
 
-def test_an_end_before_convergence_is_told():
+def test_no_convergence_is_reported():
     features, labels = _samples(width=20)
     probe = fit(features, labels, 3, 1e-6, 2)
     assert (probe.iterations, probe.converged) == (2, False)
 
 
-def test_every_class_keeps_its_share_on_both_sides():
+def test_stratified_holdout():
     labels = torch.tensor([0] * 50 + [1] * 10 + [2] * 2 + [3])
     fitted, held = hold_out(labels, 0.2, seed=4)
     assert torch.equal(torch.cat([fitted, held]).sort().values, torch.arange(63))
@@ -93,13 +93,13 @@ def test_every_class_keeps_its_share_on_both_sides():
     assert labels[fitted].bincount(minlength=4).tolist() == [40, 8, 1, 1]
 
 
-def test_the_seed_decides_what_is_held_out():
+def test_seed_decides_holdout():
     labels = torch.arange(60) % 3
     first, again, other = (hold_out(labels, 0.25, seed)[1].tolist() for seed in (1, 1, 2))
     assert first == again != other
 
 
-def test_a_single_image_of_each_class_cannot_choose():
+def test_single_image_per_class():
     with pytest.raises(UserError) as error:
         hold_out(torch.arange(5), 0.2, 0)
     assert str(error.value) == (
@@ -119,7 +119,7 @@ def _alone(features, labels, held, exponent):
 
 
 @pytest.mark.parametrize(("width", "noise", "count"), [(60, 6.0, 90), (2, 0.5, 600)])
-def test_the_strength_is_the_best_of_those_tried(width, noise, count):
+def test_chooses_best_strength(width, noise, count):
     features, labels = _samples(count=count, width=width, noise=noise)
     held = hold_out(labels, 0.2, 0)
     exponent, trials = choose_exponent(features, labels, 3, held, SEARCH, 1000)
@@ -139,7 +139,7 @@ def test_the_strength_is_the_best_of_those_tried(width, noise, count):
     assert all(-6 <= e <= 6 for e in scores)
 
 
-def test_features_of_noise_are_held_back():
+def test_noise_features_are_regularised():
     features, labels = _samples(count=120, width=80, noise=8.0, seed=2)
     held = hold_out(labels, 0.2, 0)
     _, trials = choose_exponent(features, labels, 3, held, SEARCH, 1000)

@@ -20,7 +20,7 @@ def test_both_names_run_it(module, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("name", ["imagenet", "mini"])
-def test_a_config_is_the_same_under_its_former_path(name):
+def test_former_config_path(name):
     own = Config.fromfile(ROOT / TASKS["probe"].configs / f"{name}.py")
     assert (
         Config.fromfile(ROOT / "cls_train/configs/probe" / f"{name}.py")._cfg_dict == own._cfg_dict

@@ -43,7 +43,7 @@ def test_votes_by_loops(monkeypatch, temperature):
     assert (len({tuple(p.tolist()) for p in found.values()}) > 1) == (temperature == 1.0)
 
 
-def test_a_high_temperature_counts_heads_and_a_low_one_asks_the_nearest():
+def test_temperature_extremes():
     train = torch.tensor([[1.0, 0.0], [1.0, 0.3], [1.0, 0.4]])
     labels, test = torch.tensor([0, 1, 1]), torch.tensor([[1.0, 0.0]])
     assert nearest_votes(train, labels, test, 2, (3,), 1e3)[3].tolist() == [1]
@@ -57,13 +57,13 @@ def test_only_directions_count(factor):
     assert torch.equal(nearest_votes(train * factor, labels, test, 3, (10,), 0.07)[10], expected)
 
 
-def test_more_neighbours_than_images_are_all_images():
+def test_more_neighbours_than_images():
     train, labels, test = _samples()
     found = nearest_votes(train, labels, test, 3, (40, 100), 0.07)
     assert torch.equal(found[100], found[40])
 
 
-def test_of_equal_votes_the_lower_class_wins():
+def test_ties_go_to_lower_class():
     train = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
     found = nearest_votes(train, torch.tensor([2, 1]), torch.tensor([[1.0, 1.0]]), 3, (2,), 0.07)
     assert found[2].tolist() == [1]

@@ -1,4 +1,4 @@
-"""The probe's command: what it leaves behind, that its features are the classifier's, and what it refuses."""
+"""The probe's command: its outputs, its features against the classifier's, and its errors."""
 
 import json
 from dataclasses import replace
@@ -52,19 +52,19 @@ def _probe(*arguments, **named):
     )
 
 
-def test_a_run_leaves_what_the_documentation_says(image_folder, tmp_path, checkpoint):
+def test_outputs_match_documentation(image_folder, tmp_path, checkpoint):
     more = ("--checkpoint", checkpoint, "--identity", "ab12", "--data-fingerprint", "da7a")
     result, evaluation = _probe(image_folder, tmp_path, *more, "--seed", 3)
     example = json.loads(EXAMPLE.read_text(encoding="utf-8"))
     assert result.keys() == example.keys()
-    # The probe times no network of its own, and its learning rate is nothing to multiply.
+    # The probe times no network of its own, and a factor does not apply to its learning rate.
     assert (result["inference"], result["lr_factor"]) == ({}, 1.0)
     assert (result["stage"], result["status"], result["seed"]) == ("probe", "completed", 3)
     assert (result["identity"], result["data"]["fingerprint"]) == ("ab12", "da7a")
     assert (result["recipe"], result["tricks"]) == (None, [])
-    receipt = result["checkpoint"]
-    assert receipt["matched"] == receipt["total"] == len(backbones.create(SPEC).state_dict())
-    assert receipt["source"]["top1"] == 40.0
+    report = result["checkpoint"]
+    assert report["matched"] == report["total"] == len(backbones.create(SPEC).state_dict())
+    assert report["source"]["top1"] == 40.0
     assert [metric["name"] for metric in result["metrics"]] == ["linear_top1", "knn_top1"]
     assert [cost["name"] for cost in result["costs"]] == ["feature_seconds", "fit_seconds"]
     assert all(isinstance(text, str) for text in result["protocol"].values())
@@ -84,7 +84,7 @@ def test_a_run_leaves_what_the_documentation_says(image_folder, tmp_path, checkp
         # Four test images of each class.
         by_class = [entry[name] for entry in evaluation["classes"].values()]
         assert value == pytest.approx(np.mean(by_class))
-    # A colour cast tells the classes apart, also to random filters.
+    # A colour cast separates the classes, also for random filters.
     assert values["linear_top1"] > 60
     linear = evaluation["linear"]
     assert linear["held_out_images"] == 9
@@ -92,7 +92,7 @@ def test_a_run_leaves_what_the_documentation_says(image_folder, tmp_path, checkp
     assert linear["strength"] == best["strength"]
 
 
-def test_the_same_command_gives_the_same_numbers(image_folder, tmp_path, checkpoint, capsys):
+def test_repeatable(image_folder, tmp_path, checkpoint, capsys):
     first = _probe(image_folder, tmp_path / "a", "--checkpoint", checkpoint)
     again = _probe(image_folder, tmp_path / "b", "--checkpoint", checkpoint, "--resume")
     assert first[1] == again[1]
@@ -117,7 +117,7 @@ def test_test_images_choose_nothing():
     assert linear[0] == linear[1]
 
 
-def test_random_weights_have_no_receipt_and_come_of_the_seed(image_folder, tmp_path):
+def test_random_weights_have_no_load_report(image_folder, tmp_path):
     found = [
         _probe(image_folder, tmp_path / str(n), "--backbone", SPEC, "--seed", seed)
         for n, seed in enumerate((0, 0, 1))
@@ -127,7 +127,7 @@ def test_random_weights_have_no_receipt_and_come_of_the_seed(image_folder, tmp_p
     assert trials[0] == trials[1] != trials[2]
 
 
-def test_a_smoke_run_sees_a_part_and_a_short_one_a_quarter(image_folder, tmp_path, checkpoint):
+def test_budgets_limit_images(image_folder, tmp_path, checkpoint):
     smaller = ("budgets.smoke.iterations=2", "budgets.smoke.batch_size=12")
     more = ("--checkpoint", checkpoint, "--budget")
     smoke, _ = _probe(image_folder, tmp_path / "a", *more, "smoke", settings=smaller)
@@ -137,7 +137,7 @@ def test_a_smoke_run_sees_a_part_and_a_short_one_a_quarter(image_folder, tmp_pat
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_features_are_those_that_the_classifier_saw(image_folder, tiny_config, tmp_path):
+def test_features_match_classifier(image_folder, tiny_config, tmp_path):
     words = [str(tiny_config), "--data", str(image_folder), "--work-dir", str(tmp_path)]
     words += ["--backbone", SPEC, "--precision", "fp32"]
     assert train(Classification(), words) == 0
@@ -157,9 +157,9 @@ def test_features_are_those_that_the_classifier_saw(image_folder, tiny_config, t
 
 
 @pytest.mark.parametrize("order", ["RGB", "BGR"])
-def test_weights_see_the_channels_that_they_were_trained_on(image_folder, order):
+def test_uses_training_channel_order(image_folder, order):
     class Mean(nn.Module):
-        """Stands where a backbone stands, and shows what comes in."""
+        """Replaces a backbone and returns means of its input."""
 
         def forward(self, x):
             return [x]
@@ -189,7 +189,7 @@ def _refused(capsys, *words, **named):
         ("strengths.low=7", "strengths={'low': 7, 'high': 6, 'step': 2, 'halvings': 3} was given; low lies below"),
     ],
 )  # fmt: skip
-def test_settings_without_meaning(image_folder, tmp_path, capsys, setting, said):
+def test_meaningless_settings(image_folder, tmp_path, capsys, setting, said):
     words = (image_folder, tmp_path / "w", "--backbone", SPEC)
     assert _refused(capsys, *words, settings=(setting,)).startswith(said)
     assert not (tmp_path / "w").exists()
@@ -209,7 +209,7 @@ def test_several_processes(image_folder, tmp_path, capsys, monkeypatch):
     )
 
 
-def test_weights_that_give_no_numbers(image_folder, tmp_path, capsys):
+def test_non_finite_features(image_folder, tmp_path, capsys):
     network = backbones.create(SPEC)
     with torch.no_grad():
         network.layer4[0].conv1.weight.fill_(float("nan"))
@@ -222,7 +222,7 @@ def test_weights_that_give_no_numbers(image_folder, tmp_path, capsys):
     assert not (tmp_path / "w" / "result.json").exists()
 
 
-def test_a_torn_image_is_one_sentence(tmp_path, capsys):
+def test_torn_image(tmp_path, capsys):
     for split in ("train", "val"):
         for label in range(2):
             folder = tmp_path / "data" / split / f"c{label}"

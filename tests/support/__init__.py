@@ -1,1 +1,1 @@
-"""What several test modules share."""
+"""Fixtures and helpers of several test modules."""

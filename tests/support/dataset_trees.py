@@ -18,15 +18,15 @@ class VocTree:
         for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
             (root / folder).mkdir(parents=True)
 
-    def add(self, name, size, objects=(), told_size=None):
-        """Write one image of `(width, height)` and its XML, which may tell another size."""
+    def add(self, name, size, objects=(), xml_size=None):
+        """Write one image of `(width, height)` and its XML, which may state another size."""
         image = Image.new("RGB", size, (90, 120, 90))
         pen = ImageDraw.Draw(image)
         for label, *corners in objects:
             if corners[0] < corners[2] and corners[1] < corners[3]:
                 pen.rectangle(corners[:4], fill=(220, 40, 40) if label == "cat" else (40, 60, 220))
         image.save(self.root / "JPEGImages" / f"{name}.jpg", quality=95)
-        width, height = told_size or size
+        width, height = xml_size or size
         parts = [f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"]
         for label, x1, y1, x2, y2, *difficult in objects:
             parts.append(

@@ -1,4 +1,4 @@
-"""A dense task with a tiny dataset: what tests of the shared code need of each of them."""
+"""A dense task with a tiny dataset, for the tests of common code."""
 
 import json
 import warnings
@@ -7,10 +7,10 @@ from pathlib import Path
 
 from support.checkpoints import SPEC
 from support.dataset_trees import tiny_ade20k, tiny_devkit
-from support.runners import forget_runs
+from support.tasks import resolved, run_task
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # what the wheels say when they are imported
+    warnings.simplefilter("ignore")  # of OpenMMLab's packages at their import
     import engine  # noqa: F401, I001  (it stands in for mmcv's compiled ops, which mmdet wants)
     from mmdet.models import FasterRCNN
     from mmengine.registry import MODELS, DefaultScope
@@ -18,10 +18,7 @@ with warnings.catch_warnings():
 
     from det.train import Detection
     from seg.train import Segmentation
-from engine.cli import Options
 from engine.dense.task import DenseTask
-from engine.job import resolve_job
-from engine.task import main, prepare
 
 
 @dataclass
@@ -69,12 +66,10 @@ class DenseWorld:
 
     def run(self, work, *options, data=None, budget="smoke", config="mini"):
         """Run the task in this process; return its exit status."""
-        forget_runs()
-        common = [config, "--data", str(data or self.data), "--work-dir", str(work)]
-        return main(self.task, [*common, "--budget", budget, *map(str, options)])
+        return run_task(self.task, data or self.data, work, *options, budget=budget, config=config)
 
     def command(self, work, *options):
-        """The words that start the task in a process of its own."""
+        """Return the command that starts the task in another process."""
         common = ["-m", self.task.entry.module, "mini", "--data", self.data, "--work-dir", work]
         return [str(word) for word in (*common, *options)]
 
@@ -82,17 +77,11 @@ class DenseWorld:
         self, config="mini", backbone=None, checkpoint=None, tricks=(), data=None, **overrides
     ):
         """Assemble a config, by default with random weights."""
-        options = Options(
-            config=str(config),
-            data=data or self.data,
-            work_dir=self.folder / "work",
-            backbone=backbone or (None if checkpoint else SPEC),
-            checkpoint=checkpoint,
-            precision="fp32",
-            tricks=tuple(tricks),
-            overrides=overrides,
+        backbone = backbone or (None if checkpoint else SPEC)
+        data, work_dir = data or self.data, self.folder / "work"
+        return resolved(
+            self.task, data, work_dir, config, backbone, checkpoint, tricks, **overrides
         )
-        return prepare(self.task, resolve_job(options))
 
     def build(self, config):
         """Build the network of a config."""

@@ -1,4 +1,4 @@
-"""Acts as a task does, in no time: `fake_task.py JOURNAL BEHAVIOUR NAME RESULTS` and a task's own words.
+"""Stands in for a task: `fake_task.py JOURNAL BEHAVIOUR NAME RESULTS` and the task's own options.
 
 It is run with `python -I -S`, so it uses the standard library only. RESULTS is a file of one result per task, written
 through `contract.result`; so the result is bound to the schema.
@@ -46,7 +46,7 @@ def main():
         note(journal, f"read {Path(option(words, '--checkpoint')).read_text(encoding='utf-8')}")
     if "--teacher" in words:
         teacher = Path(option(words, "--teacher")).with_name("row.txt")
-        note(journal, f"taught {name} by {teacher.read_text(encoding='utf-8')}")
+        note(journal, f"distilled {name} by {teacher.read_text(encoding='utf-8')}")
     result = json.loads(Path(results).read_text(encoding="utf-8"))[task]
     fill(result, words)
     if behaviour.startswith("score="):

@@ -32,7 +32,7 @@ class Maps(nn.Module):
 
 
 class Scaled(Maps):
-    """Its maps are made outside of its modules."""
+    """Computes its maps outside of its modules."""
 
     def forward(self, x):
         return [2 * values for values in super().forward(x)]
@@ -109,12 +109,12 @@ def wants(size):
 
 
 def plain_backbone():
-    """A `Backbone`, at output stride 32 whatever is asked."""
+    """A `Backbone` that ignores the output stride and has 32."""
     return backbones.create("resnet10_d-w8")
 
 
 class Silenced(Maps):
-    """Dilates by itself, and wrongly: its residual branch, which starts silent, still sees the nearest cells."""
+    """Dilates by itself, and wrongly: its residual branch, which starts silent, still sees the nearest locations."""
 
     def __init__(self, output_stride=32):
         super().__init__()
@@ -130,7 +130,7 @@ class Silenced(Maps):
 
 
 class Shifted(Maps):
-    """Dilates by itself, and wrongly: the last stage sees the cells beside those it was trained on."""
+    """Dilates by itself, and wrongly: the last stage sees the locations beside those it was trained on."""
 
     def __init__(self, output_stride=32):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The HTML report, read as a browser would."""
+"""The HTML report, read like a browser."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ from PIL import Image
 from rich.console import Console
 from scipy.io import savemat
 
+from benchmarks import cli
 from datasets.prepare.catalogue import SETS, Archive, DataSet
 
 
@@ -34,18 +35,18 @@ class Served:
             None lets it pass, and so does the end of the list.
         statuses: For each request in turn, an error to answer with; None or the end for none.
         ignore_range: Answer with the whole file, as some servers do.
-        tell_length: Send a Content-Length.
+        send_length: Send a Content-Length.
     """
 
     content: bytes
     drops: list[int | None] = field(default_factory=list)
     statuses: list[int | None] = field(default_factory=list)
     ignore_range: bool = False
-    tell_length: bool = True
+    send_length: bool = True
 
 
 class Server:
-    """Serves `files` by path; `requests` holds (path, Range header) of all that was asked."""
+    """Serves `files` by path; `requests` holds (path, Range header) of each request."""
 
     def __init__(self, port: int) -> None:
         self.files: dict[str, Served] = {}
@@ -89,7 +90,7 @@ def serving() -> Iterator[Server]:
             if start:
                 span = f"bytes {start}-{len(content) - 1}/{len(content)}"
                 self.send_header("Content-Range", span)
-            if served.tell_length:
+            if served.send_length:
                 self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             drop = served.drops.pop(0) if served.drops else None
@@ -120,7 +121,7 @@ def md5(content: bytes) -> str:
 
 
 def small_set(name: str, contents: Mapping[str, bytes], server: Server | None = None) -> DataSet:
-    """Returns a catalogue entry with other contents behind it, on a server if it has mirrors."""
+    """Return a catalogue entry with other contents, on a server if it has mirrors."""
     known = SETS[name]
     archives: dict[str, Archive] = {}
     for role, archive in known.archives.items():
@@ -159,7 +160,7 @@ def zip_of(files: Mapping[str, bytes]) -> bytes:
 
 
 def picture(seed: int) -> bytes:
-    """Returns a JPEG file that differs from those of all other seeds."""
+    """Return a JPEG file that differs from those of all other seeds."""
     buffer = io.BytesIO()
     pixels = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(buffer, format="JPEG")
@@ -175,7 +176,7 @@ def files_below(folder: Path) -> dict[str, bytes]:
 
 
 def voc_archives(devkit: Path) -> dict[str, bytes]:
-    """Splits a generated devkit as the real archives are split."""
+    """Split a generated devkit like the real archives."""
     test = set((devkit / "VOC2007/ImageSets/Main/test.txt").read_text().split())
     parts: dict[str, dict[str, bytes]] = {"2007 trainval": {}, "2007 test": {}, "2012 trainval": {}}
     for name, content in files_below(devkit).items():
@@ -229,7 +230,7 @@ CIFAR_NAMES = ("airplane", "automobile", "bird")
 
 
 def cifar_batch(number: int) -> tuple[np.ndarray, list[int]]:
-    """Returns three pictures with a label each; batch 0 is the test batch."""
+    """Return three pictures with a label each; batch 0 is the test batch."""
     rng = np.random.default_rng(number)
     return rng.integers(0, 256, (3, 3072), dtype=np.uint8), [2, 0, 1]
 
@@ -295,7 +296,58 @@ def imagenet_archives() -> dict[str, bytes]:
 
 
 def lay_out(folder: Path, name: str, contents: Mapping[str, bytes]) -> None:
-    """Puts a set's archives into a folder, as a user would."""
+    """Put a set's archives into a folder, as a user would."""
     folder.mkdir(parents=True, exist_ok=True)
     for role, archive in SETS[name].archives.items():
         (folder / archive.file_name).write_bytes(contents[role])
+
+
+class Preparing:
+    """The command `data prepare` with a catalogue whose sets are small."""
+
+    def __init__(self, root: Path, server: Server, monkeypatch, capsys) -> None:
+        self.root = root
+        self.server = server
+        self._patch = monkeypatch
+        self._capsys = capsys
+        # Sets that `know` does not replace have no mirror.
+        for name, dataset in SETS.items():
+            none = {role: replace(a, urls=()) for role, a in dataset.archives.items()}
+            monkeypatch.setitem(SETS, name, replace(dataset, archives=none))
+        self._real = dict(SETS)
+
+    def know(self, name: str, contents: dict[str, bytes]) -> None:
+        mirrors = {} if name == "imagenet" else {"urls": ("http://127.0.0.1/",)}
+        archives = self._real[name].archives.items()
+        known = {role: replace(archive, **mirrors) for role, archive in archives}
+        self._patch.setitem(SETS, name, replace(self._real[name], archives=known))
+        self._patch.setitem(SETS, name, small_set(name, contents, self.server))
+
+    def __call__(self, *words: str) -> str:
+        """Run the command; return what it prints."""
+        assert cli.main(["data", "prepare", *words, "--root", str(self.root)]) == 0
+        return self._capsys.readouterr().out
+
+    def fail(self, *words: str) -> str:
+        assert cli.main(["data", "prepare", *words, "--root", str(self.root)]) == 2
+        text = self._capsys.readouterr().err
+        assert text.startswith("error: ")
+        assert "Traceback" not in text
+        return text.removeprefix("error: ").strip()
+
+    @property
+    def left(self) -> list[str]:
+        """Everything but what a preparation may leave: archives and the locks."""
+        names = files_below(self.root)
+        return [n for n in names if not n.startswith("archives/") and not n.endswith(".lock")]
+
+
+def check_second_call(prepare: Preparing, name: str) -> None:
+    """Check that another call asks for nothing, changes nothing, and says so."""
+    prepare.server.requests.clear()
+    before = {path: path.stat().st_mtime_ns for path in prepare.root.rglob("*")}
+    text = prepare(name)
+    folder = prepare.root / SETS[name].folder
+    assert text == f"{name}: done before, in {folder}; there is nothing to do.\n"
+    assert prepare.server.requests == []
+    assert {path: path.stat().st_mtime_ns for path in prepare.root.rglob("*")} == before

@@ -1,4 +1,4 @@
-"""Checkpoints of a small network, and how a wrong one is refused."""
+"""Checkpoints of a small network, and the refusal of a wrong one."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ METADATA = CheckpointMetadata(
 
 
 def refusal(path, module=None, **options):
-    """Load, expect a refusal that leaves the module alone, and return its one sentence."""
+    """Load, expect a refusal that leaves the module unchanged, and return its message."""
     module = backbones.create(SPEC) if module is None else module
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     with pytest.raises(CheckpointError) as error:

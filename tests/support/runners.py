@@ -1,9 +1,13 @@
-"""A runner of a few attributes, for the tests of hooks."""
+"""A runner of a few attributes for the tests of hooks, and runs kept apart."""
 
+import gc
+import multiprocessing
 from types import SimpleNamespace
 
+import pytest
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
+from mmengine.visualization import Visualizer
 
 
 def bare_runner(name, **attributes):
@@ -15,14 +19,30 @@ def bare_runner(name, **attributes):
     return runner
 
 
+def _forget(*managers):
+    for logger in MMLogger._instance_dict.values():
+        for handler in logger.handlers:
+            handler.close()
+    for manager in managers:
+        manager._instance_dict.clear()
+
+
 def forget_runs():
     """Forget mmengine's runs: it names them by the second, and two of one second would share log and history."""
     from mmdet.visualization import DetLocalVisualizer
     from mmseg.visualization import SegLocalVisualizer
 
-    for logger in MMLogger._instance_dict.values():
-        for handler in logger.handlers:
-            handler.close()
-    managers = (DefaultScope, MessageHub, MMLogger, DetLocalVisualizer, SegLocalVisualizer)
-    for manager in managers:
-        manager._instance_dict.clear()
+    _forget(DefaultScope, MessageHub, MMLogger, DetLocalVisualizer, SegLocalVisualizer)
+
+
+@pytest.fixture(autouse=True)
+def isolate_runs():
+    """Forget mmengine's runs after each test."""
+    yield
+    _forget(MMLogger, MessageHub, Visualizer)
+    if multiprocessing.active_children():
+        # Loader workers of a run that failed: torch would wait five seconds for each of them,
+        # in whichever test the garbage is collected.
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.2)
+            gc.collect()

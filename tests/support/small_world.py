@@ -1,4 +1,4 @@
-"""A very small generated world, and what tests do to its files."""
+"""A very small generated world, and edits of its files."""
 
 from __future__ import annotations
 
@@ -45,6 +45,3 @@ def an_object(box: tuple[float, float, float, float], name: str = "striped_ellip
     corners = zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True)
     inner = "".join(f"<{corner}>{value}</{corner}>" for corner, value in corners)
     return f"<object><name>{name}</name><bndbox>{inner}</bndbox></object>"
-
-
-# Folders

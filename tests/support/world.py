@@ -1,4 +1,4 @@
-"""A small repository and suite for tests of the harness, and runs of it with faked tasks."""
+"""A small repository and suite for tests of the harness, run with fake tasks."""
 
 from __future__ import annotations
 
@@ -28,6 +28,19 @@ from contract import files
 from contract.result import SCHEMA_VERSION, Result
 from contract.tasks import TASKS
 
+# The tasks and datasets of a small suite file.
+SUITE_TASKS = """
+stages = dict(
+    cls=dict(config="cls_train/configs/mini.py", data="cls"),
+    det=dict(config="det/configs/mini.py", data="det"),
+    seg=dict(config="seg/configs/mini.py", data="seg"),
+)
+datasets = dict(
+    cls=dict(kind="imagefolder", path="cls"),
+    det=dict(kind="voc", path="det"),
+    seg=dict(kind="ade20k", path="seg"),
+)
+""".strip()
 FAKE_TASK = Path(__file__).with_name("fake_task.py")
 
 SOURCES = {
@@ -71,7 +84,7 @@ ROWS = (
 
 
 def make_root(folder: Path) -> Path:
-    """Write a repository that has just what identities are made of."""
+    """Write a repository with the files that identities cover."""
     for name, text in SOURCES.items():
         path = folder / name
         if not path.exists():
@@ -175,7 +188,7 @@ def answer(specs: Sequence[str]) -> dict[str, Any]:
 
 @dataclass
 class RecordingDisplay:
-    """Remembers what it is to show."""
+    """Records what it should show."""
 
     lines: list[str] = field(default_factory=list)
     reports: list[Mapping[str, Any]] = field(default_factory=list)
@@ -255,7 +268,7 @@ class World:
         return [*script, *task_command(plan, run)[3:]]
 
     def runner(self, slots: Slots | None = None, **options: Any) -> Runner:
-        """Plan, and return what would run the plan."""
+        """Plan, and return the runner of the plan."""
         return Runner(
             self.plan(),
             slots or Slots(4, 1, (), "test"),
@@ -327,7 +340,7 @@ def wait_for(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
 
 
 def is_alive(pid: int) -> bool:
-    """Return whether a process runs; one that only waits to be collected does not."""
+    """Return whether a process runs; a zombie does not."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     except (FileNotFoundError, ProcessLookupError):
@@ -341,5 +354,5 @@ def pids(lines: list[str]) -> list[int]:
 
 
 def clean_environment() -> dict[str, str]:
-    """Return this process's environment without what a harness may have put there."""
+    """Return this process's environment without a harness's variables."""
     return {key: value for key, value in os.environ.items() if not key.startswith("TRICKBENCH")}

@@ -1,7 +1,7 @@
-"""AdaBound: Adam whose rate per weight is clipped to bounds that close in on SGD's 0.1 (Luo et al., 1902.09843).
+"""AdaBound: Adam with rates clipped to bounds that converge to SGD's rate of 0.1 (Luo et al., 1902.09843).
 
-By pytorch-optimizer, at the authors' values: rate 0.001, final rate 0.1, γ = 0.001; decay is added to the gradient, as
-there. The final rate follows the schedule.
+pytorch-optimizer's implementation with the authors' values: rate 0.001, final rate 0.1, γ = 0.001. Weight decay is
+added to the gradient, as in the paper. The final rate follows the schedule.
 
 Source: 1902.09843
 Library: pytorch-optimizer `AdaBound`

@@ -1,6 +1,6 @@
-"""Adam in place of Nesterov's gradient, at its authors' rate of 0.001 (Kingma and Ba, 1412.6980).
+"""Adam instead of SGD with Nesterov momentum, with the authors' rate of 0.001 (Kingma and Ba, 1412.6980).
 
-By torch, where weight decay is added to the gradient, and so is divided by its second moment too.
+torch's implementation, in which weight decay is added to the gradient and therefore also normalised.
 
 Source: 1412.6980
 Library: torch `Adam`

@@ -2,7 +2,7 @@
 
 Source: 1805.09501
 Library: torchvision `AutoAugment`
-Test: tests/cls_train/test_augmentation.py
+Test: tests/cls_train/test_transforms_augment.py
 """
 
 train_pipeline = dict(policy=dict(type="AutoAugment"))

@@ -1,10 +1,10 @@
 """GluonCV's colour jitter: brightness, contrast and saturation × U[0.6, 1.4] each.
 
-The paper's text (§2.1) and the base config have hue in the place of contrast.
+The paper's text (§2.1) and the base config use hue instead of contrast.
 
 Source: GluonCV
 Library: torchvision `ColorJitter`
-Test: tests/cls_train/test_augmentation.py
+Test: tests/cls_train/test_transforms_augment.py
 """
 
 train_pipeline = dict(

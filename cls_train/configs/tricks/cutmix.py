@@ -1,7 +1,7 @@
-"""CutMix: a box of image j is pasted into image i; both labels count by area (Yun et al., 1905.04899).
+"""CutMix: a box of image j is pasted into image i; the labels are weighted by area (Yun et al., 1905.04899).
 
-The box takes 1 − λ of the area before it is clipped at the border, λ ~ Beta(1, 1). By torchvision, which weighs the
-labels by the area that was really pasted, and draws one box for the whole batch.
+The box has 1 − λ of the area before it is clipped at the border, λ ~ Beta(1, 1). torchvision weighs the labels by the
+area that is actually pasted, and draws one box for the whole batch.
 
 Source: 1905.04899
 Library: torchvision `CutMix`

@@ -1,6 +1,6 @@
 """Cutout: a square of half the image's side, centred anywhere, becomes the mean colour (DeVries, Taylor, 1708.04552).
 
-16 of 32 pixels is the authors' choice for CIFAR-10; the square may reach over the border.
+The authors use 16 of 32 pixels for CIFAR-10; the square may extend beyond the border.
 
 Source: 1708.04552
 Library: ours

@@ -1,7 +1,7 @@
 """Knowledge distillation: ℓ(p, softmax(z)) + T² ℓ(softmax(r / T), softmax(z / T)), T = 20 (§5.3; 1503.02531).
 
-The two terms weigh 1:1, as in the paper; `distillation_gluoncv` weighs them as its code does. The teacher's logits r
-are of the very batch that the student sees, mixed and erased. Name it with `--teacher`.
+The two terms have equal weights, as in the paper; `distillation_gluoncv` has the weights of GluonCV's code. The
+teacher computes its logits r on the same augmented batch as the student. Name it with `--teacher`.
 
 Source: 1812.01187 §5.3; 1503.02531
 Library: ours

@@ -1,6 +1,6 @@
 """Knowledge distillation with GluonCV's weights: ½ ℓ(p, softmax(z)) + ½ T² ℓ(softmax(r / T), softmax(z / T)), T = 20.
 
-Its training script has `hard_weight` 0.5, where the paper's formula (§5.3) has no weights: see `distillation`.
+GluonCV's training script has `hard_weight` 0.5; the paper's formula (§5.3) has no weights, see `distillation`.
 
 Source: GluonCV
 Library: ours

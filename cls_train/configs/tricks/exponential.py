@@ -1,6 +1,6 @@
 """Exponential decay: η_e = η · 0.94^e after e epochs, in steps of an epoch.
 
-The rate of 0.94 is that of Inception-V3, there every two epochs (Szegedy et al., 1512.00567, §8).
+Inception-V3 uses the rate 0.94 every two epochs (Szegedy et al., 1512.00567, §8).
 
 Source: 1512.00567
 Library: mmengine `ExponentialLR`

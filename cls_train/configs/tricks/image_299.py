@@ -1,4 +1,4 @@
-"""Inputs of 299 pixels, Inception-V3's (§2.1); tests crop them from a short edge of 342, the ratio of 224 to 256.
+"""Inputs of 299 pixels, as for Inception-V3 (§2.1); tests crop from a short edge of 342, as 224 from 256.
 
 Source: 1812.01187 §2.1
 Library: torchvision

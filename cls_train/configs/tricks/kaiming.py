@@ -1,7 +1,7 @@
-"""Kaiming's initialisation of convolutions, N(0, 2 / d_out), in place of Xavier's, as in torchvision's ResNet.
+"""Kaiming initialisation of convolutions, N(0, 2 / d_out), instead of Xavier's, as in torchvision's ResNet.
 
 Source: 1502.01852
-Library: torch `normal_`, fans counted by us
+Library: torch `normal_`, with our fan computation
 Test: tests/backbones/test_initialisation.py
 """
 

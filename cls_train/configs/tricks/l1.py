@@ -1,6 +1,6 @@
 """L1: λ Σ|w| is added to the loss, over the weights of convolutions and linear layers, λ = 1e-5 (ours).
 
-Source: no paper's
+Source: not from a paper
 Library: ours
 Test: tests/cls_train/test_losses.py
 """

@@ -1,8 +1,8 @@
 """L2 in the loss: λ/2 Σ w², over weights of convolutions and linear layers, λ = 1e-4, and no decay in the optimiser.
 
-Its gradient is the optimiser's decay, λ w. What differs: biases, γ and β are spared, and gradient clipping sees it.
+Its gradient λ w equals weight decay, except that biases, γ and β have none, and that gradient clipping includes it.
 
-Source: no paper's
+Source: not from a paper
 Library: ours
 Test: tests/cls_train/test_losses.py
 """

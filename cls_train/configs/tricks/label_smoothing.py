@@ -1,4 +1,4 @@
-"""Label smoothing: 1 − ε for the true class and ε / (K − 1) for each other (§5.2, Eq. 4), ε = 0.1.
+"""Label smoothing: 1 − ε for the true class and ε / (K − 1) for every other class (§5.2, Eq. 4), ε = 0.1.
 
 `off_target='uniform'` is the convention of torch and GluonCV: ε / K for every class, the true one included.
 

@@ -2,7 +2,7 @@
 
 Source: 1812.01187 §3.1
 Library: none
-Test: tests/cls_train/test_recipes.py
+Test: tests/cls_train/test_assemble.py
 """
 
 batch_size_factor = 4

@@ -1,8 +1,8 @@
 """LARS: each layer's step is scaled by 0.001 ‖w‖ / (‖g‖ + β ‖w‖), β the weight decay (You et al., 1708.03888).
 
-By timm's `Lars`, which leaves parameters without decay unscaled, and scales the gradient with the decay added, as the
-paper does. The trust coefficient asks for a larger rate: 3 in place of 0.1 for the base batch is ours, the best of 1,
-3, 10 and 30 on the embedded data (one seed; docs/LOG.md).
+timm's `Lars` does not scale parameters without decay, and scales the gradient including the decay, as in the paper.
+The trust coefficient requires a larger rate. We use 3 instead of 0.1 for the base batch, the best of 1, 3, 10 and 30
+on the embedded data (one seed; docs/LOG.md).
 
 Source: 1708.03888
 Library: timm `Lars`

@@ -1,6 +1,6 @@
-"""Mixup: x̂ = λ x_i + (1 − λ) x_j, ŷ alike, λ ~ Beta(α, α) with α = 0.2, drawn once a batch (§5.4; 1710.09412).
+"""Mixup: x̂ = λ x_i + (1 − λ) x_j, ŷ likewise, λ ~ Beta(α, α) with α = 0.2, drawn once per batch (§5.4; 1710.09412).
 
-Only mixed examples are used, and training is longer: 200 epochs instead of 120.
+Only mixed examples are used, and training has 200 epochs instead of 120.
 
 Source: 1812.01187 §5.4; 1710.09412
 Library: ours

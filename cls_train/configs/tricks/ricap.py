@@ -1,4 +1,4 @@
-"""RICAP: four images cropped and patched around one point; labels count by area (Takahashi et al., 1811.09030).
+"""RICAP: four images are cropped and joined around a point; labels are weighted by area (Takahashi et al., 1811.09030).
 
 The point is (w, h) of the image with w, h ~ Beta(β, β) and β = 0.3, the paper's value for ImageNet.
 

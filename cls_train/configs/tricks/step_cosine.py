@@ -1,9 +1,9 @@
-"""Step, then cosine: the steps of the first half, then cosine decay to 0 from the rate that is left.
+"""Step, then cosine: step decay in the first half, then cosine decay to 0 from the remaining rate.
 
-One drop by 10 after a quarter, as in the baseline, then from the middle on
-η_t = ½ (1 + cos((t − T/2) π / (T/2))) η_{T/2} (the curve of §5.1, over the second half).
+The rate drops by 10 after a quarter, as in the baseline; in the second half, η_t = ½ (1 + cos((t − T/2) π / (T/2)))
+η_{T/2} (the curve of §5.1).
 
-Source: no paper's
+Source: not from a paper
 Library: mmengine `MultiStepLR`, `CosineAnnealingLR`
 Test: tests/cls_train/test_schedules.py
 """

@@ -2,7 +2,7 @@
 
 Source: 2103.10158
 Library: torchvision `TrivialAugmentWide`
-Test: tests/cls_train/test_augmentation.py
+Test: tests/cls_train/test_transforms_augment.py
 """
 
 train_pipeline = dict(policy=dict(type="TrivialAugmentWide"))

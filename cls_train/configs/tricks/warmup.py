@@ -1,4 +1,4 @@
-"""Warm-up: in batch i of the first m the learning rate is i · η / m (§3.1); m is `warmup_epochs` of batches.
+"""Warm-up: in batch i of the first m, the learning rate is i · η / m (§3.1); m is the batches of `warmup_epochs`.
 
 Source: 1812.01187 §3.1
 Library: mmengine `LinearLR`

@@ -1,12 +1,12 @@
-"""Focal loss of the RoI head's classes: −(1 − p_t)^γ ln p_t with γ = 2, p_t by softmax (Lin et al., 1708.02002).
+"""Focal loss for the RoI head's classes: −(1 − p_t)^γ ln p_t with γ = 2, p_t by softmax (Lin et al., 1708.02002).
 
-The paper's loss is one sigmoid a class; this head is trained and tested with a softmax over the classes and the
-background. Sampling (a quarter of objects) and averaging over the sampled RoIs are kept, and so α, the paper's
-remedy for a thousand background boxes to an object, is left out; `loss_cls.alpha` sets it.
+The paper uses one sigmoid per class; this head is trained and tested with a softmax over the classes and the
+background. Sampling (a quarter of the RoIs are objects) and averaging over the sampled RoIs are kept. Therefore α,
+with which the paper balances a thousand background boxes per object, is left out; `loss_cls.alpha` sets it.
 
 Source: 1708.02002
 Library: ours, on mmdet's `CrossEntropyLoss`
-Test: tests/det/test_det_focal_loss.py
+Test: tests/det/test_focal_loss.py
 """
 
 model = dict(

@@ -1,11 +1,11 @@
-"""GIoU loss: 1 − IoU + (|C| − |A ∪ B|) / |C| with C the smallest box around both (Rezatofighi et al., 1902.09630).
+"""GIoU loss: 1 − IoU + (|C| − |A ∪ B|) / |C| with the smallest box C around both (Rezatofighi et al., 1902.09630).
 
-mmdet's `GIoULoss`; weight 10 as in its faster-rcnn_r50_fpn_giou_1x_coco. Per RoI of an object, averaged over all
-sampled RoIs.
+mmdet's `GIoULoss`; weight 10 as in its faster-rcnn_r50_fpn_giou_1x_coco. It is computed per object RoI and averaged
+over all sampled RoIs.
 
 Source: 1902.09630
 Library: mmdet `GIoULoss`
-Test: tests/det/test_det_tricks.py
+Test: tests/det/test_tricks.py
 """
 
 model = dict(

@@ -1,11 +1,11 @@
-"""IoU loss: −ln IoU of the decoded box with its ground truth, in place of L1 on the deltas (Yu et al., 1608.01471).
+"""IoU loss: −ln IoU of the decoded box with its ground truth, instead of L1 on the deltas (Yu et al., 1608.01471).
 
-mmdet's `IoULoss` in its logarithmic mode; weight 10 as in its faster-rcnn_r50_fpn_iou_1x_coco. Per RoI of an object,
-averaged over all sampled RoIs.
+mmdet's `IoULoss` in its logarithmic mode; weight 10 as in its faster-rcnn_r50_fpn_iou_1x_coco. It is computed per
+object RoI and averaged over all sampled RoIs.
 
 Source: 1608.01471
 Library: mmdet `IoULoss`
-Test: tests/det/test_det_tricks.py
+Test: tests/det/test_tricks.py
 """
 
 model = dict(

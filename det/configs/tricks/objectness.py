@@ -1,7 +1,8 @@
-"""Objectness: a sigmoid output tells whether a RoI shows an object, and multiplies its class scores.
+"""Objectness: a sigmoid output predicts whether a RoI contains an object, and multiplies its class scores.
 
-The confidence of YOLO (1506.02640, by logistic regression as in 1804.02767) on a RoI head: binary cross entropy over
-the sampled RoIs, 1 for those of an object, 0 for the background. Weight 1, that of the classification loss, is ours.
+YOLO's confidence (1506.02640, by logistic regression as in 1804.02767) in a RoI head: binary cross entropy over the
+sampled RoIs, with target 1 for objects and 0 for the background. Weight 1, the same as for the classification loss,
+is our choice.
 
 Source: 1506.02640; 1804.02767
 Library: ours, on mmdet's `Shared2FCBBoxHead`

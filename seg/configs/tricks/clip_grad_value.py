@@ -1,6 +1,6 @@
 """Gradient clipping by value: each component of g into [−0.1, 0.1] (Mikolov, 2012); the bound is ours.
 
-It takes the place of the dense tasks' common trick, whose bound is detectron2's.
+It replaces the dense tasks' common trick, which has detectron2's bound.
 
 Source: Mikolov, 2012
 Library: mmengine `clip_grad`

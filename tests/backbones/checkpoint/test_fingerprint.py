@@ -31,7 +31,7 @@ def network():
     return network
 
 
-def test_the_values_are_those_of_the_maps(network):
+def test_values_are_those_of_the_maps(network):
     found = fingerprint(network, SPEC)
     with torch.no_grad():
         from backbones.checkpoint.fingerprint import _image
@@ -45,16 +45,16 @@ def test_the_values_are_those_of_the_maps(network):
         assert values[-1] == pytest.approx(float(flat.abs().max()), rel=1e-4)
 
 
-def test_a_network_without_padding_is_handed_off_too(tmp_path):
+def test_unpadded_network(tmp_path):
     spec = "inception_v3-valid-x0.1"
     network, path = backbones.create(spec), tmp_path / "backbone.safetensors"
     backbones.export_checkpoint(network, path, replace(METADATA, spec=spec))
     assert [len(values) for values in backbones.read_metadata(path).features] == [17] * 4
-    receipt = backbones.load_checkpoint(backbones.create(spec), path)
-    assert receipt.matched == receipt.total
+    report = backbones.load_checkpoint(backbones.create(spec), path)
+    assert report.matched == report.total
 
 
-def test_nothing_is_changed_by_it(network):
+def test_leaves_network_unchanged(network):
     state = {n: t.clone() for n, t in network.state_dict().items()}
     random = torch.get_rng_state()
     assert network.training
@@ -64,7 +64,7 @@ def test_nothing_is_changed_by_it(network):
     assert all(torch.equal(t, state[n]) for n, t in network.state_dict().items())
 
 
-def test_layout_and_mode_and_output_stride_do_not_matter(network):
+def test_independent_of_layout_mode_and_stride(network):
     wanted = fingerprint(network, SPEC)
     assert fingerprint(network.eval().to(memory_format=torch.channels_last), SPEC) == wanted
     dilated = backbones.create(SPEC, output_stride=8)
@@ -72,11 +72,11 @@ def test_layout_and_mode_and_output_stride_do_not_matter(network):
     assert fingerprint(dilated, SPEC) == wanted
 
 
-def test_equal_weights_that_compute_otherwise_are_seen(network, tmp_path):
+def test_detects_other_computation_with_equal_weights(network, tmp_path):
     path = tmp_path / "b.safetensors"
     backbones.export_checkpoint(network, path, METADATA)
     assert backbones.verify_checkpoint(network, path).feature_error == 0
-    # What another version of a library might do: no tensor tells.
+    # What another version of a library might do: no tensor shows it.
     network.bn1.eps = 1e-3
     with pytest.raises(CheckpointError, match=r"computes other features .* differ by 0\.0"):
         backbones.verify_checkpoint(network, path)
@@ -85,20 +85,20 @@ def test_equal_weights_that_compute_otherwise_are_seen(network, tmp_path):
     assert backbones.verify_checkpoint(dilated, path).feature_error == 0
 
 
-def test_numbers_that_are_not_finite_are_left_out(network):
+def test_non_finite_values_are_skipped(network):
     with torch.no_grad():
         network.layer4[0].bn2.bias.fill_(math.inf)
     assert fingerprint(network, SPEC) == ()
 
 
-def test_the_difference_of_two_fingerprints():
+def test_difference_of_two_fingerprints():
     assert difference(((1.0, -4.0, 4.0),), ((1.0, -4.0, 4.0),)) == 0
     assert difference(((1.0, -4.0, 4.0),), ((1.2, -4.0, 4.0),)) == pytest.approx(0.05)
     assert difference(((1.0, 1.0),), ((1.0, 1.0), (1.0, 1.0))) == math.inf
     assert difference(((math.nan, 1.0),), ((1.0, 1.0),)) == math.inf
 
 
-def test_a_hand_off_of_the_first_version_is_read(network, tmp_path):
+def test_reads_checkpoint_version_1(network, tmp_path):
     path = tmp_path / "b.safetensors"
     backbones.export_checkpoint(network, path, METADATA)
     with safetensors.safe_open(path, "pt") as file:

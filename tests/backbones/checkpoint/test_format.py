@@ -99,12 +99,12 @@ def test_unknown_format_version(tmp_path):
     assert "has format version 3; expected 1 or 2: use the version of TrickBench that" in message
 
 
-def test_metadata_that_is_no_object(tmp_path):
+def test_metadata_not_an_object(tmp_path):
     assert "damaged (no JSON object)" in _with_metadata(tmp_path / "x", "[1")
     assert "damaged (no JSON object)" in _with_metadata(tmp_path / "x", "[1]")
 
 
-def test_missing_file_suggests_its_neighbours(path):
+def test_missing_file_suggests_neighbours(path):
     message = refusal(path.with_name("backbon.safetensors"))
     assert "does not exist; did you mean 'backbone.safetensors'?" in message
     message = refusal(path.with_name("zzz"))
@@ -134,7 +134,7 @@ def test_unreadable_file(path, monkeypatch):
     assert "cannot be read: Permission denied" in refusal(path)
 
 
-def test_full_disk_leaves_the_old_file_and_no_other(path, monkeypatch):
+def test_full_disk_keeps_old_file(path, monkeypatch):
     before = path.read_bytes()
 
     def fill(_handle):

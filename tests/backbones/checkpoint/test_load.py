@@ -24,13 +24,13 @@ def _rewrite(path, change):
 @pytest.mark.parametrize("output_stride", [32, 16, 8])
 def test_round_trip(path, trained, output_stride):
     network = backbones.create(SPEC, output_stride=output_stride)
-    receipt = backbones.load_checkpoint(network, path, spec=SPEC)
+    report = backbones.load_checkpoint(network, path, spec=SPEC)
     total = len(trained.state_dict())
-    assert (receipt.matched, receipt.total) == (total, total)
-    assert receipt.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert (report.matched, report.total) == (total, total)
+    assert report.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     for name, tensor in network.state_dict().items():
         assert torch.equal(tensor, trained.state_dict()[name])
-    assert backbones.verify_checkpoint(network, path) == receipt.model_copy(
+    assert backbones.verify_checkpoint(network, path) == report.model_copy(
         update={"feature_error": 0.0}
     )
     assert replace(backbones.read_metadata(path), features=()) == METADATA
@@ -46,8 +46,8 @@ def test_round_trip_of_every_family(tmp_path, spec):
             tensor.add_(1)
     backbones.export_checkpoint(source, path, replace(METADATA, spec=spec))
     network = backbones.create(spec, output_stride=16)
-    receipt = backbones.load_checkpoint(network, path, spec=spec)
-    assert receipt.matched == receipt.total == len(source.state_dict())
+    report = backbones.load_checkpoint(network, path, spec=spec)
+    assert report.matched == report.total == len(source.state_dict())
     backbones.verify_checkpoint(network, path)
     for name, tensor in network.state_dict().items():
         assert torch.equal(tensor, source.state_dict()[name])
@@ -61,7 +61,7 @@ def test_equal_weights_give_equal_files(tmp_path, trained):
     assert len(digests) == 1
 
 
-def test_memory_format_does_not_matter(tmp_path, path, trained):
+def test_memory_format_is_irrelevant(tmp_path, path, trained):
     last = trained.to(memory_format=torch.channels_last)
     digest = backbones.export_checkpoint(last, tmp_path / "last.safetensors", METADATA)
     assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -81,7 +81,7 @@ def test_missing_tensor(path):
     assert "1 missing: layer1.0.bn2.running_var;" in refusal(path)
 
 
-def test_counter_of_batches_counts_as_a_tensor(path):
+def test_batch_counter_is_a_tensor(path):
     _rewrite(path, lambda tensors: tensors.pop("bn1.num_batches_tracked"))
     assert "1 missing: bn1.num_batches_tracked;" in refusal(path)
 
@@ -91,13 +91,13 @@ def test_extra_tensor(path):
     assert "1 unexpected: layer5.weight;" in refusal(path)
 
 
-def test_half_a_head_is_left_over(path):
+def test_partial_head_is_unexpected(path):
     _rewrite(path, lambda tensors: tensors.update({"fc.weight": torch.zeros(2, 2)}))
     assert "1 unexpected: fc.weight;" in refusal(path)
     head = {"fc.weight": torch.zeros(2, 2), "fc.bias": torch.zeros(2)}
     _rewrite(path, lambda tensors: tensors.update(head))
-    receipt = backbones.load_checkpoint(backbones.create(SPEC), path)
-    assert receipt.matched == receipt.total
+    report = backbones.load_checkpoint(backbones.create(SPEC), path)
+    assert report.matched == report.total
 
 
 def test_misshaped_tensor(path):
@@ -126,7 +126,7 @@ def test_wrong_prefix(path):
     assert f"… ({count - 8} more)" in message
 
 
-def test_other_architecture_is_named_first(path):
+def test_names_other_architecture_first(path):
     message = refusal(path, backbones.create("resnet10_b-w8"), spec="resnet10_b-w8")
     assert message.startswith(
         f"the checkpoint {path} holds {SPEC}, the task builds resnet10_b-w8: "
@@ -140,7 +140,7 @@ def test_other_width(path):
     assert "of another shape or type: conv1.0.weight (file float32[4, 3, 3, 3], backbone" in message
 
 
-def test_other_spec_is_refused_even_where_all_tensors_fit(tmp_path):
+def test_refuses_other_spec_with_fitting_tensors(tmp_path):
     path = tmp_path / "plain.safetensors"
     metadata = replace(METADATA, spec="resnet50-w8")
     backbones.export_checkpoint(backbones.create("resnet50-w8"), path, metadata)
@@ -149,7 +149,7 @@ def test_other_spec_is_refused_even_where_all_tensors_fit(tmp_path):
     assert "all tensors fit, but the networks may compute differently" in message
 
 
-def test_verify_names_tensors_that_were_overwritten(path):
+def test_verify_names_overwritten_tensors(path):
     network = backbones.create(SPEC)
     backbones.load_checkpoint(network, path)
     with torch.no_grad():

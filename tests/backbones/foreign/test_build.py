@@ -1,11 +1,14 @@
 """From a prefixed spec to a backbone, and its checkpoint."""
 
+from dataclasses import replace
+
 import pytest
 import timm
 import torch
+from support.checkpoints import METADATA
 
 import backbones
-from backbones import CheckpointMetadata, OutputStrideError
+from backbones import OutputStrideError
 from backbones.foreign import build
 from backbones.foreign.wrapper import ForeignBackbone
 from contract.errors import UserError
@@ -15,7 +18,7 @@ def _plain(network):
     return {name.removeprefix("trunk."): value for name, value in network.state_dict().items()}
 
 
-def test_whether_it_dilates_is_no_matter_of_the_seed():
+def test_seed_does_not_affect_dilation():
     # The shortcut of ResNet-D differs a little at output stride 8.
     for seed in range(3):
         build._find_form.cache_clear()
@@ -25,31 +28,20 @@ def test_whether_it_dilates_is_no_matter_of_the_seed():
 
 
 @pytest.mark.parametrize("name", ["Shifted", "Silenced"])
-def test_what_dilates_wrongly_is_refused(name):
+def test_wrong_dilation_is_refused(name):
     with pytest.raises(OutputStrideError, match="it computes something else than at stride 32"):
         backbones.create(f"own_networks:{name}", output_stride=16)
 
 
-def test_the_hand_off_takes_them(tmp_path):
+def test_checkpoint_round_trip(tmp_path):
     spec = "timm:mobilenetv3_small_050"
     network = backbones.create(spec)
     path = tmp_path / "b.safetensors"
-    metadata = CheckpointMetadata(
-        spec=spec,
-        recipe="standard",
-        tricks=(),
-        top1=50.0,
-        mean=(120.0, 115.0, 100.0),
-        std=(58.0, 57.0, 57.0),
-        channel_order="RGB",
-        seed=0,
-        weights="raw",
-    )
-    backbones.export_checkpoint(network, path, metadata)
+    backbones.export_checkpoint(network, path, replace(METADATA, spec=spec))
     other = backbones.create(spec, output_stride=16)
-    receipt = backbones.load_checkpoint(other, path, spec=spec)
-    assert receipt.matched == receipt.total == len(network.state_dict())
-    assert backbones.verify_checkpoint(other, path) == receipt.model_copy(
+    report = backbones.load_checkpoint(other, path, spec=spec)
+    assert report.matched == report.total == len(network.state_dict())
+    assert backbones.verify_checkpoint(other, path) == report.model_copy(
         update={"feature_error": 0.0}
     )
 
@@ -70,12 +62,12 @@ def test_the_hand_off_takes_them(tmp_path):
         ("own_networks:Flat", r"returns \(1, 3\) as a feature; expected maps"),
     ],
 )
-def test_what_cannot_be_a_backbone_says_why(spec, message):
+def test_unsuitable_networks_are_refused(spec, message):
     with pytest.raises(UserError, match=message):
         backbones.create(spec)
 
 
-def test_their_weights_start_as_their_library_has_it():
+def test_initialisation_is_the_library_s():
     torch.manual_seed(0)
     network = backbones.create("timm:resnet18")
     torch.manual_seed(0)

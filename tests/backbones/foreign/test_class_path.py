@@ -1,4 +1,4 @@
-"""Networks of the user, by the path of their class."""
+"""The user's own networks, by the path of their class."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ import backbones
 from contract.errors import UserError
 
 
-def test_a_class_may_return_one_map():
+def test_class_with_one_map():
     for output_stride in (32, 8):
         network = backbones.create("own_networks:Patches", output_stride=output_stride)
         assert network.plain
@@ -15,13 +15,13 @@ def test_a_class_may_return_one_map():
         assert network(torch.rand(1, 3, 75, 100))[0].shape == (1, 8, 5, 7)
 
 
-def test_a_class_may_know_its_output_stride():
+def test_class_with_output_stride():
     network = backbones.create("own_networks:Named", output_stride=8)
     assert network.trunk.asked == 8
     assert [f.stride for f in network.feature_info] == [4, 8, 8, 8]
 
 
-def test_stages_of_an_own_network_end_where_its_maps_leave():
+def test_stage_boundaries_of_own_network():
     network = backbones.create("own_networks:Maps")
     network.freeze(1)
     frozen = {name.split(".")[2] for name, p in network.named_parameters() if not p.requires_grad}
@@ -29,7 +29,7 @@ def test_stages_of_an_own_network_end_where_its_maps_leave():
     assert frozen == {"0", "1"}
 
 
-def test_maps_that_no_module_returns_do_not_tell_their_stages():
+def test_no_stages_without_hooked_modules():
     network = backbones.create("own_networks:Scaled")
     assert network.freeze(-1) == []
     with pytest.raises(UserError, match="frozen_stages=-1"):

@@ -35,7 +35,7 @@ from backbones.foreign.dilation import dilate
         ("own_networks:Averaging", 16),
     ],
 )
-def test_dilated_maps_are_the_same_on_the_common_grid(spec, output_stride):
+def test_dilated_maps_match_on_common_grid(spec, output_stride):
     plain = backbones.create(spec).eval()
     dilated = backbones.create(spec, output_stride=output_stride).eval()
     with torch.no_grad():
@@ -55,7 +55,7 @@ def test_dilated_maps_are_the_same_on_the_common_grid(spec, output_stride):
 
 
 @pytest.mark.parametrize("size", [(64, 96), (61, 47), (58, 33)])
-def test_padding_that_goes_by_the_size_begins_where_it_began(size):
+def test_dynamic_padding(size):
     layers = [Conv2dSame(3, 4, 3, stride=2), Conv2dSame(4, 5, 5, stride=2)]
     layers += [Conv2dSame(5, 6, 3, stride=2, dilation=2, bias=False), nn.Conv2d(6, 7, 3, padding=1)]
     plain = nn.Sequential(*layers)
@@ -75,10 +75,10 @@ def test_padding_that_goes_by_the_size_begins_where_it_began(size):
         ("timm:swin_s3_tiny_224", "its maps are at 4, 8, 16, 32"),
         ("torchvision:densenet121", "AvgPool2d"),
         ("own_networks:Averaging", "AvgPool2d"),
-        # A `Backbone` of the user's that knows no output stride must not pass for one that keeps to it.
+        # A user's `Backbone` without output strides must not pass for one with them.
         ("own_networks:plain_backbone", "its maps are at 4, 8, 16, 32"),
     ],
 )
-def test_what_cannot_dilate_says_so(spec, message):
+def test_undilatable_networks_are_refused(spec, message):
     with pytest.raises(OutputStrideError, match=message):
         backbones.create(spec, output_stride=8)

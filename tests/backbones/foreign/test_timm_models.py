@@ -22,7 +22,7 @@ def _in_order(reference, network):
 @pytest.mark.parametrize(
     "name", ["resnet18", "mobilenetv3_small_050", "tf_efficientnet_lite0", "convnext_atto"]
 )
-def test_maps_are_timm_s_own(name):
+def test_maps_match_timm(name):
     network = backbones.create(f"timm:{name}").eval()
     classifier = timm.create_model(name, num_classes=0)
     left_over = classifier.load_state_dict(_plain(network), strict=False)
@@ -36,12 +36,12 @@ def test_maps_are_timm_s_own(name):
         found, wanted = network(image), reference.eval()(image)[-4:]
     for one, other in zip(found, wanted, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
-    told = [(f.channels, f.stride) for f in network.feature_info]
+    declared = [(f.channels, f.stride) for f in network.feature_info]
     info = reference.feature_info
-    assert told == list(zip(info.channels()[-4:], info.reduction()[-4:], strict=True))
+    assert declared == list(zip(info.channels()[-4:], info.reduction()[-4:], strict=True))
 
 
-def test_windows_of_the_published_image_take_multiples_of_it():
+def test_window_sizes():
     network = backbones.create("timm:maxvit_pico_rw_256").eval()
     assert network.image_multiple == 256
     reference = timm.create_model("maxvit_pico_rw_256", num_classes=0).eval()

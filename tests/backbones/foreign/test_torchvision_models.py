@@ -10,7 +10,7 @@ def _plain(network):
     return {name.removeprefix("trunk."): value for name, value in network.state_dict().items()}
 
 
-def test_maps_are_torchvision_s_own():
+def test_maps_match_torchvision():
     network = backbones.create("torchvision:resnet18").eval()
     reference = torchvision.models.resnet18().eval()
     left_over = reference.load_state_dict(_plain(network), strict=False)

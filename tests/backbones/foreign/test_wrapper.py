@@ -18,7 +18,7 @@ import backbones
         "own_networks:Classifier",
     ],
 )
-def test_images_of_any_size_give_whole_maps(spec):
+def test_any_image_size(spec):
     network = backbones.create(spec)
     network.train()
     image = torch.rand(2, 3, 75, 100, requires_grad=True)
@@ -37,7 +37,7 @@ def test_images_of_any_size_give_whole_maps(spec):
     "spec",
     ["timm:resnet18", "timm:tf_efficientnet_lite0", "timm:convnext_atto", "own_networks:Maps"],
 )
-def test_stages_hold_every_tensor_once(spec):
+def test_stages_partition_tensors(spec):
     network = backbones.create(spec)
     groups = network.stages()
     held = [
@@ -52,7 +52,7 @@ def test_stages_hold_every_tensor_once(spec):
     assert all(groups)
 
 
-def test_freezing_goes_by_depth():
+def test_freezes_by_depth():
     network = backbones.create("timm:resnet18")
     network.freeze(2)
     frozen = {name.split(".")[1] for name, p in network.named_parameters() if not p.requires_grad}
@@ -61,14 +61,14 @@ def test_freezing_goes_by_depth():
     assert trained == {"layer3", "layer4"}
 
 
-def test_parameters_of_the_network_itself_are_frozen_too():
+def test_freezes_root_parameters():
     # Its scales lie in the blocks beside their layers, not in modules of their own.
     network = backbones.create("timm:convnext_atto")
     network.freeze(4)
     assert not any(p.requires_grad for p in network.parameters())
 
 
-def test_a_copy_has_weights_of_its_own():
+def test_copy_has_own_weights():
     network = backbones.create("own_networks:Classifier").eval()
     image = torch.rand(1, 3, 64, 64)
     with torch.no_grad():

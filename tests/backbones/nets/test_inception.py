@@ -22,7 +22,7 @@ def _without_classifiers(network):
 
 
 @torch.no_grad()
-def test_valid_padding_is_torchvisions_network(randomise_statistics):
+def test_valid_padding_matches_torchvision(randomise_statistics):
     reference = randomise_statistics(_torchvisions(aux_logits=False))
     network = backbones.create("inception_v3-valid").eval()
     network.load_state_dict(_without_classifiers(reference), strict=True)
@@ -38,7 +38,7 @@ def test_valid_padding_is_torchvisions_network(randomise_statistics):
         assert our.shape[1] == feature.channels
 
 
-def test_valid_padding_has_the_papers_map_sizes():
+def test_valid_padding_map_sizes():
     with torch.device("meta"):
         network = backbones.create("inception_v3-valid").eval()
         maps = network(torch.empty(1, 3, network.input_size, network.input_size))
@@ -52,32 +52,32 @@ def test_valid_padding_has_the_papers_map_sizes():
 
 
 @torch.no_grad()
-def test_padding_changes_nothing_but_the_border(randomise_statistics):
+def test_padding_changes_only_the_border(randomise_statistics):
     network = randomise_statistics(backbones.create("inception_v3-x0.25"))
     valid = backbones.create("inception_v3-valid-x0.25").eval()
     valid.load_state_dict(network.state_dict(), strict=True)
     image = torch.randn(1, 3, 128, 128)
-    # A cell i of the first map is centred on the pixel 4i where all is padded. Unpadded, 1a moves
+    # Location i of the first map is centred on the pixel 4i where all is padded. Unpadded, 1a moves
     # that by 1 pixel, 2a by 2, the pool by 2 and 4a by 4. Both see the same away from the border.
     padded = network(image[:, :, 9:, 9:])[0][:, :, 5:20, 5:20]
     unpadded = valid(image)[0][:, :, 5:20, 5:20]
     torch.testing.assert_close(padded, unpadded, rtol=1e-4, atol=1e-5)
 
 
-def test_size_and_cost_are_the_published_ones():
+def test_size_and_cost_match_publication():
     with torch.device("meta"):
         reference, network = _torchvisions(), backbones.create("inception_v3")
         valid = backbones.create("inception_v3-valid")
     classifier, auxiliary = 2048 * 1000 + 1000, backbones.count_parameters(reference.AuxLogits)
     assert backbones.count_parameters(network) + classifier == 23_834_568
     assert backbones.count_parameters(reference) == 23_834_568 + auxiliary == 27_161_264
-    # torchvision publishes 5.713 G with the classifier; padding convolves more cells.
+    # torchvision publishes 5.713 G with the classifier; padding convolves more locations.
     cost = backbones.multiply_adds(valid, (299, 299)) + 2048 * 1000
     assert cost / 1e9 == pytest.approx(5.713, abs=5e-4)
     assert backbones.multiply_adds(network, (299, 299)) > cost
 
 
-def test_tensors_are_torchvisions():
+def test_tensors_match_torchvision():
     with torch.device("meta"):
         theirs = _without_classifiers(_torchvisions())
         ours = backbones.create("inception_v3", output_stride=8).state_dict()
@@ -90,7 +90,7 @@ def _is_norm(module):
     return isinstance(module, nn.BatchNorm2d)
 
 
-def test_width_factor_scales_every_layer_down_to_8_channels():
+def test_width_factor_has_minimum_8():
     with torch.device("meta"):
         full, narrow = backbones.create("inception_v3"), backbones.create("inception_v3-x0.25")
         least = backbones.create("inception_v3-x0.1")
@@ -117,7 +117,7 @@ def test_dilated_average_pool(dilation):
     x = torch.randn(2, 3, 9, 11)
     pooled = DilatedAveragePool(dilation)(x)
     assert pooled.shape == x.shape
-    # Cells `dilation` apart form images of their own, each pooled by torch's pool.
+    # Locations `dilation` apart form images of their own, each pooled by torch's pool.
     for row in range(dilation):
         for column in range(dilation):
             part = x[:, :, row::dilation, column::dilation]

@@ -15,7 +15,7 @@ def _randomise_offsets(convolution, scale):
     return convolution
 
 
-def _taken_apart(convolution, x):
+def _reference(convolution, x):
     """The formula of the paper, tap by tap; bilinear interpolation is torch's ``grid_sample``."""
     predicted = convolution.conv_offset(x)
     height, width = predicted.shape[2:]
@@ -37,21 +37,19 @@ def _taken_apart(convolution, x):
 @pytest.mark.parametrize("modulated", [False, True])
 @pytest.mark.parametrize(("stride", "dilation"), [(1, 1), (2, 1), (1, 2), (2, 4)])
 @torch.no_grad()
-def test_computes_the_formula_of_the_paper(modulated, stride, dilation):
+def test_dcn_formula(modulated, stride, dilation):
     convolution = DeformableConv2d(5, 7, stride=stride, dilation=dilation, modulated=modulated)
     _randomise_offsets(convolution, 0.3)
     x = torch.randn(2, 5, 11, 14)
     ours = convolution(x)
     assert ours.shape == (2, 7, -(-11 // stride), -(-14 // stride))
-    torch.testing.assert_close(ours, _taken_apart(convolution, x), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(ours, _reference(convolution, x), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("output_stride", [32, 16, 8])
 @pytest.mark.parametrize("spec", ["resnet18_b-w8", "resnet50_d-w8", "resnet50-w8"])
 @torch.no_grad()
-def test_version_1_starts_as_the_plain_network(
-    spec, output_stride, randomise_statistics, assert_agree
-):
+def test_dcnv1_starts_as_plain_conv(spec, output_stride, randomise_statistics, assert_agree):
     plain = randomise_statistics(backbones.create(spec, output_stride=output_stride))
     network = backbones.create(f"{spec}-dcn@1234", output_stride=output_stride).eval()
     keys = network.load_state_dict(plain.state_dict(), strict=False)
@@ -63,7 +61,7 @@ def test_version_1_starts_as_the_plain_network(
 
 
 @torch.no_grad()
-def test_version_2_starts_as_half_the_plain_convolution():
+def test_dcnv2_starts_as_half_plain_conv():
     convolution = DeformableConv2d(4, 6, stride=2, dilation=2, modulated=True)
     x = torch.randn(2, 4, 9, 9)
     plain = conv2d(x, convolution.weight, stride=2, padding=2, dilation=2)
@@ -71,7 +69,7 @@ def test_version_2_starts_as_half_the_plain_convolution():
 
 
 @torch.no_grad()
-def test_an_offset_moves_what_is_seen():
+def test_offsets_shift_sampling():
     convolution = DeformableConv2d(3, 4, modulated=False)
     convolution.conv_offset.bias[0::2] = 2.0
     convolution.conv_offset.bias[1::2] = -1.0
@@ -86,7 +84,7 @@ def test_an_offset_moves_what_is_seen():
     [("-dcn", {2, 3, 4}), ("-dcnv2", {2, 3, 4}), ("-dcn@4", {4}), ("-dcnv2@13", {1, 3})],
 )
 @pytest.mark.parametrize(("base", "per_block"), [("resnet18-w8", 2), ("resnet50_d-w8", 1)])
-def test_every_3x3_convolution_of_the_chosen_stages(base, per_block, suffix, stages):
+def test_suffix_replaces_3x3_of_chosen_stages(base, per_block, suffix, stages):
     network = backbones.create(f"{base}{suffix}")
     for stage in (1, 2, 3, 4):
         layer = network.get_submodule(f"layer{stage}")
@@ -96,7 +94,7 @@ def test_every_3x3_convolution_of_the_chosen_stages(base, per_block, suffix, sta
 
 
 @pytest.mark.parametrize("modulated", [False, True])
-def test_computes_in_float32_inside_autocast(modulated):
+def test_float32_inside_autocast(modulated):
     convolution = DeformableConv2d(4, 6, modulated=modulated)
     _randomise_offsets(convolution, 1.0)
     x = torch.randn(2, 4, 9, 9).bfloat16()
@@ -111,7 +109,7 @@ def test_computes_in_float32_inside_autocast(modulated):
     assert convolution.conv_offset.weight.grad.any()
 
 
-def test_trains_in_bfloat16_and_channels_last():
+def test_bfloat16_channels_last_training():
     network = backbones.create("resnet10_d-w8-se-dcnv2", output_stride=8)
     network.to(memory_format=torch.channels_last)
     x = torch.randn(2, 3, 64, 64).contiguous(memory_format=torch.channels_last)
@@ -122,7 +120,7 @@ def test_trains_in_bfloat16_and_channels_last():
 
 
 @torch.no_grad()
-def test_memory_format_does_not_matter(assert_agree):
+def test_memory_format_is_irrelevant(assert_agree):
     network = backbones.create("resnet10-w8-dcnv2").eval()
     for module in network.modules():
         if isinstance(module, DeformableConv2d):
@@ -134,13 +132,13 @@ def test_memory_format_does_not_matter(assert_agree):
 
 
 @pytest.mark.parametrize(("suffix", "predicted"), [("-dcn", 18), ("-dcnv2", 27)])
-def test_cost_is_the_plain_one_and_that_of_the_offsets(suffix, predicted):
+def test_cost_includes_offsets(suffix, predicted):
     with torch.device("meta"):
         plain = backbones.create("resnet50_b")
         network = backbones.create(f"resnet50_b{suffix}")
-    # Blocks, channels and cells of their 3×3 convolutions' output at 64 pixels.
+    # Blocks, channels and locations of their 3×3 convolutions' output at 64 pixels.
     stages = [(4, 128, 8 * 8), (6, 256, 4 * 4), (3, 512, 2 * 2)]
-    offsets = sum(blocks * 9 * width * predicted * cells for blocks, width, cells in stages)
+    offsets = sum(blocks * 9 * width * predicted * locations for blocks, width, locations in stages)
     size = (64, 64)
     assert backbones.multiply_adds(network, size) == backbones.multiply_adds(plain, size) + offsets
     added = sum(blocks * predicted * (9 * width + 1) for blocks, width, _ in stages)

@@ -29,7 +29,7 @@ def test_agrees_with_timm(output_stride, randomise_statistics, assert_agree):
     assert_agree(network(x), reference(x)[1:])
 
 
-def test_tensors_are_timms():
+def test_tensors_match_timm():
     with torch.device("meta"):
         theirs = timm.create_model("mobilenetv1_100").state_dict()
         ours = backbones.create("mobilenet_v1").state_dict()
@@ -61,7 +61,7 @@ def test_cost_agrees_with_table_7_and_size_with_timm():
     assert size == backbones.count_parameters(reference) == 4_231_976
 
 
-def test_width_factor_keeps_8_channels():
+def test_width_factor_has_minimum_8():
     with torch.device("meta"):
         network = backbones.create("mobilenet_v1-x0.1")
     assert network.conv_stem.out_channels == 8

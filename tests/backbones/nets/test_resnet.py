@@ -45,7 +45,7 @@ def assert_same_network(randomise_statistics, assert_agree):
 
 
 @pytest.mark.parametrize("output_stride", [32, 16, 8])
-def test_resnet50_b_is_torchvisions_resnet50(assert_same_network, output_stride):
+def test_resnet50_b_matches_torchvision(assert_same_network, output_stride):
     reference = torchvision.models.resnet50(
         replace_stride_with_dilation=TORCHVISION_DILATION[output_stride]
     )
@@ -53,12 +53,12 @@ def test_resnet50_b_is_torchvisions_resnet50(assert_same_network, output_stride)
 
 
 @pytest.mark.parametrize("spec", ["resnet18", "resnet18_b", "resnet34"])
-def test_basic_resnets_are_torchvisions(assert_same_network, spec):
+def test_basic_resnets_match_torchvision(assert_same_network, spec):
     reference = getattr(torchvision.models, spec.removesuffix("_b"))()
     assert_same_network(reference, spec)
 
 
-def test_plain_resnet50_strides_in_the_first_1x1(assert_same_network):
+def test_plain_resnet50_strides_in_first_1x1(assert_same_network):
     reference = torchvision.models.resnet50()
     for layer in (reference.layer2, reference.layer3, reference.layer4):
         layer[0].conv1.stride, layer[0].conv2.stride = (2, 2), (1, 1)
@@ -84,7 +84,7 @@ def test_agrees_with_timm(assert_same_network, public, spec, output_stride):
     assert_same_network(reference, spec, output_stride=output_stride)
 
 
-def test_dilated_d_shortcut_pools_nothing_and_keeps_its_names():
+def test_dilated_d_shortcut():
     # timm pools at stride 1 there; GluonCV, the authors' code, does not, and neither do we.
     dilated = backbones.create("resnet18_d-w8", output_stride=8)
     assert isinstance(dilated.layer4[0].downsample[0], nn.Identity)
@@ -138,7 +138,7 @@ def test_size_and_cost_of_se_resnet50():
 
 
 @pytest.mark.parametrize("name", [name for name in backbones.names() if "resnet" in name])
-def test_every_depth_and_tweak_takes_every_suffix_and_trains(name):
+def test_every_depth_tweak_and_suffix_trains(name):
     network = backbones.create(f"{name}-w8-se-dcnv2", output_stride=16)
     optimiser = torch.optim.SGD(network.parameters(), lr=0.1)
     before = {key: value.clone() for key, value in network.named_parameters()}
@@ -150,7 +150,7 @@ def test_every_depth_and_tweak_takes_every_suffix_and_trains(name):
     ] == []
 
 
-def test_counting_leaves_the_network_alone():
+def test_counting_leaves_network_unchanged():
     network = backbones.create("resnet10_d-w8")
     before = {name: value.clone() for name, value in network.state_dict().items()}
     backbones.multiply_adds(network, (64, 64))

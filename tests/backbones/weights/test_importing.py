@@ -1,4 +1,4 @@
-"""Files of weights as the world has them: loaded right, or refused with a reason."""
+"""Files of weights in common formats: loaded correctly, or refused with a reason."""
 
 import io
 import pickle
@@ -22,7 +22,7 @@ IMAGENET = NORMALISATIONS["imagenet"]
 
 @pytest.fixture
 def state():
-    """Weights of a whole classifier, unlike any fresh ones."""
+    """Weights of a complete classifier, unlike any fresh ones."""
     network = backbones.create(SPEC)
     found = {
         name: torch.rand(t.shape) if t.is_floating_point() else t + 7
@@ -43,9 +43,9 @@ def imported(tmp_path):
             torch.save(content, path)
         report = import_weights(spec, path, tmp_path / "out.safetensors", IMAGENET, **options)
         network = backbones.create(spec)
-        receipt = backbones.load_checkpoint(network, tmp_path / "out.safetensors", spec=spec)
-        assert receipt.sha256 == report.sha256
-        assert receipt.matched == receipt.total
+        loaded = backbones.load_checkpoint(network, tmp_path / "out.safetensors", spec=spec)
+        assert loaded.sha256 == report.sha256
+        assert loaded.matched == loaded.total
         return report, network.state_dict()
 
     return run
@@ -85,32 +85,32 @@ def _same(found, wanted):
     ],
     ids=["plain", "state_dict", "DDP", "EMA alone", "mmpretrain", "DINO", "MoCo"],
 )
-def test_tensors_are_found_wherever_they_lie(state, imported, wrap, key, prefix):
+def test_finds_nested_tensors(state, imported, wrap, key, prefix):
     report, loaded = imported(wrap(state))
     assert (report.key, report.prefix, report.taken) == (key, prefix, len(loaded))
     assert _same(loaded, state)
 
 
-def test_safetensors_too(state, imported):
+def test_reads_safetensors(state, imported):
     report, loaded = imported(state, name="w.safetensors")
     assert _same(loaded, state)
     assert set(report.left) == {"fc.weight", "fc.bias"}
 
 
-def test_half_precision_is_converted_and_told(state, imported):
+def test_half_precision_is_converted_and_reported(state, imported):
     half = {n: t.half() if t.is_floating_point() else t for n, t in state.items()}
     report, loaded = imported(half)
     assert report.notes[0] == "converted from float16"
     assert _same(loaded, {n: t.float() if t.is_floating_point() else t for n, t in half.items()})
 
 
-def test_counters_that_lack_are_told(state, imported):
+def test_missing_batch_counters_are_reported(state, imported):
     report, loaded = imported({n: t for n, t in state.items() if "num_batches" not in n})
     assert "counters of batches are missing from the file and start at 0" in report.notes[0]
     assert not loaded["bn1.num_batches_tracked"]
 
 
-def test_two_sets_of_weights_ask_for_a_choice(state, imported):
+def test_ambiguous_state_dicts_need_key(state, imported):
     other = {n: t + 1 for n, t in state.items()}
     both = {"model": state, "model_ema": other}
     with pytest.raises(
@@ -126,7 +126,7 @@ def test_two_sets_of_weights_ask_for_a_choice(state, imported):
     with pytest.raises(CheckpointError, match="2 times"):
         imported(pair)
     assert _same(imported(pair, prefix="k.")[1], other)
-    # The same weights twice are no question.
+    # The same weights twice are not ambiguous.
     assert _same(imported({"model": state, "copy": dict(state)})[1], state)
 
 
@@ -160,20 +160,20 @@ def test_two_sets_of_weights_ask_for_a_choice(state, imported):
         *("NaN", "negative variance", "another network's", "empty", "two prefixes"),
     ],
 )
-def test_what_does_not_fit_is_refused(state, imported, change, message):
+def test_mismatch_is_refused(state, imported, change, message):
     change(state)
     with pytest.raises(CheckpointError, match=message):
         imported(state)
 
 
 class Evil:
-    """Unpickled carelessly, it would run a command."""
+    """Runs a command when it is unpickled."""
 
     def __reduce__(self):
         return (exec, ("raise SystemExit('code was run')",))
 
 
-def test_hostile_and_broken_files_are_refused(state, tmp_path):
+def test_hostile_and_damaged_files_are_refused(state, tmp_path):
     out = tmp_path / "out.safetensors"
 
     def refused(path, message):
@@ -208,7 +208,7 @@ def test_hostile_and_broken_files_are_refused(state, tmp_path):
     refused(tmp_path / "nowhere.pth", "there is no file")
 
 
-def test_weights_of_other_strides_are_not_taken_for_the_paper_s(tmp_path):
+def test_other_stride_variants_are_distinguished(tmp_path):
     path = tmp_path / "r50.pth"
     torch.save(torchvision.models.resnet50().state_dict(), path)
     with pytest.raises(CheckpointError, match="belong to resnet50_b: name that"):
@@ -220,7 +220,7 @@ def test_weights_of_other_strides_are_not_taken_for_the_paper_s(tmp_path):
 @pytest.mark.parametrize(
     "spec", ["timm:mobilenetv3_small_050", "timm:convnext_atto", "torchvision:resnet18"]
 )
-def test_a_library_s_own_files_give_its_own_features(tmp_path, spec):
+def test_library_files_reproduce_features(tmp_path, spec):
     name = spec.partition(":")[2]
     torch.manual_seed(3)
     if spec.startswith("timm"):
@@ -248,7 +248,7 @@ def test_a_library_s_own_files_give_its_own_features(tmp_path, spec):
     assert report.left
 
 
-def test_the_normalisation_comes_along(state, tmp_path):
+def test_normalisation_from_file(state, tmp_path):
     torch.save(state, tmp_path / "w.pth")
     import_weights(SPEC, tmp_path / "w.pth", tmp_path / "o.safetensors", NORMALISATIONS["caffe"])
     metadata = backbones.read_metadata(tmp_path / "o.safetensors")
@@ -258,19 +258,19 @@ def test_the_normalisation_comes_along(state, tmp_path):
         normalisation_of("imagnet")
 
 
-def test_the_command(state, tmp_path, capsys):
+def test_command(state, tmp_path, capsys):
     torch.save({"model": state}, tmp_path / "w.pth")
     words = ["import", SPEC, str(tmp_path / "w.pth"), "--out", str(tmp_path / "o.safetensors")]
     assert main([*words, "--normalisation", "imagenet"]) == 0
-    told = capsys.readouterr().out
-    assert "tensors of resnet10_b-w8" in told
-    assert "(key 'model', prefix '')" in told
-    assert "not taken: 2 (fc.weight, fc.bias)" in told
+    output = capsys.readouterr().out
+    assert "tensors of resnet10_b-w8" in output
+    assert "(key 'model', prefix '')" in output
+    assert "not taken: 2 (fc.weight, fc.bias)" in output
     assert main([*words, "--normalisation", "nets"]) == 2
     assert "unknown normalisation" in capsys.readouterr().err
 
 
-def test_the_hand_off_s_folder_is_made_or_the_reason_told(state, tmp_path, capsys):
+def test_output_folder_is_created_or_refused(state, tmp_path, capsys):
     torch.save(state, tmp_path / "w.pth")
     words = ["import", SPEC, str(tmp_path / "w.pth"), "--normalisation", "imagenet", "--out"]
     assert main([*words, str(tmp_path / "a" / "b" / "o.safetensors")]) == 0

@@ -1,4 +1,4 @@
-"""Weights under another program's names, by order and shape; and what a file may lack."""
+"""Weights under another program's names, by order and shape, and tensors that may be missing."""
 
 import pytest
 import timm
@@ -35,7 +35,7 @@ def _numbered(state):
         ("torchvision:mobilenet_v2", lambda: torchvision.models.mobilenet_v2(num_classes=7)),
     ],
 )
-def test_other_names_by_order(tmp_path, spec, classifier):
+def test_maps_other_names_by_order(tmp_path, spec, classifier):
     source = classifier().eval()
     named = source.state_dict()
     renamed = _numbered(named)
@@ -73,7 +73,7 @@ def test_other_names_by_order(tmp_path, spec, classifier):
     ],
     ids=["a tensor", "the last layer", "flattened", "negative variance"],
 )
-def test_what_is_not_in_order_is_refused(tmp_path, change, message):
+def test_wrong_order_is_refused(tmp_path, change, message):
     renamed = _numbered(backbones.create(SPEC).state_dict())
     change(renamed)
     torch.save(renamed, tmp_path / "w.pth")
@@ -84,7 +84,7 @@ def test_what_is_not_in_order_is_refused(tmp_path, change, message):
     assert not (tmp_path / "o.safetensors").exists()
 
 
-def test_two_places_in_order_ask_for_a_key(tmp_path):
+def test_ambiguous_order_needs_key(tmp_path):
     renamed = _numbered(backbones.create(SPEC).state_dict())
     torch.save({"model": renamed, "model_ema": renamed}, tmp_path / "w.pth")
     words = [SPEC, tmp_path / "w.pth", tmp_path / "o.safetensors", IMAGENET]
@@ -98,7 +98,7 @@ def test_two_places_in_order_ask_for_a_key(tmp_path):
         import_weights(*words, in_order=True, allow_missing=["bn1.*"])
 
 
-def test_what_may_be_missing_is_random_and_said_for_ever(tmp_path, capsys):
+def test_allowed_missing_tensors_are_recorded(tmp_path, capsys):
     torch.manual_seed(5)
     state = {
         n: torch.rand(t.shape) if t.is_floating_point() else t
@@ -133,7 +133,7 @@ def test_what_may_be_missing_is_random_and_said_for_ever(tmp_path, capsys):
     assert f"RANDOM: {len(expected)} tensors are missing from the file" in capsys.readouterr().out
 
 
-def test_the_map_is_shown(tmp_path, capsys):
+def test_prints_map(tmp_path, capsys):
     torch.save(_numbered(backbones.create(SPEC).state_dict()), tmp_path / "w.pth")
     command = ["import", SPEC, str(tmp_path / "w.pth"), "--out", str(tmp_path / "o.safetensors")]
     assert main([*command, "--normalisation", "imagenet", "--by-order"]) == 0

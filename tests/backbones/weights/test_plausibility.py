@@ -1,4 +1,4 @@
-"""The normalisation that a first batch normalisation remembers, on pictures that are made in another way than ours."""
+"""The normalisation that the first batch normalisation was trained with, on independently generated images."""
 
 import numpy as np
 import pytest
@@ -59,7 +59,7 @@ def trained(spec, pictures, normalisation):
 
 
 @pytest.mark.parametrize("name", NORMALISATIONS)
-def test_the_right_one_fits(spec, pictures, name):
+def test_correct_normalisation_has_no_warning(spec, pictures, name):
     ratios = input_scale_ratios(trained(spec, pictures, NORMALISATIONS[name]), NORMALISATIONS)
     assert 1 / 1.5 < ratios[name] < 1.5
     assert normalisation_warning(ratios, name) == ("", False)
@@ -76,27 +76,27 @@ def test_the_right_one_fits(spec, pictures, name):
         ("imagenet", "inception", False),
     ],
 )
-def test_another_is_objected_to(pictures, true, named, sure):
+def test_wrong_normalisation_has_warning(pictures, true, named, sure):
     ratios = input_scale_ratios(trained(SPEC, pictures, NORMALISATIONS[true]), NORMALISATIONS)
     warning, certain = normalisation_warning(ratios, named)
     assert f"{true!r} fits" in warning
     assert certain == sure
 
 
-def test_nothing_is_said_where_none_fits(pictures):
+def test_no_warning_when_none_fits(pictures):
     grey = ((120.0, 120.0, 120.0), (8.0, 8.0, 8.0), "RGB")
     ratios = input_scale_ratios(trained(SPEC, pictures, grey), NORMALISATIONS)
     assert ratios["imagenet"] > 5
     assert normalisation_warning(ratios, "imagenet") == ("", False)
 
 
-def test_networks_that_cannot_tell():
+def test_networks_without_input_statistics():
     assert input_scale_ratios(backbones.create(SPEC), NORMALISATIONS) == {}
     assert input_scale_ratios(backbones.create("timm:convnext_atto"), NORMALISATIONS) == {}
 
 
 @pytest.mark.parametrize("wide", ["resnet10_b-w16", "resnet26_d-w32", "mobilenet_v1"])
-def test_a_sound_network_agrees_at_every_depth(pictures, wide):
+def test_sound_network_correlates_at_every_depth(pictures, wide):
     network = trained(wide, pictures, NORMALISATIONS["imagenet"])
     found = correlations(network, NORMALISATIONS["imagenet"])
     norms = [n for n, m in network.named_modules() if isinstance(m, nn.BatchNorm2d)]
@@ -104,7 +104,7 @@ def test_a_sound_network_agrees_at_every_depth(pictures, wide):
     assert min(found.values()) > LEAST_CORRELATION
 
 
-def test_statistics_that_say_nothing_are_left_out(pictures):
+def test_uninformative_statistics_are_skipped(pictures):
     network = trained("resnet10_b-w16", pictures, NORMALISATIONS["imagenet"])
     network.bn1.reset_running_stats()
     found = correlations(network, NORMALISATIONS["imagenet"])
@@ -114,7 +114,7 @@ def test_statistics_that_say_nothing_are_left_out(pictures):
 
 
 @pytest.mark.parametrize("fault", ["transposed", "exchanged"])
-def test_a_fault_that_no_shape_tells(pictures, tmp_path, fault):
+def test_shape_preserving_faults_are_found(pictures, tmp_path, fault):
     wide = "resnet18_b-w16"
     file, out = tmp_path / "w.pth", tmp_path / "out.safetensors"
     state = trained(wide, pictures, NORMALISATIONS["imagenet"]).state_dict()
@@ -130,7 +130,7 @@ def test_a_fault_that_no_shape_tells(pictures, tmp_path, fault):
     assert "the first is layer3.0.bn2 (correlation" in note
 
 
-def test_an_import(pictures, tmp_path, capsys):
+def test_import_warns(pictures, tmp_path, capsys):
     file, out = tmp_path / "w.pth", tmp_path / "out.safetensors"
     torch.save(trained(SPEC, pictures, NORMALISATIONS["caffe"]).state_dict(), file)
     with pytest.raises(CheckpointError, match=r"'caffe' fits .*; name that"):
@@ -146,7 +146,7 @@ def test_an_import(pictures, tmp_path, capsys):
     assert backbones.read_metadata(out).std == (128, 128, 128)
 
 
-def test_an_untrained_network_is_warning(tmp_path):
+def test_untrained_network_warns(tmp_path):
     file = tmp_path / "w.pth"
     torch.save(backbones.create(SPEC).state_dict(), file)
     report = import_weights(SPEC, file, tmp_path / "o.safetensors", NORMALISATIONS["imagenet"])
@@ -163,7 +163,7 @@ def test_an_untrained_network_is_warning(tmp_path):
         ((1, 2, 3), (3, 4, 5), "GBR", "unknown order of channels"),
     ],
 )
-def test_numbers_that_are_none(mean, std, order, message):
+def test_non_finite_statistics(mean, std, order, message):
     with pytest.raises(UserError, match=message):
         own_normalisation(mean, std, order)
 
@@ -176,7 +176,7 @@ def test_numbers_that_are_none(mean, std, order, message):
         (["--channel-order", "BGR"], "--normalisation is missing"),
     ],
 )
-def test_options_that_contradict(words, message, tmp_path, capsys):
+def test_contradicting_options(words, message, tmp_path, capsys):
     arguments = ["import", SPEC, "w.pth", "--out", str(tmp_path / "o"), *words]
     assert main(arguments) == 2
     assert message in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""What libraries publish, from their own caches; nothing here leaves the machine."""
+"""Weights that libraries publish, from their own caches, without a network connection."""
 
 import huggingface_hub.constants
 import pytest
@@ -35,7 +35,7 @@ def _equal(spec, path, wanted):
     return all(torch.equal(tensor, wanted[name]) for name, tensor in state.items())
 
 
-def test_timm_s_from_the_hub_s_cache(caches):
+def test_timm_from_hub_cache(caches):
     spec = "timm:resnet10t.c3_in1k"
     state = timm.create_model("resnet10t").state_dict()
     repository = caches / "hub" / "models--timm--resnet10t.c3_in1k"
@@ -53,7 +53,7 @@ def test_timm_s_from_the_hub_s_cache(caches):
     assert metadata.std == pytest.approx([255 * value for value in config.std])
 
 
-def test_torchvision_s_from_its_cache(caches, capsys):
+def test_torchvision_from_cache(caches, capsys):
     state = torchvision.models.resnet18().state_dict()
     folder = caches / "torch" / "hub" / "checkpoints"
     folder.mkdir(parents=True)
@@ -79,7 +79,7 @@ def test_torchvision_s_from_its_cache(caches, capsys):
         ("resnet50_b", None, UserError, "nobody publishes weights of 'resnet50_b'"),
     ],
 )
-def test_what_cannot_be_had(caches, spec, tag, error, message):
+def test_unavailable_weights(caches, spec, tag, error, message):
     with pytest.raises(error, match=message):
         import_published(spec, caches / "o.safetensors", tag=tag)
     assert not (caches / "o.safetensors").exists()
@@ -94,7 +94,7 @@ def test_what_cannot_be_had(caches, spec, tag, error, message):
         (["w.pth", "--normalisation", "imagenet", "--tag", "V1"], "--tag names published weights"),
     ],
 )
-def test_options_that_contradict(caches, capsys, words, message):
+def test_contradicting_options(caches, capsys, words, message):
     out = str(caches / "o.safetensors")
     assert main(["import", "torchvision:resnet18", *words, "--out", out]) == 2
     assert message in capsys.readouterr().err

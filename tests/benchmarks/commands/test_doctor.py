@@ -1,4 +1,4 @@
-"""What the doctor finds, and what it makes of it."""
+"""The findings of the doctor and their severity."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ stages = dict(cls=dict(config={config!r}, data="cls"))
 def suite_file(
     folder: Path, path: str, generate: str | None = None, config: str = "cls_train/configs/mini.py"
 ) -> str:
-    """Write a suite of one stage; returns its path."""
+    """Write a suite of one task; return its path."""
     file = folder / "own.py"
     file.write_text(SUITE.format(path=path, generate=generate, config=config), encoding="utf-8")
     return str(file)
@@ -34,39 +34,37 @@ def small_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: Usage(10 * 2**30, 9 * 2**30, 2**30))
 
 
-def test_a_suite_whose_data_are_missing_is_no_fault(tmp_path: Path) -> None:
+def test_missing_data_is_not_a_fault(tmp_path: Path) -> None:
     name = suite_file(tmp_path, "my-pictures")
     assert doctor._obstacle(name, ROOT) == ("full runs need my-pictures", NOTE)
     (tmp_path / "my-pictures").mkdir()
     assert doctor._obstacle(name, ROOT) == ("data, configs and tricks are there", OK)
 
 
-def test_generated_data_stop_nothing(tmp_path: Path) -> None:
+def test_generated_data_blocks_nothing(tmp_path: Path) -> None:
     name = suite_file(tmp_path, "mini/cls", generate="mini")
     assert doctor._obstacle(name, ROOT)[1] == OK
 
 
-def test_a_full_size_suite_says_that_its_smoke_run_works(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_full_size_suite_can_run_smoke(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     folder = tmp_path / "benchmarks" / "suites"
     monkeypatch.setattr("benchmarks.suite.names.SUITES", folder)
     monkeypatch.setattr("benchmarks.suite.load.ROOT", tmp_path)
     folder.mkdir(parents=True)
     text = (ROOT / "benchmarks" / "suites" / "table2.py").read_text(encoding="utf-8")
     (folder / "table2.py").write_text(text, encoding="utf-8")
-    told = "full runs need imagenet; `--budget smoke` runs without"
-    assert doctor._obstacle("table2", ROOT) == (told, NOTE)
+    message = "full runs need imagenet; `--budget smoke` runs without"
+    assert doctor._obstacle("table2", ROOT) == (message, NOTE)
 
 
-def test_a_suite_with_a_mistake_is_a_fault_in_a_sentence(tmp_path: Path) -> None:
+def test_invalid_suite_is_a_fault(tmp_path: Path) -> None:
     name = suite_file(tmp_path, "x", generate="mini", config="cls_train/configs/minni.py")
     text, state = doctor._obstacle(name, ROOT)
     assert state == REPAIR
     assert "did you mean 'cls_train/configs/mini.py'?" in text and "\n" not in text
 
 
-def test_missing_data_tell_how_they_are_had_and_whether_they_fit(small_disk: None) -> None:
+def test_missing_data_names_source_and_size(small_disk: None) -> None:
     text = doctor._missing(ROOT / "data" / "imagenet")
     assert "data/imagenet is not there; python -m benchmarks data prepare imagenet takes " in text
     assert text.endswith("GiB, and 1 GiB are free")
@@ -77,7 +75,7 @@ def test_missing_data_tell_how_they_are_had_and_whether_they_fit(small_disk: Non
     assert doctor._missing(ROOT / "my-own") == f"{ROOT / 'my-own'} is not there"
 
 
-def test_a_full_disk_stops_every_suite(
+def test_full_disk_blocks_every_suite(
     small_disk: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(doctor, "_tasks", lambda root: [])
@@ -86,7 +84,7 @@ def test_a_full_disk_stops_every_suite(
     assert "1 GiB (wanted: 5)" in text and "all: free disk must be repaired first" in text
 
 
-def test_stages_that_cannot_be_asked_are_a_fault(tmp_path: Path) -> None:
+def test_failing_task_query_is_a_fault(tmp_path: Path) -> None:
     (tmp_path / "engine").mkdir()
     # A package, which goes before one of this name elsewhere in the path.
     (tmp_path / "engine" / "__init__.py").touch()
@@ -109,18 +107,18 @@ def test_stages_that_cannot_be_asked_are_a_fault(tmp_path: Path) -> None:
         ("a", None, False),
     ],
 )
-def test_versions_are_compared_as_numbers(monkeypatch, requirement, version, met) -> None:
+def test_versions_compare_as_numbers(monkeypatch, requirement, version, met) -> None:
     monkeypatch.setattr(doctor, "_installed", lambda name: version)
     assert (unmet([requirement]) == []) == met
 
 
-def test_a_full_mmcv_stands_in_for_the_light_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_mmcv_replaces_lite(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_installed", {"mmcv": "2.1.0"}.get)
     assert unmet(["mmcv-lite==2.1.0"]) == []
     monkeypatch.setattr(doctor, "_installed", {}.get)
     assert unmet(["mmcv-lite==2.1.0"]) == ["mmcv-lite==2.1.0 (not installed)"]
 
 
-def test_the_tests_have_what_the_extra_is_for() -> None:
+def test_test_extra_is_complete() -> None:
     optional = doctor._project(ROOT / "pyproject.toml")["optional-dependencies"]
     assert set(optional["export"]) <= set(optional["test"])

@@ -1,4 +1,4 @@
-"""Sweeps over learning rates: which trials there are, what is chosen, and the suite that comes out."""
+"""Sweeps over learning rates: the trials, the choice, and the resulting suite."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from support.world import World, answer, forget_digests, make_data, make_row
+from support.world import SUITE_TASKS, World, answer, forget_digests, make_data, make_row
 
 from benchmarks import cli
 from benchmarks.commands import sweep
@@ -18,19 +18,10 @@ from contract.errors import UserError
 from contract.files import read_json
 from contract.tasks import TASKS
 
-SUITE = """
+SUITE = f"""
 title = "Tiny"
 description = "Three rows."
-stages = dict(
-    cls=dict(config="cls_train/configs/mini.py", data="cls"),
-    det=dict(config="det/configs/mini.py", data="det"),
-    seg=dict(config="seg/configs/mini.py", data="seg"),
-)
-datasets = dict(
-    cls=dict(kind="imagefolder", path="cls"),
-    det=dict(kind="voc", path="det"),
-    seg=dict(kind="ade20k", path="seg"),
-)
+{SUITE_TASKS}
 seeds = [4, 5]
 rows = [
     dict(name="scratch", backbone="resnet10_b", pretrain=False, note="control"),
@@ -43,12 +34,12 @@ SCORES = {"scratch": (20, 21, 22.5), "standard": (40, 43.25, 43.1), "tricks": (5
 
 
 class Harness:
-    """The command `sweep` on a small repository, with stages that are faked."""
+    """The command `sweep` on a small repository, with fake tasks."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.world = World(folder)
-        for stage in ("det", "seg"):
-            self.world.edit(f"{stage}/configs/tricks/holdout.py", "holdout = True\n")
+        for task in ("det", "seg"):
+            self.world.edit(f"{task}/configs/tricks/holdout.py", "holdout = True\n")
         self.suite = folder / "tiny.py"
         self.suite.write_text(SUITE, encoding="utf-8")
         data = make_data()
@@ -58,7 +49,7 @@ class Harness:
         self.give(SCORES)
 
     def give(self, scores: dict[str, tuple[float, ...]], factors: str = "0.3 1 3") -> None:
-        """Tells the stages what their trials find."""
+        """Set the scores of the fake trials."""
         for row, found in scores.items():
             for factor, score in zip(factors.split(), found, strict=True):
                 self.world.behaviour[f"{row}.lr{factor}/det"] = f"score={score}"
@@ -81,9 +72,9 @@ class Harness:
         path = self.run_dir / "cells" / row / task / "seed-4" / "run.json"
         return (read_json(path) or {})["identity"]
 
-    def cell(self, row: str, stage: str) -> list[str]:
+    def command(self, row: str, task: str) -> list[str]:
         """The command line of a run."""
-        path = self.run_dir / "cells" / row / stage / "seed-4" / "run.json"
+        path = self.run_dir / "cells" / row / task / "seed-4" / "run.json"
         return (read_json(path) or {})["command"]
 
 
@@ -92,7 +83,7 @@ def harness(tmp_path, monkeypatch) -> Harness:
     return Harness(tmp_path, monkeypatch)
 
 
-def test_every_row_has_the_same_trials_on_held_out_images(harness):
+def test_rows_share_trials_on_held_out_images(harness):
     assert harness.sweep("--jobs", "4") == 0
     starts = [line.split()[1] for line in harness.world.journal_lines("start")]
     trials = {
@@ -101,21 +92,21 @@ def test_every_row_has_the_same_trials_on_held_out_images(harness):
         for factor in ("0.3", "1", "3")
     }
     assert {name for name in starts if "/det/" in name} == trials
-    # One classifier for a row's trials, and none of the other dense stage.
+    # One classifier for a row's trials, and none of the other dense task.
     trained = [name.partition(".lr")[0] for name in starts if "/cls/" in name]
     assert sorted(trained) == ["standard", "tricks"]
     assert len(starts) == 9 + 2
     for factor in ("0.3", "3"):
-        command = harness.cell(f"standard.lr{factor}", "det")
+        command = harness.command(f"standard.lr{factor}", "det")
         assert command[command.index("--lr-factor") + 1] == str(float(factor))
         assert command[command.index("--trick") + 1] == "holdout"
         checkpoint = Path(command[command.index("--checkpoint") + 1])
         assert checkpoint.parent == harness.world.root / "runs" / "store" / harness.identity(
             "standard.lr1", "cls"
         )
-        classifier = harness.cell(f"standard.lr{factor}", "cls")
+        classifier = harness.command(f"standard.lr{factor}", "cls")
         assert "--lr-factor" not in classifier and "holdout" not in classifier
-    assert "--lr-factor" not in harness.cell("standard.lr1", "det")
+    assert "--lr-factor" not in harness.command("standard.lr1", "det")
     # Finished trials are kept, and more factors add to them.
     assert harness.sweep() == 0
     assert len(harness.world.journal_lines("start")) == len(starts)
@@ -125,16 +116,16 @@ def test_every_row_has_the_same_trials_on_held_out_images(harness):
     assert {row.of("det").lr for row in load_suite(str(harness.written)).rows} == {10.0}
 
 
-def test_the_best_of_each_row_is_written_as_a_suite(harness, capsys):
+def test_writes_best_of_each_row_as_suite(harness, capsys):
     assert harness.sweep() == 0
     base, chosen = load_suite(str(harness.suite)), load_suite(str(harness.written))
-    told = "chosen on held-out training images (seed 4): mAP"
+    basis = "chosen on held-out training images (seed 4): mAP"
     notes = {
-        "scratch": f"control; learning rate of detection × 3 of 0.3, 1, 3, {told} 20.00, 21.00, 22.50; the best is at "
+        "scratch": f"control; learning rate of detection × 3 of 0.3, 1, 3, {basis} 20.00, 21.00, 22.50; the best is at "
         "the edge of the range",
-        "standard": f"learning rate of detection × 1 of 0.3, 1, 3, {told} 40.00, 43.25, 43.10",
+        "standard": f"learning rate of detection × 1 of 0.3, 1, 3, {basis} 40.00, 43.25, 43.10",
         # Equal scores: the factor nearest to 1.
-        "tricks": f"learning rate of detection × 1 of 0.3, 1, 3, {told} 50.00, 50.00, 49.00",
+        "tricks": f"learning rate of detection × 1 of 0.3, 1, 3, {basis} 50.00, 50.00, 49.00",
     }
     factors = {"scratch": 3.0, "standard": 1.0, "tricks": 1.0}
     assert chosen.rows == tuple(
@@ -156,7 +147,7 @@ def test_the_best_of_each_row_is_written_as_a_suite(harness, capsys):
     assert row[1:] == ["40.00", "43.25", "←", "43.10", "×", "1"]
 
 
-def test_the_lowest_error_is_the_best(harness, monkeypatch):
+def test_lowest_error_is_best(harness, monkeypatch):
     first, *others = TASKS["det"].metrics
     error = dataclasses.replace(first, unit="px", higher_is_better=False)
     entry = dataclasses.replace(TASKS["det"], metrics=(error, *others))
@@ -166,7 +157,7 @@ def test_the_lowest_error_is_the_best(harness, monkeypatch):
     assert chosen == {"scratch": 0.3, "standard": 0.3, "tricks": 3.0}
 
 
-def test_a_row_without_all_its_trials_is_left_out_and_named(harness, capsys):
+def test_incomplete_row_is_left_out(harness, capsys):
     assert harness.sweep() == 0
     harness.world.behaviour["standard.lr3/det"] = "user-error"
     harness.world.edit("det/train.py", "import engine.run\nEPOCHS = 2\n")
@@ -180,13 +171,13 @@ def test_a_row_without_all_its_trials_is_left_out_and_named(harness, capsys):
     )
     assert "Written without the 1 row(s) above:" in text
     assert [row.name for row in load_suite(str(harness.written)).rows] == ["scratch", "tricks"]
-    # The failed trial alone is made up for.
+    # Only the failed trial runs again.
     harness.give(SCORES)
     assert harness.sweep() == 0
     assert len(load_suite(str(harness.written)).rows) == 3
 
 
-def test_without_any_choice_no_suite_is_left(harness, capsys):
+def test_no_suite_without_a_choice(harness, capsys):
     assert harness.sweep("--rows", "standard") == 0
     assert [row.name for row in load_suite(str(harness.written)).rows] == ["standard"]
     harness.world.behaviour["tricks.lr0.3/cls"] = "fail"
@@ -198,7 +189,7 @@ def test_without_any_choice_no_suite_is_left(harness, capsys):
     assert "× 0.3 (skipped: its classifier failed)" in text and "No suite was written." in text
 
 
-def test_what_the_command_changed_is_in_the_suite(harness, tmp_path):
+def test_command_overrides_are_in_suite(harness, tmp_path):
     folder = tmp_path / "seg-of-mine"
     for part in ("images/training", "images/validation", "annotations/training"):
         (folder / part).mkdir(parents=True)
@@ -209,14 +200,14 @@ def test_what_the_command_changed_is_in_the_suite(harness, tmp_path):
     assert chosen.datasets[chosen.tasks["seg"].data].path == folder
     assert chosen.datasets[chosen.tasks["seg"].data].kind == "ade20k"
     assert chosen.tasks["det"].overrides == {"train_cfg.max_epochs": 2}
-    # The trick that holds images out is the trials' alone, and so is their seed.
+    # Only the trials have the trick `holdout` and their seed.
     assert chosen.tasks["det"].tricks == ()
     assert (chosen.tasks["cls"], chosen.seeds) == (base.tasks["cls"], (4, 5))
     assert [row.name for row in chosen.rows] == ["scratch", "tricks"]
     assert "(seed 7)" in chosen.rows[0].note
 
 
-def test_a_second_sweep_adds_to_the_first(harness):
+def test_second_sweep_adds_to_first(harness):
     assert harness.sweep() == 0
     for row in SCORES:
         for factor in ("0.5", "2"):
@@ -238,7 +229,7 @@ def test_a_second_sweep_adds_to_the_first(harness):
     assert sweep.sweep(options, root=world.root, build_command=world.command, ask=answer) == 0
     file = world.root / "runs/tiny-det-lr-sweep-seg-short/tiny-det-lr-seg-lr.py"
     both = load_suite(str(file))
-    # As far from 1 as each other: the smaller one.
+    # Equally far from 1: the smaller one.
     assert [(row.of("det").lr, row.of("seg").lr) for row in both.rows] == [
         (3, 0.5),
         (1, 0.5),
@@ -256,7 +247,7 @@ def _suite(*rows: Row) -> Suite:
 
 
 @pytest.mark.parametrize("name", ["a" * 75, "a"])
-def test_a_trial_needs_a_name_of_its_own(name):
+def test_trial_name_clash(name):
     rows = (
         make_row(name, "resnet10_b", pretrain=False),
         make_row("A.LR0.3", "resnet10_b", pretrain=False),
@@ -265,7 +256,7 @@ def test_a_trial_needs_a_name_of_its_own(name):
         sweep.expand(_suite(*rows), "det", [0.3, 1.0])
 
 
-def test_published_and_own_weights_survive_the_file(tmp_path):
+def test_published_and_own_weights_round_trip(tmp_path):
     weights = tmp_path / "w.safetensors"
     text = (
         'base = "mini"\nrows = [dict(name="a", backbone="timm:resnet18", weights="published", det_tricks=["giou"]), '
@@ -290,7 +281,7 @@ def test_published_and_own_weights_survive_the_file(tmp_path):
     assert "base = 'mini'" in again.read_text(encoding="utf-8")
 
 
-def test_only_classifiers_that_are_trained_are_in_a_sweep():
+def test_only_trained_classifiers_are_swept():
     scratch = make_row("scratch", "resnet10_b", pretrain=False)
     trials = sweep.expand(_suite(scratch), "seg", [0.5, 2.0])
     assert list(trials.tasks) == ["seg"]
@@ -320,6 +311,6 @@ def test_only_classifiers_that_are_trained_are_in_a_sweep():
         ([], "the following arguments are required: --task"),
     ],
 )
-def test_mistakes_on_the_command_line(words, part, capsys):
+def test_command_line_mistakes(words, part, capsys):
     assert cli.main(["sweep", "mini", *words]) == 2
     assert part in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Which files a module imports, and which of their texts cannot change a number."""
+"""The files that a module imports, and the texts in them that cannot change a number."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _closure(folder: Path, module: str) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in files}
 
 
-def test_imports_are_followed_from_the_syntax(tmp_path):
+def test_follows_imports_from_syntax(tmp_path):
     _write(
         tmp_path,
         task__train=(
@@ -53,7 +53,7 @@ def test_imports_are_followed_from_the_syntax(tmp_path):
     }
 
 
-def test_of_a_package_its_main_module_is_run(tmp_path):
+def test_package_runs_its_main_module(tmp_path):
     _write(tmp_path, probe__main="", probe__other="")
     (tmp_path / "probe" / "__init__.py").write_text("", encoding="utf-8")
     (tmp_path / "probe" / "__main__.py").write_text("from probe import main\n", encoding="utf-8")
@@ -85,7 +85,7 @@ def test_of_a_package_its_main_module_is_run(tmp_path):
         ("x = 1", "x = 2", False),
     ],
 )
-def test_texts_for_people_do_not_count(tmp_path, one, other, same):
+def test_docstrings_and_comments_do_not_count(tmp_path, one, other, same):
     digests = []
     for text in (one, other):
         path = tmp_path / f"{len(digests)}.py"
@@ -94,7 +94,7 @@ def test_texts_for_people_do_not_count(tmp_path, one, other, same):
     assert (digests[0] == digests[1]) == same
 
 
-def test_the_real_tasks_leave_out_what_they_do_not_import():
+def test_real_tasks_exclude_unimported_files():
     for task in TASKS:
         files = identity.task_code(task, ROOT)
         assert not any(name.startswith(("contract/", "benchmarks/")) for name in files)
@@ -105,7 +105,7 @@ def test_the_real_tasks_leave_out_what_they_do_not_import():
     assert {name for name in det if name.startswith("engine/")}
 
 
-def test_every_module_that_a_task_imports_is_in_its_identity():
+def test_identity_covers_every_imported_module():
     """An import that the syntax does not show would let a stale result count."""
     import subprocess
     import sys

@@ -1,4 +1,4 @@
-"""What torch is asked: once for all backbones and the device, and again only after something changed."""
+"""Queries to torch: one for all backbones and the device, repeated only after a change."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def root(tmp_path: Path) -> Path:
     return make_root(tmp_path)
 
 
-def test_all_backbones_are_described_at_once_and_then_known(root):
+def test_describes_backbones_once_and_caches(root):
     ask = Asked()
     for specs in (["resnet10", "resnet18"], ["resnet18", "resnet34"], ["resnet10"]):
         found = find_compute(specs, root, root, ask)
@@ -42,7 +42,7 @@ def test_all_backbones_are_described_at_once_and_then_known(root):
     assert ask.times == [["resnet10", "resnet18"], ["resnet34"]]
 
 
-def test_an_edit_of_the_networks_asks_again_and_one_of_the_importer_does_not(root):
+def test_cache_follows_network_sources(root):
     ask = Asked()
     find_compute(["resnet10"], root, root, ask)
     (root / "backbones/importing.py").write_text("TENSORS = 9\n", encoding="utf-8")
@@ -55,7 +55,7 @@ def test_an_edit_of_the_networks_asks_again_and_one_of_the_importer_does_not(roo
     assert len(ask.times) == 2
 
 
-def test_another_set_of_gpus_asks_for_the_device_again(root, monkeypatch):
+def test_cache_follows_gpus(root, monkeypatch):
     ask = Asked()
     find_compute(["resnet10"], root, root, ask)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
@@ -63,7 +63,7 @@ def test_another_set_of_gpus_asks_for_the_device_again(root, monkeypatch):
     assert ask.times == [["resnet10"], []]
 
 
-def test_an_edit_of_the_user_s_own_network_asks_again(root, monkeypatch):
+def test_cache_follows_own_network(root, monkeypatch):
     monkeypatch.syspath_prepend(str(root))
     (root / "my_net.py").write_text("WIDTH = 8\n", encoding="utf-8")
     asked: list[list[str]] = []
@@ -80,7 +80,7 @@ def test_an_edit_of_the_user_s_own_network_asks_again(root, monkeypatch):
     assert asked == [["my_net:Net"], ["my_net:Net"]]
 
 
-def test_all_unknown_backbones_are_reported_at_once_and_the_others_kept(root):
+def test_unknown_backbones_are_reported_together(root):
     ask = Asked()
     with pytest.raises(UserError) as caught:
         find_compute(["a", "b", "resnet10"], root, root, ask)
@@ -89,7 +89,7 @@ def test_all_unknown_backbones_are_reported_at_once_and_the_others_kept(root):
     assert len(ask.times) == 1
 
 
-def test_the_engine_answers_for_many_backbones_in_one_process(tmp_path, monkeypatch):
+def test_engine_describes_many_in_one_process(tmp_path, monkeypatch):
     started, run = [], subprocess.run
 
     def count(command, **options):

@@ -1,4 +1,4 @@
-"""`plan.json`: one model for what writes it and what reads it, and plans of the version before."""
+"""`plan.json`: one model for writer and reader, and plans of the previous version."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _write(folder, content):
     return folder
 
 
-def test_what_is_written_is_what_is_read(tmp_path):
+def test_round_trip(tmp_path):
     row = make_row(
         "a", "resnet10", recipe="efficient", tricks=["cosine"], det_lr=0.3, seg=dict(lr=2)
     )
@@ -89,7 +89,7 @@ def test_what_is_written_is_what_is_read(tmp_path):
     ]
 
 
-def test_a_plan_of_version_2_is_read(tmp_path):
+def test_reads_version_2(tmp_path):
     document = read_plan(_write(tmp_path, OLD))
     [row] = document.rows
     assert (row.recipe, row.tricks, row.teacher) == ("efficient", ("mixup",), None)
@@ -114,14 +114,14 @@ def test_a_plan_of_version_2_is_read(tmp_path):
         ({"rows": [3]}, "no sound entry"),
     ],
 )
-def test_a_plan_that_cannot_be_read_says_why_and_what_to_do(tmp_path, change, part):
+def test_unreadable_plan(tmp_path, change, part):
     with pytest.raises(UserError) as error:
         read_plan(_write(tmp_path, {**OLD, **change}))
     assert part in str(error.value)
     assert "Start `python -m benchmarks run` again" in str(error.value)
 
 
-def test_a_folder_without_a_plan_says_what_to_name(tmp_path):
+def test_folder_without_plan(tmp_path):
     with pytest.raises(UserError, match=r"plan\.json does not exist\. Name a folder"):
         read_plan(tmp_path)
     (tmp_path / "plan.json").write_text("{", encoding="utf-8")
@@ -129,6 +129,6 @@ def test_a_folder_without_a_plan_says_what_to_name(tmp_path):
         read_plan(tmp_path)
 
 
-def test_the_document_has_no_task_in_its_schema():
+def test_schema_names_no_task():
     text = json.dumps(PlanDocument.model_json_schema())
     assert '"det' not in text and '"seg' not in text

@@ -1,4 +1,4 @@
-"""Identity: what changes it, what does not, and how a difference is told."""
+"""Identity: what changes it, what does not, and how a difference is described."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ RUN = "import backbones\nfrom engine import seeding\n{}\n"
         ("cls_train/configs/tricks/mixup.py", "mixup = 1\n"),
     ],
 )
-def test_what_does_not_matter_to_a_classifier(world, file, text):
+def test_irrelevant_edits_of_classifier(world, file, text):
     before = identities(world)["standard/cls"]
     world.edit(file, text)
     assert identities(world)["standard/cls"] == before
@@ -64,7 +64,7 @@ def test_what_does_not_matter_to_a_classifier(world, file, text):
         ("det/configs/mini.py", "_base_ = 'mmdet::other.py'\n", {"scratch/det"}),
     ],
 )
-def test_what_matters_and_to_which_runs(world, file, text, runs):
+def test_relevant_edits_by_run(world, file, text, runs):
     before = identities(world)
     world.edit(file, text)
     after = identities(world)
@@ -80,13 +80,13 @@ def test_what_matters_and_to_which_runs(world, file, text, runs):
         (Compute("cpu", {"auto": "float32", "fp32": "other"}), False),
     ],
 )
-def test_the_device_and_the_number_format_count_not_the_word(world, compute, changes):
+def test_device_and_number_format(world, compute, changes):
     before = identities(world)
     world.compute = compute
     assert (identities(world) != before) == changes
 
 
-def test_a_precision_that_means_the_same_is_the_same_run(world):
+def test_precision_synonyms(world):
     before = identities(world)
     world.selection = Selection(precision="fp32")
     assert identities(world) == before
@@ -105,25 +105,25 @@ def test_a_precision_that_means_the_same_is_the_same_run(world):
         ("default_hooks.ema.interval", True),
     ],
 )
-def test_overrides_that_cannot_change_a_number_do_not_count(world, key, changes):
+def test_ineffective_overrides(world, key, changes):
     before = identities(world)["scratch/det"]
     world.selection = Selection(overrides={"det": {key: 3}})
     assert (identities(world)["scratch/det"] != before) == changes
 
 
-def test_two_cells_never_share_an_identity(world):
+def test_identities_are_unique(world):
     world.run()
     found = list(identities(world).values())
     assert None not in found
     assert len(set(found)) == len(found)
 
 
-def test_a_factor_on_the_learning_rate_matters_to_its_task_alone(tmp_path):
+def test_lr_factor_changes_its_task_only(tmp_path):
     before = identities(World(tmp_path))
     rows = tuple(row.with_task("seg", lr=0.3) if row.name == "scratch" else row for row in ROWS)
     after = identities(World(tmp_path, suite=make_suite(rows)))
     assert {name for name in before if before[name] != after[name]} == {"scratch/seg"}
-    # What says 1 is what says nothing: no such component.
+    # A factor of 1 has no component.
     rows = tuple(row.with_task("det", lr=1.0) for row in ROWS)
     run = World(tmp_path, suite=make_suite(rows)).plan().find(RunKey("scratch", "det", 0))
     assert run.identity == before["scratch/det"]
@@ -132,7 +132,7 @@ def test_a_factor_on_the_learning_rate_matters_to_its_task_alone(tmp_path):
     assert text == "the factor on the learning rate differs (1 → 0.3)"
 
 
-def test_a_difference_is_told_in_words(world):
+def test_difference_is_described(world):
     plan = world.plan()
     components = dict(plan.find(RunKey("tricks", "cls", 0)).components or {})
     other = {
@@ -157,7 +157,7 @@ def test_a_difference_is_told_in_words(world):
         assert part in text
 
 
-def test_the_chain_of_a_config_ends_at_packages(tmp_path):
+def test_config_chain_ends_at_packages(tmp_path):
     root = make_root(tmp_path)
     forget_digests()
     assert list(identity.config_chain(root / "cls_train/configs/mini.py", root)) == [
@@ -176,7 +176,7 @@ def test_the_chain_of_a_config_ends_at_packages(tmp_path):
         ("_base_ = make()\n", "must be written out as plain strings"),
     ],
 )
-def test_a_config_that_cannot_be_followed_is_told(tmp_path, text, part):
+def test_unresolvable_config(tmp_path, text, part):
     root = make_root(tmp_path)
     forget_digests()
     (root / "seg/configs/mini.py").write_text(text, encoding="utf-8")
@@ -184,7 +184,7 @@ def test_a_config_that_cannot_be_followed_is_told(tmp_path, text, part):
         identity.config_chain(root / "seg/configs/mini.py", root)
 
 
-def test_the_user_s_own_network_is_part_of_the_identity(tmp_path, monkeypatch):
+def test_own_network_is_covered(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "one_file_net.py").write_text("WIDTH = 8\n", encoding="utf-8")
     package = tmp_path / "net_package"

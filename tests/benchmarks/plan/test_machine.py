@@ -12,7 +12,7 @@ def slots(monkeypatch, cores, memory_gib, gpus=(), jobs=None):
     return chosen.jobs, chosen.threads
 
 
-def test_how_many_cells_run_at_a_time(monkeypatch):
+def test_slots(monkeypatch):
     assert slots(monkeypatch, 1, 8) == (1, 1)
     assert slots(monkeypatch, 2, 8) == (2, 1)
     assert slots(monkeypatch, 2, 4) == (1, 2)

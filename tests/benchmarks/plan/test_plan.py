@@ -1,4 +1,4 @@
-"""The plan: which cells there are, what is done with each and why, and what is written of it."""
+"""The plan: its runs, the state and reason of each, and the file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def states(world: World) -> dict[str, tuple[str, str]]:
     return {f"{c.key.row}/{c.key.task}": (c.state, c.reason) for c in world.plan().runs}
 
 
-def test_cells_of_a_suite(world):
+def test_runs_of_a_suite(world):
     found = states(world)
     assert list(found)[:2] == ["standard/cls", "tricks/cls"]
     assert "scratch/cls" not in found
@@ -29,7 +29,7 @@ def test_cells_of_a_suite(world):
     assert found["tricks/seg"] == (WAITS, "waits for its classifier")
 
 
-def test_a_row_with_weights_has_no_classifier_to_wait_for(tmp_path):
+def test_row_with_weights_has_no_classifier(tmp_path):
     weights = tmp_path / "public.safetensors"
     weights.write_text("weights", encoding="utf-8")
     world = World(
@@ -43,7 +43,7 @@ def test_a_row_with_weights_has_no_classifier_to_wait_for(tmp_path):
     assert "read other weights" in world.journal_lines("read")
 
 
-def test_a_row_whose_trick_is_missing_is_stated_and_not_run(tmp_path):
+def test_row_with_missing_trick_is_not_run(tmp_path):
     row = make_row(
         "kd", "x", recipe="standard", tricks=("distillation",), requires=("distillation",)
     )
@@ -57,7 +57,7 @@ def test_a_row_whose_trick_is_missing_is_stated_and_not_run(tmp_path):
     assert document["rows"][-1]["unavailable"] == reason
 
 
-def test_nothing_to_run_is_a_mistake(tmp_path):
+def test_nothing_to_run(tmp_path):
     selection = Selection(rows=("scratch",), tasks=("cls",))
     with pytest.raises(UserError, match="There is nothing to run"):
         World(tmp_path, selection=selection).plan()
@@ -71,14 +71,14 @@ def test_nothing_to_run_is_a_mistake(tmp_path):
         (Selection(overrides={"det": {"lr": 2}}), "the --set overrides differ"),
     ],
 )
-def test_why_a_cell_runs_again(world, selection, reason):
+def test_why_a_run_repeats(world, selection, reason):
     world.run()
     assert states(world)["scratch/det"] == (CACHED, "done")
     world.selection = selection
     assert states(world)["scratch/det"] == (RUN, f"will run again: {reason}")
 
 
-def test_what_is_left_of_a_cell_decides(world):
+def test_state_follows_leftovers(world):
     world.run()
     folder = world.stored("standard/det")
     (folder / "result.json").write_text("{", encoding="utf-8")
@@ -90,7 +90,7 @@ def test_what_is_left_of_a_cell_decides(world):
     assert states(world)["standard/det"][0] == WAITS
 
 
-def test_the_plan_is_what_the_reports_read(world):
+def test_document_is_readable_by_reports(world):
     world.plan().write()
     run = read_run(world.run_dir)
     assert [row.name for row in run.rows] == ["scratch", "standard", "tricks"]

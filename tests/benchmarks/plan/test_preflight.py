@@ -1,4 +1,4 @@
-"""Weights and names before anything is trained."""
+"""Checks of weights and names before any training."""
 
 import subprocess
 
@@ -15,7 +15,7 @@ def states(world: World) -> dict[str, tuple[str, str]]:
     return {f"{r.key.row}/{r.key.task}": (r.state, r.reason) for r in world.plan().runs}
 
 
-def test_published_weights_are_fetched_before_the_run(tmp_path, monkeypatch):
+def test_published_weights_are_fetched_first(tmp_path, monkeypatch):
     weights = tmp_path / "weights" / "timm-net.tag.safetensors"
     row = replace(make_row("public", "timm:net.tag", weights=str(weights)), published=True)
     world = World(tmp_path, suite=make_suite((row,)))
@@ -39,7 +39,7 @@ def test_published_weights_are_fetched_before_the_run(tmp_path, monkeypatch):
     assert states(world)["public/det"] == (RUN, "not run yet")
 
 
-def test_published_weights_that_cannot_be_had_stop_the_command(tmp_path, monkeypatch):
+def test_unavailable_weights_stop_command(tmp_path, monkeypatch):
     row = replace(make_row("public", "timm:net", weights=str(tmp_path / "w" / "x")), published=True)
     answer = subprocess.CompletedProcess([], 2, "", "error: the weights cannot be had\n")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: answer)
@@ -47,7 +47,7 @@ def test_published_weights_that_cannot_be_had_stop_the_command(tmp_path, monkeyp
         fetch_published([row], tmp_path, print)
 
 
-def test_the_weights_of_rows_that_do_not_run_may_be_away(tmp_path):
+def test_weights_of_skipped_rows_may_be_missing(tmp_path):
     rows = tuple(make_row(name, "x", weights=str(tmp_path / name)) for name in ("a", "b"))
     suite = replace(make_suite(rows), tasks={})
     with pytest.raises(UserError, match="row 'a': there is no checkpoint"):

@@ -1,4 +1,4 @@
-"""Finished work by identity: what run folders show of it, and that nothing is overwritten, deleted or trained twice."""
+"""Finished work by identity: run folders are views, and nothing is overwritten, deleted or trained twice."""
 
 from __future__ import annotations
 
@@ -10,53 +10,29 @@ import threading
 from pathlib import Path
 
 import pytest
+from support.store_view import run_states, second_world, stored_files
 from support.world import (
     ROWS,
     World,
     clean_environment,
-    make_data,
-    make_row,
     make_suite,
-    name_of,
     wait_for,
 )
 
-from benchmarks.plan.plan import CACHED as DONE
 from benchmarks.plan.plan import RESUME, RUN
 from benchmarks.plan.store import RunKey, Store, identity_in, locked
 from benchmarks.plan.timings import Cost, total_seconds
-from benchmarks.results.read import read_run
 from benchmarks.run.runner import CACHED, COMPLETED
 from benchmarks.suite.model import replace
 from benchmarks.suite.names import ROOT
 from benchmarks.suite.select import Selection
 from contract.errors import UserError
-from contract.files import read_json, write_json
-
-
-def _second(world: World, name: str = "other") -> World:
-    """The same repository and suite with another run folder beside the first."""
-    second = World(world.folder, suite=world.suite)
-    second.run_dir = world.folder / name
-    return second
-
-
-def _states(world: World) -> dict[str, str]:
-    return {f"{run.row}/{run.task}/{run.seed}": run.state for run in read_run(world.run_dir).runs}
-
-
-def _files(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and ".locks" not in path.parts
-    }
-
+from contract.files import read_json
 
 # A run folder is a view of the store
 
 
-def test_a_run_folder_links_to_the_store_with_the_last_checkpoint_alone(tmp_path):
+def test_view_links_last_checkpoint_only(tmp_path):
     world = World(tmp_path)
     world.run()
     stored, view = world.stored("standard/cls"), world.view("standard/cls")
@@ -69,7 +45,7 @@ def test_a_run_folder_links_to_the_store_with_the_last_checkpoint_alone(tmp_path
         assert (view / name).samefile(stored / name)
 
 
-def test_without_links_files_are_copied(tmp_path, monkeypatch):
+def test_copies_without_hard_links(tmp_path, monkeypatch):
     def refuse(first: str, second: str) -> None:
         raise OSError("another disk")
 
@@ -84,7 +60,7 @@ def test_without_links_files_are_copied(tmp_path, monkeypatch):
     assert {o.status for o in world.run().values()} == {CACHED}
 
 
-def test_the_log_is_in_the_run_folder_while_the_task_runs(tmp_path):
+def test_log_is_visible_during_run(tmp_path):
     world = World(tmp_path)
     seen: list[set[str]] = []
     world.display.on_start = lambda key: seen.append(
@@ -94,7 +70,7 @@ def test_the_log_is_in_the_run_folder_while_the_task_runs(tmp_path):
     assert all({"run.json", "stage.log"} <= names and "result.json" not in names for names in seen)
 
 
-def test_the_result_is_shown_last(tmp_path, monkeypatch):
+def test_result_is_linked_last(tmp_path, monkeypatch):
     world = World(tmp_path)
     world.run()
     view, identity = world.view("standard/cls"), str(identity_in(world.view("standard/cls")))
@@ -116,24 +92,24 @@ def test_the_result_is_shown_last(tmp_path, monkeypatch):
     assert (view / "result.json").is_file()
 
 
-def test_a_finished_run_serves_every_run_folder(tmp_path):
+def test_finished_run_serves_every_run_folder(tmp_path):
     first = World(tmp_path)
     first.run()
     first.journal.unlink()
-    second = _second(first)
+    second = second_world(first)
     assert {outcome.status for outcome in second.run().values()} == {CACHED}
     assert second.journal_lines() == []
-    assert set(_states(second).values()) == {"completed"}
-    # It stays when the other run folder is removed.
+    assert set(run_states(second).values()) == {"completed"}
+    # It stays after the other run folder is removed.
     shutil.rmtree(first.run_dir)
     assert {outcome.status for outcome in second.run().values()} == {CACHED}
 
 
-def test_a_run_that_differs_is_trained(tmp_path):
+def test_different_run_is_trained(tmp_path):
     first = World(tmp_path)
     first.run()
     first.journal.unlink()
-    second = _second(first)
+    second = second_world(first)
     second.edit("seg/configs/mini.py", "_base_ = 'mmseg::fcn/fcn.py'\nlr = 2\n")
     outcomes = second.run()
     ran = {name for name, outcome in outcomes.items() if outcome.status == COMPLETED}
@@ -141,30 +117,30 @@ def test_a_run_that_differs_is_trained(tmp_path):
     assert len(second.journal_lines("start")) == 3
 
 
-def test_equal_rows_are_run_once(tmp_path):
+def test_equal_rows_run_once(tmp_path):
     twin = replace(ROWS[1], name="twin")
     world = World(tmp_path, suite=make_suite((ROWS[1], twin)))
     plan = world.plan()
     one, other = (plan.find(RunKey(name, "cls", 0)) for name in ("standard", "twin"))
     assert (one.twin, other.twin) == (None, one.key)
     assert other.reason == "once, as standard · cls · seed 0"
-    # The detectors and segmentors of both wait for classifiers, whose sameness is not known before.
+    # The detectors and segmentors of both wait for classifiers, which are not known to be equal before.
     costs = [Cost(seconds, 1.0) for seconds in (10, 99, 1, 2, 3, 4)]
     assert total_seconds(plan, costs, 1) == 10 + 1 + 2 + 3 + 4
     outcomes = world.run()
     assert len(outcomes) == 6
     assert len(world.journal_lines("start")) == 3
     assert sorted(outcome.status for outcome in outcomes.values()) == [CACHED] * 3 + [COMPLETED] * 3
-    assert set(_states(world).values()) == {"completed"}
+    assert set(run_states(world).values()) == {"completed"}
 
 
-# Settings forth and back
+# Settings that change and change back
 
 
-def test_settings_that_change_back_find_their_earlier_work(tmp_path):
+def test_reverted_settings_find_earlier_work(tmp_path):
     world = World(tmp_path)
     world.run()
-    before = _files(world.folder / "store")
+    before = stored_files(world.folder / "store")
     world.selection = Selection(overrides={"det": {"lr": 2}})
     assert world.run()["standard/det"].status == COMPLETED
     changed = read_json(world.view("standard/det") / "run.json") or {}
@@ -173,13 +149,13 @@ def test_settings_that_change_back_find_their_earlier_work(tmp_path):
     world.journal.unlink()
     assert {outcome.status for outcome in world.run().values()} == {CACHED}
     assert world.journal_lines() == []
-    assert set(_states(world).values()) == {"completed"}
-    after = _files(world.folder / "store")
+    assert set(run_states(world).values()) == {"completed"}
+    after = stored_files(world.folder / "store")
     assert {name: after[name] for name in before} == before
     assert not (world.run_dir / "stale").exists()
 
 
-def test_an_interrupted_run_resumes_after_settings_went_forth_and_back(tmp_path):
+def test_resumes_after_reverted_settings(tmp_path):
     world = World(tmp_path, behaviour={"scratch/det": "die"})
     world.run()
     world.behaviour.clear()
@@ -192,120 +168,20 @@ def test_an_interrupted_run_resumes_after_settings_went_forth_and_back(tmp_path)
     assert world.journal_lines("start scratch/det/seed-0 resumed")
 
 
-def test_an_interrupted_run_resumes_from_another_run_folder(tmp_path):
+def test_resumes_from_another_run_folder(tmp_path):
     first = World(tmp_path, behaviour={"scratch/det": "die"})
     first.run()
-    second = _second(first)
+    second = second_world(first)
     assert second.run()["scratch/det"].status == COMPLETED
     assert second.journal_lines("start scratch/det/seed-0 resumed")
 
 
-# The table never shrinks
+# Two processes, and damage
 
 
-def test_one_row_leaves_the_others_in_the_table(tmp_path):
-    world = World(tmp_path)
-    world.run()
-    before = _states(world)
-    world.journal.unlink()
-    world.selection = Selection(rows=("tricks",))
-    assert set(world.run()) == {"tricks/cls", "tricks/det", "tricks/seg"}
-    assert _states(world) == before
-    assert world.journal_lines() == []
-
-
-def test_one_row_first_shows_the_others_as_not_run(tmp_path):
-    world = World(tmp_path, selection=Selection(rows=("scratch",), tasks=("seg",)))
-    assert set(world.run()) == {"scratch/seg"}
-    states = _states(world)
-    assert len(states) == 8
-    assert {name for name, state in states.items() if state == "completed"} == {"scratch/seg/0"}
-    assert set(states.values()) == {"completed", "missing"}
-
-
-def test_one_task_leaves_the_others_in_the_table(tmp_path):
-    world = World(tmp_path)
-    world.run()
-    world.selection = Selection(tasks=("det",))
-    assert {name.split("/")[1] for name in world.run()} == {"cls", "det"}
-    assert set(_states(world).values()) == {"completed"}
-    # With a changed classifier the results of tasks that did not run are no longer the table's, and come back with it.
-    world.edit("cls_train/data.py", "CROP = 2\n")
-    world.behaviour = {"standard/cls": "fail", "tricks/cls": "fail"}
-    world.run()
-    assert {n for n, s in _states(world).items() if s == "completed"} == {
-        "scratch/det/0",
-        "scratch/seg/0",
-    }
-    world.edit("cls_train/data.py", "CROP = 1\n")
-    world.run()
-    assert set(_states(world).values()) == {"completed"}
-
-
-def test_results_stay_in_the_table_while_their_data_are_away_and_another_task_runs(tmp_path):
-    world = World(tmp_path)
-    world.run()
-    world.data = make_data(det="the folder /data/det does not exist")
-    world.selection = Selection(tasks=("seg",))
-    world.run()
-    assert set(_states(world).values()) == {"completed"}
-    # A changed detector is no longer the table's all the same.
-    world.edit("det/train.py", "import engine.run\nEPOCHS = 9\n")
-    world.run()
-    assert {n for n, s in _states(world).items() if s == "stale"} == {
-        f"{row.name}/det/0" for row in ROWS
-    }
-
-
-def test_other_seeds_add_to_the_table(tmp_path):
-    world = World(tmp_path, suite=make_suite(seeds=(0, 1)))
-    world.selection = Selection(seeds=(1,))
-    world.run()
-    assert {name.rpartition("/")[2] for name in _states(world)} == {"1"}
-    world.selection = Selection(seeds=(5,))
-    world.run()
-    states = _states(world)
-    assert {name.rpartition("/")[2] for name in states} == {"1", "5"}
-    assert set(states.values()) == {"completed"}
-    world.selection = Selection()
-    world.run()
-    assert read_run(world.run_dir).seeds == (0, 1, 5)
-    assert set(_states(world).values()) == {"completed"}
-    assert len(world.journal_lines("start")) == 3 * 8
-
-
-def test_a_row_added_on_the_command_line_stays(tmp_path):
-    world = World(tmp_path, selection=Selection(backbones=("resnet18_d",)))
-    world.run()
-    world.selection = Selection()
-    world.journal.unlink()
-    outcomes = world.run()
-    assert outcomes["resnet18_d/det"].status == CACHED
-    assert world.journal_lines() == []
-    assert [row.name for row in read_run(world.run_dir).rows][-1] == "resnet18_d"
-    world.selection = Selection(backbones=("resnet18_d", "resnet34_d"))
-    world.run()
-    assert len(read_run(world.run_dir).rows) == 5
-
-
-def test_the_teacher_stays_when_other_seeds_run(tmp_path):
-    teacher = make_row("big", "resnet152_d", recipe="efficient")
-    student = make_row("one", "resnet10_d", recipe="efficient", teacher="big")
-    suite = replace(make_suite((student,), seeds=(2, 3)), teachers=(teacher,))
-    world = World(tmp_path, suite=suite, selection=Selection(seeds=(7,)))
-    world.run()
-    assert {name_of(run.key) for run in world.plan().wanted} >= {"big/cls/2", "one/cls/7"}
-    world.selection = Selection()
-    world.run()
-    assert len(world.journal_lines("start big/cls")) == 1
-
-
-# Two harnesses, damage, and folders from before there was a store
-
-
-def test_two_harnesses_never_train_the_same_at_once(tmp_path):
+def test_concurrent_harnesses_train_once(tmp_path):
     first = World(tmp_path, behaviour={"scratch/det": "slow"}, suite=make_suite((ROWS[0],)))
-    second = _second(first)
+    second = second_world(first)
     second.behaviour = first.behaviour
     outcomes: list[dict] = []
     # Signals belong to the main thread, so one of the two runs there and holds its locks while the other asks.
@@ -328,7 +204,7 @@ def test_two_harnesses_never_train_the_same_at_once(tmp_path):
     assert len([line for line in second.display.lines if "waiting for it" in line]) == 1
 
 
-def test_two_commands_at_the_same_time_share_the_work(tmp_path):
+def test_concurrent_commands_share_work(tmp_path):
     World(tmp_path)
     script = (
         "import sys\n"
@@ -357,10 +233,10 @@ def test_two_commands_at_the_same_time_share_the_work(tmp_path):
     for name in ("one", "other"):
         world = World(tmp_path)
         world.run_dir = tmp_path / name
-        assert set(_states(world).values()) == {"completed"}
+        assert set(run_states(world).values()) == {"completed"}
 
 
-def test_a_damaged_result_is_kept_aside_and_run_again(tmp_path):
+def test_damaged_result_is_set_aside_and_rerun(tmp_path):
     world = World(tmp_path)
     world.run()
     folder = world.stored("scratch/seg")
@@ -372,62 +248,7 @@ def test_a_damaged_result_is_kept_aside_and_run_again(tmp_path):
     assert kept.read_text(encoding="utf-8") == "{"
 
 
-def _age(world: World) -> None:
-    """Turn a run folder into one from before there was a store."""
-    for view in world.run_dir.glob("cells/*/*/seed-*"):
-        stored = world.folder / "store" / str(identity_in(view))
-        shutil.rmtree(view)
-        shutil.copytree(stored, view)
-        (view / "run.json").rename(view / "cell.json")
-    shutil.rmtree(world.folder / "store")
-
-
-def test_finished_work_of_an_old_run_folder_moves_into_the_store(tmp_path):
-    world = World(tmp_path)
-    world.run()
-    _age(world)
-    world.journal.unlink()
-    assert {run.state for run in world.plan().runs} == {DONE}
-    assert {outcome.status for outcome in world.run().values()} == {CACHED}
-    assert world.journal_lines() == []
-    assert (world.stored("standard/cls") / "epoch_1.pth").is_file()
-    assert set(_states(world).values()) == {"completed"}
-
-
-def test_old_work_of_other_settings_keeps_its_own_identity(tmp_path):
-    world = World(tmp_path)
-    world.run()
-    old = str(identity_in(world.view("scratch/seg")))
-    before = _files(world.stored("scratch/seg"))
-    _age(world)
-    world.edit("seg/configs/mini.py", "_base_ = 'mmseg::fcn/fcn.py'\nlr = 2\n")
-    assert world.run()["scratch/seg"].status == COMPLETED
-    assert _files(tmp_path / "store" / old) == before
-    assert not (world.run_dir / "stale").exists()
-
-
-def test_files_without_an_identity_go_to_stale(tmp_path):
-    world = World(tmp_path, suite=make_suite((ROWS[0],)))
-    folder = world.view("scratch/seg")
-    folder.mkdir(parents=True)
-    (folder / "notes.txt").write_text("mine", encoding="utf-8")
-    write_json(folder / "cell.json", {"command": []})
-    assert world.run()["scratch/seg"].status == COMPLETED
-    [kept] = (world.run_dir / "stale").glob("*/scratch/seg/seed-0/notes.txt")
-    assert kept.read_text(encoding="utf-8") == "mine"
-
-
-def test_a_run_folder_that_was_moved_without_its_store_is_taken_in(tmp_path):
-    world = World(tmp_path)
-    world.run()
-    shutil.rmtree(tmp_path / "store")
-    world.journal.unlink()
-    assert {outcome.status for outcome in world.run().values()} == {CACHED}
-    assert world.journal_lines() == []
-    assert (world.stored("tricks/det") / "result.json").is_file()
-
-
-def test_two_runs_in_one_folder_are_kept_apart(tmp_path):
+def test_run_folder_is_locked(tmp_path):
     code = (
         "import sys; from pathlib import Path; from benchmarks.plan.store import locked\n"
         "with locked(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"

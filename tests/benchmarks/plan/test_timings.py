@@ -1,4 +1,4 @@
-"""How long the runs that are left will take."""
+"""The remaining time of the planned runs."""
 
 import pytest
 from support.world import World
@@ -13,13 +13,13 @@ def world(tmp_path) -> World:
     return World(tmp_path)
 
 
-def test_the_time_that_is_left(world, tmp_path):
+def test_remaining_time(world, tmp_path):
     plan = world.plan()
     assert Timings(tmp_path / "absent.json").estimate(plan.runs, "full") == [None] * 8
     assert total_seconds(plan, [None] * 8, 2) is None
-    costs = [Cost(30.0 if cell.key.task == "cls" else 10.0, 500.0) for cell in plan.runs]
+    costs = [Cost(30.0 if run.key.task == "cls" else 10.0, 500.0) for run in plan.runs]
     assert total_seconds(plan, costs, 2) == 60.0
-    # With cells enough at a time, the longest way from a classifier to what it feeds is left.
+    # With enough runs at a time, the longest path from a classifier to its transfers is left.
     assert total_seconds(plan, costs, 100) == 40.0
     plan.find(RunKey("standard", "cls", 0)).state = CACHED
     assert total_seconds(plan, costs, 1) == 90.0

@@ -1,4 +1,4 @@
-"""Published curves, and what is said of a training that falls behind them."""
+"""Published curves, and the warning about a training that falls behind them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def points(name, change=lambda value: value):
 
 
 @pytest.mark.parametrize("left_out", FAMILY)
-def test_no_published_training_is_called_wrong_by_the_others(monkeypatch, left_out):
+def test_published_curves_do_not_warn(monkeypatch, left_out):
     own = points(left_out)
     others = {name: curve for name, curve in curves.curves().items() if name != left_out}
     monkeypatch.setattr(curves, "curves", lambda: {**others, left_out: {}})
@@ -38,18 +38,18 @@ def test_no_published_training_is_called_wrong_by_the_others(monkeypatch, left_o
         ("not finite", lambda value: 0.0),
     ],
 )
-def test_a_training_that_goes_wrong_has_a_warning_after_the_warm_up(wrong, change):
+def test_diverging_training_warns_after_warm_up(wrong, change):
     found = warnings(training(), points("gluoncv-resnet50_v1d", change))
     assert "after epoch 6," in found[0], wrong
     assert "look at the data, the learning rate" in found[0]
 
 
-def test_a_training_that_stops_learning_later_has_a_warning_later():
+def test_stalled_training_warns_later():
     assert warning(training(), 60, 61.0) is None
     assert "top-1 is at best 54.0 after epoch 60" in warning(training(), 60, 54.0)
 
 
-def test_what_has_no_reference_is_left_alone():
+def test_no_reference_no_warning():
     for other in (
         training(classes=100),
         training(test_images=10_000),
@@ -63,7 +63,7 @@ def test_what_has_no_reference_is_left_alone():
     assert "paper-fig3-step" in warning(training(tricks=()), 30, 30.0)
 
 
-def test_a_running_classifier_is_warned_of_by_the_harness(tmp_path, monkeypatch):
+def test_harness_warns_of_running_classifier(tmp_path, monkeypatch):
     world = World(tmp_path, behaviour={"standard/cls": "slow-learner"})
     monkeypatch.setattr(curves, "_REFERENCES", ((r".*", "step", 120, ("paper-fig3-step",)),))
     world.run()

@@ -10,7 +10,7 @@ from scipy import stats
 from benchmarks.published.figures import prediction_band, published
 
 
-def test_the_prediction_band_covers_one_more_run():
+def test_prediction_band_covers_one_more_run():
     generator = statistics.NormalDist(80, 0.5)
     inside = 0
     for seed in range(400):

@@ -1,4 +1,4 @@
-"""A report reads each file once and builds the table once, however many writers lay it out."""
+"""A report reads each file once and builds the table once for all writers."""
 
 from __future__ import annotations
 
@@ -25,9 +25,7 @@ def counted(counts: Counter[str], name: str, function: Callable[..., Any]) -> Ca
     return count
 
 
-def test_all_writers_share_one_reading_and_one_table(
-    run_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_writers_share_one_read_and_table(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for row in MEANS:
         for seed in OFFSETS:
             evaluate_detector(run_dir, row, seed, 0.5, 0.5)

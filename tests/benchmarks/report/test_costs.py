@@ -73,7 +73,7 @@ def test_units_directions_and_marks(run_dir: Path) -> None:
     assert r"multiply-adds (G) $\downarrow$ &" in text
 
 
-def test_no_cost_is_marked_as_best(run_dir: Path) -> None:
+def test_costs_are_never_bold(run_dir: Path) -> None:
     rows = build_report(run_dir).table.rows
     marked = {name for row in rows for name, cell in row.cells.items() if cell.best}
     assert marked == {"top1"}
@@ -83,12 +83,12 @@ def test_no_cost_is_marked_as_best(run_dir: Path) -> None:
     ("value", "shown"),
     [(0.00881, "0.00881"), (0.5686, "0.569"), (3.858, "3.86"), (11.31, "11.3"), (138.4, "138"), (0.0, "0.00")],
 )  # fmt: skip
-def test_counts_have_three_digits(value: float, shown: str) -> None:
+def test_three_digit_counts(value: float, shown: str) -> None:
     cell = TableCell("completed", aggregate([value] * 3, 3), {}, decimals=None, exact=True)
     assert cell.text == shown
 
 
-def test_the_csv_has_every_cost_of_every_task(run_dir: Path) -> None:
+def test_csv_has_all_costs_of_all_tasks(run_dir: Path) -> None:
     lines = {
         (line["row"], line["metric"]): line
         for line in csv.DictReader(io.StringIO(format_csv(build_report(run_dir))), strict=True)
@@ -117,7 +117,7 @@ def section(run_dir: Path) -> str:
     return found[0] if found else ""
 
 
-def test_the_report_shows_all_costs_without_columns(tmp_path: Path) -> None:
+def test_page_shows_costs_without_columns(tmp_path: Path) -> None:
     text = section(write_run(tmp_path))
     assert text.count("<table") == 3
     assert text.count("<svg") == 6
@@ -128,7 +128,7 @@ def test_the_report_shows_all_costs_without_columns(tmp_path: Path) -> None:
     assert "inference memory" not in text  # no row has it
 
 
-def test_a_run_from_before_costs_still_renders(run_dir: Path) -> None:
+def test_run_without_costs(run_dir: Path) -> None:
     for task in FAKED:
         for_all(run_dir, task, forget_costs)
     write_reports(build_report(run_dir))
@@ -139,7 +139,7 @@ def test_a_run_from_before_costs_still_renders(run_dir: Path) -> None:
     assert row.cells["seg_peak_memory"].text == "1310 ± 0"
 
 
-def test_a_failed_run_is_no_point_and_is_named(run_dir: Path) -> None:
+def test_failed_run_is_named_and_not_drawn(run_dir: Path) -> None:
     for seed in OFFSETS:
         fail_run(run_dir, "standard", "det", seed, "boom")
     text = section(run_dir)
@@ -147,7 +147,7 @@ def test_a_failed_run_is_no_point_and_is_named(run_dir: Path) -> None:
     assert "<td>failed</td>" in text
 
 
-def test_what_could_not_be_measured_is_said(run_dir: Path) -> None:
+def test_unmeasured_costs_are_explained(run_dir: Path) -> None:
     path = result_file(run_dir, "tricks", "seg", 1)
     edit_json(path, lambda result: result["inference"].update(notes=["times: out of <memory>"]))
     assert "tricks · seg: times: out of &lt;memory&gt;" in section(run_dir)

@@ -1,4 +1,4 @@
-"""What the numbers show is said with its interval, and the rest is left open."""
+"""Findings state the intervals that support them; the rest stays open."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def findings(run_dir: Path) -> list[tuple[str, str]]:
     return [(finding.kind, finding.text) for finding in build_report(run_dir).findings]
 
 
-def test_rows_with_the_same_runs_are_not_compared(run_dir: Path) -> None:
+def test_shared_runs_are_not_compared(run_dir: Path) -> None:
     def share(plan: dict) -> None:
         runs = {(run["row"], run["stage"], run["seed"]): run for run in plan["cells"]}
         for (row, task, seed), run in runs.items():
@@ -30,7 +30,7 @@ def test_rows_with_the_same_runs_are_not_compared(run_dir: Path) -> None:
     assert any(text.startswith("mAP: tricks") for text in said)
 
 
-def test_findings_say_what_is_shown(run_dir: Path) -> None:
+def test_findings_match_intervals(run_dir: Path) -> None:
     found = findings(run_dir)
     # s² = 0.31 in both rows, so the difference has ± t(0.975, 4) √(2 · 0.31 / 3) = 2.776 · 0.4546.
     text = (
@@ -44,13 +44,13 @@ def test_findings_say_what_is_shown(run_dir: Path) -> None:
     )
 
 
-def test_findings_of_one_seed_compare_nothing(tmp_path: Path) -> None:
+def test_single_seed_compares_nothing(tmp_path: Path) -> None:
     run_dir = write_run(tmp_path, seeds=(0,))
     ((kind, text),) = findings(run_dir)
     assert kind == "note" and "at least three seeds" in text
 
 
-def test_findings_name_rows_that_fall_short_and_rows_without_a_number(run_dir: Path) -> None:
+def test_names_weak_and_missing_rows(run_dir: Path) -> None:
     for seed in OFFSETS:
         path = result_file(run_dir, "tricks", "det", seed)
         edit_json(path, lambda result: result["metrics"][0].update(value=5 + result["seed"] / 10))
@@ -61,7 +61,7 @@ def test_findings_name_rows_that_fall_short_and_rows_without_a_number(run_dir: P
     assert "mIoU: standard has no number, so nothing is compared with it." in texts
 
 
-def test_findings_rank_four_rows(tmp_path: Path) -> None:
+def test_ranks_four_rows(tmp_path: Path) -> None:
     means = {
         f"r{index}": {
             "cls": {"top1": 60.0 + index},
@@ -76,5 +76,5 @@ def test_findings_rank_four_rows(tmp_path: Path) -> None:
     assert not any("order by PixAcc" in text for text in texts)  # all rows are equal there
 
 
-def test_a_smoke_run_compares_nothing(tmp_path: Path) -> None:
+def test_smoke_run_compares_nothing(tmp_path: Path) -> None:
     assert [kind for kind, _ in findings(write_run(tmp_path, budget="smoke"))] == ["note"]

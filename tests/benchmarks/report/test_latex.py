@@ -14,7 +14,7 @@ from benchmarks.report.latex import escape_latex, format_bibtex, format_latex
 from benchmarks.results.read import read_run
 
 
-def test_latex_is_balanced_and_escaped(run_dir: Path) -> None:
+def test_balanced_and_escaped(run_dir: Path) -> None:
     rename(run_dir, "50%_a&b#{c}")
     text = format_latex(build_report(run_dir))
     body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
@@ -31,12 +31,12 @@ def test_latex_is_balanced_and_escaped(run_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("sign", list("&%$#_{}~^\\<>|±×—α"))
-def test_every_special_sign_is_escaped(sign: str) -> None:
+def test_escapes_special_characters(sign: str) -> None:
     escaped = escape_latex(f"a{sign}\n\nb")
     assert escaped.isascii() and escaped != f"a{sign} b" and "\n" not in escaped
 
 
-def test_citation_pins_the_run(run_dir: Path) -> None:
+def test_citation_pins_run(run_dir: Path) -> None:
     edit_json(
         result_file(run_dir, "tricks", "det", 0),
         lambda r: r["code"].update(dirty=True),

@@ -12,7 +12,7 @@ from benchmarks.report.build import build_report
 from benchmarks.report.text import format_markdown
 
 
-def test_an_unavailable_row_says_why(run_dir: Path) -> None:
+def test_unavailable_row_has_reason(run_dir: Path) -> None:
     def change(plan: dict[str, Any]) -> None:
         plan["rows"][2]["unavailable"] = "trick distill is not in this version"
         plan["rows"][0]["note"] = "the control"
@@ -27,7 +27,7 @@ def test_an_unavailable_row_says_why(run_dir: Path) -> None:
     )
 
 
-def test_partial_test_sets_are_marked(run_dir: Path) -> None:
+def test_partial_test_set_is_marked(run_dir: Path) -> None:
     for row in MEANS:
         for seed in OFFSETS:
             path = result_file(run_dir, row, "det", seed)
@@ -37,7 +37,7 @@ def test_partial_test_sets_are_marked(run_dir: Path) -> None:
     assert any("det was tested on 20 of 150 images" in warning for warning in table.warnings)
 
 
-def test_rows_may_hold_their_backbones_differently(run_dir: Path) -> None:
+def test_frozen_parts_may_differ_by_row(run_dir: Path) -> None:
     for row in MEANS:
         held = "trained" if row == "scratch" else "frozen"
         for seed in OFFSETS:
@@ -49,7 +49,7 @@ def test_rows_may_hold_their_backbones_differently(run_dir: Path) -> None:
     assert "backbone trained (scratch) | frozen (standard, tricks);" in protocol
 
 
-def test_weights_with_missing_tensors_have_a_footnote(run_dir: Path) -> None:
+def test_missing_tensors_have_footnote(run_dir: Path) -> None:
     missing = [f"layer4.{number}.weight" for number in range(6)]
     path = result_file(run_dir, "tricks", "det", 0)
     edit_json(path, lambda result: result["checkpoint"]["source"].update(random=missing))

@@ -26,7 +26,7 @@ from benchmarks.report.page import format_html
 from benchmarks.results.pictures import MAX_PICTURES, MAX_WIDTH
 
 
-def test_the_page_is_well_formed_and_loads_nothing(tmp_path: Path) -> None:
+def test_well_formed_and_self_contained(tmp_path: Path) -> None:
     run_dir = write_run(tmp_path, pictures=6, picture_size=(1200, 90))
     text = format_html(build_report(run_dir))
     page = Page(text)
@@ -39,7 +39,7 @@ def test_the_page_is_well_formed_and_loads_nothing(tmp_path: Path) -> None:
         assert picture.size == (MAX_WIDTH, 36)
 
 
-def test_a_row_names_what_single_tasks_override(run_dir: Path) -> None:
+def test_names_overrides_of_single_tasks(run_dir: Path) -> None:
     def change(plan: dict) -> None:
         _, standard, tricks = plan["rows"]
         same = ["frozen_backbone"]
@@ -58,7 +58,7 @@ def test_a_row_names_what_single_tasks_override(run_dir: Path) -> None:
     assert "mixup<br>cls: lr × 2<br>det: ema, lr × 0.3</span>" in text
 
 
-def test_the_page_has_every_section(run_dir: Path) -> None:
+def test_has_every_section(run_dir: Path) -> None:
     text = Page(format_html(build_report(run_dir))).text
     for heading in (
         "Results", "Findings", "Does top-1 carry over?", "Learning curves", "Protocol",
@@ -70,7 +70,7 @@ def test_the_page_has_every_section(run_dir: Path) -> None:
     assert "Runs without a result" not in text and "Pictures" not in text
 
 
-def test_free_text_is_escaped(run_dir: Path) -> None:
+def test_escapes_free_text(run_dir: Path) -> None:
     evil = "<script>alert(1)</script> & \"'"
 
     def change(plan: dict[str, Any]) -> None:
@@ -90,7 +90,7 @@ def test_free_text_is_escaped(run_dir: Path) -> None:
     assert Page(text).text.count("<script>alert(1)</script>") >= 8
 
 
-def test_failures_show_their_message_and_log(run_dir: Path) -> None:
+def test_failures_show_message_and_log(run_dir: Path) -> None:
     fail_run(run_dir, "tricks", "seg", 2, "loss is not finite\nat step 12")
     remove_result(run_dir, "standard", "seg", 0)
     text = format_html(build_report(run_dir))
@@ -99,7 +99,7 @@ def test_failures_show_their_message_and_log(run_dir: Path) -> None:
     assert "22 completed, 1 failed, 1 missing" in Page(text).text
 
 
-def test_a_broken_picture_costs_only_itself(tmp_path: Path) -> None:
+def test_broken_picture_is_isolated(tmp_path: Path) -> None:
     run_dir = write_run(tmp_path, seeds=(0,), pictures=1)
     (work_dir(run_dir, "tricks", "det", 0) / "examples/0.png").write_bytes(b"no picture")
     (work_dir(run_dir, "tricks", "seg", 0) / "examples/0.png").unlink()
@@ -108,7 +108,7 @@ def test_a_broken_picture_costs_only_itself(tmp_path: Path) -> None:
     assert len([load for load in page.loads if load.startswith("data:")]) == 4
 
 
-def test_smoke_runs_have_a_banner(tmp_path: Path) -> None:
+def test_smoke_banner(tmp_path: Path) -> None:
     run_dir = write_run(tmp_path, budget="smoke")
     text = Page(format_html(build_report(run_dir))).text
     assert "These numbers say nothing about any row" in text and "trickssmoke" in text

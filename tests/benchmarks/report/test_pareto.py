@@ -43,7 +43,7 @@ def test_the_front(points: list[tuple[float | None, float | None]], front: tuple
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_the_front_is_what_nothing_dominates(seed: int) -> None:
+def test_undominated_points_are_the_front(seed: int) -> None:
     draw = random.Random(seed)
     points = [(draw.randrange(6), draw.randrange(6)) for _ in range(12)]
     by_definition = {
@@ -56,7 +56,7 @@ def test_the_front_is_what_nothing_dominates(seed: int) -> None:
     assert [points[position][0] for position in front] == sorted(points[p][0] for p in front)
 
 
-def test_the_picture_names_the_front_and_fades_the_rest(tmp_path: Path) -> None:
+def test_picture_highlights_front(tmp_path: Path) -> None:
     report = build_report(write_run(tmp_path))
     svg = draw_pareto(report, MAP, LATENCY)
     assert svg is not None
@@ -69,7 +69,7 @@ def test_the_picture_names_the_front_and_fades_the_rest(tmp_path: Path) -> None:
     assert draw_pareto(report, MAP, LATENCY) == svg
 
 
-def test_rows_without_both_numbers_are_left_out(tmp_path: Path) -> None:
+def test_rows_without_both_numbers_are_skipped(tmp_path: Path) -> None:
     run_dir = write_run(tmp_path)
     for seed in (0, 1, 2):
         fail_run(run_dir, "tricks", "det", seed, "boom")
@@ -81,7 +81,7 @@ def test_rows_without_both_numbers_are_left_out(tmp_path: Path) -> None:
     assert draw_pareto(build_report(run_dir), MAP, COUNT) is None
 
 
-def test_one_row_and_many_equal_ones_can_be_drawn(tmp_path: Path) -> None:
+def test_draws_one_row_and_ties(tmp_path: Path) -> None:
     one = build_report(write_run(tmp_path / "one", seeds=(0,), means={"a": MEANS["tricks"]}))
     assert ">a</text>" in (draw_pareto(one, MAP, COUNT) or "")
     means = {f"row {index}": MEANS["tricks"] for index in range(14)}

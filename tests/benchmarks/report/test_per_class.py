@@ -3,7 +3,12 @@
 from pathlib import Path
 
 import pytest
-from support.fake_run import evaluate_detector, work_dir, write_evaluation, write_run
+from support.fake_run import (
+    evaluate_two_detectors,
+    work_dir,
+    write_evaluation,
+    write_run,
+)
 from support.page import section
 
 TITLE = "By class"
@@ -11,13 +16,10 @@ TITLE = "By class"
 
 @pytest.fixture
 def run_dir(run_dir: Path) -> Path:
-    for row, ap in (("scratch", 0.5), ("tricks", 0.75)):
-        for seed, offset in ((0, -0.125), (1, 0.125)):
-            evaluate_detector(run_dir, row, seed, ap + offset, ap)
-    return run_dir
+    return evaluate_two_detectors(run_dir)
 
 
-def test_the_section_says_what_was_left_out(run_dir: Path):
+def test_section_states_omissions(run_dir: Path):
     text = section(run_dir, TITLE)
     assert "<b>75.0</b>" in text
     assert "1,234" in text
@@ -36,5 +38,5 @@ def test_many_classes_are_folded(run_dir: Path):
     assert text.count("<b>25.0</b>") == 30
 
 
-def test_without_evaluations_there_is_no_section(tmp_path: Path):
+def test_no_section_without_evaluations(tmp_path: Path):
     assert section(write_run(tmp_path / "mini"), TITLE) == ""

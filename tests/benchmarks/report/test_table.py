@@ -1,4 +1,4 @@
-"""What the table says, in each of its states."""
+"""The table in each of its states."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_finished_run(run_dir: Path) -> None:
     ]  # fmt: skip
 
 
-def test_every_state_is_named_and_none_is_a_number(run_dir: Path) -> None:
+def test_every_state_is_named(run_dir: Path) -> None:
     for seed in OFFSETS:
         fail_run(run_dir, "standard", "det", seed, "boom\nsecond line")
         remove_result(run_dir, "standard", "seg", seed)
@@ -61,7 +61,7 @@ def test_mixed_states_are_counted(run_dir: Path) -> None:
     assert texts(run_dir)["tricks"]["map"] == "1 failed, 2 missing"
 
 
-def test_fewer_seeds_than_planned_are_said_and_not_bold(run_dir: Path) -> None:
+def test_missing_seeds_are_stated_and_not_bold(run_dir: Path) -> None:
     remove_result(run_dir, "tricks", "det", 0)
     assert texts(run_dir)["tricks"]["map"].endswith("(2 of 3 seeds)")
     assert not any(row.cells["map"].best for row in build_report(run_dir).table.rows)
@@ -78,7 +78,7 @@ def test_one_seed(tmp_path: Path) -> None:
     assert "any difference between rows may be chance" in build_report(run_dir).table.legend
 
 
-def test_one_row_is_best_of_nothing(tmp_path: Path) -> None:
+def test_single_row_has_no_best(tmp_path: Path) -> None:
     run_dir = write_run(tmp_path, means={"standard": MEANS["standard"]})
     assert "**" not in "".join(markdown_rows(run_dir)[2])
 
@@ -100,7 +100,7 @@ def test_short_budgets_are_marked_everywhere(tmp_path: Path, budget: str) -> Non
     assert marked == (budget == "short")
 
 
-def test_published_figures_have_columns_of_their_own(tmp_path: Path) -> None:
+def test_published_columns(tmp_path: Path) -> None:
     report = build_report(write_run(tmp_path, references=REFERENCES))
     rows = markdown_rows(tmp_path)
     assert rows[0][6:] == ["paper top-1", "paper mAP"]
@@ -109,7 +109,7 @@ def test_published_figures_have_columns_of_their_own(tmp_path: Path) -> None:
     assert "paper 79.16" in terminal(report)
 
 
-def test_a_number_of_another_protocol_is_absent(tmp_path: Path):
+def test_other_protocol_is_absent(tmp_path: Path):
     folder = write_run(tmp_path / "mini")
     edit_json(folder / "plan.json", lambda plan: plan["columns"].append("miou_ms"))
     for row in ("standard", "tricks"):

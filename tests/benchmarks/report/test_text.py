@@ -15,10 +15,10 @@ from benchmarks.report.text import format_markdown
 REFERENCES = {"tricks": {"top1": 79.16, "map": 81.1}}
 
 
-def test_csv_gives_back_the_numbers(tmp_path: Path) -> None:
+def test_csv_round_trip(tmp_path: Path) -> None:
     run_dir = write_run(tmp_path, references=REFERENCES)
     lines = csv_rows(run_dir)
-    # The table's four metrics, top-5, and each stage's five costs and five that have keys of their own.
+    # The table's four metrics, top-5, and each task's five costs and five that have keys of their own.
     assert len(lines) == len(MEANS) * (5 + 3 * (5 + 5))
     line = lines["tricks", "map"]
     values = [float(value) for value in line["values"].split(";")]
@@ -32,14 +32,14 @@ def test_csv_gives_back_the_numbers(tmp_path: Path) -> None:
     assert len(line["checkpoint_sha256"].split(" | ")) == 3
 
 
-def test_markdown_keeps_its_columns_whatever_the_names(run_dir: Path) -> None:
+def test_markdown_escapes_names(run_dir: Path) -> None:
     rename(run_dir, "a|b*c_<d>")
     assert {len(row) for row in markdown_rows(run_dir)} == {6}
     assert r"a\|b\*c\_\<d>" in format_markdown(build_report(run_dir))
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
-def test_terminal_never_cuts_text_off(run_dir: Path, width: int) -> None:
+def test_terminal_wraps_text(run_dir: Path, width: int) -> None:
     text = terminal(build_report(run_dir), width)
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text

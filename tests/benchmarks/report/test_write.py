@@ -14,7 +14,7 @@ from benchmarks.results.read import read_run
 from contract.errors import UserError
 
 
-def test_writes_all_files_twice_the_same(run_dir: Path) -> None:
+def test_repeatable_files(run_dir: Path) -> None:
     assert write_reports(build_report(run_dir)) == run_dir / "report.html"
     first = {name: (run_dir / name).read_bytes() for name in WRITERS}
     write_reports(build_report(run_dir))
@@ -25,7 +25,7 @@ def test_writes_all_files_twice_the_same(run_dir: Path) -> None:
     assert (run_dir / "report.html").stat().st_mode & 0o777 == 0o644
 
 
-def test_an_unreadable_run_leaves_earlier_reports(run_dir: Path) -> None:
+def test_unreadable_run_keeps_earlier_reports(run_dir: Path) -> None:
     write_reports(build_report(run_dir))
     before = (run_dir / "table.md").read_bytes()
     edit_json(run_dir / "plan.json", lambda plan: plan.pop("rows"))
@@ -34,7 +34,7 @@ def test_an_unreadable_run_leaves_earlier_reports(run_dir: Path) -> None:
     assert (run_dir / "table.md").read_bytes() == before
 
 
-def test_a_run_without_any_result_still_has_a_report(run_dir: Path) -> None:
+def test_run_without_results(run_dir: Path) -> None:
     for record in read_run(run_dir).runs:
         fail_run(run_dir, record.row, record.task, record.seed, "boom")
     text = write_reports(build_report(run_dir)).read_text(encoding="utf-8")
@@ -42,6 +42,6 @@ def test_a_run_without_any_result_still_has_a_report(run_dir: Path) -> None:
     assert (run_dir / "table.md").read_text(encoding="utf-8").count("failed |") == 11
 
 
-def test_the_page_of_a_full_mini_run_is_small(tmp_path: Path) -> None:
+def test_full_mini_page_is_small(tmp_path: Path) -> None:
     run_dir = write_run(tmp_path, pictures=4, picture_size=(640, 240))
     assert write_reports(build_report(run_dir)).stat().st_size < 3e6

@@ -29,7 +29,7 @@ def _mini(folder, top1):
     return run
 
 
-def test_a_run_is_compared_with_the_figure_of_its_protocol_only(tmp_path):
+def test_compares_same_protocol_only(tmp_path):
     (found,) = compare(read_run(_mini(tmp_path / "a", 45.0)))
     assert found.inside
     assert found.text.startswith("standard · cls · top1: 45.00 is inside 20.6")
@@ -63,7 +63,7 @@ def test_a_run_is_compared_with_the_figure_of_its_protocol_only(tmp_path):
 @pytest.mark.parametrize(
     ("tricks", "compared"), [([], 1), (["multi_scale_flip"], 1), (["sliding"], 0), (["ema"], 0)]
 )
-def test_a_segmentor_with_tricks_of_its_own_has_another_protocol(tmp_path, tricks, compared):
+def test_segmentor_with_tricks_has_other_protocol(tmp_path, tricks, compared):
     run = write_run(tmp_path / "run")
 
     def suit(plan):
@@ -81,7 +81,7 @@ def test_a_segmentor_with_tricks_of_its_own_has_another_protocol(tmp_path, trick
     assert len(found) == compared
 
 
-def test_the_paper_s_figure_is_in_the_suite(tmp_path):
+def test_suite_holds_published_figure(tmp_path):
     run = write_run(tmp_path / "run", references={"tricks": {"top1": 77.9, "map": 79.2}})
     edit_json(run / "plan.json", lambda plan: plan["stages"]["cls"].update(config=figures.IMAGENET))
     for seed in (0, 1, 2):
@@ -96,34 +96,34 @@ def test_the_paper_s_figure_is_in_the_suite(tmp_path):
     assert "tricks · cls · top1: 68.90 is OUTSIDE 77.40 to 78.40 (1812.01187" in found.text
 
 
-def test_smoke_runs_have_no_figures(tmp_path):
+def test_smoke_run_has_no_figures(tmp_path):
     run = read_run(write_run(tmp_path / "run", budget="smoke"))
     assert compare(run) == [] and curve_warnings(run) == []
 
 
-def test_a_finished_classifier_s_curve_is_read(tmp_path):
+def test_reads_curve_of_finished_classifier(tmp_path):
     run = write_run(tmp_path / "run", seeds=(0,))
     edit_json(run / "plan.json", lambda plan: plan["rows"][2].update(backbone="resnet50_d"))
     edit_json(run / "plan.json", lambda plan: plan["rows"][2].update(tricks=["cosine"]))
-    cell = run / "cells/tricks/cls/seed-0"
+    folder = run / "cells/tricks/cls/seed-0"
     edit_json(
-        cell / "result.json",
+        folder / "result.json",
         lambda result: result["data"].update(
             classes=1000, test_images_used=50_000, test_images_total=50_000
         ),
     )
     slow = [{"step": e, "epoch": e, "top1": 0.2 * e} for e in range(1, 121)]
-    edit_json(cell / "curves.json", lambda curve: curve.update(val=slow))
+    edit_json(folder / "curves.json", lambda curve: curve.update(val=slow))
     (found,) = curve_warnings(read_run(run))
     assert found.startswith(
         "tricks · cls · seed 0: top-1 is at best 1.2 after epoch 6, where gluoncv-"
     )
     # The published curves are of the published rate.
-    edit_json(cell / "result.json", lambda result: result.update(lr_factor=0.3))
+    edit_json(folder / "result.json", lambda result: result.update(lr_factor=0.3))
     assert curve_warnings(read_run(run)) == []
 
 
-def test_the_command_and_its_exit_status(tmp_path, capsys):
+def test_command_and_exit_status(tmp_path, capsys):
     assert main(["verify", str(_mini(tmp_path / "good", 45.0))]) == 0
     assert "1 compared, 0 outside their band." in capsys.readouterr().out
     assert main(["verify", str(_mini(tmp_path / "bad", 12.0))]) == 1

@@ -1,4 +1,4 @@
-"""Transferability estimates are read strictly, and their orders are compared with the measured transfer."""
+"""Transferability estimates are read strictly and compared with the measured transfer."""
 
 import itertools
 from pathlib import Path
@@ -32,7 +32,7 @@ def _p_value_by_permutations(first, second):
     return sum(abs(other) >= tau - 1e-12 for other in taus) / len(taus)
 
 
-def test_the_order_by_an_estimate_against_the_order_by_the_metric(run_dir: Path):
+def test_rank_agreement_with_metric(run_dir: Path):
     rows = read_estimates(read_run(run_dir), "det")
     assert [row.row for row in rows] == ["scratch", *MAP]
     assert rows[1].samples == (752, 753)
@@ -56,7 +56,7 @@ def _weight(first, second, i, j):
     return total
 
 
-def test_the_best_rows_count_most_in_the_weighted_tau(run_dir: Path):
+def test_weighted_tau_favours_best_rows(run_dir: Path):
     found = rank_agreement(read_estimates(read_run(run_dir), "det"), "det_logme")
     assert isinstance(found, RankAgreement)
     first, second = [*LOGME.values()], [*MAP.values()]
@@ -68,7 +68,7 @@ def test_the_best_rows_count_most_in_the_weighted_tau(run_dir: Path):
     assert found.weighted_tau == pytest.approx(agree / total)
 
 
-def test_three_rows_are_no_ranking(run_dir: Path):
+def test_three_rows_have_no_ranking(run_dir: Path):
     rows = [row for row in read_estimates(read_run(run_dir), "det") if row.row in "abc"]
     assert rank_agreement(rows, "det_logme") == (
         "3 pretrained rows have both, and fewer than 4 are no ranking"
@@ -83,9 +83,7 @@ def test_three_rows_are_no_ranking(run_dir: Path):
         ("nce", 0.5, "transferability 'nce' is not one of ['logme', 'hscore', 'leep']."),
     ],
 )
-def test_an_estimate_that_is_not_understood_is_refused(
-    run_dir: Path, name: str, value: float, message: str
-):
+def test_refuses_malformed_estimates(run_dir: Path, name: str, value: float, message: str):
     write_estimates(run_dir, "a", "det", 0, {name: value})
     path = result_file(run_dir, "a", "det", 0)
     with pytest.raises(UserError) as error:
@@ -94,7 +92,7 @@ def test_an_estimate_that_is_not_understood_is_refused(
     assert "Delete it and start" in str(error.value)
 
 
-def test_results_from_before_it_was_measured_are_read(run_dir: Path):
+def test_reads_results_without_estimates(run_dir: Path):
     path = result_file(run_dir, "a", "seg", 0)
     edit_json(path, lambda result: result.pop("transferability"))
     result = read_result(path)

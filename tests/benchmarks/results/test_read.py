@@ -69,7 +69,7 @@ def test_refuses_a_result(
 
 
 @pytest.mark.parametrize("text", ['{"schema_version": 1,', "[]", "\xff\xfe"])
-def test_refuses_what_is_not_a_json_object(run_dir: Path, text: str) -> None:
+def test_refuses_non_object(run_dir: Path, text: str) -> None:
     path = result_file(run_dir, *PLACE)
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(UserError, match=r"result\.json.*(valid JSON|expected an object)"):
@@ -95,7 +95,7 @@ def test_failed_missing_and_stale_runs(run_dir: Path) -> None:
     assert run.of("tricks", "det")[0].log_tail == ("loss nan", "<stop> & report")
 
 
-def test_a_result_of_the_plan_wins_over_an_old_failure(run_dir: Path) -> None:
+def test_result_beats_old_failure(run_dir: Path) -> None:
     folder = work_dir(run_dir, *PLACE)
     write_json(folder / "failure.json", {"exit_status": 1, "message": "old", "log_tail": []})
     assert state_of(read_run(run_dir), *PLACE) == ("completed", "")
@@ -112,7 +112,7 @@ def forget_identity(run_dir: Path, row: str, task: str, seed: int) -> None:
     edit_json(run_dir / "plan.json", change)
 
 
-def test_an_unknown_identity_counts_only_with_its_classifier(run_dir: Path) -> None:
+def test_unknown_identity_needs_its_classifier(run_dir: Path) -> None:
     forget_identity(run_dir, *PLACE)
     assert state_of(read_run(run_dir), *PLACE)[0] == "completed"
     fail_run(run_dir, "tricks", "cls", 1, "out of memory")
@@ -120,7 +120,7 @@ def test_an_unknown_identity_counts_only_with_its_classifier(run_dir: Path) -> N
     assert state == "stale" and "its classifier is failed" in message
 
 
-def test_budgets_never_share_a_table(run_dir: Path) -> None:
+def test_budgets_are_not_mixed(run_dir: Path) -> None:
     edit_json(result_file(run_dir, *PLACE), lambda r: r.update(budget="smoke"))
     with pytest.raises(UserError, match="different budgets never share a table"):
         read_run(run_dir)
@@ -135,7 +135,7 @@ def test_refuses_a_result_of_another_seed(run_dir: Path) -> None:
         read_run(run_dir)
 
 
-def test_curves_leave_out_points_without_a_value(run_dir: Path) -> None:
+def test_curves_skip_missing_values(run_dir: Path) -> None:
     def curves() -> Curves:
         return next(r for r in read_run(run_dir).of(*PLACE[:2]) if r.seed == PLACE[2]).curves
 

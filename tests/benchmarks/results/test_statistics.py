@@ -14,7 +14,7 @@ VALUES = [41.2, 43.9, 42.4, 40.1]
 OTHERS = [38.0, 39.5, 38.9]
 
 
-def test_interval_is_that_of_a_t_test() -> None:
+def test_interval_matches_t_test() -> None:
     summary = aggregate(VALUES, 4)
     expected = stats.ttest_1samp(VALUES, 0).confidence_interval(0.95)
     assert summary.half_width is not None
@@ -35,18 +35,18 @@ def test_one_seed_has_no_interval() -> None:
     assert not summary.complete
 
 
-def test_equal_seeds_have_an_interval_of_width_zero() -> None:
+def test_zero_width_interval() -> None:
     summary = aggregate([5.0, 5.0], 2)
     assert (summary.std, summary.half_width, summary.complete) == (0.0, 0.0, True)
 
 
 @pytest.mark.parametrize(("values", "message"), [([], "at least one"), ([1.0, math.nan], "finite")])
-def test_refuses_what_has_no_mean(values: list[float], message: str) -> None:
+def test_refuses_undefined_mean(values: list[float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         aggregate(values, 2)
 
 
-def test_difference_is_welchs() -> None:
+def test_difference_matches_welch() -> None:
     gap = difference(aggregate(VALUES, 4), aggregate(OTHERS, 3))
     test: Any = stats.ttest_ind(VALUES, OTHERS, equal_var=False)
     expected = test.confidence_interval(0.95)
@@ -54,17 +54,17 @@ def test_difference_is_welchs() -> None:
     assert gap.resolved == (test.pvalue < 0.05)
 
 
-def test_difference_with_one_seed_decides_nothing() -> None:
+def test_single_seed_difference_is_undecided() -> None:
     gap = difference(aggregate([90.0], 3), aggregate(OTHERS, 3))
     assert (gap.low, gap.high, gap.resolved) == (None, None, False)
 
 
-def test_difference_without_any_spread() -> None:
+def test_difference_without_spread() -> None:
     gap = difference(aggregate([2.0, 2.0], 2), aggregate([1.0, 1.0], 2))
     assert (gap.low, gap.high, gap.resolved) == (1.0, 1.0, True)
 
 
-def test_rank_correlation_is_spearmans() -> None:
+def test_rank_correlation_matches_spearman() -> None:
     first, second = [3.0, 1.0, 4.0, 1.0, 5.0], [9.0, 2.0, 6.0, 5.0, 3.0]
     test: Any = stats.spearmanr(first, second)
     assert rank_correlation(first, second) == pytest.approx(test.statistic)

@@ -1,4 +1,4 @@
-"""What makes a table doubtful is said above it."""
+"""Warnings about a doubtful table stand above it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from benchmarks.results.warnings import cost_warnings
         (lambda r: r["code"].update(dirty=True), "uncommitted changes"),
     ],
 )
-def test_warnings_are_above_the_table(run_dir: Path, change: Any, warning: str) -> None:
+def test_warnings_are_above_table(run_dir: Path, change: Any, warning: str) -> None:
     assert build_report(run_dir).table.warnings == ()
     edit_json(result_file(run_dir, "tricks", "det", 0), change)
     report = build_report(run_dir)
@@ -42,7 +42,7 @@ def test_warnings_are_above_the_table(run_dir: Path, change: Any, warning: str) 
 
 
 @pytest.mark.parametrize("intended", [{}, {"protocol": "few-shot rows beside full ones"}])
-def test_parts_of_one_training_set_are_a_protocol(run_dir: Path, intended: dict[str, str]) -> None:
+def test_training_subset_is_a_protocol(run_dir: Path, intended: dict[str, str]) -> None:
     edit_json(run_dir / "plan.json", lambda plan: plan.update(intended=intended))
     path = result_file(run_dir, "tricks", "seg", 0)
     warning = "The seg column mixes training sets of different sizes."
@@ -52,14 +52,14 @@ def test_parts_of_one_training_set_are_a_protocol(run_dir: Path, intended: dict[
     assert warning in build_report(run_dir).table.warnings
 
 
-def test_a_checkpoint_in_the_control_is_doubtful(run_dir: Path) -> None:
+def test_checkpoint_in_control(run_dir: Path) -> None:
     report = {"sha256": "1", "matched": 1, "total": 1, "source": None}
     path = result_file(run_dir, "scratch", "seg", 0)
     edit_json(path, lambda result: result.update(checkpoint=report))
     assert any("trains from scratch" in text for text in build_report(run_dir).table.warnings)
 
 
-def test_a_teacher_that_is_worse_than_its_student(tmp_path: Path):
+def test_teacher_worse_than_student(tmp_path: Path):
     means: Any = {
         name: {"cls": {"top1": top1, "top5": 90.0}, "det": None, "seg": None}
         for name, top1 in (("plain", 50.0), ("student", 60.0), ("big", 55.0))
@@ -72,12 +72,12 @@ def test_a_teacher_that_is_worse_than_its_student(tmp_path: Path):
         plan["rows"][1]["teacher"] = "big"
 
     edit_json(folder / "plan.json", add_teacher)
-    # Of a teacher there is the first seed alone, 0.6 below the mean.
+    # A teacher has only the first seed, 0.6 below the mean.
     (warning,) = build_report(folder).table.warnings
     assert warning.startswith("student (60.0 top-1) was distilled from big, which is worse (54.4):")
 
 
-def test_a_training_that_diverged(tmp_path: Path):
+def test_diverged_training(tmp_path: Path):
     folder = write_run(tmp_path / "mini")
     curves = work_dir(folder, "tricks", "det", 1) / "curves.json"
 
@@ -99,7 +99,7 @@ def test_a_training_that_diverged(tmp_path: Path):
     assert warnings_for(*fine[:3], 99.0) == ()
 
 
-def test_data_that_differ_and_batches_that_differ(tmp_path: Path):
+def test_different_data_and_batches(tmp_path: Path):
     folder = write_run(tmp_path / "mini")
     path = result_file(folder, "tricks", "cls", 0)
     edit_json(path, lambda result: result["protocol"].update(batch="128 images a step"))
@@ -132,7 +132,7 @@ def test_costs_at_two_sizes(run_dir: Path) -> None:
     )
 
 
-def test_a_table_of_scores_alone_does_not_warn_of_threads(tmp_path: Path) -> None:
+def test_scores_do_not_warn_of_threads(tmp_path: Path) -> None:
     run_dir = write_run(tmp_path)
     path = result_file(run_dir, "tricks", "det", 1)
     edit_json(path, lambda result: result["device"].update(count=4))

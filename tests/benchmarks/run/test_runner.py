@@ -1,4 +1,4 @@
-"""Running cells: order, skipping, isolation of failures, resuming, interruption."""
+"""Execution of runs: order, skipping, isolation of failures, resuming, interruption."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ from support.world import (
 
 from benchmarks.plan.machine import Slots
 from benchmarks.plan.plan import CACHED
-from benchmarks.run.runner import COMPLETED, FAILED, SKIPPED, Interrupted, failure_message
+from benchmarks.run.runner import COMPLETED, FAILED, SKIPPED, Interrupted, Runner, failure_message
 from contract.files import read_json
 
 SERIAL = Slots(1, 2, (), "test")
 
 
-def test_everything_runs_and_detection_starts_after_its_classifier(tmp_path):
+def test_detection_starts_after_its_classifier(tmp_path):
     world = World(tmp_path, behaviour={"standard/cls": "slow"})
     outcomes = world.run()
     assert len(outcomes) == 8
     assert {outcome.status for outcome in outcomes.values()} == {COMPLETED}
     lines = world.journal_lines()
     order = {" ".join(line.split()[:2]): number for number, line in enumerate(lines)}
-    for stage in ("det", "seg"):
+    for task in ("det", "seg"):
         for row in ("standard", "tricks"):
             ended = order[f"end {row}/cls/seed-0"]
-            assert ended < order[f"start {row}/{stage}/seed-0"]
+            assert ended < order[f"start {row}/{task}/seed-0"]
     assert order["start scratch/det/seed-0"] < order["end standard/cls/seed-0"]
 
 
 @pytest.mark.parametrize("outer", [None, "own:other"])
-def test_tasks_find_the_repository_and_the_user_s_own_modules(tmp_path, monkeypatch, outer):
+def test_python_path_of_tasks(tmp_path, monkeypatch, outer):
     monkeypatch.delenv("PYTHONPATH", raising=False)
     if outer is not None:
         monkeypatch.setenv("PYTHONPATH", outer)
@@ -56,14 +56,14 @@ def test_tasks_find_the_repository_and_the_user_s_own_modules(tmp_path, monkeypa
     assert set(world.journal_lines("path")) == {expected}
 
 
-def test_the_hand_off_is_that_of_the_same_row_and_seed(tmp_path):
+def test_checkpoint_of_same_row_and_seed(tmp_path):
     world = World(tmp_path, suite=make_suite(seeds=(0, 3)))
     world.run()
     read = world.journal_lines("read")
     assert read.count("read weights of seed 0") == read.count("read weights of seed 3") == 4
 
 
-def test_finished_cells_are_skipped(tmp_path):
+def test_finished_runs_are_skipped(tmp_path):
     world = World(tmp_path)
     world.run()
     world.journal.unlink()
@@ -72,7 +72,7 @@ def test_finished_cells_are_skipped(tmp_path):
     assert world.journal_lines() == []
 
 
-def test_a_changed_identity_runs_again_and_keeps_the_old_result(tmp_path):
+def test_changed_identity_reruns_and_keeps_old_result(tmp_path):
     world = World(tmp_path)
     world.run()
     first = read_json(world.view("scratch/seg") / "result.json")
@@ -88,7 +88,7 @@ def test_a_changed_identity_runs_again_and_keeps_the_old_result(tmp_path):
     assert not (world.run_dir / "stale").exists()
 
 
-def test_a_classifier_that_comes_out_the_same_spares_what_it_feeds(tmp_path):
+def test_unchanged_classifier_spares_transfers(tmp_path):
     world = World(tmp_path)
     world.run()
     world.edit("cls_train/train.py", "EPOCHS = 2\n")
@@ -97,14 +97,14 @@ def test_a_classifier_that_comes_out_the_same_spares_what_it_feeds(tmp_path):
     assert outcomes["tricks/det"].status == outcomes["tricks/seg"].status == CACHED
 
 
-def test_a_failure_leaves_the_others_alone(tmp_path):
+def test_failure_is_isolated(tmp_path):
     world = World(tmp_path, behaviour={"tricks/cls": "user-error", "scratch/det": "fail"})
     outcomes = world.run()
     assert outcomes["tricks/cls"].status == FAILED
     assert outcomes["tricks/cls"].message == "the image a.jpg is truncated; remove it"
-    for stage in ("det", "seg"):
-        assert outcomes[f"tricks/{stage}"].status == SKIPPED
-        assert outcomes[f"tricks/{stage}"].message == "skipped: its classifier failed"
+    for task in ("det", "seg"):
+        assert outcomes[f"tricks/{task}"].status == SKIPPED
+        assert outcomes[f"tricks/{task}"].message == "skipped: its classifier failed"
     assert "RuntimeError: the loss is no number" in outcomes["scratch/det"].message
     done = {name for name, outcome in outcomes.items() if outcome.status == COMPLETED}
     assert done == {"standard/cls", "standard/det", "standard/seg", "scratch/seg"}
@@ -115,7 +115,7 @@ def test_a_failure_leaves_the_others_alone(tmp_path):
     assert skipped is not None and skipped["exit_status"] is None
 
 
-def test_a_failed_cell_is_resumed_and_its_failure_forgotten(tmp_path):
+def test_failed_run_resumes_and_forgets_failure(tmp_path):
     world = World(tmp_path, behaviour={"scratch/det": "fail"})
     world.run()
     world.behaviour.clear()
@@ -125,7 +125,7 @@ def test_a_failed_cell_is_resumed_and_its_failure_forgotten(tmp_path):
     assert not (world.view("scratch/det") / "failure.json").exists()
 
 
-def test_a_resumed_cell_gets_as_many_threads_as_before(tmp_path):
+def test_resumed_run_keeps_thread_count(tmp_path):
     world = World(tmp_path, behaviour={"scratch/det": "die"})
     world.run(Slots(2, 3, (), "test"))
     world.behaviour.clear()
@@ -134,12 +134,12 @@ def test_a_resumed_cell_gets_as_many_threads_as_before(tmp_path):
     assert "threads=3" in line
 
 
-@pytest.mark.parametrize("stage", ["cls", "det"])
-def test_wrong_data_stop_only_the_cells_that_need_them(tmp_path, stage):
-    world = World(tmp_path, data=make_data(**{stage: "the folder /data is empty"}))
+@pytest.mark.parametrize("task", ["cls", "det"])
+def test_wrong_data_stops_only_dependent_runs(tmp_path, task):
+    world = World(tmp_path, data=make_data(**{task: "the folder /data is empty"}))
     outcomes = world.run()
     failed = {name for name, outcome in outcomes.items() if outcome.status == FAILED}
-    if stage == "det":
+    if task == "det":
         assert failed == {"scratch/det", "standard/det", "tricks/det"}
         assert outcomes["tricks/seg"].status == COMPLETED
     else:
@@ -149,7 +149,7 @@ def test_wrong_data_stop_only_the_cells_that_need_them(tmp_path, stage):
     assert all(outcomes[name].message == "the folder /data is empty" for name in failed)
 
 
-def test_results_survive_data_that_are_away_for_a_while(tmp_path):
+def test_results_survive_missing_data(tmp_path):
     world = World(tmp_path)
     world.run()
     world.data = make_data(det="the folder /data/det does not exist")
@@ -159,19 +159,19 @@ def test_results_survive_data_that_are_away_for_a_while(tmp_path):
     assert not (world.view("scratch/det") / "failure.json").exists()
 
 
-def test_a_stage_without_a_result_has_failed(tmp_path):
+def test_task_without_result_has_failed(tmp_path):
     world = World(tmp_path, behaviour={"scratch/seg": "no-result"})
     message = world.run()["scratch/seg"].message
     assert message == "the task ended without a complete result.json"
 
 
-def test_a_result_counts_even_if_the_stage_stumbles_on_its_way_out(tmp_path):
+def test_result_counts_despite_exit_status(tmp_path):
     world = World(tmp_path, behaviour={"scratch/seg": "late-failure"})
     assert world.run()["scratch/seg"].status == COMPLETED
     assert any("(exit status 7 after its result)" in line for line in world.display.lines)
 
 
-def test_fail_fast_ends_the_run_and_what_is_running(tmp_path):
+def test_fail_fast_ends_running_tasks(tmp_path):
     world = World(tmp_path, behaviour={"standard/cls": "fail", "tricks/cls": "hang"})
     outcomes = world.run(Slots(2, 1, (), "test"), fail_fast=True)
     assert outcomes["standard/cls"].status == FAILED
@@ -179,21 +179,21 @@ def test_fail_fast_ends_the_run_and_what_is_running(tmp_path):
     assert not any(is_alive(pid) for pid in pids(world.journal_lines("start")))
 
 
-def test_no_more_cells_run_at_a_time_than_there_are_slots(tmp_path):
+def test_respects_slots(tmp_path):
     world = World(tmp_path)
     world.run(SERIAL)
     kinds = [line.split()[0] for line in world.journal_lines() if line.startswith(("start", "end"))]
     assert kinds == ["start", "end"] * 8
 
 
-def test_each_gpu_has_its_cell(tmp_path):
+def test_assigns_one_gpu_per_run(tmp_path):
     world = World(tmp_path, behaviour={"standard/cls": "slow", "tricks/cls": "slow"})
     world.run(Slots(2, 1, ("0", "1"), "one per GPU"))
     used = {line.split("gpu=")[1][0] for line in world.journal_lines("start")[:2]}
     assert used == {"0", "1"}
 
 
-def test_progress_reaches_the_display_and_stays_out_of_the_log(tmp_path):
+def test_progress_is_displayed_and_not_logged(tmp_path):
     world = World(tmp_path)
     world.run()
     assert world.display.reports[0]["loss"] == 1.5
@@ -201,22 +201,22 @@ def test_progress_reaches_the_display_and_stays_out_of_the_log(tmp_path):
     assert log == "some output\n"
 
 
-def test_the_cell_file_holds_identity_components_and_command(tmp_path):
+def test_run_file_holds_identity_and_command(tmp_path):
     world = World(tmp_path)
     world.run()
-    cell = read_json(world.view("tricks/det") / "run.json")
+    record = read_json(world.view("tricks/det") / "run.json")
     result = read_json(world.view("tricks/det") / "result.json")
-    assert cell is not None and result is not None
-    assert cell["identity"] == result["identity"]
-    assert cell["components"]["dataset"] == "fingerprint of det"
-    assert "--checkpoint" in cell["command"]
+    assert record is not None and result is not None
+    assert record["identity"] == result["identity"]
+    assert record["components"]["dataset"] == "fingerprint of det"
+    assert "--checkpoint" in record["command"]
     plan = read_json(world.run_dir / "plan.json")
     assert plan is not None
     identities = {(r["row"], r["task"]): r["identity"] for r in plan["runs"]}
-    assert identities["tricks", "det"] == cell["identity"]
+    assert identities["tricks", "det"] == record["identity"]
 
 
-def test_the_time_of_cells_is_kept_for_estimates(tmp_path):
+def test_timings_are_recorded(tmp_path):
     world = World(tmp_path)
     world.run()
     timings = json.loads((tmp_path / "timings.json").read_text(encoding="utf-8"))
@@ -224,13 +224,11 @@ def test_the_time_of_cells_is_kept_for_estimates(tmp_path):
     assert "cls|cls_train/configs/mini.py|resnet10_d|full|efficient|cosine" in timings
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_ends_its_stages_and_goes_on_later(tmp_path, number):
-    world = World(tmp_path, behaviour={"standard/cls": "hang", "tricks/cls": "family"})
-    runner = world.runner(Slots(2, 1, (), "test"))
+def _interrupt(world: World, runner: Runner, tasks: int, number: signal.Signals) -> None:
+    """Run until so many tasks wait, send this process a signal, and check that no task is left."""
 
     def interrupt() -> None:
-        wait_for(lambda: len(world.journal_lines("waiting")) == 2)
+        wait_for(lambda: len(world.journal_lines("waiting")) == tasks)
         os.kill(os.getpid(), number)
 
     thread = threading.Thread(target=interrupt)
@@ -239,29 +237,28 @@ def test_an_interrupted_run_ends_its_stages_and_goes_on_later(tmp_path, number):
         runner.run()
     thread.join()
     assert not any(is_alive(pid) for pid in pids(world.journal_lines()))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_ends_tasks_and_resumes_later(tmp_path, number):
+    world = World(tmp_path, behaviour={"standard/cls": "hang", "tricks/cls": "family"})
+    runner = world.runner(Slots(2, 1, (), "test"))
+
+    _interrupt(world, runner, tasks=2, number=number)
     assert "interrupted standard/cls/seed-0" in world.journal_lines("interrupted")
     world.behaviour.clear()
     assert {outcome.status for outcome in world.run().values()} == {COMPLETED}
     assert any("start standard/cls/seed-0 resumed" in line for line in world.journal_lines())
 
 
-def test_a_stage_that_does_not_obey_is_killed(tmp_path):
+def test_unresponsive_task_is_killed(tmp_path):
     world = World(tmp_path, behaviour={"standard/cls": "stubborn"})
     runner = world.runner(SERIAL, grace_seconds=0.3)
 
-    def interrupt() -> None:
-        wait_for(lambda: world.journal_lines("waiting"))
-        os.kill(os.getpid(), signal.SIGINT)
-
-    thread = threading.Thread(target=interrupt)
-    thread.start()
-    with pytest.raises(Interrupted):
-        runner.run()
-    thread.join()
-    assert not any(is_alive(pid) for pid in pids(world.journal_lines()))
+    _interrupt(world, runner, tasks=1, number=signal.SIGINT)
 
 
-def test_no_stage_outlives_a_harness_that_is_killed(tmp_path):
+def test_tasks_die_with_killed_harness(tmp_path):
     script = textwrap.dedent(
         f"""
         import sys
@@ -286,7 +283,7 @@ def test_no_stage_outlives_a_harness_that_is_killed(tmp_path):
     wait_for(lambda: not any(is_alive(pid) for pid in processes), seconds=5)
 
 
-def test_a_full_disk_ends_the_run_and_its_stages(tmp_path, monkeypatch):
+def test_full_disk_ends_run(tmp_path, monkeypatch):
     world = World(tmp_path, behaviour={"standard/cls": "hang"})
     runner = world.runner(SERIAL)
 
@@ -315,5 +312,5 @@ def test_a_full_disk_ends_the_run_and_its_stages(tmp_path, monkeypatch):
         (0, [], "without a complete result.json"),
     ],
 )
-def test_the_message_of_a_failure(status, tail, message):
+def test_failure_message(status, tail, message):
     assert message in failure_message(status, tail)

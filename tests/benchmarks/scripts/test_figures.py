@@ -1,4 +1,4 @@
-"""The figures: what they plot against independent formulas, what the sheet holds, and what is written."""
+"""The figures against independent formulas, the contents of the sheet, and the written files."""
 
 import ast
 import math
@@ -43,7 +43,7 @@ def recipes():
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    """A network of random weights that tells the three classes of `image_folder` apart."""
+    """A network of random weights that separates the three classes of `image_folder`."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("figures") / "backbone.safetensors"
     network = backbones.create("resnet10_b-w8")
@@ -55,12 +55,12 @@ def checkpoint(tmp_path_factory):
     return path
 
 
-def test_every_schedule_is_drawn(recipes):
+def test_draws_every_schedule(recipes):
     assert {recipe.schedule.type for recipe in recipes.values()} == set(SCHEDULES) == set(FORMULAS)
 
 
 @pytest.mark.parametrize("kind", FORMULAS)
-def test_learning_rates_are_those_of_the_formulas(recipes, kind):
+def test_learning_rates_match_formulas(recipes, kind):
     values = rates.learning_rates(recipes[kind], STEPS)
     assert len(values) == EPOCHS * STEPS
     after = [t for t in (5, 6.5, 20, 29.5, 30, 59.5, 60, 88, 104.5, 119)]
@@ -72,7 +72,7 @@ def test_learning_rates_are_those_of_the_formulas(recipes, kind):
     assert values[5] == pytest.approx(ETA * 6 / (W * STEPS) * decayed)
 
 
-def test_the_optimal_gap():
+def test_optimal_gap():
     # The paper's Fig. 4a: 9.1 for ImageNet at ε = 0.1.
     assert smoothing.optimal_gap(0.1, 1000) == pytest.approx(9.1, abs=0.01)
     # Logits with this gap give the smoothed labels back.
@@ -82,12 +82,12 @@ def test_the_optimal_gap():
     torch.testing.assert_close(logits.softmax(0), expected)
 
 
-def test_the_measured_gap():
+def test_measured_gap():
     logits = torch.tensor([[1.0, 5.0, 3.0], [-1.0, -1.0, -4.0]])
     assert smoothing.logit_gap(logits).tolist() == [5 - 2, -1 + 2.5]
 
 
-def test_gaps_are_those_of_the_checkpoint_s_network(checkpoint, image_folder, tiny_config):
+def test_gap_uses_checkpoint_weights(checkpoint, image_folder, tiny_config):
     measured = smoothing.measure(checkpoint, image_folder / "val", str(tiny_config))
     assert measured.gaps.shape == (12,)
     assert (measured.num_classes, measured.top1) == (3, 33.3)
@@ -99,7 +99,7 @@ def test_gaps_are_those_of_the_checkpoint_s_network(checkpoint, image_folder, ti
     assert measured.gaps[-1] == pytest.approx(float(logits[2] - logits[:2].mean()), rel=1e-4)
 
 
-def test_the_mixing_tricks_weights():
+def test_mixing_weights():
     assert beta.mixing_alphas() == {"mixup": 0.2, "ricap": 0.3, "cutmix": 1.0}
 
 
@@ -113,7 +113,7 @@ def rows(image_folder):
     return _shown(image_folder / "val")
 
 
-def test_the_sheet_has_every_trick_that_touches_images(rows):
+def test_sheet_has_every_image_trick(rows):
     files = (CONFIGS / "tricks").glob("*.py")
     touching = {
         path.stem for path in files if {"train_pipeline", "batch_mixing"} & runpy.run_path(str(path)).keys()
@@ -125,7 +125,7 @@ def test_the_sheet_has_every_trick_that_touches_images(rows):
     assert len(tricks) == len(touching)
 
 
-def test_a_new_trick_appears_with_its_arguments(image_folder, tmp_path, monkeypatch):
+def test_sheet_includes_new_trick(image_folder, tmp_path, monkeypatch):
     folder = tmp_path / "configs"
     shutil.copytree(CONFIGS, folder)
     (folder / "tricks" / "grey.py").write_text(
@@ -138,7 +138,7 @@ def test_a_new_trick_appears_with_its_arguments(image_folder, tmp_path, monkeypa
     assert all((tile == tile[:1]).all() for tile in row.tiles)
 
 
-def test_the_sheet_is_the_same_every_time(rows, image_folder):
+def test_sheet_is_repeatable(rows, image_folder):
     again, _ = _shown(image_folder / "val")
     for heading, group in rows[0].items():
         for one, other in zip(group, again[heading], strict=True):
@@ -146,7 +146,7 @@ def test_the_sheet_is_the_same_every_time(rows, image_folder):
             assert all(map(torch.equal, one.tiles, other.tiles))
 
 
-def test_the_three_fills_erase_the_same_rectangles(rows):
+def test_erasing_fills_share_rectangles(rows):
     by_name = {row.name: row for group in rows[0].values() for row in group}
     original = torch.stack(by_name["original"].tiles)
     black = torch.stack(by_name["random_erasing_constant"].tiles)
@@ -162,20 +162,18 @@ def test_the_three_fills_erase_the_same_rectangles(rows):
     "slot",
     [dict(type="Mixup", alpha=1.0), dict(type="CutMix", alpha=1.0), dict(type="RICAP", beta=1.0)],
 )
-def test_label_weights_are_the_shares_of_the_pixels(slot):
+def test_label_weights_match_pixel_fractions(slot):
     values = {"a": 10, "b": 90, "c": 250}
     tiles = [torch.full((3, 64, 64), value, dtype=torch.uint8) for value in values.values()]
     mixed, weights = sheet.mix([slot], tiles, list(values), seed=3)
-    for tile, shares in zip(mixed, weights, strict=True):
-        assert sum(shares.values()) == pytest.approx(1)
-        assert list(shares.values()) == sorted(shares.values(), reverse=True)
-        expected = sum(share * values[name] for name, share in shares.items())
+    for tile, fractions in zip(mixed, weights, strict=True):
+        assert sum(fractions.values()) == pytest.approx(1)
+        assert list(fractions.values()) == sorted(fractions.values(), reverse=True)
+        expected = sum(fraction * values[name] for name, fraction in fractions.items())
         assert tile.float().mean().item() == pytest.approx(expected, abs=0.5)
 
 
-def test_all_figures_are_written_and_not_blank(
-    checkpoint, image_folder, tiny_config, tmp_path, capsys, monkeypatch
-):
+def test_writes_all_figures(checkpoint, image_folder, tiny_config, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(rates, "STEPS_PER_EPOCH", STEPS)
     monkeypatch.setattr(contact_sheet, "TILE", 24)
     words = ["--out", tmp_path, "--images", image_folder / "val", "--config", tiny_config]
@@ -192,13 +190,13 @@ def test_all_figures_are_written_and_not_blank(
             assert (pixels != 255).any(axis=2).mean() > 0.02
         else:
             assert path.read_text("utf-8").count("<path") > 50
-    told = capsys.readouterr().out.splitlines()
-    assert [re.match(r"Wrote (\S+): .*\.$", line)[1] for line in told] == [
+    lines = capsys.readouterr().out.splitlines()
+    assert [re.match(r"Wrote (\S+): .*\.$", line)[1] for line in lines] == [
         str(tmp_path / f"{n}.{s}") for n in FIGURES[:3] for s in ("png", "svg")
     ] + [str(tmp_path / "tricks_sheet.png")]
 
 
-def test_without_checkpoints_and_images_the_rest_is_drawn(tmp_path, capsys, monkeypatch):
+def test_draws_without_checkpoints_and_images(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     drawn = []
     for name in FIGURES:
@@ -241,7 +239,7 @@ def test_without_checkpoints_and_images_the_rest_is_drawn(tmp_path, capsys, monk
         ),
     ],
 )  # fmt: skip
-def test_mistakes_get_a_sentence(words, sentence, checkpoint, tmp_path, monkeypatch, capsys):
+def test_mistakes(words, sentence, checkpoint, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("file").touch()
     Path("val/cat").mkdir(parents=True)
@@ -252,7 +250,7 @@ def test_mistakes_get_a_sentence(words, sentence, checkpoint, tmp_path, monkeypa
     assert sentence in error
 
 
-def test_training_imports_no_figures():
+def test_training_does_not_import_figures():
     for path in CONFIGS.parent.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

@@ -8,12 +8,12 @@ import pytest
 
 
 @pytest.mark.parametrize("name", ["speed", "tricks", "evaluation", "faulty_weights"])
-def test_the_package_finds_each_script(name):
+def test_package_runs_each_script(name):
     found = importlib.util.find_spec(f"benchmarks.{name}")
     assert found.origin.endswith(f"benchmarks/scripts/{name}.py")
 
 
-def test_the_former_name_of_the_figures_runs_them(monkeypatch, capsys):
+def test_former_name_of_figures(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["figures", "--help"])
     # runpy warns of a module that is imported already.
     monkeypatch.delitem(sys.modules, "benchmarks.scripts.figures.__main__", raising=False)

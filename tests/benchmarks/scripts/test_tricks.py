@@ -14,7 +14,7 @@ from benchmarks.suite.names import ROOT
 from contract.errors import UserError
 
 
-def test_every_trick_says_where_it_comes_from_and_what_tests_it():
+def test_headers_name_source_and_test():
     tricks = [trick for own in catalogue().values() for trick in own]
     assert len(tricks) > 50
     for trick in tricks:
@@ -26,7 +26,7 @@ def test_every_trick_says_where_it_comes_from_and_what_tests_it():
         assert re.search(rf"(\b|_){trick.name}(\b|_)", text), trick
 
 
-def test_the_page_is_the_one_that_is_written():
+def test_page_is_current():
     page = PAGE.read_text(encoding="utf-8")
     assert page == format_page(catalogue(), read_speeds(), stored_effects()), (
         "run python -m benchmarks.scripts.tricks write"
@@ -35,7 +35,7 @@ def test_the_page_is_the_one_that_is_written():
         assert page.count(f"/{trick.name}.py) |") >= 1, trick
 
 
-def test_the_suite_holds_every_trick_of_classification_alone():
+def test_suite_covers_classification_tricks():
     rows = load_suite("tricks-mini").rows
     assert rows[0].tricks == ()
     assert [row.tricks for row in rows[1:]] == [
@@ -44,7 +44,7 @@ def test_the_suite_holds_every_trick_of_classification_alone():
     assert all(row.name == row.tricks[0] for row in rows[1:])
 
 
-def test_what_was_not_measured_is_said():
+def test_unmeasured_tricks_are_stated():
     page = format_page(catalogue(), None, [])
     assert page.count("not measured") == 2 * len(catalogue()["cls"])
     speeds = {
@@ -60,8 +60,8 @@ def test_what_was_not_measured_is_said():
     assert "The 2 tricks that change no step lie between 0.95 and 1.02" in page
 
 
-def test_of_a_row_in_several_runs_the_last_counts(tmp_path):
-    # The fake cells' three seeds lie at -0.6, 0.1 and 0.5 from these means.
+def test_last_run_of_a_row_counts(tmp_path):
+    # The fake runs' three seeds lie at -0.6, 0.1 and 0.5 from these means.
     first = {name: {"cls": {"top1": 50.0}, "det": None, "seg": None} for name in ("plain", "mixup")}
     later = {"mixup": {"cls": {"top1": 60.0}, "det": None, "seg": None}}
     runs = [
@@ -74,7 +74,7 @@ def test_of_a_row_in_several_runs_the_last_counts(tmp_path):
     assert "seeds 0, 1, 2" in page
 
 
-def test_a_trick_without_a_source_is_refused(tmp_path, capsys):
+def test_trick_without_source_is_refused(tmp_path, capsys):
     folder = tmp_path / "cls_train/configs/tricks"
     folder.mkdir(parents=True)
     (folder / "magic.py").write_text('"""Magic.\n\nSource: none\n"""\n', encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Suite files are evaluated, never executed: what data may be, and that hostile files neither run code nor hang."""
+"""Suite files are evaluated, never executed: the allowed data, and hostile files."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def refusal(folder: Path, text: str | bytes) -> str:
         ("a = 'one ' 'text'", "one text"),
     ],
 )
-def test_data_are_evaluated_as_python_would(tmp_path, text, value):
+def test_evaluates_like_python(tmp_path, text, value):
     if "split" in text:
         assert "holds more than data: `'x y'.split`" in refusal(tmp_path, text)
     else:
         assert evaluate(tmp_path, text)["a"] == value
 
 
-def test_names_with_an_underscore_are_the_file_s_own(tmp_path):
+def test_underscore_names_are_private(tmp_path):
     assert evaluate(tmp_path, "_a = 1\nb = _a\n") == {"b": 1}
 
 
@@ -81,7 +81,7 @@ MARK = "__import__('pathlib').Path({!r}).touch()"
         "title = 'a'.join({})",
     ],
 )
-def test_no_code_runs(tmp_path, attempt):
+def test_runs_no_code(tmp_path, attempt):
     mark = tmp_path / "it ran"
     text = attempt.format(MARK.format(str(mark)))
     message = refusal(tmp_path, text)
@@ -90,7 +90,7 @@ def test_no_code_runs(tmp_path, attempt):
 
 
 @pytest.mark.parametrize("cookie", ["unicode_escape", "utf-7", "latin-1"])
-def test_a_coding_cookie_has_no_effect(tmp_path, cookie):
+def test_ignores_coding_cookie(tmp_path, cookie):
     mark = tmp_path / "it ran"
     hidden = MARK.format(str(mark))
     for text in (f"# coding: {cookie}\n#\\n{hidden}\n", f"# coding: {cookie}\n#+AAo-{hidden}\n"):
@@ -123,7 +123,7 @@ def test_a_coding_cookie_has_no_effect(tmp_path, cookie):
         ("a, b = 1, 2", "it assigns to `(a, b)`, which is not a name"),
     ],
 )
-def test_refusals_say_the_line_and_the_reason(tmp_path, text, part):
+def test_errors_name_line_and_reason(tmp_path, text, part):
     assert part in refusal(tmp_path, text)
 
 
@@ -142,11 +142,11 @@ def test_refusals_say_the_line_and_the_reason(tmp_path, text, part):
         "a = (",
     ],
 )
-def test_files_that_would_take_for_ever_or_all_memory_are_refused(tmp_path, text):
+def test_unbounded_files_are_refused(tmp_path, text):
     assert refusal(tmp_path, text).startswith("The suite file ")
 
 
-def test_a_suite_may_use_what_data_may_use(tmp_path):
+def test_suites_may_use_data_syntax(tmp_path):
     path = tmp_path / "own.py"
     path.write_text(
         'base = "mini"\n'

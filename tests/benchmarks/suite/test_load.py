@@ -1,4 +1,4 @@
-"""Suites: loading, inheritance, mistakes; and what a command selects of them."""
+"""Suites: loading, inheritance, mistakes, and the selection by a command."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def mistake(folder: Path, text: str) -> str:
     return str(caught.value)
 
 
-def test_every_built_in_suite_loads_and_names_what_exists():
+def test_built_in_suites_load():
     assert {"mini", "voc_ade20k"} <= set(suite_names())
     for name in suite_names():
         check_names(load_suite(name), ROOT)
 
 
-def test_a_row_may_have_learning_rates_of_its_own(tmp_path):
+def test_row_with_own_lr(tmp_path):
     text = (
         'rows = [dict(name="a", backbone="x", recipe="y", det_lr=3, cls_lr=0.5), '
         'dict(name="b", backbone="z", like="a"), dict(name="c", backbone="x", pretrain=False, like="a")]'
@@ -59,26 +59,26 @@ def test_a_row_may_have_learning_rates_of_its_own(tmp_path):
         "cls": 0.5,
         "det": 3.0,
     }
-    # Whole numbers and others are one factor, and so one identity.
+    # 3 and 3.0 are one factor and one identity.
     assert isinstance(one.of("det").lr, float)
     assert (like.of("cls").lr, like.of("det").lr) == (0.5, 3.0)
     # It trains no classifier.
     assert (scratch.of("cls").lr, scratch.of("det").lr) == (1.0, 3.0)
 
 
-def test_the_full_suite_holds_the_paper_and_its_teachers():
+def test_full_suite_has_paper_rows_and_teachers():
     suite = load_suite("voc_ade20k")
     assert len(suite.rows) == 7
     assert suite.rows[0].reference == {"top1": 76.14, "map": 77.54, "pixacc": 78.08, "miou": 37.05}
     assert suite.rows[-1].reference == {"top1": 79.29, "map": 81.33, "pixacc": 78.72, "miou": 38.40}
-    taught = {row.name: row.teacher for row in suite.rows if "distillation" in row.tricks}
-    assert taught == {
+    teachers = {row.name: row.teacher for row in suite.rows if "distillation" in row.tricks}
+    assert teachers == {
         "+distill-no-mixup": "ResNet-152-D",
         "+distill-and-mixup": "ResNet-152-D-mixup",
     }
 
 
-def test_paths_of_a_users_suite_are_counted_from_its_folder(tmp_path):
+def test_user_paths_are_relative_to_suite(tmp_path):
     suite = load_suite(write(tmp_path, SOUND))
     assert suite.name == "mine"
     assert suite.datasets["cls"].path == tmp_path / "images"
@@ -89,7 +89,7 @@ def test_paths_of_a_users_suite_are_counted_from_its_folder(tmp_path):
     assert suite.seeds == (0,)
 
 
-def test_a_suite_inherits_in_one_line_and_adds_a_row(tmp_path):
+def test_inherits_and_adds_row(tmp_path):
     text = 'base = "mini"\nadd_rows = [dict(name="mine", backbone="resnet18_d", like="tricks")]'
     suite, mini = load_suite(write(tmp_path, text)), load_suite("mini")
     assert suite.rows[:-1] == mini.rows
@@ -99,7 +99,7 @@ def test_a_suite_inherits_in_one_line_and_adds_a_row(tmp_path):
     assert (added.recipe, added.tricks) == (model.recipe, model.tricks)
 
 
-def test_a_suite_may_inherit_from_a_file_and_replace_parts(tmp_path):
+def test_inherits_from_file_and_replaces_parts(tmp_path):
     write(tmp_path, SOUND, "parent.py")
     text = 'base = "parent.py"\nseeds = [1, 2]\ndatasets = dict(cls=dict(kind="voc", path="x"))'
     suite = load_suite(write(tmp_path, text))
@@ -108,18 +108,18 @@ def test_a_suite_may_inherit_from_a_file_and_replace_parts(tmp_path):
     assert [row.name for row in suite.rows] == ["a"]
 
 
-def test_a_suite_may_leave_out_a_stage_of_its_base(tmp_path):
+def test_leaves_out_task_of_base(tmp_path):
     suite = load_suite(write(tmp_path, 'base = "mini"\nstages = dict(seg=None)'))
     assert list(suite.tasks) == ["cls", "det"]
     assert suite.rows == load_suite("mini").rows
 
 
-def test_inheritance_in_a_circle_is_told(tmp_path):
+def test_circular_inheritance(tmp_path):
     write(tmp_path, 'base = "mine.py"', "other.py")
     assert "in a circle" in mistake(tmp_path, 'base = "other.py"')
 
 
-def test_all_mistakes_are_told_at_once(tmp_path):
+def test_reports_all_mistakes_together(tmp_path):
     text = 'sedes = [1]\nseeds = [1, 1]\nadd_rows = [dict(name="a", backbnoe="x")]'
     message = mistake(tmp_path, SOUND + text)
     assert "has 6 mistakes" in message
@@ -180,11 +180,11 @@ def test_all_mistakes_are_told_at_once(tmp_path):
         ('"b"', "row 2 is not a dict"),
     ],
 )
-def test_mistakes_in_a_row(tmp_path, row, part):
+def test_row_mistakes(tmp_path, row, part):
     assert part in mistake(tmp_path, SOUND + f"add_rows = [{row}]")
 
 
-def test_a_row_may_be_written_by_task(tmp_path):
+def test_row_by_task(tmp_path):
     flat = (
         'dict(name="b", backbone="x", recipe="y", tricks=["m", "k"], requires=["k"], cls_lr=2, '
         'det_tricks=["giou"], det_lr=0.3, seg_tricks=["ohem"])'
@@ -216,7 +216,7 @@ def test_a_row_may_be_written_by_task(tmp_path):
         ("dte=dict(lr=2)", "row 'b': unknown key 'dte'; did you mean 'det'?"),
     ],
 )
-def test_mistakes_in_a_row_by_task(tmp_path, options, part):
+def test_row_by_task_mistakes(tmp_path, options, part):
     text = f'add_rows = [dict(name="b", backbone="x", recipe="y", {options})]'
     assert part in mistake(tmp_path, SOUND + text)
 
@@ -239,16 +239,16 @@ def test_mistakes_in_a_row_by_task(tmp_path, options, part):
         ),
     ],
 )
-def test_mistakes_in_the_head(tmp_path, text, part):
+def test_head_mistakes(tmp_path, text, part):
     assert part in mistake(tmp_path, SOUND + text)
 
 
-def test_a_suite_may_say_tasks_or_stages(tmp_path):
+def test_tasks_and_stages_are_synonyms(tmp_path):
     one = load_suite(write(tmp_path, SOUND))
     assert load_suite(write(tmp_path, SOUND.replace("stages =", "tasks ="))) == one
 
 
-def test_a_suite_file_may_not_take_the_folder_of_the_store(tmp_path):
+def test_suite_must_not_use_store_folder(tmp_path):
     with pytest.raises(UserError, match="where finished runs are kept"):
         load_suite(write(tmp_path, SOUND, "store.py"))
 
@@ -271,23 +271,23 @@ def test_a_suite_file_may_not_take_the_folder_of_the_store(tmp_path):
         ),
     ],
 )
-def test_mistakes_elsewhere(tmp_path, old, new, part):
+def test_other_mistakes(tmp_path, old, new, part):
     assert part in mistake(tmp_path, SOUND.replace(old, new, 1))
 
 
-def test_an_unknown_suite_is_told_with_the_nearest():
+def test_unknown_suite_suggests_nearest():
     with pytest.raises(UserError, match="did you mean 'mini'"):
         load_suite("mnii")
     with pytest.raises(UserError, match="There is no suite file"):
         load_suite("absent.py")
 
 
-def test_a_users_suite_may_not_take_the_folder_of_a_built_in_one(tmp_path):
+def test_suite_must_not_use_built_in_folder(tmp_path):
     with pytest.raises(UserError, match="would share its run folder"):
         load_suite(write(tmp_path, SOUND, "mini.py"))
 
 
-def test_names_that_do_not_exist_are_told_at_once(tmp_path):
+def test_reports_unknown_names_together(tmp_path):
     root = make_root(tmp_path)
     rows = (
         make_row("a", "x", recipe="standrad"),
@@ -296,9 +296,9 @@ def test_names_that_do_not_exist_are_told_at_once(tmp_path):
         make_row("d", "x", recipe="standard", tricks=("distillation",), requires=("distillation",)),
     )
     suite = make_suite(rows)
-    stages = {**suite.tasks, "det": replace(suite.tasks["det"], config="det/configs/mnii.py")}
+    tasks = {**suite.tasks, "det": replace(suite.tasks["det"], config="det/configs/mnii.py")}
     with pytest.raises(UserError) as caught:
-        check_names(replace(suite, tasks=stages), root)
+        check_names(replace(suite, tasks=tasks), root)
     lines = str(caught.value).splitlines()
     assert len(lines) == 4
     parts = ("det/configs/mini.py", "standard", "cosine", "no checkpoint")
@@ -310,7 +310,7 @@ def chosen(selection: Selection):
     return select(make_suite(), selection, TRICKS)
 
 
-def test_backbones_add_rows_like_the_last_that_can_be_run():
+def test_backbones_option_adds_rows():
     rows = (
         *make_suite().rows,
         make_row("later", "x", recipe="efficient", tricks=("new",), requires=("new",)),
@@ -321,7 +321,7 @@ def test_backbones_add_rows_like_the_last_that_can_be_run():
     assert (added.recipe, added.tricks) == ("efficient", ("cosine",))
 
 
-def test_overrides_data_and_seeds_take_the_place_of_the_suites():
+def test_overrides_data_and_seeds_replace_suite():
     selection = Selection(
         seeds=(4, 5), overrides={"det": {"lr": 2}}, data={"seg": Path("/mine")}, budget="short"
     )
@@ -332,7 +332,7 @@ def test_overrides_data_and_seeds_take_the_place_of_the_suites():
     assert (dataset.kind, dataset.path, dataset.generate) == ("ade20k", Path("/mine"), None)
 
 
-def test_one_seed_is_enough_for_smoke():
+def test_smoke_uses_one_seed():
     suite = make_suite(seeds=(3, 4))
     assert select(suite, Selection(budget="smoke"), TRICKS).seeds == (3,)
     assert select(suite, Selection(budget="smoke", seeds=(1, 2)), TRICKS).seeds == (1, 2)
@@ -350,12 +350,12 @@ def test_one_seed_is_enough_for_smoke():
         (Selection(tasks=("cls",), overrides={"det": {"lr": 1}}), "task 'det' does not run"),
     ],
 )
-def test_mistakes_in_a_selection(selection, part):
+def test_selection_mistakes(selection, part):
     with pytest.raises(UserError, match=re.escape(part)):
         chosen(selection)
 
 
-def test_overrides_are_read_as_python_where_they_can_be():
+def test_overrides_are_python_literals():
     assert parse_override("det.optimizer.lr=0.5") == ("det", "optimizer.lr", 0.5)
     assert parse_override("cls.schedule=step") == ("cls", "schedule", "step")
     with pytest.raises(UserError, match=re.escape("Write TASK.key=value")):
@@ -364,11 +364,11 @@ def test_overrides_are_read_as_python_where_they_can_be():
         parse_override("dte.lr=0.5")
 
 
-def test_tricks_are_the_files_of_the_folder(tmp_path):
+def test_tricks_are_files(tmp_path):
     assert available_tricks(make_root(tmp_path)) == ["cosine", "warmup"]
 
 
-def test_a_suite_may_name_exactly_the_columns_that_a_table_has():
+def test_columns_of_a_suite():
     assert set(COLUMNS) == set(known_columns())
     scores = {name for name, column in COLUMNS.items() if column.kind == "score"}
     assert {name for name, column in known_columns().items() if column.unit == "%"} <= scores
@@ -379,7 +379,7 @@ def test_the_default_columns_are_those_of_the_suite_s_tasks(tmp_path):
     assert load_suite(write(tmp_path, text)).columns == ("top1", "pixacc", "miou")
 
 
-def test_weights_may_be_published(tmp_path):
+def test_published_weights(tmp_path):
     path = tmp_path / "own.py"
     path.write_text(
         "base = 'mini'\n"

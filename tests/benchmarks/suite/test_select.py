@@ -1,4 +1,4 @@
-"""The name of a run folder says which settings change the numbers of the suite's rows."""
+"""The name of a run folder shows the settings that change the numbers of the suite's rows."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from contract.errors import UserError
         (Selection(overrides={"det": {"train_dataloader.num_workers": 8}}), ""),
     ],
 )
-def test_the_suffix_names_settings_that_change_numbers(selection, suffix):
+def test_suffix_names_settings_that_change_numbers(selection, suffix):
     assert selection.suffix == suffix
 
 
@@ -36,7 +36,7 @@ def test_different_settings_have_different_folders():
     assert all(len(selection.suffix) < 80 for selection in long)
 
 
-def test_the_table_has_the_whole_suite_whatever_is_selected():
+def test_table_has_whole_suite_for_any_selection():
     suite = make_suite(seeds=(0, 1))
     selection = Selection(rows=("scratch",), tasks=("seg",), seeds=(4,))
     table = select(suite, selection, (), earlier_seeds=(1,))
@@ -46,7 +46,7 @@ def test_the_table_has_the_whole_suite_whatever_is_selected():
     assert wanted == [("scratch", "seg")]
 
 
-def test_data_of_the_classifier_move_the_tasks_that_share_them():
+def test_classifier_data_moves_tasks_that_use_it():
     suite = make_suite()
     with pytest.raises(UserError, match="no task 'probe' to use the data in"):
         select(suite, Selection(data={"probe": Path("/x")}), ())

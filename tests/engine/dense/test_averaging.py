@@ -1,4 +1,4 @@
-"""The trick `ema`: what is evaluated, what the load report vouches for, and going on after a stop."""
+"""The trick `ema`: evaluation, load report, and resuming."""
 
 import shutil
 
@@ -20,7 +20,7 @@ def options(world):
 
 @pytest.fixture
 def watched(world, monkeypatch):
-    """The weights after every step, in `steps`, and those that predict, in `measured`."""
+    """The weights after every step in `steps`, and the predicting ones in `measured`."""
     steps, measured = [], []
     step, predict = NonFiniteLossHook.after_train_iter, world.network.predict
 
@@ -52,12 +52,12 @@ def test_average_is_evaluated_drawn_and_resumed(world, tmp_path, options, watche
     assert len(steps) == 6
     last = _load(world, whole)
     # A mean age of one step or two: momentum 1/2, since it is at most that.
-    shares = [0.5**age for age in reversed(range(6))]
+    weights = [0.5**age for age in reversed(range(6))]
     moved = 0
     for name, tensor in last["state_dict"].items():
         if tensor.is_floating_point():
             states = [state[name] for state in steps]
-            expected = sum(s * w for s, w in zip(shares, states, strict=True)) / sum(shares)
+            expected = sum(s * w for s, w in zip(weights, states, strict=True)) / sum(weights)
             torch.testing.assert_close(tensor, expected, rtol=1e-4, atol=1e-6)
             moved += not torch.allclose(tensor, states[-1], rtol=1e-4, atol=1e-6)
             assert torch.equal(last["ema_state_dict"][f"module.{name}"], states[-1])
@@ -68,12 +68,12 @@ def test_average_is_evaluated_drawn_and_resumed(world, tmp_path, options, watche
     # Each of the two timings begins with a run that warms up.
     timed = sum(1 + inference[key] for key in ("runs", "batch_runs") if inference[key])
     assert len(measured) == 2 * batches + 2 + timed
-    # The first average is of other steps.
+    # The first average covers other steps.
     for state in measured[batches:]:
         assert all(torch.equal(state[n], tensor) for n, tensor in last["state_dict"].items())
     assert not all(torch.equal(measured[0][n], tensor) for n, tensor in last["state_dict"].items())
 
-    # All that a run leaves that is killed between a checkpoint and the validation that follows it.
+    # The leftovers of a run that is killed between a checkpoint and the following validation.
     for epoch in (2, 3):
         broken = tmp_path / f"stopped-{epoch}"
         broken.mkdir()
@@ -91,7 +91,7 @@ def test_average_is_evaluated_drawn_and_resumed(world, tmp_path, options, watche
 
 
 @pytest.mark.parametrize("world", ["det"], indirect=True)
-def test_load_report_holds_and_what_is_frozen_stays(world, tmp_path, checkpoint, options):
+def test_load_report_and_frozen_parts(world, tmp_path, checkpoint, options):
     work = tmp_path / "work"
     assert world.run(work, "--checkpoint", checkpoint, *options, budget="full") == 0
     stored = safetensors.torch.load_file(checkpoint)

@@ -1,4 +1,4 @@
-"""A run with the trick `holdout`: what it says, at which rate, and that it reads no test image."""
+"""A run with the trick `holdout`: its protocol, its learning rate, and that it reads no test image."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ def _spoil_test_images(world):
         path.write_bytes(b"neither an image nor an annotation")
 
 
-def test_run_says_what_it_was_tested_on_and_at_which_rate(world, tmp_path):
+def test_run_states_test_split_and_lr(world, tmp_path):
     _spoil_test_images(world)
     rates = {}
     for factor in ("1", "0.3"):

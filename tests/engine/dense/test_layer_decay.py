@@ -15,13 +15,13 @@ def _config(**keys):
 
 
 def _groups(wrapper, model):
-    """The groups of the model's parameters; mmengine adds one of none, for the rate that it shows."""
+    """The groups of the model's parameters; mmengine adds an empty one to log its rate."""
     known = {id(p) for p in model.parameters()}
     return [g for g in wrapper.param_groups if id(g["params"][0]) in known]
 
 
 @pytest.mark.parametrize("spec", [SPEC, "timm:resnet10t"])
-def test_each_stage_learns_slower_than_the_next(spec):
+def test_lr_of_each_stage(spec):
     config = _config(layer_decay=0.5)
     wire_layer_decay(config)
     assert "layer_decay" not in config
@@ -30,7 +30,7 @@ def test_each_stage_learns_slower_than_the_next(spec):
     rates = {id(g["params"][0]): g["lr"] for g in _groups(wrapper, model)}
     names = {name: rates[id(p)] for name, p in model.named_parameters()}
     assert len(rates) == len(names)
-    # What curves show: the rate of what no rule touches.
+    # Curves show the rate of parameters that no rule touches.
     assert wrapper.get_lr()["base_lr"] == [0.5]
     prefix = "backbone.net.trunk." if spec.startswith("timm") else "backbone.net."
     for name, rate in names.items():
@@ -53,12 +53,12 @@ def test_other_rules_stay():
 
 
 @pytest.mark.parametrize("value", [0, 1.5, "0.7", True])
-def test_a_decay_is_a_factor(value):
+def test_decay_out_of_range(value):
     with pytest.raises(UserError, match="expected a factor above 0 and at most 1"):
         wire_layer_decay(_config(layer_decay=value))
 
 
-def test_what_is_frozen_needs_no_decay():
+def test_frozen_backbone_conflict():
     config = _config(layer_decay=0.7)
     config.model.backbone.frozen = True
     with pytest.raises(UserError, match="contradict each other"):

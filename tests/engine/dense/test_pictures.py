@@ -1,4 +1,4 @@
-"""Example pictures: which images are drawn, and how the parts stand side by side."""
+"""Example pictures: the chosen images, and the arrangement of the parts."""
 
 from types import MappingProxyType, SimpleNamespace
 
@@ -9,7 +9,7 @@ from engine.dense.pictures import GAP, side_by_side, write_examples
 
 
 class Network:
-    """Gives out ready samples, as a detector's or segmentor's `val_step` would."""
+    """Returns fixed samples, as a detector's or segmentor's `val_step` would."""
 
     def eval(self):
         self.evaluating = True
@@ -20,7 +20,7 @@ class Network:
 
 
 class Samples(list):
-    """A dataset of ready samples."""
+    """A dataset of fixed samples."""
 
     metainfo = MappingProxyType(dict(classes=("cat",)))
 
@@ -33,7 +33,7 @@ def _draw(image, sample, metainfo):
 @pytest.mark.parametrize(
     ("images", "count", "chosen"), [(2, 4, [0, 1]), (8, 4, [0, 2, 4, 6]), (3, 2, [0, 1])]
 )
-def test_pictures_are_spread_over_the_set_and_none_comes_twice(tmp_path, images, count, chosen):
+def test_images_are_evenly_spaced(tmp_path, images, count, chosen):
     samples = Samples()
     for number in range(images):
         path = tmp_path / f"{number}.png"
@@ -45,7 +45,7 @@ def test_pictures_are_spread_over_the_set_and_none_comes_twice(tmp_path, images,
     assert reds == [30 * number for number in chosen]
 
 
-def test_parts_stand_side_by_side_with_white_gaps():
+def test_parts_are_side_by_side():
     sheet = side_by_side([Image.new("RGB", (10, 5), "red"), Image.new("RGB", (20, 5), "blue")])
     assert sheet.size == (10 + GAP + 20, 5)
     assert [sheet.getpixel((x, 2)) for x in (9, 10, 9 + GAP, 10 + GAP)] == [

@@ -1,4 +1,4 @@
-"""A run that is killed and started again ends as if nothing had happened; det counts epochs, seg iterations."""
+"""A killed and resumed run equals an uninterrupted one; det counts epochs, seg iterations."""
 
 import json
 import os
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def _kill_after(command, file):
-    """Start a command and kill it, and nothing but it, when a file appears."""
+    """Start a command and kill only this process when a file appears."""
     environment = os.environ | {
         "PYTHONPATH": str(ROOT),
         "OMP_NUM_THREADS": str(torch.get_num_threads()),
@@ -35,7 +35,7 @@ def _kill_after(command, file):
 
 @pytest.fixture
 def steps(monkeypatch):
-    """The iterations that this process trains; a run that starts anew would end with equal numbers too."""
+    """The iterations that this process trains; a run that starts over would end with equal numbers too."""
     seen = []
     original = NonFiniteLossHook.after_train_iter
 
@@ -71,7 +71,7 @@ def test_killed_and_resumed_equals_uninterrupted(world, tmp_path, steps, checkpo
     assert world.run(whole, *options, budget="full") == 0
     assert steps == list(range(8))
 
-    # With a validation due that the killed run may not have come to; should the file be torn, the one before is whole.
+    # With a due validation that the killed run may have missed; if the last file is torn, the one before is complete.
     _kill_after([sys.executable, *world.command(broken, *options)], world.saved(broken, 2))
     assert not (broken / "result.json").exists()
     assert not world.saved(broken, 4).exists()

@@ -1,4 +1,4 @@
-"""The command of a dense task: what it leaves behind, and what it refuses."""
+"""The command of a dense task: its outputs and its errors."""
 
 import hashlib
 import json
@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 from support.dense_world import result_of
+from support.tasks import refusal_of
 
 import backbones
 from backbones.checkpoint.format import write_file
@@ -19,9 +20,9 @@ from contract.tasks import TASKS
 from engine.adapter import TransferBackbone
 
 EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "result.json"
-# Keys whose content is the task's own.
+# Keys with task-specific content.
 FREE = {"protocol", "packages", "artifacts", "checkpoint", "identity", "recipe", "metrics"}
-# One task proves what is the same code in all.
+# The code is common, so one task is enough.
 ONE = pytest.mark.parametrize("world", ["seg"], indirect=True)
 
 
@@ -141,27 +142,27 @@ def test_checkpoint_is_read_once(world, tmp_path, checkpoint, monkeypatch):
     assert world.run(tmp_path / "work", "--checkpoint", checkpoint) == 0
     # For its metadata, to load it, to compare the built model with it, and for its classifier.
     assert reads == [checkpoint]
-    # The next run reads it anew.
+    # The next run reads it again.
     assert world.run(tmp_path / "again", "--checkpoint", checkpoint) == 0
     assert reads == [checkpoint] * 2
 
 
 @pytest.fixture
 def refused(world, tmp_path, capsys):
-    """Runs the task, expects exit status 2 and no result, and returns the sentence."""
+    """Run the task, expect exit status 2 and no result, and return the message."""
 
-    def run(*options, data=None, budget="smoke"):
-        work = tmp_path / "work"
-        status = world.run(work, *options, data=data, budget=budget)
-        error = capsys.readouterr().err
-        assert status == 2, error
-        assert not (work / "result.json").exists()
-        assert "Traceback" not in error
-        sentence = error[error.index("error: ") + 7 :].strip()
-        assert "\n" not in sentence
-        return sentence
+    def run(*options, data=None, **shown):
+        data, work_dir = data or world.data, tmp_path / "work"
+        return refusal_of(world.task, data, work_dir, *options, capsys=capsys, **shown)
 
     return run
+
+
+def test_missing_folder(refused, tmp_path):
+    missing = tmp_path / "nowhere"
+    sentence = refused("--backbone", "resnet10_b-w8", data=missing, shows_tree=True)
+    nearest = f"The nearest existing folder is {tmp_path}"
+    assert f"{missing} does not exist. {nearest}" in sentence
 
 
 def _rewritten(path, metadata, change):
@@ -196,7 +197,7 @@ def test_checkpoint_of_another_architecture(refused, checkpoint):
 
 
 @ONE
-def test_tensors_fit_but_the_network_is_another(refused, tmp_path, checkpoint_metadata):
+def test_fitting_tensors_of_another_network(refused, tmp_path, checkpoint_metadata):
     path = tmp_path / "plain.safetensors"
     metadata = replace(checkpoint_metadata, spec="resnet50")
     backbones.export_checkpoint(backbones.create("resnet50"), path, metadata)

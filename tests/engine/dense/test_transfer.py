@@ -1,4 +1,4 @@
-"""What a dense task takes over from a backbone, and what of it trains."""
+"""The backbone of a dense task, and which of its parts train."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from engine.dense.transfer import wire_backbone
 from engine.job import Job
 
 
-def test_a_frozen_backbone_computes_and_does_not_learn():
+def test_frozen_backbone_does_not_learn():
     model = Detector(frozen=True)
     before = {name: t.clone() for name, t in model.backbone.net.state_dict().items()}
     model.train()
@@ -29,7 +29,7 @@ def test_a_frozen_backbone_computes_and_does_not_learn():
     assert all(torch.equal(t, before[n]) for n, t in model.backbone.net.state_dict().items())
 
 
-def test_a_network_that_tells_no_stages_can_be_frozen_whole(monkeypatch):
+def test_network_without_stages_is_frozen_whole(monkeypatch):
     network = backbones.create(SPEC)
 
     def stages():
@@ -43,7 +43,7 @@ def test_a_network_that_tells_no_stages_can_be_frozen_whole(monkeypatch):
 @pytest.mark.parametrize(
     ("asked_for", "left"), [({}, -1), ({"model.backbone.frozen_stages": 0}, 0)]
 )
-def test_a_default_that_cannot_be_kept_is_told(monkeypatch, capsys, tmp_path, asked_for, left):
+def test_impossible_freezing_default_is_reported(monkeypatch, capsys, tmp_path, asked_for, left):
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "support"))
     options = Options(config="mini", data=tmp_path, work_dir=tmp_path, overrides=asked_for)
     source = CheckpointMetadata("x", "r", (), None, (1.0,) * 3, (1.0,) * 3, "RGB", 0, "raw")

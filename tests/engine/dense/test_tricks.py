@@ -34,11 +34,11 @@ def _values(path):
         ("holdout", {"holdout": True}),
     ],
 )
-def test_protocols_are_one_key(world, trick, keys):
+def test_protocols_share_one_key(world, trick, keys):
     assert _values(find(world.task.trick_folders, trick, "trick")) == keys
 
 
-def test_the_task_s_own_trick_takes_the_place_of_the_common_one(world):
+def test_task_trick_overrides_common_trick(world):
     det = world.name == "det"
     ema = _values(find(world.task.trick_folders, "ema", "trick"))["ema"]
     assert ema == dict(type="EpochEMAHook", epochs=0.5 if det else 1.0)
@@ -46,7 +46,7 @@ def test_the_task_s_own_trick_takes_the_place_of_the_common_one(world):
     assert clip == dict(_delete_=True, type="value", clip_value=1.0 if det else 0.1)
 
 
-def test_every_common_trick_is_tried():
+def test_every_common_trick_is_tested():
     # Below, in the tests of clipping and in test_holdout.py; the few-shot ones differ in a number alone.
     tried = {*TOGETHER, *ALONE, "clip_grad_value", "holdout"}
     assert tried | {f"few_shot_{percent}" for percent in (1, 10, 20)} == set(COMMON)

@@ -1,4 +1,4 @@
-"""What a trained network costs, and that measuring it changes nothing."""
+"""The costs of a trained network; measuring them has no side effects."""
 
 import json
 import random
@@ -24,7 +24,7 @@ SPEC = "resnet10_b-w8"
 
 
 class Clock:
-    """A clock that stands still but for what is done under it."""
+    """A clock that only the measured function moves."""
 
     def __init__(self, monkeypatch):
         self.now, self.runs = 100.0, 0
@@ -38,7 +38,7 @@ class Clock:
         return run
 
 
-def test_the_warm_up_counts_against_the_time_and_not_as_a_run(monkeypatch):
+def test_warm_up_counts_against_time_limit(monkeypatch):
     clock = Clock(monkeypatch)
     timing = time_runs(clock.work(0.5, 0.25), CPU)
     # 0.5 s of warm-up, then 0.25 s twice until a second is over.
@@ -46,18 +46,18 @@ def test_the_warm_up_counts_against_the_time_and_not_as_a_run(monkeypatch):
     assert clock.runs == 3
 
 
-def test_a_slow_network_is_timed_once(monkeypatch):
+def test_slow_network_runs_once(monkeypatch):
     clock = Clock(monkeypatch)
     assert time_runs(clock.work(30.0, 20.0), CPU).seconds == (20.0,)
     assert clock.runs == 2
 
 
-def test_a_fast_network_is_not_timed_for_ever(monkeypatch):
+def test_fast_network_stops_at_limit(monkeypatch):
     clock = Clock(monkeypatch)
     assert len(time_runs(clock.work(0.0), CPU).seconds) == MOST_RUNS
 
 
-def test_a_smoke_run_is_one_run(monkeypatch):
+def test_smoke_is_one_run(monkeypatch):
     clock = Clock(monkeypatch)
     assert time_runs(clock.work(0.25), CPU, smoke=True).seconds == (0.25,)
     assert clock.runs == 1
@@ -92,7 +92,7 @@ def _named(result):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_every_cost_of_a_training_and_nothing_disturbed(tmp_path, monkeypatch):
+def test_all_costs_without_side_effects(tmp_path, monkeypatch):
     seen = []
 
     def watched(runner, infer, *, smoke):
@@ -132,7 +132,7 @@ def test_every_cost_of_a_training_and_nothing_disturbed(tmp_path, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_what_cannot_be_measured_is_told_and_costs_no_result(tmp_path, monkeypatch):
+def test_unmeasurable_cost_keeps_result(tmp_path, monkeypatch):
     def refuse(self, model, image):
         raise NotImplementedError("aten::odd has no shapes\nand a trace")
 

@@ -1,4 +1,4 @@
-"""What is measured within a training leaves no trace, also after an error."""
+"""A measurement within a training leaves no trace, also after an error."""
 
 import random
 
@@ -10,7 +10,7 @@ from torch import nn
 from engine.measure.preserve_state import preserve_state
 
 
-def test_modes_and_random_states_come_back_also_after_an_error():
+def test_restores_modes_and_random_states():
     model = nn.Sequential(nn.Dropout(), nn.BatchNorm2d(3))
     model.train()
     model[1].eval()

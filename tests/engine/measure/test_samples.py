@@ -1,4 +1,4 @@
-"""Which samples transferability is measured on, and that measuring leaves no trace."""
+"""The samples of transferability estimates; measuring has no side effects."""
 
 import random
 from types import SimpleNamespace
@@ -30,7 +30,7 @@ class Images:
 
     def load(self, index):
         self.loaded.append(index)
-        random.random(), np.random.rand(), torch.rand(1)  # as a careless transform would
+        random.random(), np.random.rand(), torch.rand(1)  # like a transform that draws
         return {"inputs": torch.full((3, 64, 96), float(index)), "data_samples": index}
 
 
@@ -40,7 +40,7 @@ def _preprocess(batch, training):
 
 
 def _regions(last, sample, stride):
-    """Every cell; its label is the image's number modulo 3."""
+    """Every location; its label is the image's number modulo 3."""
     assert stride == 32
     found = last.flatten(1).T
     return found, torch.full((len(found),), sample % 3)
@@ -67,7 +67,7 @@ def _state(net):
     return {name: tensor.clone() for name, tensor in net.state_dict().items()}
 
 
-def test_neither_generators_nor_statistics_nor_modes_nor_gradients_move(request):
+def test_leaves_training_state_unchanged(request):
     runner = _runner(request, Images(12))
     net = runner.model.backbone.net
     net.bn1.eval()  # as a frozen part stays
@@ -89,42 +89,42 @@ def test_neither_generators_nor_statistics_nor_modes_nor_gradients_move(request)
     ("total", "most", "taken"),
     [(3, 5, [0, 1, 2]), (10, 5, [0, 2, 4, 6, 8]), (7, 3, [0, 2, 4]), (4, 1, [0]), (0, 5, [])],
 )
-def test_what_is_taken_is_evenly_spaced(total, most, taken):
+def test_samples_are_evenly_spaced(total, most, taken):
     assert spaced(total, most) == taken
 
 
-def test_images_and_samples_have_limits(request, monkeypatch):
+def test_images_and_samples_are_limited(request, monkeypatch):
     monkeypatch.setattr(samples, "MOST_IMAGES", 8)
     monkeypatch.setattr(samples, "MOST_SAMPLES", 30)
     images = Images(80)
     runner = _runner(request, images)
     TransferabilityHook(_regions, None).before_train(runner)
     assert images.loaded == [0, 10, 20, 30, 40, 50, 60, 70]
-    # Six cells an image, of which ⌈30 / 8⌉ = 4 are taken, and of those 32 again 30.
+    # Six locations an image, of which ⌈30 / 8⌉ = 4 are taken, and of those 32 again 30.
     assert {score["samples"] for score in _measured(runner)["scores"]} == {30}
 
 
-def test_a_run_that_is_tested_on_a_part_is_measured_on_no_more(request):
+def test_partial_test_run_limits_images(request):
     tested = Images(9, used=4)
     TransferabilityHook(_regions, None).before_train(_runner(request, Images(80), tested))
     # Training images, by the test pipeline.
     assert tested.loaded == [0, 20, 40, 60]
 
 
-def test_a_few_shot_run_is_measured_on_its_own_images(request):
+def test_few_shot_run_uses_its_images(request):
     images = Images(80, chosen=[3, 9, 10, 31, 77])
     TransferabilityHook(_regions, None).before_train(_runner(request, images))
     assert images.loaded == [3, 9, 10, 31, 77]
 
 
-def test_a_resumed_run_keeps_what_was_measured_before(request):
+def test_resumed_run_keeps_measurements(request):
     runner = _runner(request, Images(12))
     runner.iter = 5
     TransferabilityHook(_regions, None).before_train(runner)
     assert TRANSFERABILITY not in runner.message_hub.runtime_info
 
 
-def test_leep_is_measured_where_the_hand_off_holds_a_classifier(request, tmp_path):
+def test_leep_needs_classifier_in_checkpoint(request, tmp_path):
     net = backbones.create(SPEC)
     metadata = CheckpointMetadata(
         SPEC, "standard", (), None, (120.0,) * 3, (60.0,) * 3, "RGB", 0, "raw"

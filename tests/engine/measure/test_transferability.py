@@ -1,4 +1,4 @@
-"""LogME, H-score and LEEP against computations that share nothing with them."""
+"""LogME, H-score and LEEP against independent computations."""
 
 import math
 
@@ -41,21 +41,21 @@ def _largest_evidence(features, target):
 @pytest.mark.parametrize(
     "samples", [dict(), dict(signal=0.2, seed=3), dict(count=40, width=25), dict(width=1)]
 )
-def test_logme_is_the_maximum_of_the_marginal_likelihood(samples):
+def test_logme_maximises_marginal_likelihood(samples):
     features, labels = _samples(**samples)
     features = features + 0.5  # as after a ReLU, whose features have a mean
     expected = [_largest_evidence(features, 1.0 * (labels == k)) / len(labels) for k in range(3)]
     assert logme(features, labels) == pytest.approx(np.mean(expected), abs=1e-6)
 
 
-def test_logme_of_more_features_than_samples():
+def test_logme_with_more_features_than_samples():
     features, labels = _samples(count=24, width=40, signal=2.0)
     expected = [_largest_evidence(features, 1.0 * (labels == k)) / len(labels) for k in range(3)]
     # Here noise may vanish in the limit, which the search by α and β only approaches.
     assert logme(features, labels) == pytest.approx(np.mean(expected), abs=1e-4)
 
 
-def test_features_that_explain_nothing_leave_the_noise_alone():
+def test_logme_of_uninformative_features():
     features = np.array([[1.0], [-1.0], [1.0], [-1.0]])
     labels = np.array([0, 0, 1, 1])
     # N(y | 0, I / β) with 1 / β = yᵀ y / n = 1/2.
@@ -77,12 +77,12 @@ def _explicit_h_score(features, labels):
 
 
 @pytest.mark.parametrize("samples", [dict(), dict(count=30, width=45), dict(signal=0.1, classes=4)])
-def test_the_h_score_with_covariances_written_out(samples):
+def test_h_score_from_covariances(samples):
     features, labels = _samples(**samples)
     assert h_score(features, labels) == pytest.approx(_explicit_h_score(features, labels), rel=1e-9)
 
 
-def test_the_h_score_of_one_feature_is_its_correlation_ratio():
+def test_h_score_of_one_feature_is_correlation_ratio():
     features, labels = _samples(width=1)
     groups = [features[labels == k, 0] for k in range(3)]
     f_statistic = stats.f_oneway(*groups).statistic
@@ -91,7 +91,7 @@ def test_the_h_score_of_one_feature_is_its_correlation_ratio():
     assert h_score(features, labels) == pytest.approx(ratio / (1 + ratio), rel=1e-9)
 
 
-def test_the_h_score_lies_between_nothing_and_all_classes_apart():
+def test_h_score_bounds():
     features, labels = _samples(count=3000, signal=0.0)
     assert 0 <= h_score(features, labels) < 0.02
     features, labels = _samples(count=3000, signal=100.0)
@@ -115,7 +115,7 @@ def test_leep_by_loops():
     assert leep(probabilities, labels) == pytest.approx(total, rel=1e-12)
 
 
-def test_leep_where_the_source_says_nothing_or_all():
+def test_leep_at_extremes():
     labels = np.array([0, 0, 0, 1])
     # It always says the same: what is left is the entropy of the labels.
     constant = np.tile([0.3, 0.7, 0.0], (4, 1))
@@ -127,7 +127,7 @@ def test_leep_where_the_source_says_nothing_or_all():
 
 @pytest.mark.parametrize("score", [logme, h_score])
 @pytest.mark.parametrize("width", [7, 90])
-def test_neither_order_nor_names_nor_rotation_nor_scale_count(score, width):
+def test_invariances(score, width):
     features, labels = _samples(width=width)
     expected = score(features, labels)
     generator = np.random.default_rng(1)
@@ -139,7 +139,7 @@ def test_neither_order_nor_names_nor_rotation_nor_scale_count(score, width):
     assert score(1e4 * features, labels) == pytest.approx(expected, rel=1e-6)
 
 
-def test_only_the_h_score_is_indifferent_to_a_shift():
+def test_only_h_score_is_shift_invariant():
     features, labels = _samples()
     assert h_score(features + 5, labels) == pytest.approx(h_score(features, labels), rel=1e-9)
     # LogME has no intercept.
@@ -147,7 +147,7 @@ def test_only_the_h_score_is_indifferent_to_a_shift():
 
 
 @pytest.mark.parametrize("score", [logme, h_score])
-def test_better_separated_classes_score_higher(score):
+def test_better_separation_scores_higher(score):
     values = [score(*_samples(count=300, signal=signal)) for signal in (0.0, 0.5, 1.0, 2.0)]
     assert values == sorted(values)
 
@@ -160,7 +160,7 @@ def test_better_separated_classes_score_higher(score):
         (lambda f, y: (np.where(f > 3, np.nan, f), y), "the features are not finite numbers"),
     ],
 )
-def test_samples_that_have_no_score(score, change, said):
+def test_undefined_scores(score, change, said):
     features, labels = change(*_samples(signal=3.0))
     with pytest.raises(UserError, match=f"^{said}$"):
         score(features, labels)
@@ -168,21 +168,21 @@ def test_samples_that_have_no_score(score, change, said):
 
 @pytest.mark.parametrize("score", [logme, h_score])
 @pytest.mark.parametrize("value", [0.0, 0.1])
-def test_features_that_do_not_vary(score, value):
+def test_constant_features(score, value):
     with pytest.raises(UserError, match=r"^the features are the same for all samples$"):
         score(np.full((60, 7), value), np.arange(60) % 2)
 
 
 @pytest.mark.parametrize("score", [logme, h_score])
-def test_one_constant_feature_among_others_is_no_harm(score):
+def test_one_constant_feature(score):
     features, labels = _samples()
     dead = np.concatenate([features, np.zeros((60, 1))], axis=1)
     assert math.isfinite(score(dead, labels))
-    # A feature that is 0 for all samples tells LogME nothing, and takes nothing away.
+    # A feature that is 0 for all samples does not affect LogME.
     assert logme(dead, labels) == pytest.approx(logme(features, labels), abs=1e-9)
 
 
-def test_labels_that_are_features_have_no_largest_evidence():
+def test_label_features_have_unbounded_evidence():
     labels = np.arange(60) % 3
     with pytest.raises(
         UserError, match="exact linear function of the features; the evidence grows"
@@ -190,7 +190,7 @@ def test_labels_that_are_features_have_no_largest_evidence():
         logme(np.eye(3)[labels], labels)
 
 
-def test_the_scores_of_a_stage_are_named_and_what_is_missing_is_told():
+def test_score_names_and_missing_scores():
     features, labels = _samples()
     head = nn.Linear(7, 4)
     scores, notes = measure(torch.from_numpy(features).float(), torch.from_numpy(labels), head)
@@ -209,7 +209,7 @@ def test_the_scores_of_a_stage_are_named_and_what_is_missing_is_told():
     ]
 
 
-def test_too_few_samples_have_no_score():
+def test_too_few_samples():
     few = LEAST_SAMPLES - 1
     scores, notes = measure(torch.rand(few, 3), torch.arange(few) % 2, None)
     assert scores == []

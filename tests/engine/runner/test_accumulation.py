@@ -46,7 +46,7 @@ def _trained(size, steps=3):
     return model, logs
 
 
-def test_parts_of_a_batch_make_the_step_of_the_whole():
+def test_micro_batches_match_whole_batch():
     whole, expected = _trained(None)
     parts, logs = _trained(2)
     assert whole.sizes == [5] * 3
@@ -76,7 +76,7 @@ def test_parts_of_a_batch_make_the_step_of_the_whole():
         (2, 1, False, 2, "2 images a step, learning rate the config's"),
     ],
 )
-def test_the_published_batch_is_held_and_told(size, processes, enable, loaded, words):
+def test_published_batch_is_kept_and_reported(size, processes, enable, loaded, words):
     config = Config(
         dict(
             train_dataloader=dict(batch_size=size),
@@ -93,13 +93,13 @@ def test_the_published_batch_is_held_and_told(size, processes, enable, loaded, w
     [
         (16, 3.0, "3 of the config's (--lr-factor 3)"),
         (16, 0.3, "0.3 of the config's (--lr-factor 0.3)"),
-        # The rule on the batch and the factor multiply; where they cancel, the factor is told all the same.
+        # The rule on the batch and the factor multiply; where they cancel, the factor is reported all the same.
         (8, 3.0, "1.5 of the config's (--lr-factor 3)"),
         (8, 2.0, "the config's (--lr-factor 2)"),
         (16, 1.0, "the config's"),
     ],
 )
-def test_a_factor_on_the_learning_rate_is_told(size, factor, rate):
+def test_lr_factor_is_reported(size, factor, rate):
     config = Config(
         dict(
             train_dataloader=dict(batch_size=size),

@@ -1,4 +1,4 @@
-"""Averaged weights: their momentum, their start, and what is said of them."""
+"""Averaged weights: their momentum, their start, and their description."""
 
 from types import SimpleNamespace
 
@@ -40,18 +40,18 @@ def _walk(model, steps):
 
 
 @pytest.mark.parametrize("momentum", [0.5, 0.1, 0.001])
-def test_the_average_is_that_of_the_weights_seen_and_of_nothing_else(momentum):
+def test_average_uses_seen_weights_only(momentum):
     model = nn.BatchNorm1d(3)
     average = DebiasedAverage(model, momentum=momentum, update_buffers=True)
     states = []
     for state in _walk(model, 9):
         average.update_parameters(model)
         states.append(state)
-        shares = torch.tensor([(1 - momentum) ** age for age in reversed(range(len(states)))])
-        shares = (shares / shares.sum()).tolist()
+        weights = torch.tensor([(1 - momentum) ** age for age in reversed(range(len(states)))])
+        weights = (weights / weights.sum()).tolist()
         for name, found in average.module.state_dict().items():
             if found.is_floating_point():
-                expected = sum(s * st[name] for s, st in zip(shares, states, strict=True))
+                expected = sum(s * st[name] for s, st in zip(weights, states, strict=True))
                 torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -66,7 +66,7 @@ def test_the_average_is_that_of_the_weights_seen_and_of_nothing_else(momentum):
         (0.01, 100, 0.5),
     ],
 )
-def test_momentum_from_the_length_of_an_epoch(epochs, iterations, momentum):
+def test_momentum_from_epoch_length(epochs, iterations, momentum):
     hook = EpochEMAHook(epochs)
     hook.before_run(_runner(nn.Linear(2, 2), iterations))
     assert hook.ema_model.momentum == pytest.approx(momentum)
@@ -74,17 +74,17 @@ def test_momentum_from_the_length_of_an_epoch(epochs, iterations, momentum):
 
 
 @pytest.mark.parametrize("epochs", [0, -1, float("nan")])
-def test_an_age_that_is_none_is_refused(epochs):
+def test_invalid_age(epochs):
     with pytest.raises(UserError, match=r"mean age of the averaged weights must be above 0"):
         EpochEMAHook(epochs)
 
 
-def test_it_is_built_by_name_and_is_mmengine_s():
+def test_built_by_name():
     hook = HOOKS.build(dict(type="EpochEMAHook", epochs=3))
     assert isinstance(hook, EMAHook) and hook.epochs == 3
 
 
-def test_validation_sees_the_average_and_training_goes_on_from_the_weights():
+def test_validation_uses_average_training_uses_weights():
     model = nn.BatchNorm1d(3)
     runner, hook = _runner(model), EpochEMAHook()
     hook.before_run(runner)
@@ -101,7 +101,7 @@ def test_validation_sees_the_average_and_training_goes_on_from_the_weights():
     assert all(torch.equal(state[k], v) for k, v in model.state_dict().items())
 
 
-def test_a_checkpoint_restores_weights_and_average_bit_for_bit():
+def test_checkpoint_restores_weights_and_average():
     def fresh():
         model = nn.BatchNorm1d(3)
         runner, hook = _runner(model), EpochEMAHook()
@@ -134,7 +134,7 @@ def test_a_checkpoint_restores_weights_and_average_bit_for_bit():
         assert torch.equal(one, two)
 
 
-def test_the_measured_model_is_the_averaged_one_where_there_is_one():
+def test_measured_model():
     runner = _runner(nn.Linear(2, 2))
     assert measured_model(runner) is runner.model
     hook = EpochEMAHook()
@@ -143,7 +143,7 @@ def test_the_measured_model_is_the_averaged_one_where_there_is_one():
     assert measured_model(runner) is hook.ema_model.module
 
 
-def test_the_key_becomes_a_hook_and_words():
+def test_key_becomes_hook_and_description():
     config = Config(dict(ema=None))
     wire_average(config)
     assert config.to_dict() == {} and describe_weights(config) == {}

@@ -7,7 +7,7 @@ import torch
 from engine.runner.batch_statistics import CumulativeStatisticsHook
 
 
-def test_cumulative_statistics_are_the_mean_over_the_batches():
+def test_cumulative_statistics_are_batch_means():
     norm = torch.nn.BatchNorm2d(2)
     CumulativeStatisticsHook().before_train(SimpleNamespace(model=torch.nn.Sequential(norm)))
     batches = [torch.randn(8, 2, 4, 4) * 5 + 3 for _ in range(2)]

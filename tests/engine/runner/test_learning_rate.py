@@ -1,4 +1,4 @@
-"""A factor on the learning rate, against the rates that the optimiser really has."""
+"""A factor on the learning rate, against the optimiser's rates."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -83,7 +83,7 @@ def _rates(config, processes=1):
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
-def test_every_rate_of_the_schedule_is_multiplied(monkeypatch, schedule):
+def test_multiplies_every_scheduled_rate(monkeypatch, schedule):
     plain = _rates(_wired(1.0, monkeypatch, schedule=schedule))
     assert plain[4 if "LinearLR" in str(schedule) else 0] == pytest.approx(LR, rel=1e-12)
     for factor in (0.3, 3.0):
@@ -92,7 +92,7 @@ def test_every_rate_of_the_schedule_is_multiplied(monkeypatch, schedule):
 
 
 @pytest.mark.parametrize(
-    ("processes", "budget", "share"),
+    ("processes", "budget", "fraction"),
     [
         # Eight micro-batches of 2 make up the 16 that the rate belongs to.
         (1, None, 1.0),
@@ -102,19 +102,19 @@ def test_every_rate_of_the_schedule_is_multiplied(monkeypatch, schedule):
         (1, Budget(iterations=2, batch_size=2), 0.125),
     ],
 )
-def test_the_rule_on_the_batch_comes_on_top(monkeypatch, processes, budget, share):
+def test_multiplies_after_batch_scaling(monkeypatch, processes, budget, fraction):
     rates = _rates(_wired(3.0, monkeypatch, processes, budget), processes)
-    assert rates[0] == pytest.approx(LR * 3 * share, rel=1e-12)
+    assert rates[0] == pytest.approx(LR * 3 * fraction, rel=1e-12)
 
 
-def test_a_factor_of_one_leaves_the_config_as_it_is():
+def test_factor_one_keeps_config():
     config = _config(SCHEDULES["poly with an end"])
     before = config.to_dict()
     scale_rates(config, 1.0)
     assert config.to_dict() == before
 
 
-def test_the_rate_that_adabound_closes_in_on_is_multiplied_too():
+def test_multiplies_adabound_final_lr():
     steps = []
     for factor in (1.0, 0.5):
         config = _config(type="AdaBound", lr=1e-3, final_lr=0.1, gamma=0.5)
@@ -127,11 +127,11 @@ def test_the_rate_that_adabound_closes_in_on_is_multiplied_too():
             parameter.grad = torch.tensor([1.0, -0.1, 30.0]) * (step + 1)
             wrapper.step()
         steps.append((parameter.detach() - 1).tolist())
-    # All its rates are halved, and so is each step: the gradients do not hang on the weights.
+    # All its rates are halved, and so is each step: the gradients do not depend on the weights.
     assert steps[1] == pytest.approx([0.5 * step for step in steps[0]], rel=1e-3)
 
 
-def test_an_optimiser_without_a_rate_is_told():
+def test_optimiser_without_lr():
     config = _config()
     del config.optim_wrapper.optimizer["lr"]
     with pytest.raises(UserError, match=r"--lr-factor 3 was given, and .* SGD states no lr"):

@@ -20,7 +20,7 @@ class _Model:
         return LoadReport(sha256="ab" + checkpoint, matched=2, total=2)
 
 
-def test_the_receipt_is_kept_where_checkpoints_carry_it(request):
+def test_report_is_saved_with_checkpoints(request):
     said = []
     logger = SimpleNamespace(info=said.append)
     # As under distributed data parallel.
@@ -31,13 +31,13 @@ def test_the_receipt_is_kept_where_checkpoints_carry_it(request):
     assert said == ["backbone: 2 of 2 tensors equal f"]
 
 
-def test_weights_that_did_not_arrive_stop_the_run(request):
+def test_missing_weights_stop_run(request):
     runner = bare_runner(request.node.name, model=_Model(matches=False))
     with pytest.raises(CheckpointError, match="differ"):
         LoadReportHook("f").before_train(runner)
 
 
-def test_a_resumed_run_has_moved_away_from_the_file(request):
+def test_resumed_run_is_not_verified(request):
     LoadReportHook("f").before_train(
         bare_runner(request.node.name, model=_Model(matches=False), iter=5)
     )

@@ -27,14 +27,14 @@ from engine.runner.precision import AutocastOptimWrapper, choose_precision
         ),
     ],
 )
-def test_auto_on_cuda_follows_the_generation(monkeypatch, capability, dtype, wrapper):
+def test_auto_on_cuda_follows_compute_capability(monkeypatch, capability, dtype, wrapper):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: capability)
     chosen = choose_precision("auto", "cuda")
     assert (chosen.dtype, chosen.device_type, chosen.mixed) == (dtype, "cuda", True)
     assert chosen.optim_wrapper() == wrapper
 
 
-def test_auto_asks_torch_for_the_device(monkeypatch):
+def test_auto_queries_torch(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (7, 0))
     assert choose_precision("auto").device_type == "cuda"
@@ -51,7 +51,7 @@ def test_auto_asks_torch_for_the_device(monkeypatch):
         ({}, "float32", "no bfloat16 units"),
     ],
 )
-def test_auto_on_a_cpu_follows_its_instructions(monkeypatch, flags, dtype, said):
+def test_auto_on_cpu_follows_instructions(monkeypatch, flags, dtype, said):
     monkeypatch.setattr(precision, "cpu_capabilities", lambda: flags)
     chosen = choose_precision("auto", "cpu")
     assert chosen.dtype == dtype
@@ -59,7 +59,7 @@ def test_auto_on_a_cpu_follows_its_instructions(monkeypatch, flags, dtype, said)
     assert str(chosen) == f"{dtype} on cpu: {chosen.reason}"
 
 
-def test_this_machine_can_tell_its_capabilities():
+def test_reads_own_capabilities():
     assert "amx_bf16" in precision.cpu_capabilities() or not precision.cpu_capabilities()
 
 
@@ -73,18 +73,18 @@ def test_this_machine_can_tell_its_capabilities():
         ("fp16", "cuda", "float16"),
     ],
 )
-def test_what_is_asked_for_is_taken(requested, device, dtype):
+def test_explicit_precision(requested, device, dtype):
     assert choose_precision(requested, device).dtype == dtype
 
 
-def test_fp16_on_a_cpu_is_refused():
+def test_fp16_on_cpu_is_refused():
     with pytest.raises(
         UserError, match=r"fp16 was asked for on a CPU.*use --precision bf16 or auto"
     ):
         choose_precision("fp16", "cpu")
 
 
-def test_an_unknown_precision_gets_a_suggestion():
+def test_unknown_precision():
     with pytest.raises(UserError, match="unknown precision 'bf6'; did you mean 'bf16'"):
         choose_precision("bf6", "cpu")
 
@@ -97,7 +97,7 @@ def _wrapper(layer, **extra):
     return built
 
 
-def test_autocast_reaches_the_forward_pass_and_nothing_that_is_kept():
+def test_autocast_covers_forward_only():
     torch.manual_seed(0)
     layer = nn.Linear(4, 3)
     wrapper = _wrapper(layer)
@@ -122,7 +122,7 @@ def test_gradients_are_float32():
     assert layer.weight.grad.dtype == torch.float32
 
 
-def test_accumulated_batches_step_once_with_their_mean():
+def test_accumulated_batches_step_with_mean():
     layer = nn.Linear(2, 1, bias=False)
     with torch.no_grad():
         layer.weight.fill_(1.0)
@@ -131,7 +131,7 @@ def test_accumulated_batches_step_once_with_their_mean():
         with wrapper.optim_context(layer):
             loss = layer(torch.tensor([batch])).float().sum()
         wrapper.update_params(loss)
-        # d loss / d w is the batch; the mean of both, (1, 2), times lr 0.5 goes off.
+        # d loss / d w is the batch; the step is the mean of both, (1, 2), times lr 0.5.
         assert layer.weight[0].tolist() == expected
 
 

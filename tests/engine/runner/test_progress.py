@@ -24,7 +24,7 @@ def _progress(request, monkeypatch, capsys, interval, start=0, machine=True):
     return capsys.readouterr().out.splitlines()
 
 
-def test_a_validation_is_told_with_the_best_so_far(request, monkeypatch, capsys):
+def test_validation_shows_best_so_far(request, monkeypatch, capsys):
     monkeypatch.setenv("TRICKBENCH_PROGRESS", "1")
     test = SimpleNamespace(metainfo={"classes": ("a", "b")}, images_used=20)
     loop = SimpleNamespace(dataloader=SimpleNamespace(dataset=test))
@@ -44,7 +44,7 @@ def test_a_validation_is_told_with_the_best_so_far(request, monkeypatch, capsys)
     }
 
 
-def test_progress_is_told_as_json(request, monkeypatch, capsys):
+def test_progress_as_json(request, monkeypatch, capsys):
     lines = _progress(request, monkeypatch, capsys, interval=0)
     assert len(lines) == 10
     assert all(line.startswith("@progress ") for line in lines)
@@ -63,16 +63,16 @@ def test_progress_is_told_as_json(request, monkeypatch, capsys):
     assert (last["step"], last["epoch"], last["eta_seconds"]) == (10, 2, 0.0)
 
 
-def test_a_resumed_run_s_rate_leaves_out_what_was_done_before(request, monkeypatch, capsys):
+def test_rate_excludes_work_before_resume(request, monkeypatch, capsys):
     lines = _progress(request, monkeypatch, capsys, interval=0, start=6)
     first = json.loads(lines[0].removeprefix("@progress "))
     assert (first["step"], first["images_per_second"], first["eta_seconds"]) == (7, 32.0, 3.0)
 
 
-def test_progress_is_told_at_most_once_an_interval_and_at_the_end(request, monkeypatch, capsys):
+def test_progress_is_throttled(request, monkeypatch, capsys):
     lines = _progress(request, monkeypatch, capsys, interval=4)
     assert [json.loads(line.split(" ", 1)[1])["step"] for line in lines] == [1, 5, 9, 10]
 
 
-def test_without_a_terminal_or_the_harness_nothing_is_told(request, monkeypatch, capsys):
+def test_silent_without_terminal_or_harness(request, monkeypatch, capsys):
     assert _progress(request, monkeypatch, capsys, interval=0, machine=False) == []

@@ -39,7 +39,7 @@ def _draws():
     return random.random(), np.random.rand(), torch.rand(()).item()
 
 
-def test_a_key_decides_all_three_generators():
+def test_key_seeds_all_generators():
     seed_everything(3, 1, 4)
     first = _draws()
     assert _draws() != first
@@ -47,7 +47,7 @@ def test_a_key_decides_all_three_generators():
     assert _draws() == first
 
 
-def test_different_keys_give_different_streams():
+def test_different_keys_differ():
     keys = [(s, e, i) for s in range(5) for e in range(5) for i in range(1, 5)]
     keys += [(1, s, r, i) for s in range(5) for r in range(3) for i in range(1, 5)]
     streams = set()
@@ -58,7 +58,7 @@ def test_different_keys_give_different_streams():
         assert len(set(draws)) == len(keys)
 
 
-def test_streams_of_neighbouring_keys_are_uncorrelated():
+def test_neighbouring_keys_are_uncorrelated():
     rows = []
     for index in range(40):
         seed_everything(0, 0, index)
@@ -68,7 +68,7 @@ def test_streams_of_neighbouring_keys_are_uncorrelated():
     assert np.abs(correlation).max() < 0.25
 
 
-def test_seeding_queues_nothing_for_cuda(monkeypatch):
+def test_no_queued_cuda_seeding(monkeypatch):
     if torch.cuda.is_initialized():
         pytest.skip("CUDA is initialised, so that nothing is queued any more")
     called = []
@@ -80,14 +80,14 @@ def test_seeding_queues_nothing_for_cuda(monkeypatch):
     assert len(torch.cuda._queued_calls) == before
 
 
-def test_seeding_reaches_a_gpu_that_is_in_use(monkeypatch):
+def test_seeds_active_gpu(monkeypatch):
     called = []
     monkeypatch.setattr(torch.cuda, "manual_seed_all", called.append)
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: False)
     seed_everything(0, 1)
     assert called == [torch.initial_seed()]
-    # A loader worker that was forked from a process with a GPU must not touch it.
+    # A loader worker that was forked from a process with a GPU must not use it.
     monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
     seed_everything(0, 2)
     assert len(called) == 1
@@ -101,7 +101,7 @@ def _read(workers, order, epoch=0, seed=5):
     return {int(row[0]): tuple(row[1:]) for row in rows}
 
 
-def test_a_sample_depends_on_nothing_but_its_key():
+def test_sample_depends_on_key_only():
     plain = _read(0, range(12))
     assert _read(2, range(12)) == plain
     assert _read(0, reversed(range(12))) == plain
@@ -123,7 +123,7 @@ def test_a_sample_depends_on_nothing_but_its_key():
         (99, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]),
     ],
 )
-def test_a_limit_spreads_over_the_set(limit, expected):
+def test_limit_is_evenly_spaced(limit, expected):
     data = SeededDataset(Noise(10), seed=0, limit=limit)
     assert (len(data), data.total) == (len(expected), 10)
     for epoch in (0, 3):
@@ -132,7 +132,7 @@ def test_a_limit_spreads_over_the_set(limit, expected):
         assert [data.get_data_info(p)["index"] for p in positions] == expected
 
 
-def test_the_wrapper_hands_through_what_mmengine_asks():
+def test_wrapper_forwards_mmengine_calls():
     class Lazy(Noise):
         loaded = False
 
@@ -154,7 +154,7 @@ def _sampler(count, rank=0, world=1, monkeypatch=None, **options):
     return DATA_SAMPLERS.build(config)
 
 
-def test_every_epoch_is_another_permutation():
+def test_epochs_have_different_permutations():
     sampler = _sampler(20)
     orders = []
     for epoch in range(4):
@@ -170,25 +170,25 @@ def test_every_epoch_is_another_permutation():
     assert tuple(SeededSampler(range(20), seed=4)) != orders[0]
 
 
-def test_without_shuffling_the_order_is_the_set_s():
+def test_unshuffled_order():
     assert list(_sampler(5, shuffle=False)) == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(("count", "world"), [(12, 3), (11, 4), (2, 5)])
-def test_ranks_share_an_epoch_out(monkeypatch, count, world):
+def test_ranks_split_an_epoch(monkeypatch, count, world):
     monkeypatch.setattr(seeding, "get_dist_info", lambda: (0, 1))
     alone = _sampler(count)
     alone.set_epoch(2)
     whole = list(alone)
-    shares = []
+    parts = []
     for rank in range(world):
         sampler = _sampler(count, rank, world, monkeypatch)
         sampler.set_epoch(2)
-        shares.append(list(sampler))
+        parts.append(list(sampler))
     each = -(-count // world)
-    assert [len(share) for share in shares] == [each] * world
-    # Dealt out in turn, the shares are the order of a single process, begun anew to fill up.
-    dealt = [shares[i % world][i // world] for i in range(each * world)]
+    assert [len(part) for part in parts] == [each] * world
+    # Interleaved, the parts are the order of a single process, repeated from the start to fill up.
+    dealt = [parts[i % world][i // world] for i in range(each * world)]
     assert dealt == [whole[i % count] for i in range(each * world)]
 
 
@@ -199,20 +199,20 @@ def _take(sampler, count):
 
 @pytest.mark.parametrize("skipped", [0, 1, 6, 7, 8, 15])
 @pytest.mark.parametrize("world", [1, 2])
-def test_starting_later_equals_dropping_what_was_drawn(monkeypatch, skipped, world):
+def test_late_start_equals_skipping(monkeypatch, skipped, world):
     whole = _take(_sampler(7, world - 1, world, monkeypatch, infinite=True), 40)
     resumed = _sampler(7, world - 1, world, monkeypatch, infinite=True)
     resumed.start_after(skipped)
     assert _take(resumed, 40 - skipped) == whole[skipped:]
 
 
-def test_an_infinite_sampler_goes_through_permutations():
+def test_infinite_sampler_chains_permutations():
     drawn = _take(_sampler(7, infinite=True), 21)
     for epoch in range(3):
         assert sorted(drawn[epoch * 7 : epoch * 7 + 7]) == list(range(epoch * 7, epoch * 7 + 7))
 
 
-def test_a_finite_sampler_ends():
+def test_finite_sampler_ends():
     assert len(list(_sampler(7))) == 7
 
 
@@ -221,7 +221,7 @@ class _Runner:
         self.rank, self.iter = rank, iteration
 
 
-def test_each_iteration_draws_by_seed_rank_and_iteration():
+def test_iteration_draws_by_seed_rank_and_iteration():
     def drawn(seed, rank, iteration):
         SeedEachIterationHook(seed).before_train_iter(_Runner(rank, iteration), 0)
         return _draws()

@@ -5,7 +5,7 @@ from support.runners import bare_runner
 from engine.runner.timing import ELAPSED, CpuTimeHook, TimedCheckpointHook
 
 
-def test_the_time_used_goes_on_where_the_checkpoint_left_it(request, monkeypatch):
+def test_elapsed_time_continues_from_checkpoint(request, monkeypatch):
     clock = iter([100.0, 107.0, 109.0])
     monkeypatch.setattr("engine.runner.timing.time.monotonic", lambda: next(clock))
     monkeypatch.setattr("mmengine.hooks.CheckpointHook.before_train", lambda *_: None)
@@ -21,7 +21,7 @@ def test_the_time_used_goes_on_where_the_checkpoint_left_it(request, monkeypatch
     assert runner.message_hub.get_info(ELAPSED) == 59.0
 
 
-def test_only_this_process_own_cpu_time_is_logged(request, monkeypatch):
+def test_logs_cpu_time_of_this_process(request, monkeypatch):
     clock = iter([10.0, 10.5, 12.0])
     monkeypatch.setattr("engine.runner.timing.time.process_time", lambda: next(clock))
     runner, hook = bare_runner(request.node.name), CpuTimeHook()

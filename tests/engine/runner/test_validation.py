@@ -46,12 +46,12 @@ def _loops(request, iteration, history, **loop):
         (50, 5, DONE, ["validated"]),
     ],
 )
-def test_a_validation_that_is_owed_is_made_up(request, iteration, epoch, history, expected):
+def test_due_validation_is_made_up(request, iteration, epoch, history, expected):
     loop = dict(epoch=epoch, max_epochs=5, iter=iteration, max_iters=50, val_interval=2)
     assert _loops(request, iteration, history, **loop) == expected
 
 
-def test_a_run_of_one_epoch_counts_epochs_too(request):
+def test_one_epoch_run_counts_epochs(request):
     loop = dict(epoch=1, max_epochs=1, iter=3, max_iters=3, val_interval=1)
     assert _loops(request, 3, [], **loop) == ["validated"]
 
@@ -59,7 +59,7 @@ def test_a_run_of_one_epoch_counts_epochs_too(request):
 @pytest.mark.parametrize(
     ("iteration", "expected"), [(8, ["validated"]), (6, []), (9, ["validated"])]
 )
-def test_an_iteration_based_loop_counts_iterations(request, iteration, expected):
+def test_iteration_loop_counts_iterations(request, iteration, expected):
     calls = []
     runner = bare_runner(
         request.node.name,

@@ -25,16 +25,16 @@ def work_dir(image_folder, tiny_config, tmp_path):
     return tmp_path / "cls"
 
 
-def test_the_file_has_the_weights_that_were_evaluated(work_dir, image_folder, tmp_path, capsys):
+def test_file_has_evaluated_weights(work_dir, image_folder, tmp_path, capsys):
     out = tmp_path / "model.onnx"
     assert export([str(work_dir), "--out", str(out)], ClassifierExport()) == 0
     assert "varies: batch, height, width" in capsys.readouterr().out
     # The pretrained checkpoint holds the averaged network; everything else is done by hand.
-    network, head, told = backbones.load_classifier(work_dir / "backbone.safetensors")
-    assert told.weights == "ema"
+    network, head, metadata = backbones.load_classifier(work_dir / "backbone.safetensors")
+    assert metadata.weights == "ema"
     picture = Image.open(image_folder / "val" / "c1" / "2.png").convert("RGB").crop((0, 0, 31, 27))
     pixels = np.asarray(picture, np.float32)
-    normalised = (pixels - np.array(told.mean, np.float32)) / np.array(told.std, np.float32)
+    normalised = (pixels - np.array(metadata.mean, np.float32)) / np.array(metadata.std, np.float32)
     images = torch.from_numpy(normalised).permute(2, 0, 1)[None]
     with torch.no_grad():
         expected = head(network.eval()(images)[-1].mean((2, 3)))
@@ -52,7 +52,7 @@ def test_the_file_has_the_weights_that_were_evaluated(work_dir, image_folder, tm
     assert len(entries["weights_sha256"]) == len(entries["handoff_sha256"]) == 64
 
 
-def test_mistakes_are_sentences(work_dir, tmp_path, capsys):
+def test_mistakes(work_dir, tmp_path, capsys):
     def refused(*words):
         assert export([str(word) for word in words], ClassifierExport()) == 2
         assert not list(tmp_path.glob("*.onnx"))

@@ -1,4 +1,4 @@
-"""A trained detector as an ONNX file, held against mmdet's own predictions."""
+"""A trained detector as an ONNX file, against mmdet's own predictions."""
 
 import json
 
@@ -20,7 +20,7 @@ SIZES = ((128, 160), (129, 150), (97, 97), (40, 40))
 
 @pytest.fixture
 def lively(assemble_det):
-    """Builds a detector of random weights whose scores and boxes differ from place to place."""
+    """Build a detector of random weights whose scores and boxes vary over the image."""
 
     def build(*tricks, **options):
         torch.manual_seed(5)
@@ -58,7 +58,7 @@ def assert_same(found, expected):
         ((), {"config": "mini_c4"}),
     ],
 )
-def test_the_graph_detects_what_mmdet_detects(lively, tricks, options):
+def test_graph_matches_mmdet(lively, tricks, options):
     _, model = lively(*tricks, **options)
     graph, counts = DetectorGraph(model), []
     for images in pictures():
@@ -72,14 +72,14 @@ def test_the_graph_detects_what_mmdet_detects(lively, tricks, options):
         assert [len(part) for part in graph(next(iter(pictures())))] == [0, 0, 0]
 
 
-def test_the_command_writes_what_mmdet_detects(lively, tmp_path, capsys):
-    # Of a whole pyramid there is nothing new but length.
+def test_command_matches_mmdet(lively, tmp_path, capsys):
+    # A complete pyramid would only take longer.
     options = {"model.backbone.out_indices": (2, 3), "model.neck.num_outs": 3}
     config, model = lively(**options)
     batch = list(pictures())
     with torch.no_grad():
         best = [predict(model, images)[1].max() for images in batch[:2]]
-    # Between the two, so that one of them shows nothing.
+    # Between the two, so that one of them has no detection.
     assert abs(best[0] - best[1]) > 1e-3
     threshold = float(sum(best) / 2)
     config.model.test_cfg.rcnn.score_thr = model.roi_head.test_cfg.score_thr = threshold
@@ -110,8 +110,8 @@ def test_the_command_writes_what_mmdet_detects(lively, tmp_path, capsys):
     assert [axis.dim_param or axis.dim_value for axis in boxes] == ["detections", 4]
 
 
-def test_the_c4_detector_in_onnx(lively, tmp_path):
-    # As many samples a cell as it has pixels, as the published configs have it.
+def test_c4_detector(lively, tmp_path):
+    # As many samples per bin as it has pixels, as the published configs have it.
     samples = {"model.roi_head.bbox_roi_extractor.roi_layer.sampling_ratio": 0}
     config, model = lively(config="mini_c4", spec="resnet10-w8", **samples)
     run = TrainedRun(tmp_path, {}, config, ("cat", "dog"), {}, tmp_path, "")
@@ -125,14 +125,14 @@ def test_the_c4_detector_in_onnx(lively, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change, told",
+    "change, part",
     [
         ({"model.test_cfg.rcnn.nms": dict(type="soft_nms")}, "test_cfg.rcnn.nms={'type': 'soft"),
         ({"model.test_cfg.rpn.nms": dict(iou_threshold=0.7, max_num=3)}, "rpn.nms=.*'max_num': 3"),
         ({"model.rpn_head.bbox_coder.add_ctr_clamp": True}, "box coder DeltaXYWHBBoxCoder"),
     ],
 )
-def test_what_the_graph_lacks_is_refused(assemble_det, change, told):
+def test_unsupported_parts_are_refused(assemble_det, change, part):
     _, model = assemble_det()
     for key, value in change.items():
         if key.startswith("model.test_cfg"):
@@ -140,7 +140,7 @@ def test_what_the_graph_lacks_is_refused(assemble_det, change, told):
             head.test_cfg.nms = value
         else:
             model.rpn_head.bbox_coder.add_ctr_clamp = value
-    with pytest.raises(UserError, match=f"cannot be exported: the graph has no .*{told}"):
+    with pytest.raises(UserError, match=f"cannot be exported: the graph has no .*{part}"):
         DetectorGraph(model)
 
 
@@ -167,13 +167,13 @@ BOX, FAR = (10.0, 10.0, 30.0, 50.0), (60.0, 60.0, 90.0, 90.0)
         (detections((BOX, 0.9, 1), (FAR, 0.4, 0), (BOX, 0.0505, 0)), True),  # at the threshold
     ],
 )
-def test_detections_are_compared_one_by_one(found, agrees):
+def test_detections_are_compared_in_order(found, agrees):
     expected = detections((BOX, 0.9, 1), (FAR, 0.4, 0))
     differences = compare(expected, found, score_threshold=0.05, most=100)
     assert all(difference.agrees for difference in differences) == agrees
 
 
-def test_what_falls_off_the_end_of_a_full_list_may_differ():
+def test_cut_off_detections_may_differ():
     expected = detections((BOX, 0.9, 1), (FAR, 0.4, 0))
     found = detections((BOX, 0.9, 1), ((0.0, 0.0, 9.0, 9.0), 0.4002, 1))
     assert all(d.agrees for d in compare(expected, found, score_threshold=0.05, most=2))

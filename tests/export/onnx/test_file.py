@@ -1,4 +1,4 @@
-"""The ONNX file: kept where it agrees with torch, and no other."""
+"""The ONNX file is kept only if it agrees with torch."""
 
 import json
 import signal
@@ -34,7 +34,7 @@ class Means(nn.Module):
 
 
 class FixedSize(Means):
-    """Right for images of 12 pixels' height alone, as what is traced with a number in it."""
+    """Correct only for images of 12 pixels' height, like a trace with a constant."""
 
     def forward(self, images):
         return (self.normalise(images).sum(dim=(2, 3)) / (12 * images.shape[3]),)
@@ -57,16 +57,16 @@ def network(graph, **metadata):
     )
 
 
-def test_a_right_graph_is_written_with_what_it_says_of_itself(tmp_path):
+def test_valid_graph_is_written_with_metadata(tmp_path):
     path = tmp_path / "model.onnx"
     written = write(network(Means(), classes=["a", "b"], spec="net"), IMAGES, path)
     assert written.dynamic == ("batch", "height", "width") and written.notes == ()
     assert {shape[0] for shape in written.shapes} == {1, 2}
     assert len({shape[2:] for shape in written.shapes}) == 2
     model = onnx.load(path)
-    told = {entry.key: entry.value for entry in model.metadata_props}
-    assert told["spec"] == "net" and json.loads(told["classes"]) == ["a", "b"]
-    assert json.loads(told["dynamic_axes"]) == ["batch", "height", "width"]
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert metadata["spec"] == "net" and json.loads(metadata["classes"]) == ["a", "b"]
+    assert json.loads(metadata["dynamic_axes"]) == ["batch", "height", "width"]
     (images,) = model.graph.input
     axes = [axis.dim_param or axis.dim_value for axis in images.type.tensor_type.shape.dim]
     assert axes == ["batch", 3, "height", "width"]
@@ -75,7 +75,7 @@ def test_a_right_graph_is_written_with_what_it_says_of_itself(tmp_path):
     np.testing.assert_allclose(session(path)(other.numpy())[0], by_hand(other)[0], rtol=1e-5)
 
 
-def test_a_graph_that_computes_otherwise_leaves_no_file(tmp_path):
+def test_wrong_graph_leaves_no_file(tmp_path):
     with pytest.raises(UserError) as raised:
         write(network(Means(factor=1.01)), IMAGES, tmp_path / "model.onnx")
     assert "onnxruntime and torch differ by 0.01 in means on images of" in str(raised.value)
@@ -83,14 +83,14 @@ def test_a_graph_that_computes_otherwise_leaves_no_file(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_what_does_not_vary_is_found_and_told(tmp_path):
+def test_fixed_axes_are_found_and_reported(tmp_path):
     written = write(network(FixedSize()), IMAGES, tmp_path / "model.onnx")
     assert written.dynamic == () and set(written.shapes) == {(1, 3, 12, 14)}
     assert len(written.notes) == 1
     assert written.notes[0].startswith("with varying batch, height, width: onnxruntime and torch")
 
 
-def test_the_batches_show_each_axis_at_work():
+def test_batches_vary_each_axis():
     big, small = torch.zeros(1, 3, 64, 96), torch.zeros(1, 3, 64, 80)
     shapes = [tuple(b.shape) for b in _batches([big, small], ("batch", "height", "width"))]
     assert shapes[0] == (2, 3, 64, 80), "the export's example, of which no axis is 1"
@@ -98,21 +98,21 @@ def test_the_batches_show_each_axis_at_work():
     assert [tuple(b.shape) for b in _batches([big, small], ())] == [(1, 3, 64, 96)]
 
 
-def test_differences_are_relative_and_see_shapes_and_nan():
+def test_differences_are_relative_and_cover_shapes_and_nan():
     expected = np.array([0.0, 20.0])
     assert relative("x", expected, expected + 0.01).value == pytest.approx(5e-4)
     assert not relative("x", expected, expected[:1]).agrees
     assert not relative("x", expected, np.array([0.0, np.nan])).agrees
 
 
-def test_a_missing_package_is_told(tmp_path, monkeypatch):
+def test_missing_package(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(UserError, match=r"onnxruntime is missing.*pip install -e '\.\[export\]'"):
         write(network(Means()), IMAGES, tmp_path / "model.onnx")
 
 
 class Endless(Means):
-    """Never done with sizes that vary, as torch is with padding that goes by them."""
+    """Never finishes with varying sizes, like torch with size-dependent padding."""
 
     def forward(self, images):
         while not isinstance(images.shape[2], int):
@@ -120,7 +120,7 @@ class Endless(Means):
         return super().forward(images)
 
 
-def test_an_attempt_that_takes_too_long_is_given_up(tmp_path, monkeypatch):
+def test_slow_attempt_is_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(file, "MOST_SECONDS", 1.0)
     before = signal.getsignal(signal.SIGALRM)
     written = write(network(Endless()), IMAGES, tmp_path / "model.onnx")

@@ -21,7 +21,7 @@ CONFIG = Config(
 
 @pytest.fixture
 def work_dir(tmp_path):
-    """What a detection stage of 20 iterations leaves, but for the network."""
+    """What a detection run of 20 iterations leaves, except the network."""
     meta = {"iter": 20, "cfg": CONFIG.pretty_text, "dataset_meta": {"classes": ("cat", "dog")}}
     torch.save({"meta": meta, "state_dict": {"a": torch.ones(2)}}, tmp_path / "iter_20.pth")
     (tmp_path / "result.json").write_text(json.dumps({"stage": "det", "status": "completed"}))
@@ -29,7 +29,7 @@ def work_dir(tmp_path):
     return tmp_path
 
 
-def test_the_config_in_a_checkpoint_is_that_of_the_run():
+def test_config_comes_from_checkpoint():
     parsed = parse_config(CONFIG.pretty_text, "iter_20.pth")
     executed = Config.fromstring(CONFIG.pretty_text, ".py")
     assert parsed._cfg_dict.to_dict() == executed._cfg_dict.to_dict()
@@ -48,13 +48,13 @@ def test_the_config_in_a_checkpoint_is_that_of_the_run():
         "a = (",
     ],
 )
-def test_a_config_that_is_code_is_refused_and_not_run(text, capsys):
+def test_code_in_config_is_not_run(text, capsys):
     with pytest.raises(UserError, match=r"the config in iter_20.pth is not plain data"):
         parse_config(text, "iter_20.pth")
     assert capsys.readouterr().out == ""
 
 
-def test_what_was_evaluated_is_read(work_dir):
+def test_reads_evaluated_checkpoint(work_dir):
     run = read(work_dir, "det")
     assert run.classes == ("cat", "dog")
     assert run.checkpoint == work_dir / "iter_20.pth"
@@ -62,7 +62,7 @@ def test_what_was_evaluated_is_read(work_dir):
     assert run.config.model.scale == (1333, -1)
 
 
-def test_a_checkpoint_that_was_not_evaluated_is_refused(work_dir):
+def test_unevaluated_checkpoint_is_refused(work_dir):
     (work_dir / "curves.json").write_text(json.dumps({"val": [{"step": 25}]}))
     with pytest.raises(UserError, match=r"is of iteration 20, and the result .* of iteration 25"):
         read(work_dir, "det")

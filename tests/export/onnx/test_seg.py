@@ -12,18 +12,16 @@ from export.onnx.file import session
 from export.onnx.seg import SegmentorExport, compare
 
 
-def test_the_file_labels_images_as_the_evaluated_network_does(
-    tiny_ade, tmp_path, run_seg, checkpoint, capsys
-):
+def test_file_matches_evaluated_network(tiny_ade, tmp_path, run_seg, checkpoint, capsys):
     work, out = tmp_path / "seg", tmp_path / "model.onnx"
     options = ("--checkpoint", checkpoint, "--trick", "ema", "--trick", "sliding")
     assert run_seg(tiny_ade.root, work, *options) == 0
     capsys.readouterr()
     assert export([str(work), "--out", str(out), "--input", "float32"], SegmentorExport()) == 0
-    told = capsys.readouterr().out
-    assert "varies: batch, height, width" in told
-    assert "evaluated in sliding windows of (128, 128)" in told
-    # What lies in the file is the average, and of the trained weights nothing.
+    output = capsys.readouterr().out
+    assert "varies: batch, height, width" in output
+    assert "evaluated in sliding windows of (128, 128)" in output
+    # The file holds the averaged weights, not the trained ones.
     stored = torch.load(work / "iter_2.pth", weights_only=False)
     name = "decode_head.conv_seg.bias"
     model = onnx.load(out)
@@ -44,7 +42,7 @@ def test_the_file_labels_images_as_the_evaluated_network_does(
     assert np.array_equal(labels, logits.argmax(1))
 
 
-def test_labels_of_equal_logits_are_equally_right():
+def test_tied_labels_are_equal():
     logits = np.array([3.0, 3.0, 1.0], np.float32).reshape(1, 3, 1, 1)
     for label, agrees in ((0, True), (1, True), (2, False)):
         differences = compare((logits, None), (logits, np.full((1, 1, 1), label)))

@@ -7,9 +7,9 @@ import torch
 from mmcv.cnn import ConvModule
 from mmdet.models.backbones import ResNet, ResNetV1d
 from mmseg.models.backbones import ResNetV1c
+from support.checkpoints import write_classifier
 from torch import nn
 
-import backbones
 from backbones import CheckpointMetadata
 from export.weights.counterparts import find
 from export.weights.write import export_weights
@@ -20,15 +20,7 @@ METADATA = CheckpointMetadata(
 
 
 def random_checkpoint(spec, path):
-    torch.manual_seed(4)
-    network = backbones.create(spec)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.normal_(std=0.1)
-            module.running_var.uniform_(0.5, 1.5)
-    head = nn.Linear(network.feature_info[-1].channels, 3)
-    backbones.export_checkpoint(network, path, replace(METADATA, spec=spec), head=head)
-    return network.eval(), head
+    return write_classifier(path, replace(METADATA, spec=spec), classes=3, seed=4)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +33,7 @@ def random_checkpoint(spec, path):
         ("resnet50_d-w16", lambda: ResNetV1d(depth=50, stem_channels=16, base_channels=16)),
     ],
 )
-def test_mmdets_and_mmsegs_networks_compute_our_maps(tmp_path, spec, theirs):
+def test_maps_match_mmdet_and_mmseg(tmp_path, spec, theirs):
     network, _ = random_checkpoint(spec, tmp_path / "backbone.safetensors")
     export_weights(tmp_path / "backbone.safetensors", "mmdet", tmp_path / "out.pth")
     theirs = theirs()
@@ -54,7 +46,7 @@ def test_mmdets_and_mmsegs_networks_compute_our_maps(tmp_path, spec, theirs):
             torch.testing.assert_close(other, ours, rtol=1e-5, atol=1e-5)
 
 
-def test_mmpretrains_deep_stem_is_three_modules(tmp_path):
+def test_mmpretrain_deep_stem(tmp_path):
     network, head = random_checkpoint("resnet50_d-w16", tmp_path / "backbone.safetensors")
     report = export_weights(tmp_path / "backbone.safetensors", "mmpretrain", tmp_path / "out.pth")
     assert report.errors == {} and report.head == "head.fc"
@@ -86,7 +78,7 @@ def test_mmpretrains_deep_stem_is_three_modules(tmp_path):
     assert set(rest) <= set(network.state_dict())
 
 
-def test_mmpretrains_names_of_squeeze_and_excitation():
+def test_mmpretrain_squeeze_and_excitation_names():
     counterpart = find("resnet50_b-se", "mmpretrain")
     assert counterpart.call() == "mmpretrain.models.backbones.SEResNet(depth=50)"
     assert (
@@ -103,5 +95,5 @@ def test_mmpretrains_names_of_squeeze_and_excitation():
         ("resnet34_d", "ResNetV1d(depth=34)"),
     ],
 )
-def test_mmpretrains_classes(spec, call):
+def test_mmpretrain_classes(spec, call):
     assert find(spec, "mmpretrain").call() == f"mmpretrain.models.backbones.{call}"

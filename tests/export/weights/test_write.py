@@ -8,9 +8,9 @@ import safetensors.torch
 import timm
 import torch
 import torchvision
+from support.checkpoints import write_classifier
 from torch import nn
 
-import backbones
 from backbones import CheckpointMetadata
 from backbones.__main__ import main
 from contract.errors import UserError
@@ -24,19 +24,11 @@ METADATA = CheckpointMetadata(
 
 @pytest.fixture
 def written(tmp_path):
-    """Writes a checkpoint of random weights and random batch statistics; returns network, head and path."""
+    """Write a checkpoint of random weights and batch statistics; return network, head and path."""
 
     def write(spec, classes=5):
-        torch.manual_seed(3)
-        network = backbones.create(spec)
-        for module in network.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.running_mean.normal_(std=0.1)
-                module.running_var.uniform_(0.5, 1.5)
-        head = nn.Linear(network.feature_info[-1].channels, classes) if classes else None
         path = tmp_path / "backbone.safetensors"
-        backbones.export_checkpoint(network, path, replace(METADATA, spec=spec), head=head)
-        return network.eval(), head, path
+        return *write_classifier(path, replace(METADATA, spec=spec), classes, seed=3), path
 
     return write
 
@@ -62,7 +54,7 @@ def written(tmp_path):
         ("torchvision:resnet18", lambda: torchvision.models.resnet18(num_classes=5)),
     ],
 )
-def test_the_library_computes_our_logits_from_the_file(written, tmp_path, spec, build):
+def test_library_logits_match(written, tmp_path, spec, build):
     network, head, path = written(spec)
     theirs = build()
     library = "torchvision" if theirs.__module__.startswith("torchvision") else "timm"
@@ -76,7 +68,7 @@ def test_the_library_computes_our_logits_from_the_file(written, tmp_path, spec, 
         torch.testing.assert_close(theirs.eval()(images), ours, rtol=1e-5, atol=1e-5)
 
 
-def test_resnet50_d_is_timms_resnet50d_map_by_map(written, tmp_path):
+def test_resnet50_d_maps_match_timm(written, tmp_path):
     network, _, path = written("resnet50_d", classes=0)
     report = export_weights(path, "timm", tmp_path / "out.safetensors")
     assert report.call == "timm.create_model('resnet50d', num_classes=0)"
@@ -91,7 +83,7 @@ def test_resnet50_d_is_timms_resnet50d_map_by_map(written, tmp_path):
             torch.testing.assert_close(other, ours, rtol=1e-5, atol=1e-5)
 
 
-def test_a_classifier_that_the_library_puts_elsewhere_stays_behind(written, tmp_path):
+def test_classifier_in_other_place_is_left_out(written, tmp_path):
     _, _, path = written("timm:convnext_atto")
     report = export_weights(path, "timm", tmp_path / "out.pth")
     assert report.head == "" and set(report.errors) == {f"stages.{i}" for i in range(4)}
@@ -103,47 +95,48 @@ def test_a_classifier_that_the_library_puts_elsewhere_stays_behind(written, tmp_
     assert not unexpected
 
 
-def test_a_library_that_computes_otherwise_is_refused(written, tmp_path, monkeypatch):
+def _use_average_pool(model):
+    model.maxpool = nn.AvgPool2d(3, stride=2, padding=1)
+
+
+def _return_nan_after_valid_maps(model):
+    model.layer3.register_forward_hook(lambda _module, _inputs, output: output * float("nan"))
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (_use_average_pool, r"computes other maps than resnet10_d-w8 .*layer1 \d"),
+        (_return_nan_after_valid_maps, r"computes other maps .*layer3 nan"),
+    ],
+    ids=["other maps", "not finite"],
+)
+def test_library_with_other_outputs_is_refused(written, tmp_path, monkeypatch, change, message):
     _, _, path = written("resnet10_d-w8")
     create = timm.create_model
 
-    def with_other_pools(*arguments, **options):
+    def create_changed(*arguments, **options):
         model = create(*arguments, **options)
-        model.maxpool = nn.AvgPool2d(3, stride=2, padding=1)
+        change(model)
         return model
 
-    monkeypatch.setattr(timm, "create_model", with_other_pools)
-    with pytest.raises(UserError, match=r"computes other maps than resnet10_d-w8 .*layer1 \d"):
+    monkeypatch.setattr(timm, "create_model", create_changed)
+    with pytest.raises(UserError, match=message):
         export_weights(path, "timm", tmp_path / "out.pth")
     assert not list(tmp_path.glob("*out*"))
 
 
-def test_a_library_that_computes_no_numbers_is_refused(written, tmp_path, monkeypatch):
-    _, _, path = written("resnet10_d-w8")
-    create = timm.create_model
-
-    def with_nan_behind_good_maps(*arguments, **options):
-        model = create(*arguments, **options)
-        model.layer3.register_forward_hook(lambda _module, _inputs, output: output * float("nan"))
-        return model
-
-    monkeypatch.setattr(timm, "create_model", with_nan_behind_good_maps)
-    with pytest.raises(UserError, match=r"computes other maps .*layer3 nan"):
-        export_weights(path, "timm", tmp_path / "out.pth")
-    assert not list(tmp_path.glob("*out*"))
-
-
-def test_the_file_says_how_images_are_normalised(written, tmp_path, capsys):
+def test_file_states_normalisation(written, tmp_path, capsys):
     _, _, path = written("resnet10_d-w8")
     out = tmp_path / "out.safetensors"
     assert main(["export", str(path), "--to", "timm", "--out", str(out)]) == 0
-    told = capsys.readouterr().out
-    assert "the classifier as fc" in told and "mean (0.485, 0.456, 0.406), std (0.229" in told
-    assert "compared: read back and loaded, its layer1, layer2, layer3, layer4, logits" in told
+    output = capsys.readouterr().out
+    assert "the classifier as fc" in output and "mean (0.485, 0.456, 0.406), std (0.229" in output
+    assert "compared: read back and loaded, its layer1, layer2, layer3, layer4, logits" in output
     with safetensors.safe_open(out, "pt") as file:
         written = file.metadata()
     assert written["format"] == "pt" and written["mean"] == "[123.675, 116.28, 103.53]"
-    assert written["channel_order"] == "RGB" and written["call"] in told
+    assert written["channel_order"] == "RGB" and written["call"] in output
 
 
 @pytest.mark.parametrize(
@@ -161,12 +154,12 @@ def test_the_file_says_how_images_are_normalised(written, tmp_path, capsys):
         ("own.nets:Net", "timm", "a network of your own; no other program does"),
     ],
 )
-def test_what_has_no_counterpart_is_refused_with_what_has(spec, library, message):
+def test_specs_without_counterpart(spec, library, message):
     with pytest.raises(UserError, match=message):
         find(spec, library)
 
 
-def test_the_paths_of_mistakes_are_sentences(written, tmp_path, capsys):
+def test_mistakes(written, tmp_path, capsys):
     _, _, path = written("resnet10_d-w8")
     assert main(["export", str(path), "--to", "timm", "--out", str(tmp_path / "x.bin")]) == 2
     assert "another suffix than .safetensors, .pth, .pt" in capsys.readouterr().err

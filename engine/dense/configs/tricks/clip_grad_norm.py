@@ -1,8 +1,8 @@
 """Gradient clipping by norm: g ← g · min(1, 1 / ‖g‖₂) over all parameters together (Pascanu et al., 1211.5063).
 
-The bound is that of the classifier's trick, and of mmseg's FCN with K-Net (knet-s3_r50-d8_fcn), there with AdamW.
-mmdet's own detectors have 35 (Faster R-CNN on Objects365) or 10 (FSAF), which stop an explosion and else do nothing;
-det's `mini` clips at 10 without any trick.
+The classifier's trick uses the same bound, as does mmseg's FCN with K-Net (knet-s3_r50-d8_fcn, with AdamW). mmdet's
+own detectors use 35 (Faster R-CNN on Objects365) or 10 (FSAF), which only stops exploding gradients; det's `mini`
+clips at 10 without any trick.
 
 Source: 1211.5063
 Library: mmengine `clip_grad`

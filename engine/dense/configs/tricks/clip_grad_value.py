@@ -1,6 +1,6 @@
 """Gradient clipping by value: each component of g into [−1, 1] (Mikolov, 2012); the bound is detectron2's default.
 
-It takes the place of a bound on the norm, such as that of det's `mini`.
+It replaces a bound on the norm, such as the one in det's `mini`.
 
 Source: Mikolov, 2012
 Library: mmengine `clip_grad`

@@ -1,9 +1,9 @@
-"""Exponential moving average of the weights, of mean age one epoch; what is tested is the average.
+"""Exponential moving average of the weights with a mean age of one epoch; the average is tested.
 
-w̄ ← w̄ + (w − w̄) / n with n iterations an epoch (Polyak and Juditsky, 1992), corrected for its start.
+w̄ ← w̄ + (w − w̄) / n with n iterations per epoch (Polyak and Juditsky, 1992), with bias correction.
 
 Source: Polyak and Juditsky, 1992
-Library: mmengine `EMAHook`, with an average of ours
+Library: mmengine `EMAHook`, with our average
 Test: tests/engine/runner/test_averaging.py
 """
 

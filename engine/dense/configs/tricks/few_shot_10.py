@@ -1,6 +1,6 @@
 """Few images: 10% of the training set, stratified by class and drawn with the run's seed.
 
-As many steps as with all images, so that the schedule stays what it was.
+The number of steps, and with it the schedule, is the same as with all images.
 
 Source: subsets by iterative stratification, Sechidis et al., ECML PKDD 2011
 Library: ours

@@ -1,7 +1,7 @@
-"""The backbone stays as it came, batch normalisation and all; neck and heads are trained.
+"""The backbone is frozen, including batch normalisation; only the neck and the heads are trained.
 
-How much of the task the features hold already, without being moved. Random features, in the control row, are the
-measure of what the heads can do alone.
+This measures how useful the pretrained features are without fine-tuning. The control row, with random features, shows
+what the heads can do alone.
 
 Source: Kornblith et al., 1805.08974 ("fixed feature extractors")
 Library: ours

@@ -1,0 +1,75 @@
+"""Faster R-CNN without FPN, whose RoI head is the backbone's last stage."""
+
+import json
+
+import pytest
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+
+import backbones
+from contract.errors import UserError
+
+
+@pytest.mark.parametrize(
+    "spec", ["resnet10_d-w8", "resnet50_b-w8", "mobilenet_v1-x0.25", "inception_v3-x0.1"]
+)
+def test_last_stage_of_every_family(assemble_det, spec):
+    config, model = assemble_det(config="mini_c4", spec=spec)
+    info = backbones.create(spec).feature_info
+    assert config.model.rpn_head.in_channels == info[2].channels
+    assert config.model.rpn_head.anchor_generator.strides == [16]
+    assert config.model.roi_head.bbox_head.in_channels == info[3].channels
+    model.eval()
+    with torch.no_grad():
+        image = torch.randn(1, 3, 64, 96)
+        *_, fourth, fifth = model.backbone.net(image)
+        (seen,) = model.backbone(image)
+        assert torch.equal(seen, fourth)
+        assert torch.equal(model.roi_head.shared_head(fourth), fifth)
+        pooled = torch.randn(5, info[2].channels, 14, 14)
+        assert model.roi_head.shared_head(pooled).shape == (5, info[3].channels, 7, 7)
+
+
+def test_plain_transformer_is_refused(assemble_det):
+    with pytest.raises(UserError, match=r"cannot stand alone, .*; take the detector with FPN"):
+        assemble_det(config="mini_c4", spec="timm:vit_tiny_patch16_224")
+
+
+def test_weights_have_one_name(assemble_det):
+    _, model = assemble_det(config="mini_c4")
+    state = model.state_dict()
+    assert not [name for name in state if "shared_head" in name]
+    assert {name for name in state if name.startswith("backbone.net.layer4")}
+    pointers = [tensor.data_ptr() for tensor in state.values() if tensor.numel()]
+    assert len(pointers) == len(set(pointers))
+
+
+def test_roi_head_trains_and_frozen_stem_does_not(assemble_det):
+    _, model = assemble_det(config="mini_c4", **{"model.backbone.frozen_stages": 1})
+    # Random weights train whole; frozen here as a pretrained backbone's would be.
+    model.backbone.frozen = model.backbone.net.freeze(1)
+    model.train()
+    sample = DetDataSample(
+        metainfo=dict(img_shape=(96, 96), pad_shape=(96, 96), batch_input_shape=(96, 96)),
+        gt_instances=InstanceData(
+            bboxes=torch.tensor([[8.0, 8, 60, 60]]), labels=torch.tensor([0])
+        ),
+        ignored_instances=InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0).long()),
+    )
+    losses = model.loss(torch.randn(1, 3, 96, 96), [sample])
+    assert set(losses) == {"loss_rpn_cls", "loss_rpn_bbox", "loss_cls", "loss_bbox", "acc"}
+    # The RoI head's losses alone reach the last stage.
+    losses["loss_cls"].backward()
+    net = model.backbone.net
+    assert all(p.grad is not None for p in net.layer4.parameters())
+    assert all(p.grad is None for p in (*net.conv1.parameters(), *net.layer1.parameters()))
+
+
+def test_run_loads_every_tensor(tiny_voc, tmp_path, run_det, checkpoint):
+    work = tmp_path / "work"
+    options = ("--checkpoint", checkpoint)
+    assert run_det(tiny_voc.root.parent, work, *options, config="mini_c4") == 0
+    result = json.loads((work / "result.json").read_text())
+    assert result["checkpoint"]["matched"] == result["checkpoint"]["total"] > 0
+    assert result["protocol"]["detector"].startswith("Faster R-CNN, C4")
