@@ -29,7 +29,7 @@ from benchmarks.suite.model import (
     TaskSetup,
     WrittenDataset,
 )
-from benchmarks.suite.names import PUBLISHED, ROOT, safe_name
+from benchmarks.suite.names import PUBLISHED, ROOT, default_columns, safe_name
 from contract.errors import UserError, numbered_problems, unknown
 from contract.tasks import SOURCE, TASKS
 
@@ -181,7 +181,7 @@ def _build(name: str, raw: Mapping[str, Any]) -> Suite:
         seeds=head.seeds,
         rows=tuple(_resolved_row(row) for row in rows.values()),
         teachers=tuple(build_row(row) for row in raw.get("teachers", ())),
-        columns=head.columns,
+        columns=head.columns if "columns" in raw else default_columns(raw["tasks"]),
         intended=head.intended,
     )
 

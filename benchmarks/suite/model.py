@@ -247,7 +247,8 @@ class Head(Model):
         title: Heading of the table.
         description: Text below the heading.
         seeds: Seeds of every row and task.
-        columns: Columns of the table; `python -m benchmarks list tasks` names them.
+        columns: Columns of the table; `python -m benchmarks list tasks` names them. By default the usual ones of the
+            suite's tasks.
         intended: What rows differ in on purpose (`protocol` or `precision`), and why; the table repeats the reason.
     """
 

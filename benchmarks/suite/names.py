@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from contract.tasks import SOURCE, TASKS, Quantity, Task
@@ -60,6 +61,17 @@ FLAT_KEYS = _flat_keys()
 COLUMNS: dict[str, Quantity] = {
     name: quantity for task in TASKS.values() for name, quantity in task.columns().items()
 }
-DEFAULT_COLUMNS = tuple(
-    metric.name for task in TASKS.values() for metric in task.metrics if metric.by_default
-)
+
+
+def default_columns(tasks: Collection[str]) -> tuple[str, ...]:
+    """Return the columns of a suite with these tasks that names none."""
+    return tuple(
+        metric.name
+        for task in TASKS.values()
+        if task.name in tasks
+        for metric in task.metrics
+        if metric.by_default
+    )
+
+
+DEFAULT_COLUMNS = default_columns(TASKS)

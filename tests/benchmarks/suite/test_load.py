@@ -374,6 +374,11 @@ def test_columns_of_a_suite():
     assert {name for name, column in known_columns().items() if column.unit == "%"} <= scores
 
 
+def test_the_default_columns_are_those_of_the_suite_s_tasks(tmp_path):
+    text = 'base = "mini"\ntasks = dict(det=None)\n'
+    assert load_suite(write(tmp_path, text)).columns == ("top1", "pixacc", "miou")
+
+
 def test_published_weights(tmp_path):
     path = tmp_path / "own.py"
     path.write_text(
