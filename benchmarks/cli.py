@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import errno
-import math
 import os
 import signal
 import sys
@@ -12,7 +11,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
-from contract.command_line import Parser
+from contract.command_line import Parser, positive_factor
 from contract.errors import UserError
 from contract.settings import BUDGETS, PRECISIONS
 from contract.tasks import TASKS
@@ -151,7 +150,7 @@ def _add_sweep_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--factors",
         nargs="+",
-        type=_factor,
+        type=positive_factor("--factors"),
         default=[0.3, 1.0, 3.0],
         metavar="F",
         help="factors on the config's learning rate, the same for all rows (default: 0.3 1 3)",
@@ -182,18 +181,6 @@ def _seed(text: str) -> int:
     if not text.isdigit():
         raise UserError(f"--seeds {text} was given; a seed is a whole number, 0 or more.")
     return int(text)
-
-
-def _factor(text: str) -> float:
-    try:
-        factor = float(text)
-    except ValueError:
-        factor = math.nan
-    if not 0 < factor < math.inf:
-        raise UserError(
-            f"--factors {text} was given; a factor is a finite number above 0, such as 0.3."
-        )
-    return factor
 
 
 def _jobs(text: str) -> int | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from contract.errors import UserError, unknown
@@ -37,3 +38,25 @@ class Parser(argparse.ArgumentParser):
             kind = next(iter(action.option_strings), action.metavar or action.dest or "word")
             name = str(kind).lstrip("-").lower()
             raise unknown(name, str(value), [str(choice) for choice in action.choices])
+
+
+def positive_factor(option: str) -> Callable[[str], float]:
+    """Return the `type=` of an option whose value multiplies a learning rate.
+
+    Args:
+        option: The option, for the message.
+    """
+
+    def parse(text: str) -> float:
+        try:
+            factor = float(text)
+        except ValueError:
+            factor = math.nan
+        if not 0 < factor < math.inf:
+            raise UserError(
+                f"{option} {text} was given; it must be a finite number above 0, such as 0.3, by which the config's "
+                "learning rate is multiplied"
+            )
+        return factor
+
+    return parse

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import errno
-import math
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from contract import tasks
-from contract.command_line import Parser
+from contract.command_line import Parser, positive_factor
 from contract.errors import UserError
 from contract.settings import BUDGETS, PRECISIONS
 
@@ -78,7 +77,13 @@ def parse(prog: str, arguments: Sequence[str] | None, task: tasks.Task) -> Optio
         help="may be repeated; applied in order",
     )
     add("--seed", type=int, default=0)
-    add("--lr-factor", type=_factor, default=1.0, metavar="F", help="multiply the config's lr by F")
+    add(
+        "--lr-factor",
+        type=positive_factor("--lr-factor"),
+        default=1.0,
+        metavar="F",
+        help="multiply the config's lr by F",
+    )
     add("--budget", choices=BUDGETS, default="full")
     add("--precision", choices=PRECISIONS, default="auto")
     add("--resume", action="store_true", help="continue from the last checkpoint in the work dir")
@@ -91,19 +96,6 @@ def parse(prog: str, arguments: Sequence[str] | None, task: tasks.Task) -> Optio
     values["tricks"] = tuple(values.pop("trick"))
     values["overrides"] = dict(_override(text) for text in values.pop("set"))
     return Options(**values)
-
-
-def _factor(text: str) -> float:
-    try:
-        factor = float(text)
-    except ValueError:
-        factor = math.nan
-    if not 0 < factor < math.inf:
-        raise UserError(
-            f"--lr-factor {text} was given; it must be a finite number above 0, such as 0.3; the "
-            "config's learning rate is multiplied by it"
-        )
-    return factor
 
 
 def _override(text: str) -> tuple[str, Any]:

@@ -301,10 +301,13 @@ def test_only_trained_classifiers_are_swept():
         (["--stage", "sge"], "unknown task 'sge'; did you mean 'seg'?"),
         (["--stage", "det", "--factors", "1"], "--factors 1 was given; give two or more"),
         (["--stage", "det", "--factors", "1", "1.0"], "--factors 1 1 was given; give two or more"),
-        (["--stage", "det", "--factors", "0", "1"], "--factors 0 was given; a factor is a finite"),
+        (
+            ["--stage", "det", "--factors", "0", "1"],
+            "--factors 0 was given; it must be a finite number",
+        ),
         (
             ["--stage", "det", "--factors", "x"],
-            "--factors x was given; a factor is a finite number",
+            "--factors x was given; it must be a finite number",
         ),
         (["--stage", "det", "--seeds", "0", "1"], "--seeds 0 1 was given; a sweep takes one seed"),
         (["--stage", "det", "--stages", "det"], "unknown option '--stages'"),
