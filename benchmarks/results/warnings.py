@@ -91,7 +91,7 @@ def _divergence_warnings(run: RunFolder) -> Iterator[str]:
         seeds = ", ".join(map(str, found))
         factors = ", ".join(f"{rise:.1f}" for rise in found.values())
         remedy = (
-            f"Try the same rates for every row: python -m benchmarks sweep SUITE --stage {task} --factors 0.1 0.3 1."
+            f"Try the same rates for every row: python -m benchmarks sweep SUITE --task {task} --factors 0.1 0.3 1."
             if TASKS[task].holds_out
             else f"Lower its rate by `{task}_lr` in the row."
         )

@@ -93,7 +93,7 @@ def test_diverged_training(tmp_path: Path):
     assert warning.startswith(
         "tricks · det · seed 1: the training loss rose to 5.0 times its start"
     )
-    assert "sweep SUITE --stage det" in warning
+    assert "sweep SUITE --task det" in warning
     notes = [finding.text for finding in build_report(folder).findings]
     assert any(text.startswith("tricks · det diverged") for text in notes)
     assert warnings_for(*fine[:3], 99.0) == ()
