@@ -85,7 +85,7 @@ def test_missing_size_comes_from_image(tree, size):
 
 
 def test_missing_size_and_image(tree):
-    tree.add("a", (64, 48), told_size=(0, 0))
+    tree.add("a", (64, 48), xml_size=(0, 0))
     image = tree.root / "JPEGImages" / "a.jpg"
     image.write_bytes(b"no image")
     with pytest.raises(UserError, match=r"cannot be read .*; replace it") as error:
