@@ -65,13 +65,13 @@ def _parser() -> argparse.ArgumentParser:
     describe.add_argument("--output-stride", type=int, default=32, help="32 (default), 16 or 8")
     describe.add_argument("--json", action="store_true", help="print JSON for other programs")
     checking = commands.add_parser(
-        "check", help="check whether networks can be backbones, and at which output strides"
+        "check", help="try whether networks can be backbones, and at which output strides"
     )
     checking.add_argument("specs", nargs="+", metavar="spec", help="as in timm:convnext_atto")
     weights.add_options(
         commands.add_parser("import", help="turn public weights into a pretrained checkpoint")
     )
-    commands.add_parser(_EXPORT, help="write a checkpoint's weights with another library's names")
+    commands.add_parser(_EXPORT, help="write a checkpoint's weights under another program's names")
     return parser
 
 
@@ -133,7 +133,7 @@ def _describe(spec: str, output_stride: int, *, as_json: bool) -> str:
     lines += [f"{'feature':<{width}} {'channels':>8} {'stride':>7}"]
     lines += [f"{f.name:<{width}} {f.channels:>8} {f.stride:>7}" for f in info]
     if network.plain:
-        lines += ["in detectors and segmentors, through a simple feature pyramid:"]
+        lines += ["in detectors and segmentors, by a simple feature pyramid that is part of them:"]
         levels = dense_features(network, output_stride)
         lines += [f"{f.name:<{width}} {f.channels:>8} {f.stride:>7}" for f in levels]
     return "\n".join(lines)

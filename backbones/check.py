@@ -50,7 +50,7 @@ def row(spec: str) -> tuple[str, bool]:
     try:
         network.stages()
     except UserError:
-        notes.append("its stages cannot be frozen")
+        notes.append("no stage of it can be frozen")
     channels = ", ".join(str(f.channels) for f in network.feature_info)
     cells = (
         f"`{spec}`",
@@ -81,7 +81,7 @@ def _defects(network: Backbone) -> Iterator[str]:
     last = _without_gradient(network, maps[-1:])
     every = _without_gradient(network, maps)
     if every:
-        yield f"defect: {len(every)} parameters get no gradient, such as {every[0]}"
+        yield f"defect: {len(every)} parameters learn nothing, such as {every[0]}"
     elif last:
         yield f"{len(last)} parameters do not reach the last map: one process only"
 

@@ -164,7 +164,7 @@ SUFFIXES = (
     ),
     Suffix(
         form="-valid",
-        meaning="the paper's padding, only for classification: feature strides are not exact",
+        meaning="the paper's padding, for classification alone: feature strides are not exact",
         pattern=re.compile("valid"),
         families=(InceptionConfig,),
         field="valid_padding",

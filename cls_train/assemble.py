@@ -123,14 +123,14 @@ def _require_compatible(recipe: Any, mixing: list[Any]) -> None:
     if len(mixing) > 1:
         names = " and ".join(name for name, slot in recipe.batch_mixing.items() if slot is not None)
         raise UserError(
-            f"{names} would both mix each batch, which no paper describes; choose one of them"
+            f"{names} would mix each batch one after the other, which no paper describes; choose one of them"
         )
     soft = ["label smoothing"] if recipe.label_smoothing.epsilon else []
     soft += [slot.type for slot in mixing]
     if recipe.loss.type == SoftmaxFocalLoss.__name__ and soft:
         raise UserError(
-            f"the focal loss is defined for labels of a single class, but {' and '.join(soft)} gives "
-            "mixed labels; leave out one of the two"
+            f"the focal loss is defined for labels of one class, and {' and '.join(soft)} makes mixtures of them; "
+            "leave out one of the two"
         )
 
 

@@ -50,7 +50,7 @@ class ImageClassifier(BaseModel):
         self.backbone = MODELS.build(backbone)
         self.head = nn.Linear(self.backbone.feature_info[-1].channels, num_classes)
         if not 0 <= dropout < 1:
-            raise UserError(f"dropout={dropout} was given; it must be a probability in [0, 1)")
+            raise UserError(f"dropout={dropout} was given; it is a probability in [0, 1)")
         self.dropout = nn.Dropout(dropout)
         self.num_classes = num_classes
         self.targets = MODELS.build(targets)

@@ -52,8 +52,8 @@ class Distillation(nn.Module):
         network, head, metadata = backbones.load_classifier(Path(teacher))
         if head.out_features != num_classes:
             raise UserError(
-                f"the teacher {teacher} ({metadata.spec}) has {head.out_features} classes, but the data "
-                f"have {num_classes}; use a teacher that was trained on these data"
+                f"the teacher {teacher} ({metadata.spec}) knows {head.out_features} classes, the data have "
+                f"{num_classes}; name a teacher that was trained on these data"
             )
         self.temperature = temperature
         self.label_weight = label_weight
@@ -94,7 +94,7 @@ def distillation_config(
     if recipe.distillation is None:
         if teacher is not None:
             raise UserError(
-                f"--teacher {teacher} was given, but no trick uses it; add --trick distillation"
+                f"--teacher {teacher} was given, but nothing distils; add --trick distillation"
             )
         return None
     if teacher is None:

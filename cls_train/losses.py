@@ -26,7 +26,7 @@ class SmoothedTargets(nn.Module):
     def __init__(self, epsilon: float = 0.0, off_target: str = "paper") -> None:
         super().__init__()
         if not 0 <= epsilon < 1:
-            raise UserError(f"label_smoothing epsilon={epsilon} was given; it must be in [0, 1)")
+            raise UserError(f"label_smoothing epsilon={epsilon} was given; it must lie in [0, 1)")
         if off_target not in OFF_TARGETS:
             raise unknown("label_smoothing off_target", off_target, OFF_TARGETS)
         self.epsilon = epsilon

@@ -98,7 +98,7 @@ def _step(
 
 def _step_every(epochs: int, warmup: float, *, every: float, gamma: float) -> list[dict[str, Any]]:
     if not 0 < every <= 1:
-        raise UserError(f"step_every every={every} was given; it must be a fraction of the epochs")
+        raise UserError(f"step_every every={every} was given; it is a fraction of the epochs")
     count = math.ceil(1 / every) - 1
     return _step(epochs, warmup, milestones=[(i + 1) * every for i in range(count)], gamma=gamma)
 

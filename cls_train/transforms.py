@@ -67,7 +67,7 @@ class Cutout(nn.Module):
         super().__init__()
         if not 0 < size <= 1:
             raise UserError(
-                f"Cutout size={size} was given; it must be a fraction of the image's side, in (0, 1]"
+                f"Cutout size={size} was given; it is a part of the image's side, in (0, 1]"
             )
         self.size = size
 

@@ -28,7 +28,7 @@ class Parser(argparse.ArgumentParser):
         stray = next((word for word in extra if word.startswith("-")), None)
         if stray is None:
             words = " ".join(extra)
-            raise UserError(f"unexpected argument {words!r}; see {self.prog} --help")
+            raise UserError(f"{words!r} is one word too many; see {self.prog} --help")
         known = [name for action in self._actions for name in action.option_strings]
         raise unknown("option", stray.split("=")[0], known)
 

@@ -57,7 +57,7 @@ def read_rgb(path: str | Path) -> Image.Image:
         raise UserError(f"the image {path} does not exist; complete the dataset") from None
     except Exception as error:  # Pillow raises nearly anything for damaged files.
         raise UserError(
-            f"the image {path} cannot be decoded ({_reason(error)}); replace it, or remove it from the dataset"
+            f"the image {path} cannot be decoded ({_reason(error)}); replace it, or take it out of the dataset"
         ) from None
 
 
@@ -105,10 +105,10 @@ def inspect(path: Path, decode: bool) -> Picture:
                     picture.load()
                     _require_bytes(picture)
     except FileNotFoundError:
-        return _unreadable("the image is missing; add it or remove it from the list")
+        return _unreadable("the image is missing; put it there or take it off the list")
     except Exception as error:  # Pillow raises nearly anything for damaged files.
         return _unreadable(
-            f"the image cannot be decoded ({_reason(error)}); it is truncated, not an image, or too large: replace it"
+            f"the image does not decode ({_reason(error)}); it is truncated, no image, or too large: replace it"
         )
     if turn in (5, 6, 7, 8):
         size = size[1], size[0]

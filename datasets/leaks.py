@@ -42,9 +42,9 @@ def leak_problems(train: Sequence[Path], test: Sequence[Path]) -> list[Problem]:
     leaks = find_leaks(train, test)
     many = len(leaks) > TOLERATED_FRACTION * len(test)
     advice = (
-        f"; {len(leaks)} of {len(test)} test images are, so test scores are meaningless: split the images again"
+        f"; {len(leaks)} of {len(test)} test images are, so the test says nothing: divide the images again"
         if many
-        else "; a few such pairs are accepted"
+        else "; the few such pairs stay as they are"
     )
     return [
         Problem(

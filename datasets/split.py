@@ -59,8 +59,8 @@ def require_both_sides(names: Sequence[str], source: str) -> None:
     count = sum(map(is_held_out, names))
     if not 0 < count < len(names):
         raise UserError(
-            f"the trick holdout takes {count} of the {len(names)} training images of {source}, one in "
-            f"{ONE_IN} by the hash of its name, but both sides need at least one; add training images"
+            f"the trick holdout takes {count} of the {len(names)} training images of {source}, one in {ONE_IN} by "
+            "the hash of its name, and both sides need at least one; give more training images"
         )
 
 
@@ -69,7 +69,7 @@ def note(split: Split | None) -> list[str]:
     if split is None:
         return []
     return [
-        f"the dataset has no splits: one image in {ONE_IN}, by the hash of its name, is tested on"
+        f"the set names no splits: one image in {ONE_IN}, by the hash of its name, is tested on"
     ]
 
 

@@ -42,8 +42,8 @@ class LastStage(nn.Module):
             net.train(was_training)
         if not fits:
             raise UserError(
-                f"the last stage of {backbone.spec} cannot be used alone as the C4 detector's RoI head; "
-                "use the detector with FPN (voc0712 or mini)"
+                f"the last stage of {backbone.spec} cannot stand alone, as the C4 detector's RoI head needs it to; "
+                "take the detector with FPN (voc0712 or mini)"
             )
 
     def forward(self, features: Tensor) -> Tensor:

@@ -118,7 +118,7 @@ class DetectionDataset(XMLDataset):
         """
         kept = super().filter_data()
         if not kept:
-            reason = "; ".join(self.notes) or "all are too small or contain no object"
+            reason = "; ".join(self.notes) or "all are too small or show no object"
             where = self.ann_file or self.sub_data_root
             raise UserError(
                 f"{where} lists no image that can be trained on ({reason}); fix the annotations"

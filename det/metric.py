@@ -110,7 +110,7 @@ def _detections(results: Sequence[Mapping[str, Any]]) -> Detections:
     )
     if not (np.isfinite(box).all() and np.isfinite(score).all()):
         raise UserError(
-            "the detector predicts boxes or scores that are not finite numbers; train it with a smaller lr"
+            "the detector puts out boxes or scores that are not finite numbers; train it with a smaller lr"
         )
     image = np.repeat(np.arange(len(results)), [len(result["found"][1]) for result in results])
     return Detections(image, label.astype(np.int64), box.reshape(-1, 4), score)

@@ -52,11 +52,11 @@ class QualityBBoxHead(Shared2FCBBoxHead):
     ) -> None:
         super().__init__(**arguments)
         if not 0 <= iou_alpha <= 1:
-            raise UserError(f"QualityBBoxHead got iou_alpha={iou_alpha}; it must be in 0 to 1")
+            raise UserError(f"QualityBBoxHead got iou_alpha={iou_alpha}; it must lie in 0 to 1")
         if self.custom_cls_channels:
             raise UserError(
-                f"QualityBBoxHead got loss_cls of type {type(self.loss_cls).__name__}, which adds "
-                "outputs; use a softmax loss, such as CrossEntropyLoss, or mmdet's Shared2FCBBoxHead"
+                f"QualityBBoxHead got loss_cls of type {type(self.loss_cls).__name__}, which brings outputs of its "
+                "own; use a softmax loss, such as CrossEntropyLoss, or mmdet's Shared2FCBBoxHead"
             )
         self.iou_alpha = iou_alpha
         losses = {"iou": loss_iou, "objectness": loss_objectness}

@@ -67,14 +67,14 @@ def parse(prog: str, arguments: Sequence[str] | None, task: tasks.Task) -> Optio
             "--checkpoint",
             type=Path,
             metavar="FILE",
-            help="backbone.safetensors; random weights if not given",
+            help="backbone.safetensors; random without",
         )
     add(
         "--trick",
         action="append",
         default=[],
         metavar="NAME",
-        help="may be repeated; applied in order",
+        help="may be repeated; in order",
     )
     add("--seed", type=int, default=0)
     add(
@@ -82,13 +82,13 @@ def parse(prog: str, arguments: Sequence[str] | None, task: tasks.Task) -> Optio
         type=positive_factor("--lr-factor"),
         default=1.0,
         metavar="F",
-        help="multiply the config's lr by F",
+        help="times the config's lr",
     )
     add("--budget", choices=BUDGETS, default="full")
     add("--precision", choices=PRECISIONS, default="auto")
-    add("--resume", action="store_true", help="continue from the last checkpoint in the work dir")
+    add("--resume", action="store_true", help="go on from the last checkpoint in the work dir")
     add("--identity", metavar="HEX", help="recorded in the result")
-    add("--data-fingerprint", metavar="HEX", help="identifies the data; recorded in the result")
+    add("--data-fingerprint", metavar="HEX", help="recorded in the result: which data these are")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="override a config key")
     values = vars(parser.parse_args(arguments))
     if not 0 <= values["seed"] < 2**32:
@@ -111,7 +111,7 @@ def _override(text: str) -> tuple[str, Any]:
 def exit_status(
     work: Callable[[], None],
     *,
-    interrupted: str = "interrupted; run the same command with --resume to continue",
+    interrupted: str = "interrupted; run the same command with --resume to go on",
 ) -> int:
     """Run a command, print errors to standard error, and return the exit status.
 
@@ -142,7 +142,7 @@ def exit_status(
 def _full_disk(error: OSError) -> str:
     return (
         f"the disk is full ({error}); free some space and run the same command with --resume, "
-        "which continues from the last checkpoint"
+        "which goes on from the last checkpoint"
     )
 
 

@@ -88,7 +88,7 @@ def load(
         old = _check_path(key, config._cfg_dict)
         if isinstance(value, str) and not (old is None or isinstance(old, str)):
             raise UserError(
-                f"--set {written}={value} is text, but the config has {old!r}; give a value of the same type"
+                f"--set {written}={value} gives a word where {old!r} stands; give a value of that kind"
             )
         if isinstance(value, Mapping) and old is None:
             value = {**value, DELETE_KEY: True}
@@ -209,8 +209,8 @@ def _read(path: Path) -> Config:
 
 def _unreadable(path: Path, error: Exception) -> UserError:
     return UserError(
-        f"the config {path} cannot be read ({type(error).__name__}: {error}); repair it, or copy "
-        f"one of the configs in {path.parent}"
+        f"the config {path} cannot be read ({type(error).__name__}: {error}); repair it, or take one "
+        f"of those in {path.parent} as a pattern"
     )
 
 

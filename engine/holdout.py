@@ -29,4 +29,4 @@ def in_words(held_out: bool | None) -> str:
     """Describe the held-out images for the protocol; return an empty string for the test set."""
     if not held_out:
         return ""
-    return f"; on held-out training images (one in {ONE_IN}, by the hash of the name), not on the test set"
+    return f"; on training images held out (one in {ONE_IN}, by the hash of the name), not on the test set"

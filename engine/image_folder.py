@@ -45,8 +45,8 @@ class ImageFolderDataset:
         if classes is not None and tuple(classes) != found:
             odd = sorted(set(found) ^ set(classes))
             raise UserError(
-                f"{root} and the training set have different class folders (for example {odd[:3]}); both "
-                "splits need the same ones"
+                f"{root} has other class folders than the training set (for example {odd[:3]}); "
+                "both splits need the same ones"
             )
         # Plain pairs: a `Path` for each of a million images would take half a gigabyte.
         self.samples = [(str(sample.image), sample.label) for sample in folder.samples()]

@@ -57,9 +57,9 @@ class _TorchvisionOps(types.ModuleType):
 
         def unavailable(*_args: Any, **_kwargs: Any) -> NoReturn:
             raise UserError(
-                f"the op {name!r} of mmcv._ext was called, but torchvision's kernels replace only nms, "
-                "roi_align and sigmoid_focal_loss; install a compiled mmcv 2.1.0 that matches this "
-                "torch, or choose a model that does not need the op"
+                f"the op {name!r} of mmcv._ext was called, and torchvision's kernels do not stand in for it "
+                "(they do for nms, roi_align and sigmoid_focal_loss); install a compiled mmcv 2.1.0 that matches "
+                "this torch, or choose a model that does without the op"
             )
 
         return unavailable
@@ -83,8 +83,8 @@ def _nms(bboxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> T
 def _check_average_pooling(pool_mode: int) -> None:
     if pool_mode != 1:
         raise UserError(
-            "RoIAlign was called with pool_mode='max', but torchvision has only average pooling; set "
-            "pool_mode='avg' or install a compiled mmcv 2.1.0"
+            "RoIAlign with pool_mode='max' was asked for, and torchvision has average pooling only; "
+            "set pool_mode='avg' or install a compiled mmcv 2.1.0"
         )
 
 
@@ -187,6 +187,6 @@ def _focal_loss(logits: Tensor, target: Tensor, gamma: float, alpha: float) -> T
 def _check_no_class_weight(weight: Tensor) -> None:
     if weight.numel():
         raise UserError(
-            "sigmoid_focal_loss was called with class weights, but torchvision's has none; leave out "
-            "the weight or install a compiled mmcv 2.1.0"
+            "sigmoid_focal_loss with a weight for each class was asked for, and torchvision's has none; leave the "
+            "weight out or install a compiled mmcv 2.1.0"
         )

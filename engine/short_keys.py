@@ -104,7 +104,7 @@ def full_overrides(
         if full in found and found[full][1] != value:
             other, earlier = found[full]
             raise UserError(
-                f"--set {other}={earlier} and --set {key}={value} are the same setting; give it once"
+                f"--set {other}={earlier} and --set {key}={value} are one setting; give it once"
             )
         found[full] = key, value
     return found

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 _COMMANDS = {
     "onnx": "write the network of a finished run as an ONNX file",
-    "weights": "write a pretrained checkpoint's weights with another library's names",
+    "weights": "write a pretrained checkpoint's weights under another program's names",
 }
 
 

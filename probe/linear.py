@@ -161,8 +161,8 @@ def hold_out(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor
     chosen = np.sort(np.concatenate(held))
     if not len(chosen):
         raise UserError(
-            "no class has two training images, so none can be held out to choose the strength of the "
-            "linear probe; add images"
+            "no class has two training images, and none can be held out to choose the strength of the linear probe; "
+            "add images"
         )
     rest = np.setdiff1d(np.arange(len(truth)), chosen)
     return torch.from_numpy(rest), torch.from_numpy(chosen)

@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     return exit_status(
         work,
-        interrupted="interrupted; a probe has no checkpoint to resume from: run it again",
+        interrupted="interrupted; a probe keeps nothing to resume from: run it again",
     )
 
 
@@ -83,7 +83,7 @@ def run(job: Job) -> None:
     train, test = _datasets(job, config, budget)
     make_work_dir(job.options.work_dir)
     if job.options.resume:
-        print("note: a probe has no checkpoint to resume from; it starts again", flush=True)
+        print("note: a probe keeps nothing to resume from; it starts again", flush=True)
     started = time.monotonic()
     network, report = _network(job)
     # A limited run uses no workers, because starting them would take longer than the run.
@@ -132,18 +132,18 @@ def load_config(job: Job) -> tuple[Config, Budget]:
     configs.check_file_keys(configs.find(CONFIGS, options.config, "config"), known)
     config = configs.load(CONFIGS, options.config, options.tricks, options.overrides)
     if not 0 < config.held_out < 1:
-        raise UserError(f"held_out={config.held_out} was given; it must be in (0, 1)")
+        raise UserError(f"held_out={config.held_out} was given; it must lie in (0, 1)")
     if min(config.neighbours) < 1 or config.table_neighbours not in config.neighbours:
         raise UserError(
-            f"neighbours={tuple(config.neighbours)} and table_neighbours={config.table_neighbours} "
-            "were given; all values must be at least 1, and table_neighbours must be one of neighbours"
+            f"neighbours={tuple(config.neighbours)} and table_neighbours={config.table_neighbours} were given; all are "
+            "1 or more, and the table's is one of them"
         )
     if not config.temperature > 0:
         raise UserError(f"temperature={config.temperature} was given; it must be above 0")
     search = config.strengths
     if not (search.low < search.high and search.step > 0 and search.halvings >= 0):
         raise UserError(
-            f"strengths={search.to_dict()} was given; low must be below high, step above 0, and halvings at least 0"
+            f"strengths={search.to_dict()} was given; low lies below high, step above 0, and halvings is 0 or more"
         )
     return config, resolve_budget(options.budget, config.budgets)
 
@@ -254,7 +254,7 @@ def protocol(config: Config) -> dict[str, str]:
     return {
         "metric": "top-1 accuracy of a linear probe and of k-NN on frozen features",
         "test": ", ".join(f"{step['type']} {step.get('size', '')}".strip() for step in steps)
-        + "; one view, also for training images",
+        + "; one view, of training images too",
         "features": "last map, mean over locations, in evaluation mode",
         "k-NN": f"k = {config.table_neighbours}, cosine similarity, temperature {config.temperature:g}",
         "linear": "logistic regression by L-BFGS on standardised features, L2 strength chosen on "
@@ -264,7 +264,7 @@ def protocol(config: Config) -> dict[str, str]:
 
 def _notes(config: Config, images: int) -> list[str]:
     return [
-        f"k-NN with k = {k} uses all {images} training images"
+        f"k-NN with k = {k} takes all {images} training images"
         for k in config.neighbours
         if k > images
     ]
@@ -272,5 +272,5 @@ def _notes(config: Config, images: int) -> list[str]:
 
 def _reason(job: Job) -> str:
     asked = job.options.precision
-    reason = "features are computed in evaluation mode"
+    reason = "features are computed as in evaluation"
     return reason if asked in ("auto", "fp32") else f"{reason}; {asked} applies to training"

@@ -36,13 +36,13 @@ class LoadLabels(BaseTransform):
         labels = read_labels(path)
         if labels.shape != tuple(results["ori_shape"]):
             raise UserError(
-                f"the label map {path} has shape {labels.shape}, but its image has "
-                f"{tuple(results['ori_shape'])}; both need the same height and width, and the label map one channel"
+                f"the label map {path} has shape {labels.shape}, and its image is "
+                f"{tuple(results['ori_shape'])}; both need the same height and width, and one channel"
             )
         wrong = labels[(labels > self.num_classes) & (labels != IGNORED)]
         if wrong.size:
             raise UserError(
-                f"the label map {path} contains the value {int(np.max(wrong))}; allowed are 0 (ignored) to "
+                f"the label map {path} holds the value {int(np.max(wrong))}; allowed are 0 (ignored) to "
                 f"{self.num_classes}, the number of classes listed; fix the map, or complete the list of "
                 "classes"
             )
@@ -65,5 +65,6 @@ def read_labels(path: str) -> np.ndarray:
             return np.asarray(image)
     except Exception as error:  # Pillow raises nearly anything for damaged files.
         raise UserError(
-            f"the label map {path} cannot be decoded ({error}); replace it, or remove it and its image from the dataset"
+            f"the label map {path} cannot be decoded ({error}); replace it, or take it and its image out of "
+            "the dataset"
         ) from None

@@ -56,8 +56,8 @@ def confusion_matrix(predicted: Tensor, labels: Tensor, num_classes: int) -> Ten
     if strays.any():
         label = num_classes + int(strays.nonzero()[0]) // num_classes
         raise UserError(
-            f"a label map contains {label}; with {num_classes} classes its values must be 0 to {num_classes - 1}, or "
-            f"{IGNORED} for ignored pixels"
+            f"a label map holds {label}; with {num_classes} classes its values must be 0 to {num_classes - 1}, or "
+            f"{IGNORED} where nothing counts"
         )
     return counts[: num_classes**2].view(num_classes, num_classes)
 

@@ -35,7 +35,7 @@ class Segmentation(DenseTask):
     modules = (dataset, labels, metric)
     labelled_features = staticmethod(location_features)
     keys = frozenset({"image_scale", "resize_range", "crop_size", "multi_scale", "sliding"})
-    absent_classes = "{count} class(es) are not labelled in the test images, and count as 0 if they are predicted"
+    absent_classes = "{count} class(es) are not labelled in the test images, and count 0 where they are predicted"
 
     def wire_data(self, config: Config, root: Path) -> int:
         """See `seg.assemble`."""

@@ -32,7 +32,7 @@ _METADATA_KEY = "trickbench"
 _TENSORS_DIGEST = "tensors_sha256"
 _METADATA_DIGEST = "metadata_sha256"
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
-_DAMAGED = "copy it again from its source, or train it again"
+_DAMAGED = "copy it again from where it was written, or train it again"
 
 
 class CheckpointError(UserError):
@@ -77,7 +77,7 @@ class CheckpointMetadata:
     def __post_init__(self):
         if self.format_version != FORMAT_VERSION:
             raise UserError(
-                f"format version {self.format_version} is unknown; expected {FORMAT_VERSION}: "
+                f"format version {self.format_version} is not known; expected {FORMAT_VERSION}: "
                 "use the version of TrickBench that wrote the file"
             )
         if self.channel_order not in ("RGB", "BGR"):
@@ -93,8 +93,8 @@ class CheckpointMetadata:
             raise UserError(f"std {self.std}; expected positive numbers")
         if 0 < max(self.mean) < 1 or max(self.std) < 1:
             raise UserError(
-                f"mean {self.mean} and std {self.std} are for pixels from 0 to 1; expected values for 0 "
-                "to 255: multiply both by 255"
+                f"mean {self.mean} and std {self.std} belong to pixels from 0 to 1; "
+                "expected those for 0 to 255: multiply both by 255"
             )
 
 
@@ -204,8 +204,8 @@ def _read(path: Path) -> CheckpointContent:
     data = _read_bytes(path)
     if _is_pickle(data):
         raise CheckpointError(
-            f"{path} is a pickle, as written by torch.save, not a pretrained checkpoint; convert it "
-            f"with `python -m backbones import SPEC {path} --out backbone.safetensors "
+            f"{path} is a pickle, as torch.save writes, and no pretrained checkpoint; make one of it "
+            f"by `python -m backbones import SPEC {path} --out backbone.safetensors "
             "--normalisation imagenet`"
         )
     try:
@@ -269,7 +269,8 @@ def _metadata_entry(path: Path, data: bytes) -> dict[str, object]:
     text = header.get("__metadata__", {}).get(_METADATA_KEY)
     if text is None:
         raise CheckpointError(
-            f"{path} is a safetensors file without TrickBench's metadata; convert it to a pretrained checkpoint with "
+            f"{path} is a safetensors file without TrickBench's metadata; make a pretrained checkpoint of it "
+            f"by "
             f"`python -m backbones import SPEC {path} --out backbone.safetensors --normalisation "
             "imagenet`"
         )
@@ -278,7 +279,7 @@ def _metadata_entry(path: Path, data: bytes) -> dict[str, object]:
     except ValueError:
         entry = None
     if not isinstance(entry, dict):
-        raise CheckpointError(f"the metadata of {path} is damaged (not a JSON object); {_DAMAGED}")
+        raise CheckpointError(f"the metadata of {path} is damaged (no JSON object); {_DAMAGED}")
     return entry
 
 
@@ -286,7 +287,7 @@ def _parse_metadata(path: Path, entry: dict[str, object]) -> CheckpointMetadata:
     expected = {field.name for field in fields(CheckpointMetadata)}
     if wrong := sorted(expected ^ entry.keys()):
         raise CheckpointError(
-            f"the metadata of {path} has missing or unknown fields: {listed_names(wrong)}"
+            f"the metadata of {path} lacks or should not have {listed_names(wrong)}"
         )
     values = {name: _frozen(value) for name, value in entry.items()}
     try:

@@ -80,7 +80,7 @@ def load_classifier(
     content = read_file(path)
     if not has_head(content):
         raise CheckpointError(
-            f"the checkpoint {path} ({content.metadata.spec}) contains a backbone without its "
+            f"the checkpoint {path} ({content.metadata.spec}) holds a backbone without its "
             "classifier; pass the backbone.safetensors of a classification run"
         )
     network = create(content.metadata.spec)
@@ -209,10 +209,10 @@ def _feature_error(path: Path, module: Backbone, metadata: CheckpointMetadata) -
     error = difference(fingerprint(module, metadata.spec), metadata.features)
     if not error <= FEATURE_TOLERANCE:
         raise CheckpointError(
-            f"{metadata.spec} has the weights of {path} but computes different features: on a fixed "
-            f"image they differ by {error:.2g} of the largest value (rounding explains at most "
-            f"{FEATURE_TOLERANCE:g}); the network's library or class probably has another version "
-            "than when the file was written: install that version, or import the weights again"
+            f"{metadata.spec} has the weights of {path}, but computes other features with them: on a fixed image they "
+            f"differ by {error:.2g} of the largest (rounding explains at most {FEATURE_TOLERANCE:g}); the library or "
+            "class that it comes from has another version than the one that wrote the file: install that version, or "
+            "import again"
         )
     return float(f"{error:.1e}")
 
@@ -240,12 +240,9 @@ def _require_fit(
     held = content.metadata.spec
     if spec is not None and spec != held:
         # Refused even if all tensors fit: `resnet50` and `resnet50_b` differ only in strides.
-        found = (
-            "; ".join(problems)
-            or "all tensors fit, but the networks may compute different features"
-        )
+        found = "; ".join(problems) or "all tensors fit, but the networks may compute differently"
         raise CheckpointError(
-            f"the checkpoint {path} contains {held}, but the task builds {spec}: pass --backbone {held} "
+            f"the checkpoint {path} holds {held}, the task builds {spec}: pass --backbone {held} "
             f"or the right checkpoint ({found})"
         )
     if problems:

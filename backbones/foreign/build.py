@@ -38,7 +38,7 @@ def create(spec: str, *, in_channels: int = 3, output_stride: int = 32) -> Backb
     """
     prefix, _, name = spec.partition(":")
     if not name:
-        raise UserError(f"backbone {spec!r} has no name after the colon; write {prefix}:NAME")
+        raise UserError(f"backbone {spec!r} names nothing after the colon; write {prefix}:NAME")
     # Some constructors compute with values, which do not exist on the device "meta".
     with torch.device("cpu"):
         if output_stride == 32:
@@ -93,8 +93,8 @@ def _find_form(spec: str, output_stride: int) -> str | OutputStrideError | None:
             if same_on_common_grid(dilated, whole):
                 return form
             problem = OutputStrideError(
-                f"{spec} cannot be built at output stride {output_stride}: dilated, its features differ "
-                "from those at stride 32 at the common locations"
+                f"{spec} cannot be built at output stride {output_stride}: dilated, it computes something else than at "
+                "stride 32 at the locations that both have"
             )
     return problem
 

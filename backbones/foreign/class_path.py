@@ -39,14 +39,14 @@ def build(spec: str, in_channels: int, output_stride: int = 32, form: str = "nat
             "default"
         ) from None
     if not isinstance(network, nn.Module):
-        raise UserError(f"{spec} returns a {type(network).__name__}; expected a torch.nn.Module")
+        raise UserError(f"{spec} makes a {type(network).__name__}; expected a torch.nn.Module")
     if isinstance(network, Backbone):
         if output_stride != 32 and not network.plain:
             strides = [feature.stride for feature in network.feature_info]
             require_strides(spec, strides[-len(STRIDES) :], output_stride)
         return network
     if in_channels != 3:
-        raise UserError(f"{spec} takes images with 3 channels, not {in_channels}")
+        raise UserError(f"{spec} takes images of 3 channels, not of {in_channels}")
     dilated = bool(options)
     if isinstance(run_dummy(spec, network, network), Tensor):
         return torchvision_models.wrap(spec, network, output_stride, dilated=dilated)
@@ -66,9 +66,9 @@ def _find(spec: str) -> Any:
         module = importlib.import_module(path)
     except ImportError as error:
         raise UserError(
-            f"backbone {spec!r}: {path!r} is not a supported library, and no such module can be imported "
-            f"({error}); write timm:NAME or torchvision:NAME, or package.module:Class for your own "
-            "class, with its folder in PYTHONPATH"
+            f"backbone {spec!r}: there is no library {path!r} of backbones, and no such module can be imported "
+            f"({error}); write timm:NAME or torchvision:NAME, or for your own class package.module:Class, with its "
+            "folder in PYTHONPATH"
         ) from None
     if not hasattr(module, name):
         raise unknown(f"name in {path}", name, [n for n in dir(module) if not n.startswith("_")])

@@ -61,7 +61,7 @@ def dilate(
         elif after > output_stride and after != before:
             raise OutputStrideError(
                 f"{spec} cannot be built at output stride {output_stride}: its layer {name} ({type(layer).__name__}) "
-                "has a stride but is not a convolution or pool that could dilate instead"
+                "strides, and is no convolution or pool that could dilate instead"
             )
 
 

@@ -96,7 +96,7 @@ def _build_any(
         except (RuntimeError, ValueError, AssertionError) as error:
             raise UserError(f"{spec} cannot be built: {error}") from None
         if not (hasattr(network, "forward_intermediates") and hasattr(network, "feature_info")):
-            raise UserError(f"{spec} has no feature maps (timm's forward_intermediates)")
+            raise UserError(f"{spec} offers no feature maps (timm's forward_intermediates)")
         try:
             stride = options.get("output_stride", dilated_to)
             multiple = _input_size(network) if way == _PADDED else None

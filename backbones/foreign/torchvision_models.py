@@ -38,7 +38,7 @@ def build(
     if name not in known:
         raise unknown("torchvision model", name, known)
     if in_channels != 3:
-        raise UserError(f"{spec} takes images with 3 channels, not {in_channels}")
+        raise UserError(f"{spec} takes images of 3 channels, not of {in_channels}")
     return wrap(spec, torchvision.models.get_model(name, weights=None), output_stride)
 
 

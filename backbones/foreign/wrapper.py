@@ -95,7 +95,7 @@ class ForeignBackbone(Backbone):
         """
         if not self._ends:
             raise UserError(
-                f"{self.spec} does not show which parameters belong to which map, so its stages cannot be "
+                f"{self.spec} does not show which of its parameters belong to which map, and none of its stages can be "
                 "frozen; set model.backbone.frozen_stages=-1"
             )
         groups: list[list[nn.Module]] = [[] for _ in range(len(self._ends) + 1)]
@@ -182,8 +182,8 @@ def run_dummy(
     except (RuntimeError, ValueError, AssertionError, TypeError, IndexError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"{spec} fails on an image of {size[0]}×{size[1]} pixels ({reason}); it cannot be the "
-            "backbone of detectors and segmentors, which use images of any size"
+            f"{spec} cannot compute on an image of {size[0]}×{size[1]} pixels ({reason}); it cannot be the backbone of "
+            "detectors and segmentors, whose images have any size"
         ) from None
 
 
@@ -215,7 +215,7 @@ def measure(
         if strides[0] != strides[1] or strides[0] != int(strides[0]):
             raise UserError(
                 f"{spec} returns a map of {values.shape[-2]}×{values.shape[-1]} locations for {size[0]}×{size[1]} "
-                "pixels; expected a map with an integer stride"
+                "pixels; expected one of a whole stride"
             )
         measured.append((values.shape[1], int(strides[0])))
     return measured

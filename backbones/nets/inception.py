@@ -356,8 +356,8 @@ class Inception(Backbone):
         )
         if config.valid_padding and plans[-1].dilation != 1:
             raise UserError(
-                f"output stride {output_stride} of Inception needs padding; leave out the suffix -valid, "
-                "or use output stride 32"
+                f"output stride {output_stride} of Inception is built with padding only; "
+                "leave out the suffix -valid, or take the output stride 32"
             )
         undilated = Geometry(_STRIDE, 1, config.valid_padding, config.width_factor)
         channels = in_channels

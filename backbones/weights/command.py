@@ -21,13 +21,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("spec", help="the backbone that the weights belong to")
     parser.add_argument(
         "file",
-        help="a .safetensors, .pth or .pt file; or 'published' for the weights that timm or "
-        "torchvision publishes for the spec, as in timm:resnet50.a1_in1k",
+        help="a .safetensors, .pth or .pt file; or 'published': the weights that timm or torchvision publishes for the "
+        "spec, as in timm:resnet50.a1_in1k",
     )
     parser.add_argument("--out", type=Path, required=True, help="the checkpoint to write")
     parser.add_argument(
         "--normalisation",
-        help=f"the normalisation with which the weights in a file were trained: {', '.join(NORMALISATIONS)}",
+        help=f"the normalisation that the weights in a file were trained with: {', '.join(NORMALISATIONS)}",
     )
     for name, what in (("--mean", "mean"), ("--std", "standard deviation")):
         parser.add_argument(
@@ -43,25 +43,26 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tag", help="tag of torchvision's published weights; default: torchvision's"
     )
-    parser.add_argument("--key", help="the key of the tensors in the file; default: search for it")
+    parser.add_argument(
+        "--key", help="the key in the file that holds the tensors; default: search for it"
+    )
     parser.add_argument("--prefix", help="the prefix of their names; default: search for it")
     parser.add_argument(
         "--by-order",
         action="store_true",
-        help="match layers by order and shape, if the file has other names for the same network",
+        help="match layer by layer, by order and shape, if the file has another program's names for the same network",
     )
     parser.add_argument(
         "--allow-missing",
         action="append",
         default=[],
         metavar="PATTERN",
-        help="names that may be missing from the file, as in 'layer4.*'; these tensors stay random, "
-        "which every table notes",
+        help="names that may be missing from the file, as in 'layer4.*'; these stay random, and every table says so",
     )
     parser.add_argument(
         "--show-map",
         action="store_true",
-        help="print the name of each tensor in the file and in the backbone",
+        help="print which tensor of the file went where",
     )
 
 
@@ -75,7 +76,7 @@ def run(options: argparse.Namespace) -> str:
         return _report(options, _import_published(options))
     normalisation = _normalisation(options)
     if options.tag is not None:
-        raise UserError("--tag is for published weights, not for files: leave it out")
+        raise UserError("--tag names published weights; a file has none: leave it out")
     report = import_weights(
         options.spec,
         options.file,
@@ -95,13 +96,13 @@ def _normalisation(options: argparse.Namespace) -> Normalisation:
     if options.normalisation is not None:
         if any((*numbers, options.channel_order)):
             raise UserError(
-                "--normalisation already gives mean, standard deviation and channel order: leave it out, "
-                "or leave out --mean, --std and --channel-order"
+                "--normalisation gives mean, standard deviation and order of channels: leave it out, or "
+                "leave out --mean, --std and --channel-order"
             )
         return normalisation_of(options.normalisation)
     if None in numbers:
         raise UserError(
-            f"--normalisation is missing: a file does not contain the normalisation of its weights; give one of "
+            f"--normalisation is missing: a file does not say what its weights were trained with; give one of "
             f"{', '.join(NORMALISATIONS)}, or both --mean and --std"
         )
     return own_normalisation(*numbers, options.channel_order or "RGB")
@@ -121,7 +122,9 @@ def _import_published(options: argparse.Namespace) -> ImportReport:
     }
     for name, value in given.items():
         if value:
-            raise UserError(f"{name} is for files, not for published weights: leave it out")
+            raise UserError(
+                f"{name} is for files; published weights need no such option: leave it out"
+            )
     return import_published(options.spec, options.out, tag=options.tag)
 
 
@@ -140,5 +143,5 @@ def _report(options: argparse.Namespace, report: ImportReport) -> str:
             f"RANDOM: {len(report.random)} tensors are missing from the file ({listed_names(report.random)})"
         )
     if report.left:
-        lines.append(f"not used: {len(report.left)} ({listed_names(report.left)})")
+        lines.append(f"not taken: {len(report.left)} ({listed_names(report.left)})")
     return "\n".join(lines)

@@ -31,16 +31,14 @@ def read_weights(path: Path) -> Any:
         try:
             return safetensors.torch.load_file(path)
         except (safetensors.SafetensorError, ValueError, KeyError) as error:
-            raise CheckpointError(
-                f"{path} is truncated or not a safetensors file ({error})"
-            ) from None
+            raise CheckpointError(f"{path} is truncated or no safetensors file ({error})") from None
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
         # torch.save does not compress. A compressed archive is from another program and may be a zip bomb.
         if any(member.compress_type != zipfile.ZIP_STORED for member in members):
             raise CheckpointError(
-                f"{path} is a compressed archive, which torch.save does not write: unpack it and give the file in it"
+                f"{path} is a compressed archive; torch.save does not compress: unpack it and give the file in it"
             )
     try:
         with warnings.catch_warnings():
@@ -50,12 +48,11 @@ def read_weights(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         reason = str(error).strip().splitlines()[0]
         raise CheckpointError(
-            f"{path} is damaged or contains more than tensors, and opening it could run code "
-            f"({reason}); if you trust it, "
+            f"{path} is damaged or holds more than tensors, and opening it could run code ({reason}); if you trust it, "
             "load it yourself and save only its state_dict, with torch.save or safetensors"
         ) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
-        raise CheckpointError(f"{path} is truncated or not a weight file ({error})") from None
+        raise CheckpointError(f"{path} is truncated or no file of weights ({error})") from None
 
 
 def places(content: Any, key: str = "", depth: int = 0) -> Iterator[tuple[str, dict[str, Tensor]]]:

@@ -102,7 +102,7 @@ def import_weights(
     _refuse_other_strides(spec, normalisation)
     if in_order and (prefix is not None or allow_missing):
         raise UserError(
-            "--by-order matches all tensors by their order; leave out --prefix and --allow-missing"
+            "--by-order goes by the order of all tensors in one place; leave out --prefix and --allow-missing"
         )
     network, expected = _expected(spec, tuple(allow_missing))
     match = _find(path, read_weights(path), expected, key, prefix, in_order=in_order)
@@ -198,7 +198,7 @@ def _find(
     if in_order:
         if len(found) != 1:
             raise CheckpointError(
-                f"{path} has tensors under {len(found)} keys ({', '.join(map(repr, found))}); choose one with --key"
+                f"{path} holds tensors in {len(found)} places ({', '.join(map(repr, found))}); name one by --key"
             )
         [(place, tensors)] = found.items()
         return by_order(path, place, tensors, expected)
@@ -219,9 +219,9 @@ def _refuse_other_strides(spec: str, normalisation: Normalisation) -> None:
     if re.fullmatch(r"resnet(14|26|50|101|152)", base) and normalisation[2] == "RGB":
         other = "-".join([f"{base}_b", *suffixes])
         raise CheckpointError(
-            f"{spec} is the network of the paper, with strides in the first 1×1 convolutions. Only "
-            f"Caffe's public weights (BGR) were trained with it; those of torchvision, timm and "
-            f"mmpretrain fit its tensors but were trained with {other}: use that spec"
+            f"{spec} is the network of the paper, which strides in its first 1×1 convolutions. Only Caffe's public "
+            f"weights (BGR) belong to that network; those of torchvision, timm and mmpretrain fit its tensors, but "
+            f"belong to {other}: name that"
         )
 
 
@@ -251,9 +251,9 @@ def _load(path: Path, network: Backbone, match: Match) -> list[str]:
 
 def _refuse_impossible(path: Path, source_name: str, name: str, tensor: Tensor) -> None:
     if not torch.isfinite(tensor.float()).all():
-        raise CheckpointError(f"{path}: {source_name} contains values that are not finite")
+        raise CheckpointError(f"{path}: {source_name} holds numbers that are not finite")
     if name.endswith("running_var") and (tensor < 0).any():
-        raise CheckpointError(f"{path}: {source_name} contains negative variances")
+        raise CheckpointError(f"{path}: {source_name} holds negative variances")
 
 
 def _warnings(path: Path, network: Backbone, normalisation: Normalisation) -> list[str]:
@@ -264,12 +264,12 @@ def _warnings(path: Path, network: Backbone, normalisation: Normalisation) -> li
     """
     variances = [t for name, t in network.state_dict().items() if name.endswith("running_var")]
     if variances and all(bool((t == 1).all()) for t in variances):
-        return ["all batch statistics have their initial values: was the network trained?"]
+        return ["all batch statistics are those of a fresh network: was it trained?"]
     named = next((n for n, known in NORMALISATIONS.items() if known == normalisation), _OWN)
     ratios = input_scale_ratios(network, {**NORMALISATIONS, named: normalisation})
     warning, certain = normalisation_warning(ratios, named)
     if certain:
-        raise CheckpointError(f"{path}: {warning}; use that one")
+        raise CheckpointError(f"{path}: {warning}; name that")
     warnings = [f"{warning}; is it the right one?"] if warning else []
     found = correlations(network, normalisation)
     odd = {name: value for name, value in found.items() if value < LEAST_CORRELATION}
@@ -277,9 +277,8 @@ def _warnings(path: Path, network: Backbone, normalisation: Normalisation) -> li
         first = next(iter(odd))
         warnings.append(
             f"the batch statistics of {len(odd)} of {len(found)} layers, the first is {first.removeprefix(_TRUNK)} "
-            f"(correlation {odd[first]:.2f}), do not match their inputs on images that resemble "
-            "photographs: a tensor before that layer may be transposed or swapped, or the network "
-            "was trained on other images"
+            f"(correlation {odd[first]:.2f}), do not fit their inputs on images that resemble photographs: a tensor "
+            "before that layer may be transposed or another layer's, or the network was trained on other images"
         )
     return warnings
 
@@ -310,17 +309,17 @@ def own_normalisation(
     """
     if len(mean) != 3 or len(std) != 3 or not all(map(math.isfinite, [*mean, *std])):
         raise UserError(
-            f"mean {tuple(mean)} and std {tuple(std)} were given; both must be three finite numbers"
+            f"mean {tuple(mean)} and std {tuple(std)} were given; each is three finite numbers"
         )
     if min(std) <= 0:
-        raise UserError(f"std {tuple(std)} was given; standard deviations must be above 0")
+        raise UserError(f"std {tuple(std)} was given; standard deviations are above 0")
     if max(std) < 1:
         raise UserError(
-            f"mean {tuple(mean)} and std {tuple(std)} were given; these look like values for pixels "
-            "from 0 to 1: multiply both by 255"
+            f"mean {tuple(mean)} and std {tuple(std)} were given; these look like numbers for pixels from 0 to 1: "
+            "multiply both by 255"
         )
     if channel_order not in ("RGB", "BGR"):
-        raise unknown("channel order", channel_order, ("RGB", "BGR"))
+        raise unknown("order of channels", channel_order, ("RGB", "BGR"))
     first, second, third = (float(value) for value in mean)
     one, two, three = (float(value) for value in std)
     return (first, second, third), (one, two, three), channel_order

@@ -142,8 +142,7 @@ def choose(path: Path, found: list[Match], expected: Expected) -> Match:
                 f"--key {m.key or repr('')} --prefix {m.prefix or repr('')}" for m in complete
             )
             raise CheckpointError(
-                f"{path} contains {expected.spec} {len(complete)} times, with different weights; choose "
-                f"one of: {choices}"
+                f"{path} holds {expected.spec} {len(complete)} times, with different weights; choose one of: {choices}"
             )
     unused = [p for p in expected.allow_missing if not any(fnmatchcase(n, p) for n in first.random)]
     if unused:
@@ -158,10 +157,10 @@ def _misfit(path: Path, found: list[Match], expected: Expected) -> CheckpointErr
     if not any(match.tensors for match in found):
         names = listed_names(name for match in found[:1] for name in match.left)
         return CheckpointError(
-            f"{path} contains no tensor of {expected.spec}"
+            f"{path} holds no tensor of {expected.spec}"
             + (
-                f"; it contains {names}. If it is the same network with other names, --by-order matches "
-                "its tensors by order and shape"
+                f"; it holds {names}. If another program named the same network, --by-order matches its tensors by "
+                "order and shape"
                 if names
                 else ""
             )
@@ -172,13 +171,12 @@ def _misfit(path: Path, found: list[Match], expected: Expected) -> CheckpointErr
         for kind, names in (
             ("missing", nearest.missing),
             ("of another shape", nearest.misfits),
-            ("that do not belong to the backbone", nearest.foreign),
+            ("that are not the backbone's", nearest.foreign),
         )
         if names
     ]
     return CheckpointError(
-        f"{path} does not contain {expected.spec}: at the nearest place, {nearest.place}, "
-        f"{len(nearest.tensors)} tensors fit; "
+        f"{path} does not hold {expected.spec}: at {nearest.place}, the nearest, {len(nearest.tensors)} tensors fit; "
         f"{'; '.join(problems)}"
     )
 
@@ -203,8 +201,8 @@ def by_order(path: Path, key: str, found: Mapping[str, Tensor], expected: Expect
         there, held = theirs[position] if position < len(theirs) else ("nothing more", {})
         if held != parts:
             raise CheckpointError(
-                f"{path} does not contain {expected.spec} in order: layer {position + 1} of the backbone "
-                f"is {layer} {_shown(parts)}, but the file has {there} {_shown(held)} there"
+                f"{path} does not hold {expected.spec} in its order: layer {position + 1} of the backbone is "
+                f"{layer} {_shown(parts)}, and there the file has {there} {_shown(held)}"
             )
         source_names |= {_join(layer, part): _join(there, part) for part in parts}
     counters = [n for n in expected.tensors if n.endswith(_COUNTER)]

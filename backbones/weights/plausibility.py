@@ -81,8 +81,8 @@ def normalisation_warning(ratios: Mapping[str, float], named: str) -> tuple[str,
         return "", False
     ratio = ratios[named]
     return (
-        f"in training, the inputs of the first batch normalisation were about {ratio:.2g} times "
-        f"as large as those of photographs with the normalisation {named!r}; {best!r} fits (ratio {ratios[best]:.2g})",
+        f"in training, the inputs of the first batch normalisation were about {ratio:.2g} times as large as the "
+        f"normalisation {named!r} gives for photographs; {best!r} fits (ratio {ratios[best]:.2g})",
         off[named] > IMPOSSIBLE,
     )
 

@@ -45,7 +45,7 @@ def published_weights(spec: str, tag: str | None = None) -> Published:
     if prefix == "torchvision":
         return _of_torchvision(name, tag)
     raise UserError(
-        f"there are no published weights named {spec!r}; use a timm: or torchvision: network, or give a file"
+        f"nobody publishes weights of {spec!r} under this name; take a timm: or torchvision: network, or give a file"
     )
 
 
@@ -98,5 +98,5 @@ def _unreachable(name: str, error: Exception) -> CheckpointError:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return CheckpointError(
         f"the weights of {name} cannot be loaded ({reason}); they are downloaded once and kept in the cache of their "
-        "library (HF_HOME, TORCH_HOME): run this with network access, or give a file instead of 'published'"
+        "library (HF_HOME, TORCH_HOME): run this with access to the network, or give a file instead of 'published'"
     )

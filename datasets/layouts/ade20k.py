@@ -56,8 +56,8 @@ class Folders:
         suffixes = sorted({image.suffix for image in self.images()})
         if len(suffixes) == 1:
             return suffixes[0]
-        found = f"images with the suffixes {suffixes}" if suffixes else "no images"
-        raise UserError(f"{self.image_folder} contains {found}; expected images with one suffix")
+        found = f"images of the kinds {suffixes}" if suffixes else "no images"
+        raise UserError(f"{self.image_folder} holds {found}; one kind is expected")
 
     def label_map(self, image: Path) -> Path:
         """Return the expected path of an image's label map."""
@@ -112,15 +112,14 @@ def classes(root: Path) -> tuple[str, ...]:
     if not path.is_file():
         _require_layout(root)
         raise UserError(
-            f"the class names of {root} are unknown: it has neither {listed.name} nor {table.name}. "
-            f"Add {listed} with the names of labels 1, 2, 3 and so on, one per line (0 means pixels "
-            "of no class and is not listed)."
+            f"{root} does not say its class names: it has neither {listed.name} nor {table.name}. Add {listed} with "
+            "the names of labels 1, 2, 3 and so on, one a line (0 stands for pixels of no class and is not listed)."
         )
     names = read_classes(listed) if path is listed else _read_table(table)
     if len(names) >= IGNORED:
         raise UserError(
-            f"{path} lists {len(names)} classes; 8-bit label maps can represent 1 to {IGNORED - 1}, "
-            f"because 0 and {IGNORED} are ignored"
+            f"{path} names {len(names)} classes; 1 to {IGNORED - 1} fit into label maps of 8 bits, where "
+            f"0 and {IGNORED} are ignored"
         )
     return names
 
@@ -199,7 +198,7 @@ def _read_table(table: Path) -> tuple[str, ...]:
     if "Idx" not in header or "Name" not in header:
         raise UserError(
             f"{table} starts with {header}; expected tab-separated columns with Idx and Name. "
-            "Replace it, or write the class names into a classes.txt beside it, one per line."
+            "Replace it, or write the class names into a classes.txt beside it, one a line."
         )
     index_column, name_column = header.index("Idx"), header.index("Name")
     full: list[str] = []
@@ -221,7 +220,7 @@ def _read_table(table: Path) -> tuple[str, ...]:
 def _labels_alone(part: Folders, images: Sequence[Path]) -> list[Problem]:
     needed = {part.label_map(image) for image in images}
     return [
-        Problem(path, "the label map has no image; it is ignored", "repaired")
+        Problem(path, "the label map has no image; it is left out", "repaired")
         for path in sorted(part.label_folder.rglob(f"*{LABEL_SUFFIX}"))
         if path not in needed and not is_hidden(path.name)
     ]
@@ -245,15 +244,15 @@ def _check_pair(image: Path, part: Folders, num_classes: int, decode: bool) -> F
     if label_map.mode not in _LABEL_MODES:
         findings.add(
             path,
-            f"the label map has mode {label_map.mode}; expected one 8-bit channel with the class "
-            f"number, 0 to {num_classes}: write it again as a grey or palette PNG",
+            f"the label map has mode {label_map.mode}; expected one 8-bit channel that holds the "
+            f"class number, 0 to {num_classes}: write it again as a grey or palette PNG",
         )
         return findings
     if label_map.format == "JPEG":
         findings.add(
             path,
-            "the label map is a JPEG, and JPEG compression changes labels; write it again as a PNG, "
-            "from the original labels",
+            "the label map is a JPEG, whose compression changes labels into those of other classes; write it "
+            "again, from the original labels, as a PNG",
         )
     if picture.size is not None and label_map.size is not None and label_map.size != picture.size:
         findings.add(
@@ -272,7 +271,7 @@ def _check_labels(path: Path, num_classes: int, findings: Findings) -> None:
         with Image.open(path) as picture:
             values = np.asarray(picture, dtype=np.uint8)
     except Exception as error:  # Pillow raises nearly anything for damaged files.
-        findings.add(path, f"the label map cannot be decoded ({error}): replace it")
+        findings.add(path, f"the label map does not decode ({error}): replace it")
         return
     present = np.flatnonzero(np.bincount(values.ravel(), minlength=256))
     findings.objects = len(present[present > 0])
@@ -281,6 +280,6 @@ def _check_labels(path: Path, num_classes: int, findings: Findings) -> None:
         shown = ", ".join(map(str, outside[:5])) + (" …" if len(outside) > 5 else "")
         findings.add(
             path,
-            f"the label map contains {shown}; allowed are 0 (no class) to {num_classes}: set such "
-            "pixels to 0, or add the missing names to classes.txt",
+            f"the label map holds {shown}; allowed are 0 (no class) to {num_classes}: "
+            "set such pixels to 0, or add the missing names to classes.txt",
         )

@@ -195,15 +195,15 @@ def _files(root: Path) -> dict[str, Path]:
     if not found:
         folder = root / "annotations"
         has_others = next(folder.glob("*.json"), None) is not None
-        inside = f" ({folder} contains: {entries(folder)})" if has_others else ""
-        raise wrong_layout("coco", root, f"it has no annotation file in COCO's format{inside}")
+        inside = f" ({folder} holds: {entries(folder)})" if has_others else ""
+        raise wrong_layout("coco", root, f"it has no annotation file of COCO's form{inside}")
     if "" not in found and not ("train" in found and ({"val", "test"} & found.keys())):
         listed = ", ".join(f"{split} ({path.name})" for split, path in sorted(found.items()))
         raise wrong_layout(
             "coco",
             root,
-            f"it has annotations only for {listed}; expected one file to train on (train) and one to "
-            "test on (val or test), such as annotations/instances_train.json and instances_val.json",
+            f"it has annotations for {listed} only; expected one file to train on (train) and one to test on "
+            "(val or test), such as annotations/instances_train.json and instances_val.json",
         )
     return found
 
@@ -222,7 +222,7 @@ def _image_folder(root: Path, path: Path) -> Path:
         if (folder / name).is_file():
             return folder
     raise UserError(
-        f"{path} lists the image {name}, which is in none of {', '.join(map(str, near))}; put the images there."
+        f"{path} names the image {name}, which is in none of {', '.join(map(str, near))}; put the images there."
     )
 
 

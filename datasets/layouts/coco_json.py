@@ -106,7 +106,7 @@ def _read(path: Path, size: int, modified_ns: int) -> CocoFile:
     images, categories = content["images"], content["categories"]
     counted = Counter(_key(image["id"], path) for image in images)
     misfits = [
-        f"{times} images have the id {number}; give each a different id"
+        f"{times} images have the id {number}; give each its own"
         for number, times in counted.items()
         if times > 1
     ]
@@ -118,7 +118,7 @@ def _read(path: Path, size: int, modified_ns: int) -> CocoFile:
             objects[image_id].append(_object(annotation, path))
         else:
             misfits.append(
-                f"annotation {annotation.get('id')} refers to an image that is not in the file"
+                f"annotation {annotation.get('id')} is of an image that the file does not list"
                 + _other_type(image_id, written)
                 + "; add the image or remove the annotation"
             )
@@ -142,11 +142,11 @@ def _content(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not JSON ({error}); replace it.") from None
+        raise UserError(f"{path} is no JSON ({error}); replace it.") from None
     for key in _LISTS:
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             raise UserError(
-                f"{path} has no list {key!r}; expected COCO's detection format: "
+                f"{path} has no list {key!r}; expected COCO's form for detection: "
                 '{"images": […], "annotations": […], "categories": […]}.'
             )
         for entry in content[key]:
@@ -170,7 +170,7 @@ def _categories(listed: list[dict[str, Any]], path: Path) -> dict[Any, str]:
         return {entry["id"]: entry["name"] for entry in ordered}
     except TypeError:
         raise UserError(
-            f"{path}: some category ids are text and others are numbers ({', '.join(types)}); use one type for all."
+            f"{path}: some category ids are text and others are numbers ({', '.join(types)}); write all of them alike."
         ) from None
 
 
@@ -204,4 +204,4 @@ def _other_type(wanted: Any, written: Set[str]) -> str:
     """
     if str(wanted) not in written:
         return ""
-    return f" (it lists {wanted} as {'a number' if isinstance(wanted, str) else 'text'}; use one type for both)"
+    return f" (it lists {wanted} as {'a number' if isinstance(wanted, str) else 'text'}; write both alike)"

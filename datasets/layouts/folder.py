@@ -17,13 +17,13 @@ TREES: dict[Kind, str] = {
   ROOT/VOC2007/Annotations/ID.xml
   ROOT/VOC2007/ImageSets/Main/{train,val,trainval,test}.txt
   ROOT/VOC2012/…                        (further years are optional; all are trained on, one is tested on)
-or, for your own dataset, these three folders directly in ROOT; without ImageSets, one image in
+or, for a dataset of your own, these three folders directly in ROOT; without ImageSets, one image in
 five is tested on.""",
     "coco": """\
   ROOT/annotations/instances_{train,val}*.json
-  ROOT/{train,val}*/ or ROOT/images/    (paths as in file_name of the JSON)
-or ROOT/{train,valid,test}/_annotations.coco.json beside the images, or one ROOT/annotations.json; then
-one image in five is tested on.""",
+  ROOT/{train,val}*/ or ROOT/images/    (with what file_name in the JSON says)
+or ROOT/{train,valid,test}/_annotations.coco.json beside the images, or one ROOT/annotations.json, of
+which one image in five is tested on.""",
     "ade20k": """\
   ROOT/images/{training,validation}/ID.jpg        (or another suffix, the same for all images of a split)
   ROOT/annotations/{training,validation}/ID.png   (uint8: 0 is no class, 1…K are the classes)
@@ -37,7 +37,7 @@ _SOURCES: dict[Kind, str] = {
     "coco": "COCO is at https://cocodataset.org.",
     "ade20k": "`python -m benchmarks data prepare ade20k` downloads ADE20K.",
 }
-_GENERATED = "`python -m datasets.miniworld --root DIR` generates a small dataset in every layout."
+_GENERATED = "`python -m datasets.miniworld --root DIR` makes a small dataset in every layout."
 _LISTED_ENTRIES = 8
 
 
@@ -57,7 +57,7 @@ def require_folder(kind: Kind, root: Path) -> None:
     nearest = next(parent for parent in root.absolute().parents if parent.is_dir())
     raise UserError(
         f"the data folder {root} does not exist. The nearest existing folder is {nearest}, "
-        f"which contains: {entries(nearest)}. {_expected(kind)}"
+        f"which holds: {entries(nearest)}. {_expected(kind)}"
     )
 
 

@@ -159,7 +159,7 @@ def _differing_classes(root: Path, train_names: Sequence[str]) -> list[Problem]:
     only_train = [name for name in train_names if name not in val_names]
     only_val = sorted(val_names.difference(train_names))
     return [
-        Problem(root / split / name, f"the class is only in {split}; expected in train and val")
+        Problem(root / split / name, f"the class is in {split} only; expected in train and in val")
         for split, names in (("train", only_train), ("val", only_val))
         for name in names
     ]

@@ -44,11 +44,11 @@ def read_classes(path: Path) -> tuple[str, ...]:
         if numbers != list(range(1, len(cells) + 1)):
             raise UserError(
                 f"{path} numbers its classes {numbers[:3]}…; expected 1, 2, 3 and so on in order, "
-                "because 0 means pixels of no class. Renumber them, or leave out the numbers."
+                "since 0 stands for pixels of no class. Number them again, or leave the numbers out."
             )
     names = tuple(cell[-1].strip() for cell in cells)
     if not names:
-        raise UserError(f"{path} has no class names; write one per line, or remove the file.")
+        raise UserError(f"{path} names no class; write one a line, or remove the file.")
     require_different(names, path)
     return names
 
@@ -61,6 +61,4 @@ def require_different(names: tuple[str, ...], path: Path) -> None:
     """
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
-        raise UserError(
-            f"{path} repeats the names {', '.join(map(repr, repeated))}; names must be unique."
-        )
+        raise UserError(f"{path} names {', '.join(map(repr, repeated))} twice; names must differ.")

@@ -147,7 +147,7 @@ def splits(root: Path) -> Splits[ImageList]:
         for part in ([lists[tree]["train"]] if tree == train_only else _trained(lists[tree]))
     ]
     if not train:
-        raise wrong_layout("voc", root, f"{found[0]} has a test split but nothing to train on")
+        raise wrong_layout("voc", root, f"{found[0]} has a test split and nothing to train on")
     return _with_images(Splits(tuple(train), test))
 
 
@@ -213,8 +213,8 @@ def _with_images(found: Splits[ImageList]) -> Splits[ImageList]:
         if not part.names():
             where = part.list_file or f"the {part.split} split of {part.tree}"
             raise UserError(
-                f"{where} lists no image; expected one image name without suffix per line, or no "
-                "ImageSets and one XML per image."
+                f"{where} lists no image; expected one image name without suffix a line, or no "
+                "ImageSets and one XML an image."
             )
     return found
 
@@ -224,7 +224,7 @@ def _classes_of(root: Path, annotations: list[Annotation]) -> tuple[str, ...]:
     if not found:
         raise UserError(
             f"no annotation under {root} has a named object, so its classes are unknown; "
-            f"add the objects, or the class names to {root / 'classes.txt'}, one per line."
+            f"add the objects, or the class names to {root / 'classes.txt'}, one a line."
         )
     return VOC_NAMES if found.issubset(VOC_NAMES) else tuple(sorted(found))
 
@@ -255,7 +255,7 @@ def _check_entry(entry: Entry, names: tuple[str, ...] | None, decode: bool) -> F
     else:
         findings.repairs = picture.repairs
     if not entry.annotation.is_file():
-        message = f"{entry.image.name} has no annotation; add it or remove the image from the lists"
+        message = f"{entry.image.name} has no annotation; add it or take the image off the lists"
         findings.add(entry.annotation, message)
         return findings
     try:
@@ -275,7 +275,7 @@ def _other_suffix(entry: Entry) -> str:
     """Return a hint if the image exists with another suffix."""
     for path in sorted(entry.image.parent.glob(f"{entry.name}.*")):
         if path != entry.image and path.suffix.lower() in IMAGE_SUFFIXES:
-            return f". There is {path.name}: rename it to .jpg; any content is read"
+            return f". There is {path.name}: rename it to .jpg, its content is read all the same"
     return ""
 
 
@@ -287,7 +287,7 @@ def _image_size(
     if picture.size is None:
         return annotation.size if width and height else None
     if not width or not height:
-        message = f"<size> is {width:g}×{height:g}; the size of the image is used"
+        message = f"<size> is {width:g}×{height:g}; the image's own is used"
         findings.add(entry.annotation, message, "repaired")
     elif annotation.size != picture.size:
         findings.add(
@@ -306,10 +306,10 @@ def _object_problems(
         yield str(unknown("class", found.name, names)), "error"
     if found.unclear_difficult:
         read = f"it is read as {found.is_difficult:d}"
-        yield f"<difficult> is {found.difficult or '':.20} and not a number; {read}", "repaired"
+        yield f"<difficult> is {found.difficult or '':.20} and no number; {read}", "repaired"
     box = found.box
     if box is None:
-        yield "a corner of <bndbox> is missing or not a number; expected 4 numbers", "error"
+        yield "<bndbox> lacks a corner or has one that is no number; expected 4 numbers", "error"
         return
     shown = f"the box ({', '.join(f'{corner:g}' for corner in found.corners)})"
     # If the size is unknown, only a box without area can be reported.

@@ -41,13 +41,13 @@ def trees(root: Path) -> list[Path]:
         return found
     for tree in found:
         if _missing(tree):
-            raise wrong_layout("voc", root, f"{tree} has no {' and no '.join(_missing(tree))}")
+            raise wrong_layout("voc", root, f"{tree} lacks {' and '.join(_missing(tree))}")
         if not list_files(tree):
             raise wrong_layout(
                 "voc",
                 root,
                 f"{tree / LIST_FOLDER} has none of {', '.join(LISTS)} as .txt",
-                "List the images of each split there, one name without suffix per line.",
+                "List there the images of each split, one name without suffix a line.",
             )
     return found
 

@@ -77,7 +77,7 @@ def read_annotation(path: Path) -> Annotation:
         raise UserError(f"the annotation {path} does not exist; complete the dataset") from None
     except (OSError, ET.ParseError, ValueError, LookupError) as error:
         raise UserError(
-            f"the annotation {path} is not XML ({error}); fix the file, or remove its name from ImageSets/Main"
+            f"the annotation {path} is not XML ({error}); fix the file, or take its name out of ImageSets/Main"
         ) from None
 
 
@@ -127,7 +127,7 @@ def trained_objects(annotation: Annotation, path: Path) -> tuple[Object, ...]:
         box = found.box
         if box is None or not found.name:
             raise UserError(
-                f"the annotation {path} has an object without a name or without a complete bndbox; fix the file"
+                f"the annotation {path} has an object without a name or a whole bndbox; fix the file"
             )
         size = (box[2] - box[0], box[3] - box[1])
         objects.append(Object(found.name, box, size, found.is_difficult))

@@ -21,9 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--sheet", type=Path, help="draw samples of the three sets into this PNG")
     options = parser.parse_args(arguments)
     if options.root is None and options.sheet is None:
-        parser.error(
-            "nothing to do: give --root DIR to generate, or --sheet FILE to draw a contact sheet"
-        )
+        parser.error("nothing to do: give --root DIR to generate, or --sheet FILE for a look")
     try:
         if options.preset not in PRESETS:
             raise unknown("miniworld preset", options.preset, PRESETS)

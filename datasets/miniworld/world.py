@@ -69,8 +69,8 @@ def generate(
         return folder
     if folder.exists() and not (folder / MARKER).is_file():
         raise UserError(
-            f"{folder} exists and was not generated (it has no {MARKER}), so it was not changed. Name "
-            "another data folder, or move this one."
+            f"{folder} exists and was not generated (it has no {MARKER}), so it is left alone. "
+            "Name another data folder, or move this one away."
         )
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -65,7 +65,7 @@ def _places365(archives: Archives) -> list[Step]:
     lists = read_files(archives["lists"], names)
     for name in names:
         if name not in lists:
-            raise UserError(f"{archives['lists']} does not contain {name}: get the archive again.")
+            raise UserError(f"{archives['lists']} lacks {name}: get the archive again.")
     categories = dict(line.split() for line in lists[names[0]].decode().splitlines() if line)
     for category in categories:
         if not re.fullmatch(r"/[a-z]/[\w/-]+", category):
@@ -78,16 +78,14 @@ def _places365(archives: Archives) -> list[Step]:
         category, _, file_name = name.removeprefix("data_256").rpartition("/")
         if category not in folders:
             raise UserError(
-                f"{archives['train']} contains {name}, which is in none of the categories."
+                f"{archives['train']} holds {name}, which is in none of the categories."
             )
         return f"train/{folders[category]}/{file_name}"
 
     def place_val(name: str) -> str:
         file_name = name.rpartition("/")[2]
         if val.get(file_name) not in by_number:
-            raise UserError(
-                f"{archives['val']} contains {name}, which has no category in {names[1]}."
-            )
+            raise UserError(f"{archives['val']} holds {name}, which {names[1]} gives no category.")
         return f"val/{by_number[val[file_name]]}/{file_name}"
 
     return [Unpack(archives["val"], place_val), Unpack(archives["train"], place_train)]

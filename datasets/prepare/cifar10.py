@@ -42,7 +42,7 @@ class _ArraysOnly(pickle.Unpickler):
         # numpy 2 has another name for numpy.core.
         known = _ADMITTED.get((module.replace("numpy._core", "numpy.core"), name))
         if known is None:
-            raise pickle.UnpicklingError(f"it contains {module}.{name}")
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
         return known
 
 
@@ -80,7 +80,7 @@ class Pictures:
         batches = self._read()
         names = [str(name) for name in self._load(batches, META).get("label_names", ())]
         if not names or not all(name.isidentifier() for name in names):
-            raise UserError(f"{self.archive} has the class names {names}; expected words.")
+            raise UserError(f"{self.archive} names its classes {names}; expected words.")
         for split, members in BATCHES.items():
             number = 0
             for member in members:
@@ -97,7 +97,7 @@ class Pictures:
         found = read_files(self.archive, wanted)
         missing = [name for name in wanted if name not in found]
         if missing:
-            raise UserError(f"{self.archive} does not contain {missing[0]}: get the archive again.")
+            raise UserError(f"{self.archive} lacks {missing[0]}: get the archive again.")
         return found
 
     def _load(self, batches: Mapping[str, bytes], member: str) -> dict[str, Any]:
@@ -107,11 +107,11 @@ class Pictures:
         except Exception as error:
             # Damaged pickles can raise nearly any exception.
             raise UserError(
-                f"{self.archive} was refused: {member} is not a pickle of plain arrays ({error}). "
+                f"{self.archive} was refused: {member} is no pickle of plain arrays ({error}). "
                 "Remove the archive and get it from its source."
             ) from error
         if not isinstance(content, dict):
-            raise UserError(f"{self.archive}: {member} is not a dictionary; get the archive again.")
+            raise UserError(f"{self.archive}: {member} holds no dictionary; get the archive again.")
         return content
 
     def _pictures(
@@ -129,8 +129,8 @@ class Pictures:
             or not all(isinstance(label, int) and 0 <= label < classes for label in labels)
         ):
             raise UserError(
-                f"{self.archive}: {member} does not contain rows of {PIXEL_BYTES} bytes with a label "
-                f"below {classes} each; get the archive again."
+                f"{self.archive}: {member} does not hold rows of {PIXEL_BYTES} bytes and a label "
+                f"below {classes} for each; get the archive again."
             )
         # A row contains the red, the green and the blue plane, in this order.
         planes = data.reshape(-1, 3, SIDE_PX, SIDE_PX).transpose(0, 2, 3, 1)

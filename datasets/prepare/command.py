@@ -33,13 +33,11 @@ def prepare(options: argparse.Namespace) -> int:
             raise unknown("dataset", name, (GENERATED, *SETS))
     real = [name for name in names if name != GENERATED]
     if options.archives is not None and "imagenet" not in real:
-        raise UserError(
-            "--archives was given without imagenet; only ImageNet needs archives from the user."
-        )
+        raise UserError("--archives was given without imagenet; only its archives are the user's.")
     if real and real != names and options.root is not None:
         raise UserError(
-            f"--root {options.root} was given for {GENERATED} and others, but {GENERATED} needs a "
-            "separate folder: prepare it in a separate command."
+            f"--root {options.root} was given for {GENERATED} and others, and {GENERATED} fills a "
+            "folder of its own: prepare it in a command of its own."
         )
     console = Console(highlight=False)
     if real != names:

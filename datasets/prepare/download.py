@@ -96,7 +96,7 @@ def fetch(archive: Archive, folder: Path, announcer: Announcer) -> Path:
         + "; ".join(f"{url}: {error}" for url, error in failures)
         + "). "
         + ("No mirror could be reached: is this machine online? " if offline else "")
-        + f"Run the same command again to continue, or download it by hand to {path} and then run it."
+        + f"Run the same command again to go on, or download it by hand to {path} and then run it."
     )
 
 
@@ -115,11 +115,9 @@ def _fetch_from(url: str, archive: Archive, path: Path, part: Path, announcer: A
             return
         part.unlink()
         if not resumed:
-            raise MirrorError(f"the downloaded file does not have the checksum {archive.checksum}")
+            raise MirrorError(f"what it sent has not the checksum {archive.checksum}")
         # The wrong bytes may come from another mirror or from an earlier download.
-        announcer.say(
-            f"The resumed {archive.file_name} has a wrong checksum: starting again from byte 0."
-        )
+        announcer.say(f"The resumed {archive.file_name} has a wrong checksum: once more from 0.")
 
 
 def _checksum(path: Path, archive: Archive) -> str:
@@ -230,7 +228,7 @@ def _answered_range(response: requests.Response, offset: int) -> tuple[int | Non
         total = int(length) if length.isdigit() else None
         if total is not None and total < offset:
             # For example a log-in page; the bytes from other mirrors are kept.
-            raise MirrorError(f"it offers {total:,} bytes, but {offset:,} were already downloaded")
+            raise MirrorError(f"it offers {total:,} bytes where {offset:,} have arrived already")
         return (None if offset and total == offset else 0), total
     if status >= 500 or status in (408, 429):
         raise _WorthAnotherTry(f"it answered {status} {response.reason}")
@@ -241,18 +239,18 @@ def _failure(error: Exception, *, broke_off: bool = False) -> _WorthAnotherTry:
     """Describe a network error in a clause."""
     text = repr(error)
     if "SSL" in text or "CERTIFICATE" in text:
-        return _WorthAnotherTry("a secure connection could not be made")
+        return _WorthAnotherTry("no secure connection came about")
     if "NameResolution" in text or "getaddrinfo" in text:
-        return _WorthAnotherTry("its host name was not found", unreachable=True)
+        return _WorthAnotherTry("its name was not found", unreachable=True)
     if "refused" in text:
         return _WorthAnotherTry("it refused the connection", unreachable=True)
     if isinstance(error, requests.ConnectTimeout):
         return _WorthAnotherTry(f"no answer within {CONNECT_SECONDS:.0f} s", unreachable=True)
     if "imeout" in text or "timed out" in text:
-        return _WorthAnotherTry(f"it sent nothing for {READ_SECONDS:.0f} s")
+        return _WorthAnotherTry(f"it was silent for {READ_SECONDS:.0f} s")
     if broke_off or "RemoteDisconnected" in text or "reset" in text:
-        return _WorthAnotherTry("the connection was lost")
-    return _WorthAnotherTry("no connection could be made", unreachable=True)
+        return _WorthAnotherTry("the connection broke off")
+    return _WorthAnotherTry("no connection came about", unreachable=True)
 
 
 def _size(path: Path) -> int:

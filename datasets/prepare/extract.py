@@ -76,7 +76,7 @@ class Staging:
         """
         parts = PurePosixPath(relative).parts
         if not parts or parts[0] == "/" or ".." in parts:
-            raise ValueError(f"{relative!r} is not a path inside a dataset")
+            raise ValueError(f"{relative!r} is no path inside of a dataset")
         path = self.target / relative
         if path.is_file() and path.stat().st_size == size_bytes:
             return
@@ -158,7 +158,7 @@ def items(archive: Path, *, nested: bool = False) -> Iterator[Item]:
     """
     if not hasattr(tarfile, "data_filter"):
         raise UserError(
-            "this Python's tarfile cannot refuse unsafe archives: use 3.10.12, 3.11.4, 3.12 or later."
+            "this Python's tarfile can't refuse unsafe archives: use 3.10.12, 3.11.4, 3.12 or later."
         )
     if archive.suffix == ".zip":
         yield from _zip_items(archive)
@@ -218,14 +218,14 @@ def _checked_name(label: str, name: str) -> str:
     if path.is_absolute():
         raise _refused(label, name, "has an absolute path")
     if ".." in path.parts or "\0" in name:
-        raise _refused(label, name, "has a path that leaves the folder")
+        raise _refused(label, name, "has a path that leads out of the folder")
     return path.as_posix()
 
 
 def _refused(label: str, name: str, fault: str) -> UserError:
     return UserError(
-        f"{label} was refused, and its unpacked files were removed: its member {name!r} {fault}; "
-        "expected plain files and folders inside it. Remove the archive and get it from its source."
+        f"{label} was refused, and nothing of it is left: its member {name!r} {fault}, expected "
+        "are plain files and folders inside of it. Remove the archive and get it from its source."
     )
 
 
@@ -238,6 +238,6 @@ def _readable(archive: Path) -> Iterator[None]:
         # tarfile lists the error of each compression on further lines.
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(":")
         raise UserError(
-            f"{archive} cannot be read as an archive ({reason}): it is damaged or not an archive. "
+            f"{archive} can't be read as an archive ({reason}): it is damaged or no archive. "
             "Remove it and get it again."
         ) from error

@@ -66,9 +66,7 @@ def read_devkit(archive: Path) -> Devkit:
     files = read_files(archive, (META, VAL_LABELS))
     for name in (META, VAL_LABELS):
         if name not in files:
-            raise UserError(
-                f"{archive} does not contain {name}: it is not the devkit of tasks 1 and 2."
-            )
+            raise UserError(f"{archive} lacks {name}: it is not the devkit of tasks 1 and 2.")
     classes: dict[int, tuple[str, str]] = {}
     # Rows are (id, wnid, words, gloss, num_children, …); inner nodes of the tree are not classes.
     for row in loadmat(io.BytesIO(files[META]), squeeze_me=True)["synsets"]:
@@ -79,8 +77,8 @@ def read_devkit(archive: Path) -> Devkit:
     strange = sorted(set(labels).difference(classes))
     if wrong or strange or not classes:
         raise UserError(
-            f"{archive} has labels that are not class ids ({strange[:3]}) or names that are not wnids "
-            f"({wrong[:3]}): it is not the devkit of tasks 1 and 2."
+            f"{archive} has labels that are no class ids ({strange[:3]}) or names that are no "
+            f"wnids ({wrong[:3]}): it is not the devkit of tasks 1 and 2."
         )
     return Devkit(classes, tuple(classes[label][0] for label in labels))
 
@@ -102,7 +100,7 @@ def steps(archives: Mapping[str, Path]) -> list[Unpack | _ClassList]:
         number = re.fullmatch(r"ILSVRC2012_val_(\d{8})\.JPEG", file_name)
         if number is None or not 1 <= int(number[1]) <= len(devkit.val_wnids):
             raise UserError(
-                f"{archives['val']} contains {name}; expected ILSVRC2012_val_00000001.JPEG to "
+                f"{archives['val']} holds {name}; expected ILSVRC2012_val_00000001.JPEG to "
                 f"{len(devkit.val_wnids):08d}, as many as the devkit has labels."
             )
         return f"val/{devkit.val_wnids[int(number[1]) - 1]}/{file_name}"
@@ -111,8 +109,8 @@ def steps(archives: Mapping[str, Path]) -> list[Unpack | _ClassList]:
         wnid, _, file_name = name.partition("/")
         if wnid not in wnids or not file_name:
             raise UserError(
-                f"{archives['train']} contains {name}; expected only a tar for each of the devkit's "
-                f"{len(wnids)} classes."
+                f"{archives['train']} holds {name}; expected a tar for each of the devkit's "
+                f"{len(wnids)} classes and nothing else."
             )
         return f"train/{wnid}/{file_name.rpartition('/')[2]}"
 

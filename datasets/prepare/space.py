@@ -46,6 +46,7 @@ def require_space(folder: Path, needed_bytes: int, what: str) -> None:
     free_bytes = shutil.disk_usage(existing).free
     if needed_bytes > free_bytes:
         raise UserError(
-            f"{what} needs {decimal(needed_bytes)} in {folder}, but only {decimal(free_bytes)} are "
-            f"free: free {decimal(needed_bytes - free_bytes)} more, or name a folder on another disk with --root."
+            f"{what} takes {decimal(needed_bytes)} in {folder}, and {decimal(free_bytes)} is free "
+            f"there: free {decimal(needed_bytes - free_bytes)} more, or name a folder on another "
+            "disk with --root."
         )

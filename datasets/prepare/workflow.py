@@ -62,13 +62,13 @@ def prepare_sets(
 def _prepare(dataset: DataSet, root: Path, announcer: Announcer, own_archives: Path | None) -> None:
     final = root / dataset.folder
     if _is_finished(dataset, final):
-        announcer.say(f"{dataset.name}: the dataset is already in {final}; nothing to do.")
+        announcer.say(f"{dataset.name}: done before, in {final}; there is nothing to do.")
         return
     if final.is_symlink() or (final.exists() and not _is_empty_folder(final)):
         raise UserError(
-            f"{final} already exists, and this command did not make it from the archives of "
+            f"{final} is there already, and this command did not make it from the archives of "
             f"{dataset.name}. Check it with `python -m benchmarks verify {dataset.kind} {final}` and "
-            "use it as it is, or move it and run the same command again."
+            "use it as it is, or move it away and run the same command again."
         )
     own = _own_archives(dataset, root, own_archives)
     _require_space(dataset, root, own)
@@ -102,7 +102,7 @@ def _make(dataset: DataSet, root: Path, own: dict[str, Path], announcer: Announc
     staging.target.mkdir(parents=True, exist_ok=True)
     with _nothing_left_of_refused(staging):
         steps = arrange_steps(dataset.name, paths)
-        announcer.say(f"Inspecting the archives of {dataset.name}")
+        announcer.say(f"Looking through the archives of {dataset.name}")
         sizes = [step.measure() for step in steps]
     missing_bytes = max(0, sum(sizes) - staging.used_bytes())
     require_space(root, missing_bytes, f"Unpacking {dataset.name}")
@@ -148,7 +148,7 @@ def _own_archives(dataset: DataSet, root: Path, folder: Path | None) -> dict[str
     missing = [archive.file_name for role, archive in wanted.items() if role not in found]
     if missing:
         raise UserError(
-            f"{places[0]} does not contain {', '.join(missing)}, and {dataset.name} cannot be "
+            f"{places[0]} does not hold {', '.join(missing)}, and {dataset.name} may not be "
             f"downloaded without an account: get {'it' if len(missing) == 1 else 'them'} from "
             f"{dataset.page} and name the folder with --archives."
         )
@@ -200,7 +200,7 @@ def _locked(folder: Path, name: str) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(
-                f"another process is preparing {name} in {folder.parent}. Wait until it has finished."
+                f"Another process is preparing {name} in {folder.parent}. Wait until it has ended."
             ) from error
         yield
 
@@ -219,5 +219,5 @@ def _disk_errors_in_words(name: str) -> Iterator[None]:
             remedy = "Free some space"
         raise UserError(
             f"Preparing {name} stopped{place}: {error.strerror or error}. {remedy} and run the "
-            "same command again: downloaded and unpacked files are kept."
+            "same command again: what was downloaded and unpacked is kept."
         ) from error

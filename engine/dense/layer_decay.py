@@ -57,7 +57,7 @@ def wire_layer_decay(config: Config) -> None:
         )
     if config.model.backbone.get("frozen"):
         raise UserError(
-            "layer_decay and frozen_backbone cannot be combined: a frozen backbone has no learning rate; leave out one"
+            "layer_decay and frozen_backbone contradict each other: nothing of the backbone is trained; leave out one"
         )
     config.optim_wrapper.constructor = LayerDecayConstructor.__name__
     rules = config.optim_wrapper.get("paramwise_cfg") or ConfigDict()

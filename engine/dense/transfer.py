@@ -44,10 +44,10 @@ def features(spec: str, output_stride: int, out_indices: tuple[int, ...]) -> lis
     """
     network = _declared(spec, output_stride)
     if not network.aligned:
-        remedy = f"use {network.aligned_spec} and train it as such" if network.aligned_spec else ""
+        remedy = f"take {network.aligned_spec}, trained as such" if network.aligned_spec else ""
         raise UserError(
-            f"the maps of {spec} are not aligned with the image, because it has no padding: boxes and "
-            f"label maps would be off by pixels; {remedy or 'use another backbone'}"
+            f"the maps of {spec} are shifted against the image, because it has no padding: boxes and label maps "
+            f"would be off by pixels; {remedy or 'take another backbone'}"
         )
     return [network.maps[i] for i in out_indices]
 
@@ -108,7 +108,7 @@ def wire_backbone(job: Job, config: Config) -> list[Feature]:
             # The user's own setting is never changed silently.
             if "model.backbone.output_stride" in job.options.overrides:
                 raise
-            print(f"note: {error}; trying the next coarser one", flush=True)
+            print(f"note: {error}; the next coarser one is tried", flush=True)
             continue
         if stride != asked:
             backbone.output_stride = stride
@@ -124,8 +124,8 @@ def _require_stages(job: Job, backbone: ConfigDict, output_stride: int) -> None:
     if first < 0 or asked_for or _declared(job.spec, output_stride).staged:
         return
     print(
-        f"note: {job.spec} does not show which parameters belong to which map, so "
-        f"frozen_stages={first} of the config cannot be applied; the whole backbone is trained",
+        f"note: {job.spec} does not tell which of its parameters belong to which map: the config's "
+        f"frozen_stages={first} cannot be kept; all of it is trained",
         flush=True,
     )
     backbone.frozen_stages = -1
@@ -135,7 +135,7 @@ def describe_batch_norm(config: Config) -> str:
     """Describe the batch norm and the frozen stages, for the protocol."""
     backbone = config.model.backbone
     if backbone.get("frozen"):
-        return "the whole backbone frozen, including batch norm; heads trained"
+        return "the whole backbone frozen, batch norm and all; heads trained"
     statistics = "frozen statistics" if backbone.get("norm_eval") else "trained"
     if config.get("sync_bn"):
         statistics = f"synchronised over {world_size()} GPUs"

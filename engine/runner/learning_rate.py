@@ -31,8 +31,8 @@ def scale_rates(config: Config, factor: float) -> None:
     optimiser = config.optim_wrapper.optimizer
     if "lr" not in optimiser:
         raise UserError(
-            f"--lr-factor {factor:g} was given, but the config's optimiser {optimiser.type} has no "
-            "lr; add its lr to the config"
+            f"--lr-factor {factor:g} was given, and the config's optimiser {optimiser.type} states no lr; write its "
+            "lr into the config"
         )
     _scale(optimiser, _OPTIMISER_RATES, factor)
     for scheduler in config.get("param_scheduler") or []:

@@ -35,6 +35,6 @@ class NonFiniteLossHook(Hook):
         lr = runner.optim_wrapper.get_lr()["lr"][0]
         raise UserError(
             f"the loss became {terms.get('loss')} in epoch {runner.epoch + 1}, iteration {runner.iter + 1} "
-            f"(terms {terms}, learning rate {lr:.4g}); lower the learning rate, lengthen the warm-up, "
-            "or check the data with `python -m benchmarks data verify`"
+            f"(terms {terms}, learning rate {lr:.4g}); lower the learning rate, lengthen the warm-up, or "
+            "look at the data with `python -m benchmarks data verify`"
         )

@@ -71,8 +71,8 @@ def choose_precision(requested: str, device_type: str | None = None) -> Precisio
         return Precision("float32", device_type, "asked for")
     if requested == "fp16" and device_type == "cpu":
         raise UserError(
-            "precision fp16 was requested on a CPU, but torch has no float16 training kernels for "
-            "CPUs; use --precision bf16 or auto"
+            "precision fp16 was asked for on a CPU, where torch has no float16 training kernels; "
+            "use --precision bf16 or auto"
         )
     return Precision("float16" if requested == "fp16" else "bfloat16", device_type, "asked for")
 

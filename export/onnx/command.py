@@ -134,7 +134,7 @@ def _image_files(run: TrainedRun, folder: Path | None, scope: str) -> list[Path]
     if folder is not None:
         found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
         if not found:
-            raise UserError(f"{folder} contains no images ({', '.join(SUFFIXES)})")
+            raise UserError(f"{folder} holds no images ({', '.join(SUFFIXES)})")
         return _spread(found)
     try:
         with DefaultScope.overwrite_default_scope(scope):
@@ -144,7 +144,7 @@ def _image_files(run: TrainedRun, folder: Path | None, scope: str) -> list[Path]
             f"the run's test images cannot be read ({error}); name a folder of images with --images"
         ) from error
     if len(dataset) == 0:
-        raise UserError("the run's test images are missing; name a folder of images with --images")
+        raise UserError("the run's test images are gone; name a folder of images with --images")
     return _spread([Path(dataset.get_data_info(i)["img_path"]) for i in range(len(dataset))])
 
 

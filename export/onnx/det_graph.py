@@ -186,7 +186,7 @@ def _require_known(model: FasterRCNN) -> None:
     extractor = model.roi_head.bbox_roi_extractor
     problems = [f"model.{name}.nms={dict(nms)}" for name, nms in _other_nms(model).items()]
     if not rpn.use_sigmoid_cls or rpn.num_classes != 1:
-        problems.append("an RPN whose score is not a sigmoid")
+        problems.append("an RPN whose score is no sigmoid")
     if rpn.test_cfg.nms_pre <= 0 or rpn.test_cfg.max_per_img <= 0:
         problems.append("model.test_cfg.rpn without nms_pre and max_per_img")
     if model.roi_head.test_cfg.max_per_img <= 0:
@@ -197,13 +197,12 @@ def _require_known(model: FasterRCNN) -> None:
         if type(coder).__name__ != "DeltaXYWHBBoxCoder" or coder.add_ctr_clamp:
             problems.append(f"the box coder {type(coder).__name__}")
         elif not coder.clip_border:
-            problems.append("boxes that are not clipped to the image")
+            problems.append("boxes that are not cut to the image")
     if any(layer.pool_mode != "avg" for layer in extractor.roi_layers):
-        problems.append("RoIAlign with max pooling")
+        problems.append("RoIAlign that takes the maximum")
     if problems:
         raise UserError(
-            f"the detector cannot be exported: the graph does not support {'; '.join(problems)}; it "
-            "supports NMS by an IoU threshold, "
+            f"the detector cannot be exported: the graph has no {'; '.join(problems)}; it has NMS by an IoU threshold, "
             "softmax scores and mmdet's stock box coder"
         )
 

@@ -60,7 +60,7 @@ def read(work_dir: Path, task: str) -> TrainedRun:
     path = latest_checkpoint(work_dir)
     if path is None:
         raise UserError(
-            f"{work_dir} contains no complete checkpoint (epoch_*.pth or iter_*.pth); start the run again"
+            f"{work_dir} holds no whole checkpoint (epoch_*.pth or iter_*.pth); start the run again"
         )
     # mmengine's EMA hook stores the averaged weights, which it evaluates, in `state_dict`.
     content = torch.load(path, map_location="cpu", weights_only=True)
@@ -113,9 +113,8 @@ def _require_evaluated(work_dir: Path, checkpoint: Path, iteration: int) -> None
     evaluated = curves["val"][-1]["step"]
     if evaluated != iteration:
         raise UserError(
-            f"{checkpoint} is from iteration {iteration}, but the result of {work_dir} is from "
-            f"iteration {evaluated}: these are not the evaluated weights; start the run again with a "
-            "checkpoint at its end"
+            f"{checkpoint} is of iteration {iteration}, and the result of {work_dir} of iteration {evaluated}: these "
+            "are not the weights that were evaluated; start the run again with a checkpoint at its end"
         )
 
 
@@ -144,7 +143,7 @@ def build(run: TrainedRun, scope: str, **changes: Any) -> nn.Module:
     except (TypeError, KeyError, RuntimeError) as error:
         version = run.result["code"]["git_sha"] or "unknown"
         raise UserError(
-            f"{run.checkpoint} does not fit the network of its config in this version of TrickBench ({error}); "
+            f"{run.checkpoint} does not fit what its config builds in this version of TrickBench ({error}); "
             f"export it with the version that trained it ({version})"
         ) from None
     return network.eval()
@@ -166,13 +165,13 @@ def parse_config(text: str, path: Path) -> Config:
 def _assignment(statement: ast.stmt) -> tuple[str, Any]:
     if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
         return statement.targets[0].id, _value(statement.value)
-    raise ValueError(f"line {statement.lineno} is not an assignment")
+    raise ValueError(f"line {statement.lineno} is no assignment")
 
 
 def _value(node: ast.expr) -> Any:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict":
         if any(keyword.arg is None for keyword in node.keywords) or len(node.args) > 1:
-            raise ValueError(f"line {node.lineno} is not a plain dict")
+            raise ValueError(f"line {node.lineno} is no plain dict")
         # mmengine writes dict({…}) if a key is not a name.
         inner = _value(node.args[0]) if node.args else {}
         return {**inner, **{str(word.arg): _value(word.value) for word in node.keywords}}

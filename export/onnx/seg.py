@@ -87,7 +87,7 @@ class SegmentorExport(Export):
             return []
         return [
             f"the run was evaluated in sliding windows of {test.crop_size} every {test.stride} pixels (height, width) "
-            "whose logits were averaged; the file computes a single window: implement the sliding yourself"
+            "whose logits were averaged; the file computes one window: slide it yourself"
         ]
 
 

@@ -23,12 +23,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(
         prog="python -m export weights",
-        description="Write a pretrained checkpoint's weights with another library's names.",
+        description="Write a pretrained checkpoint's weights under another program's names.",
     )
     parser.add_argument(
         "checkpoint", type=Path, metavar="CHECKPOINT", help="a backbone.safetensors"
     )
-    parser.add_argument("--to", required=True, choices=LIBRARIES, help="the library")
+    parser.add_argument("--to", required=True, choices=LIBRARIES, help="the program")
     parser.add_argument(
         "--out", type=Path, required=True, help="the file to write: .safetensors, .pth or .pt"
     )
@@ -50,13 +50,13 @@ def _report(options: argparse.Namespace, result: WeightsReport) -> str:
     if result.errors:
         worst = max(result.errors.values())
         compared = (
-            f"compared: after loading the file, {', '.join(result.errors)} on two random images differ from ours by "
+            f"compared: read back and loaded, its {', '.join(result.errors)} on two random images differ from ours by "
             f"at most {worst:.2g} of the largest value"
         )
     unit = ", ".join(f"{value / 255:.4g}" for value in source.mean)
     spread = ", ".join(f"{value / 255:.4g}" for value in source.std)
     lines = [
-        f"{options.out}: {result.tensors} tensors of {result.spec} with the names of {options.to}{classifier}",
+        f"{options.out}: {result.tensors} tensors of {result.spec} under the names of {options.to}{classifier}",
         f"built by: {result.call}",
         compared,
         f"normalisation: {source.channel_order}, mean {source.mean}, std {source.std} for pixels from 0 to 255",

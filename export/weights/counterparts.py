@@ -79,7 +79,7 @@ def find(spec: str, library: str) -> Counterpart:
     if isinstance(found, Counterpart):
         return found
     others = [other for other, finder in _FINDERS.items() if isinstance(finder(spec), Counterpart)]
-    where = f"{' or '.join(others)} has: --to {others[0]}" if others else "no other library has it"
+    where = f"{' or '.join(others)} has: --to {others[0]}" if others else "no other program does"
     raise UserError(f"{library} has no {spec}: {found}; {where}")
 
 
@@ -100,7 +100,7 @@ def _timm(spec: str) -> Counterpart | str:
         return _timm_resnet(config)
     if isinstance(config, MobileNetConfig):
         if config.width_factor != 1:
-            return "it has that network only at width 1"
+            return "it has that network at width 1 alone"
         return Counterpart("timm", "mobilenetv1_100", head="classifier")
     return _inception(config, "timm")
 
@@ -139,7 +139,7 @@ def _torchvision(spec: str) -> Counterpart | str:
     if problem := _unlike_others(config):
         return problem
     if config.deep_stem or config.squeeze_excitation or config.width != _STEM_WIDTH:
-        return "its ResNets do not support the tweaks C and D, SE modules or other widths"
+        return "its ResNets have neither the tweaks C and D, nor SE modules, nor other widths"
     depth = _depth(config)
     if depth is None:
         return "its ResNets have 18, 34, 50, 101 or 152 layers"
@@ -149,9 +149,9 @@ def _torchvision(spec: str) -> Counterpart | str:
 def _inception(config: Config, library: str) -> Counterpart | str:
     assert isinstance(config, InceptionConfig)
     if not config.valid_padding:
-        return "its Inception-V3 has the paper's padding, like inception_v3-valid"
+        return "its Inception-V3 has the paper's padding, as inception_v3-valid has"
     if config.width_factor != 1:
-        return "it has that network only at width 1"
+        return "it has that network at width 1 alone"
     options = {"torchvision": {"aux_logits": False, "init_weights": False}}
     return Counterpart(library, "inception_v3", options.get(library, {}))
 
@@ -235,9 +235,7 @@ def _unlike_others(config: ResNetConfig) -> str:
     if config.deformation is not None:
         return "its ResNets have no deformable convolutions"
     if config.bottleneck and not config.stride_in_3x3:
-        return (
-            "its bottlenecks have the stride in the 3×3 convolution, but this one in the first 1×1"
-        )
+        return "its bottlenecks stride in the 3×3 convolution, this one's in the first 1×1"
     return ""
 
 

@@ -72,7 +72,7 @@ def export_weights(
     if library not in LIBRARIES:
         raise unknown("library", library, LIBRARIES)
     if out.suffix not in _SUFFIXES:
-        raise UserError(f"--out {out} must have one of the suffixes {', '.join(_SUFFIXES)}")
+        raise UserError(f"--out {out} has another suffix than {', '.join(_SUFFIXES)}; give one")
     if not out.parent.is_dir():
         raise UserError(f"the folder {out.parent} of --out does not exist; make it")
     content = read_file(Path(checkpoint))
@@ -132,7 +132,7 @@ def _compared(content: CheckpointContent, counterpart: Counterpart, path: Path) 
     # Compared one by one, because `max` may ignore a NaN.
     if not all(error <= TOLERANCE for error in errors.values()):
         raise UserError(
-            f"{call} of the installed {counterpart.library} computes different maps than {spec} with the same weights "
+            f"{call} of the installed {counterpart.library} computes other maps than {spec} with the same weights "
             f"({_listed(errors)}, of the largest value; at most {TOLERANCE:g} is allowed); nothing is written"
         )
     if head:
@@ -143,8 +143,8 @@ def _compared(content: CheckpointContent, counterpart: Counterpart, path: Path) 
             head = {}
             _write(path, tensors, content, call)
             notes.append(
-                f"the classifier is left out: {counterpart.model} does not apply it to the mean of its "
-                f"last map (its logits would differ by {logits:.2g}); load the file with strict=False"
+                f"the classifier is left out: {counterpart.model} does not put it on the mean of its last map (its "
+                f"logits would differ by {logits:.2g}); load the file with strict=False"
             )
     return WeightsReport(
         spec,
@@ -198,7 +198,7 @@ def _without_head(content: CheckpointContent, head: Mapping[str, Tensor]) -> tup
     if has_head(content):
         return ("the classifier is left out: that network has none",)
     return (
-        "the checkpoint contains no classifier, and neither does the file: load it into a network without one, or with "
+        "the checkpoint holds no classifier, and neither does the file: load it into a network without one, or with "
         "strict=False",
     )
 
@@ -249,7 +249,7 @@ def _differences(network: Backbone, model: nn.Module, images: Tensor) -> dict[st
     for feature in network.feature_info:
         if feature.name not in modules:
             raise UserError(
-                f"the other library's network has no module {feature.name}, so its map cannot be compared; nothing is "
+                f"the other program's network has no module {feature.name}, and its map cannot be compared; nothing is "
                 "written"
             )
     seen: dict[str, Tensor] = {}
@@ -325,7 +325,5 @@ def _write(
         if name not in back or not torch.equal(bytes_of(plain[name]), bytes_of(back[name]))
     ]
     if damaged or len(back) != len(plain):
-        raise UserError(
-            f"{path} was not written correctly ({listed_names(damaged)}); write it again"
-        )
+        raise UserError(f"{path} does not hold what was written ({listed_names(damaged)})")
     return back
