@@ -21,3 +21,12 @@ def test_former_name_of_figures(monkeypatch, capsys):
         runpy.run_module("cls_train.figures", run_name="__main__", alter_sys=True)
     assert left.value.code == 0
     assert "tricks_sheet" in capsys.readouterr().out
+
+
+def test_former_name_of_miniworld(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["miniworld", "--help"])
+    monkeypatch.delitem(sys.modules, "datasets.miniworld.__main__", raising=False)
+    with pytest.raises(SystemExit) as left:
+        runpy.run_module("benchmarks.datasets.miniworld", run_name="__main__", alter_sys=True)
+    assert left.value.code == 0
+    assert "--preset" in capsys.readouterr().out

@@ -1,0 +1,1 @@
+"""Former names of commands that are now in `datasets`."""
