@@ -76,6 +76,8 @@ def run_request(
     """Do what a request asks for; see `run`."""
     started = time.monotonic()
     console = make_console()
+    # A mistake in the options ends here, before there is a run folder.
+    request.table()
     with locked(request.run_dir):
         suite = request.table()
         compute = check_names_and_backbones(suite, request, ask)

@@ -333,3 +333,13 @@ def test_harness_does_not_import_torch():
         check=True,
     )
     assert answer.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    "words", [("--budget", "ful"), ("--precision", "fp61"), ("--rows", "x"), ("--tasks", "x")]
+)
+def test_mistake_makes_no_run_folder(tmp_path, capsys, words):
+    folder = tmp_path / "run"
+    assert cli.main(["run", "mini", "--run-dir", str(folder), *words]) == 2
+    assert capsys.readouterr().err.startswith("error: unknown ")
+    assert not folder.exists()
