@@ -1,4 +1,4 @@
-"""The command line of the harness: which commands there are, and the options that they share."""
+"""The command line of the harness: its commands and their shared options."""
 
 from __future__ import annotations
 
@@ -39,11 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-        arguments: The words after `python -m benchmarks`; None for those of the process.
+        arguments: The arguments after `python -m benchmarks`; None takes those of the process.
 
     Returns:
-        The exit status: 0; 1 if a run failed; 2 for a user's mistake, wrong data among them; 130 after an
-        interruption.
+        The exit status: 0; 1 if a run failed; 2 for a user's mistake, including wrong data; 130 after an interruption.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     _restore_signals()
@@ -72,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def action(command: str) -> Callable[[argparse.Namespace], int]:
-    """Return the function of a command; it is imported late, so that a mistake in the words is reported at once."""
+    """Return the function of a command, imported late, because mistakes on the command line are reported at once."""
     return getattr(
         import_module(f"benchmarks.commands.{command}"), _FUNCTIONS.get(command, command)
     )

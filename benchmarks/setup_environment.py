@@ -1,7 +1,7 @@
-"""Find or make a Python that has all packages, and print its path; only the standard library is needed.
+"""Find or create a Python environment with all packages, and print its path, using only the standard library.
 
-The running Python is used if all packages can be imported, else `.venv`, which is made if it is missing, was left half
-done, or does not fit pyproject.toml and constraints.txt.
+The running Python is used if all packages can be imported. Otherwise `.venv` is used; it is created if it is missing,
+incomplete, or does not match pyproject.toml and constraints.txt.
 """
 
 import fcntl
@@ -17,12 +17,12 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = (
     "torch, torchvision.ops, timm, mmengine, mmcv, mmdet, mmseg, pycocotools, safetensors, pydantic"
 )
-# A torchvision built for another torch has no operators, which only trying shows.
+# A torchvision built for another torch has no ops, which shows only when they are used.
 CHECK = f"import {PACKAGES}; torch.ops.torchvision.nms"
 TEST_CHECK = (
     "; import pytest, pytest_timeout, ruff, importlinter, pyright, onnx, onnxruntime, onnxscript"
 )
-# With torch's builds for GPUs; those for the CPU alone take far less.
+# With torch's GPU builds; CPU builds take far less.
 DISK_GB = 8
 
 
@@ -65,7 +65,7 @@ def main(test: bool, root: Path = ROOT) -> int:
             if (
                 _call([sys.executable, "-m", "venv", *clear, str(venv)])
                 or _call([str(python), *pip, f"{root}[test]" if test else str(root)])
-                # pyright downloads its runtime when first called; the tests must not need the network.
+                # pyright downloads its runtime on the first call; the tests must not need the network.
                 or (test and _call([str(python), "-m", "pyright", "--version"]))
             ):
                 return _fail(
@@ -78,7 +78,7 @@ def main(test: bool, root: Path = ROOT) -> int:
 
 
 def _wait_for(lock: IO) -> None:
-    """Take the lock; a second set-up waits, and then finds the first one's work."""
+    """Take the lock; a second set-up waits and then uses the result of the first."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -25,7 +25,7 @@ def asked_for(config: Config) -> bool:
     return value
 
 
-def in_words(held_out: bool | None) -> str:
+def describe(held_out: bool | None) -> str:
     """Describe the held-out images for the protocol; return an empty string for the test set."""
     if not held_out:
         return ""

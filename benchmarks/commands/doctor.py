@@ -1,4 +1,4 @@
-"""`python -m benchmarks doctor`: what this machine and its packages offer, and what would stop each suite."""
+"""`python -m benchmarks doctor`: check this machine, its packages and what each suite needs."""
 
 from __future__ import annotations
 
@@ -35,29 +35,29 @@ else:
 
 SPARE_DISK_GIB = 5
 GIB = 1024**3
-# What was found is as it must be, has to be repaired before anything runs, or is for the reader to know.
+# States of a finding: fine, must be repaired before anything runs, or for information.
 OK, REPAIR, NOTE = "ok", "repair this", ""
 _STYLES = {OK: "ok", REPAIR: f"[bold red]{REPAIR}[/]", NOTE: ""}
-# A full mmcv, compiled operators included, does all that the light one does.
+# A full mmcv, with compiled ops, can replace mmcv-lite.
 _STAND_INS = {"mmcv-lite": "mmcv"}
 
 Finding = tuple[str, str, str]
 
 
 def doctor(options: argparse.Namespace) -> int:
-    """Show what this machine offers."""
+    """Check this machine and print the findings."""
     return examine(make_console(), ROOT)
 
 
 def examine(console: Console, root: Path) -> int:
-    """Print what was found.
+    """Print the findings.
 
     Args:
         console: Where to print.
         root: The repository.
 
     Returns:
-        0 if suites can run here, even if some need data that are not there yet; else 1.
+        0 if suites can run here, even if some still need data; else 1.
     """
     findings = [*_python(root), *_machine(root), *_tasks(root)]
     wrong = [what for what, _, state in findings if state == REPAIR]
@@ -88,7 +88,7 @@ def _project(pyproject: Path) -> dict[str, Any]:
 
 
 def unmet(requirements: Sequence[str]) -> list[str]:
-    """Return those requirements, with what was found, that the running Python does not meet."""
+    """Return the requirements that the running Python does not meet, with the installed versions."""
     problems = []
     for text in requirements:
         wanted = Requirement(text)
@@ -120,7 +120,7 @@ def _machine(root: Path) -> Iterator[Finding]:
 
 
 def _tasks(root: Path) -> Iterator[Finding]:
-    """Ask the tasks' own code, which the harness does not import, what it found."""
+    """Run `engine.doctor` in a process, because the harness does not import the tasks' code."""
     if not (root / "engine" / "doctor.py").is_file():
         return
     command = [sys.executable, "-m", "engine.doctor", "--json"]
@@ -134,7 +134,7 @@ def _tasks(root: Path) -> Iterator[Finding]:
 
 
 def _data() -> Iterator[Finding]:
-    """Say of every folder that a suite's full runs read whether it is there."""
+    """Yield for each data folder of full runs whether it exists."""
     folders = {
         dataset.path: dataset
         for suite in _readable_suites()
@@ -150,7 +150,7 @@ def _data() -> Iterator[Finding]:
 
 
 def _missing(path: Path) -> str:
-    """Say that data are not there, how to get them, and whether the disk has room for them."""
+    """Describe missing data: how to get them, and whether the disk has enough space."""
     known = next((entry for entry in SETS.values() if entry.folder == path.name), None)
     if known is None:
         return f"{path} is not there"
@@ -164,7 +164,7 @@ def _missing(path: Path) -> str:
 
 
 def _suites(root: Path, wrong: Sequence[str]) -> Iterator[Finding]:
-    """Group the suites by what would stop their full runs; what is wrong above stops them all."""
+    """Group the suites by the obstacle to their full runs; a problem above stops all of them."""
     if wrong:
         yield "suites", f"all: {', '.join(wrong)} must be repaired first", REPAIR
     groups: dict[tuple[str, str], list[str]] = {}
@@ -175,7 +175,7 @@ def _suites(root: Path, wrong: Sequence[str]) -> Iterator[Finding]:
 
 
 def _obstacle(name: str, root: Path) -> tuple[str, str]:
-    """Say what stops a suite, and how serious that is."""
+    """Return the obstacle to a suite's full runs, and its state."""
     try:
         suite = load_suite(name)
         check_names(suite, root)

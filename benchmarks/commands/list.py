@@ -1,4 +1,4 @@
-"""`list`: print which tricks, backbones, suites, tasks or datasets there are."""
+"""`list`: print the tricks, backbones, suites, tasks or datasets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Lines = Iterator[tuple[str, ...]]
 
 
 def list_names(options: argparse.Namespace, *, root: Path = ROOT) -> int:
-    """Print one kind of names, each with a line about it."""
+    """Print all names of one kind, each with a short description."""
     if options.what == "backbones":
         return subprocess.run([sys.executable, "-m", "backbones"], cwd=root, check=False).returncode
     headings, lines = _LISTS[options.what]

@@ -29,7 +29,7 @@ _STATES = {CACHED: "cached", RUN: "will run", RESUME: "will resume", WAITS: "wai
 
 
 def plan(options: argparse.Namespace, *, root: Path = ROOT, ask: Ask | None = None) -> int:
-    """Print what a run would do; write nothing into the run folder."""
+    """Print what `run` would do, without writing into the run folder."""
     console = make_console()
     request = read_request(options, root)
     suite = request.table()
@@ -74,7 +74,7 @@ def plan(options: argparse.Namespace, *, root: Path = ROOT, ask: Ask | None = No
 
 
 def _known_gpu_hours(planned: Plan) -> str:
-    """Return how long the classifiers that are left are known to take at full length; empty if nothing is known."""
+    """Describe the known GPU-hours of the remaining classifiers at full length; empty if none are known."""
     left = [run for run in planned.wanted if run.key.task == SOURCE and run.state != CACHED]
     hours = [run.row.gpu_hours for run in left if run.row.gpu_hours is not None]
     if not hours or planned.selection.budget == "smoke":

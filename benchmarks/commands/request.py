@@ -1,4 +1,4 @@
-"""What the command line asks for: the suite, the selection, and the run folder."""
+"""The request of a command line: suite, selection and run folder."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _CONSOLE_WIDTH = 140
 
 @dataclass(frozen=True)
 class Request:
-    """A command's suite and what it asks of it.
+    """The suite of a command and the selected part of it.
 
     Attributes:
-        suite: The suite as its file has it.
-        selection: What is asked for.
+        suite: The suite as written in its file.
+        selection: The selected runs and settings.
         run_dir: The run folder.
         root: The repository.
     """
@@ -41,18 +41,18 @@ class Request:
 
     @property
     def cache(self) -> Path:
-        """Where answers and timings are kept between commands."""
+        """The folder for answers and timings between commands."""
         return self.root / "runs" / ".cache"
 
     def table(self) -> Suite:
-        """Return the suite of the whole table: with the rows and seeds that the run folder has already."""
+        """Return the suite of the whole table, including rows and seeds that the run folder already has."""
         tricks = preflight.available_tricks(self.root)
         rows, seeds = [], ()
         if (self.run_dir / PLAN_FILE).is_file():
             try:
                 earlier = read_plan(self.run_dir)
             except UserError:
-                earlier = None  # it is written anew
+                earlier = None  # it will be written again
             same = earlier is not None and earlier.suite == self.suite.name
             if earlier is not None and same and earlier.budget == self.selection.budget:
                 rows, seeds = added_rows(earlier, self.root), earlier.seeds
@@ -60,13 +60,13 @@ class Request:
 
 
 def read_request(options: argparse.Namespace, root: Path) -> Request:
-    """Return what the command line asks for."""
+    """Return the request of a command line."""
     suite, selection = load_suite(options.suite), read_selection(options)
     return Request(suite, selection, run_folder(options, suite.name, selection, root), root)
 
 
 def read_selection(options: argparse.Namespace) -> Selection:
-    """Return the part of the suite that the command line asks for."""
+    """Return the selection of a command line."""
     overrides: dict[str, dict[str, object]] = {}
     for text in options.set:
         task, key, value = parse_override(text)
@@ -85,7 +85,7 @@ def read_selection(options: argparse.Namespace) -> Selection:
 
 
 def run_folder(options: argparse.Namespace, suite: str, selection: Selection, root: Path) -> Path:
-    """Return the run folder; other budgets, and settings that change the suite's numbers, have their own."""
+    """Return the run folder; other budgets, and settings that change numbers, have separate folders."""
     if options.run_dir is not None:
         return options.run_dir.absolute()
     budget = "" if selection.budget == "full" else f"-{selection.budget}"
@@ -96,7 +96,7 @@ def check_names_and_backbones(suite: Suite, request: Request, ask: Ask | None) -
     """Check all names of a suite, and describe the device and all backbones.
 
     Raises:
-        UserError: A name is unknown, or the weights of a selected row are not there.
+        UserError: A name is unknown, or the weights of a selected row do not exist.
     """
     preflight.check_names(suite, request.root, wanted_rows(suite, request.selection))
     specs = {row.backbone for row in (*suite.rows, *suite.teachers)}
@@ -139,7 +139,7 @@ def make_console() -> Console:
 
 
 def announce(console: Console, plan: Plan, slots: str) -> None:
-    """Print what there is to do."""
+    """Print a summary of the plan."""
     done = sum(run.state == "cached" for run in plan.wanted)
     others = len(plan.runs) - len(plan.wanted)
     also = f" (of {len(plan.runs)} in the table)" if others else ""

@@ -50,7 +50,7 @@ def run(
     Args:
         options: The parsed command line.
         root: The repository.
-        build_command: Makes a run's command line.
+        build_command: Returns a run's command line.
         ask: Describes the device and backbones; None for `engine.describe`.
 
     Returns:
@@ -73,7 +73,7 @@ def run_request(
     build_command: CommandBuilder,
     ask: Ask | None,
 ) -> int:
-    """Do what a request asks for; see `run`."""
+    """Execute a request; see `run`."""
     started = time.monotonic()
     console = make_console()
     # A mistake in the options ends here, before there is a run folder.

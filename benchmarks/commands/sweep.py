@@ -1,9 +1,9 @@
-"""`sweep`: choose learning rates by the same trials for every row, judged on held-out training images.
+"""`sweep`: choose learning rates on held-out training images, with the same trials for every row.
 
 A backbone that was trained differently may need another learning rate in its detector. A table with one rate for all
-rows ranks how well that rate suits each row; a table with rates chosen on the test set ranks how much was tried. Here
-every row, also the one without pretraining, gets the same factors on the config's rate, one seed, and images that are
-not from the test set. The note of each row, and so the table, says what was tried.
+rows ranks how well that rate suits each row; a table with rates chosen on the test set ranks the effort of the
+search. Here every row, including the one without pretraining, gets the same factors on the config's rate, one seed,
+and no test images. The note of each row in the table lists the trials.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ from contract.errors import UserError, unknown
 from contract.tasks import DECIMALS, SOURCE, TASKS
 
 HOLDOUT = "holdout"
-# Those that have the trick.
+# The tasks that have the trick.
 SWEPT = tuple(task.name for task in TASKS.values() if task.holds_out)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What the trials of a row found.
+    """The result of a row's trials.
 
     Attributes:
-        row: The row of the suite that was swept.
+        row: The row.
         scores: The main metric of each trial, in the order of the factors; None if it failed.
-        factor: The best; None if a trial is missing.
+        factor: The best factor; None if a trial is missing.
         problem: Why there is no factor; else empty.
     """
 
@@ -67,12 +67,12 @@ def sweep(
     build_command: CommandBuilder = task_command,
     ask: Ask | None = None,
 ) -> int:
-    """Run the trials, print them, and write the suite with the rate that is best for each row.
+    """Run the trials, print them, and write a suite with the best rate of each row.
 
     Args:
         options: The parsed command line.
         root: The repository.
-        build_command: Makes a run's command line.
+        build_command: Returns a run's command line.
         ask: Describes the device and backbones; None for `engine.describe`.
 
     Returns:
@@ -120,10 +120,10 @@ def sweep(
 
 
 def check_options(task: str, factors: Sequence[float], seeds: Sequence[int] | None) -> None:
-    """Refuse options that make no sweep.
+    """Check the options of a sweep.
 
     Raises:
-        UserError: The task has no held-out images, there is nothing to choose from, or there are several seeds.
+        UserError: The task cannot hold out images, there are fewer than two factors, or there are several seeds.
     """
     if task in TASKS and task not in SWEPT:
         rate = f" or write `{task}_lr` into the rows of a suite" if TASKS[task].trains else ""
@@ -157,10 +157,10 @@ def trial_name(row: str, factor: float) -> str:
 def expand(suite: Suite, task: str, factors: Sequence[float]) -> Suite:
     """Return the suite of all trials: rows × factors, on held-out training images, without the other dense tasks.
 
-    The trials of a row share one classifier: its runs have one identity, and such a run is trained once.
+    The trials of a row share a classifier: its runs have the same identity, so it is trained once.
 
     Raises:
-        UserError: The suite does not have the task, or a trial cannot have its name.
+        UserError: The suite does not have the task, or the name of a trial is not possible.
     """
     if task not in suite.tasks:
         raise unknown("task", task, sorted(suite.tasks))
@@ -174,7 +174,7 @@ def expand(suite: Suite, task: str, factors: Sequence[float]) -> Suite:
                     f"The trial {name!r} of row {row.name!r} would have a name that is too long or taken; rename the "
                     "row."
                 )
-            # Trials of other factors that the table has already stay, as added rows do.
+            # Trials of other factors stay in the table, like added rows.
             trial = replace(row, name=name, note="", reference={}, added=True)
             rows.append(trial.with_task(task, lr=float(factor)))
     swept = suite.tasks[task]
@@ -202,7 +202,7 @@ def expand(suite: Suite, task: str, factors: Sequence[float]) -> Suite:
 def choose(
     run: RunFolder, rows: Sequence[Row], task: str, factors: Sequence[float], seed: int
 ) -> list[Choice]:
-    """Choose the factor of each row that can be run: the best score, of equal ones the factor nearest to 1."""
+    """Choose the factor of each available row: the best score; ties go to the factor nearest to 1."""
     main = main_column(task)
     unavailable = {row.name for row in run.rows if row.unavailable}
     choices = []
@@ -227,17 +227,17 @@ def choose(
 
 
 def _best(merits: Mapping[float, float]) -> float:
-    # Of two factors that are as far from 1, such as 0.5 and 2, the smaller.
+    # Of two factors that are equally far from 1, such as 0.5 and 2, the smaller one.
     return max(merits, key=lambda factor: (merits[factor], -abs(math.log(factor)), -factor))
 
 
 def at_edge(factor: float, factors: Sequence[float]) -> bool:
-    """Return whether a better factor may lie outside those that were tried."""
+    """Return whether a better factor may be outside the range of the trials."""
     return factor in (min(factors), max(factors))
 
 
 def describe_trials(choice: Choice, task: str, factors: Sequence[float], where: str) -> str:
-    """Return what was tried for a row and what it scored, for the note below the table."""
+    """Describe the trials of a row and their scores, for the note below the table."""
     assert choice.factor is not None
     scores = ", ".join(f"{score:.{DECIMALS}f}" for score in choice.scores)
     edge = "; the best is at the edge of the range" if at_edge(choice.factor, factors) else ""
@@ -256,7 +256,7 @@ def _write(
     factors: Sequence[float],
     where: str,
 ) -> None:
-    """Write the suite of the rows that have a choice; without any, remove an earlier one."""
+    """Write the suite of the rows with a chosen factor; if there are none, remove an earlier file."""
     chosen = {choice.row.name: choice for choice in choices if choice.factor is not None}
     if not chosen:
         file.unlink(missing_ok=True)

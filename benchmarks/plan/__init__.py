@@ -1,1 +1,1 @@
-"""What is to be done: the runs of a suite, their identities, and what lies on disk."""
+"""Planning: the runs of a suite, their identities, and the state on disk."""

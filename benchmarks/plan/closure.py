@@ -1,4 +1,4 @@
-"""Which files of a repository a module imports, and the digest of what they do.
+"""Find the files of the repository that a module imports, and hash their code.
 
 Imports are read from the syntax trees, without importing anything. Imports inside functions count; those under
 `if TYPE_CHECKING` do not.
@@ -15,7 +15,7 @@ from typing import Any
 
 from contract.errors import UserError
 
-# What these calls get is text for people.
+# The arguments of these calls are text for people.
 _SPEAKING = ("print", "print_log", "warn")
 _LOG_METHODS = ("debug", "info", "warning", "error", "exception", "critical", "log")
 _LOGGERS = ("logger", "log", "logging")
@@ -29,7 +29,7 @@ def import_closure(module: str, folder: Path, skipped: tuple[str, ...] = ()) -> 
 
     Args:
         module: A module or a package; of a package, `__main__` is part of it.
-        folder: Where top-level packages lie; modules that are not found there are not followed.
+        folder: The folder of the top-level packages; modules outside it are not followed.
         skipped: Top-level packages that are not followed.
 
     Raises:
@@ -100,10 +100,10 @@ def digests(files: Sequence[Path], folder: Path) -> Mapping[str, str]:
 
 @cache
 def source_digest(path: Path) -> str:
-    """Return the digest of what a Python file does.
+    """Return the digest of a Python file's code.
 
-    Comments, layout, docstrings and texts for people do not count. The tree is turned back into text, because that
-    text, unlike a dump of the tree, is the same under all supported versions of Python.
+    Comments, layout, docstrings and texts for people are ignored. The tree is converted back to text, because that
+    text, unlike a dump of the tree, is the same for all supported versions of Python.
 
     Raises:
         UserError: The file does not exist or does not parse.
@@ -129,7 +129,7 @@ def parse(path: Path) -> ast.Module:
 
 
 class _WithoutTexts(ast.NodeTransformer):
-    """Removes docstrings, and the texts of errors, warnings, log lines and command-line help."""
+    """Remove docstrings, and the texts of errors, warnings, log lines and command-line help."""
 
     def visit(self, node: ast.AST) -> ast.AST:
         body = getattr(node, "body", None)
@@ -156,7 +156,7 @@ class _WithoutTexts(ast.NodeTransformer):
 
 
 class _Blank(ast.NodeTransformer):
-    """Replaces every text by an empty one."""
+    """Replace every text by an empty one."""
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
         return ast.Constant("") if isinstance(node.value, str) else node
@@ -190,10 +190,10 @@ def _last_name(node: ast.AST) -> str:
 
 
 def literal(path: Path, name: str, default: object) -> object:
-    """Return the value that a file assigns to a name at its top level, which must be a literal.
+    """Return the literal that a file assigns to a name at its top level.
 
     Raises:
-        UserError: It is something else.
+        UserError: The value is not a literal.
     """
     for statement in parse(path).body:
         if isinstance(statement, ast.Assign) and any(
@@ -210,7 +210,7 @@ def literal(path: Path, name: str, default: object) -> object:
 
 
 def assignments_without(path: Path, names: Sequence[str], hook: Sequence[str]) -> str:
-    """Return a config as text, without texts, and without settings of these names or of this hook."""
+    """Return a config as code without texts, without the settings of these names and without this hook."""
     tree = _WithoutSettings(names, hook).visit(_WithoutTexts().visit(parse(path)))
     return ast.unparse(tree)
 
@@ -250,16 +250,16 @@ class _WithoutSettings(ast.NodeTransformer):
     def _within(self, name: str | None, node: Any) -> Any:
         self._inside.append(name or "")
         try:
-            # A value is itself a node to look at, an assignment or a keyword only holds one.
+            # A value is a node to visit; an assignment or a keyword only contains one.
             return self.visit(node) if isinstance(node, ast.expr) else self.generic_visit(node)
         finally:
             self._inside.pop()
 
 
 def own_files(spec: str, libraries: Sequence[str]) -> Iterator[Path]:
-    """Yield the files behind a spec such as `package.module:Class` of the user's; none for other specs.
+    """Yield the files behind a user's spec such as `package.module:Class`; none for other specs.
 
-    They are all of its top-level package, since a class may use any of it.
+    These are all files of the top-level package, because a class may use any of them.
     """
     import importlib.util
 

@@ -1,7 +1,7 @@
-"""What only torch can say: the device, the number format of each precision, and the sizes of backbones.
+"""Facts that need torch: the device, the dtype of each precision, and the sizes of backbones.
 
-One process with torch answers for all backbones of a suite. Answers are kept until something changes that they depend
-on.
+One process with torch answers for all backbones of a suite. Answers are cached until something that they depend on
+changes.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ Ask = Callable[[Sequence[str]], Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Compute:
-    """What runs are computed on.
+    """The device of the runs.
 
     Attributes:
         device: `cpu` or `cuda`.
-        dtypes: The number format of training, by precision as asked for; None if the device lacks it.
-        parameters: By backbone spec, its number of parameters.
+        dtypes: The dtype of training by requested precision; None if the device does not support it.
+        parameters: Numbers of parameters by backbone spec.
     """
 
     device: str = "cpu"
@@ -42,7 +42,7 @@ class Compute:
     parameters: Mapping[str, int] = field(default_factory=dict)
 
     def dtype(self, precision: str) -> str:
-        """Return the number format of a precision; the precision itself if the device lacks it."""
+        """Return the dtype of a precision; the precision itself if the device does not support it."""
         return self.dtypes.get(precision) or precision
 
 
@@ -54,8 +54,8 @@ def find_compute(
     Args:
         specs: The backbones.
         root: The repository.
-        cache_dir: Where answers are kept.
-        ask: Answers for a list of specs as `engine.describe.facts` does; None to ask it.
+        cache_dir: The folder for cached answers.
+        ask: Replaces `engine.describe.facts`; None calls it.
 
     Raises:
         UserError: Some specs are unknown; all are listed at once.
@@ -92,7 +92,7 @@ def _ask(specs: Sequence[str], root: Path) -> Mapping[str, Any]:
 
 
 def _machine() -> list[Any]:
-    """Return all that decides which device torch finds, without asking it."""
+    """Return everything that decides which device torch finds, without importing torch."""
     return [
         os.environ.get("CUDA_VISIBLE_DEVICES"),
         sorted(path.name for path in Path("/dev").glob("nvidia*")),

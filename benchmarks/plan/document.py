@@ -1,7 +1,7 @@
-"""`plan.json`: what a run folder's table is made of. The plan writes it, the results read it.
+"""`plan.json`: the rows, tasks and runs of a run folder's table. The planner writes it, the results read it.
 
-It always holds the whole suite as planned, whatever part of it a command runs. Version 2 wrote `stages` for tasks and
-`cells` for runs; it is read as if it were version 3.
+It always contains the whole planned suite, even if a command runs only a part of it. Version 2 wrote `stages` for
+tasks and `cells` for runs; it is read as if it were version 3.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class TaskEntry(Model):
 
     Attributes:
         config: Path of its config, relative to the repository.
-        data: The dataset's folder, relative to the repository if it lies there.
+        data: The dataset's folder, relative to the repository if it is inside it.
         kind: The dataset's layout.
         overrides: Values of config keys, as Python writes them.
         tricks: Tricks of all rows.
@@ -62,11 +62,11 @@ class RowEntry(Model):
 
     Attributes:
         tasks: What it sets for single tasks; absent tasks run as their configs say.
-        precision: In place of the plan's.
-        weights: A pretrained checkpoint in place of a classifier that is trained here.
+        precision: Replaces the plan's precision.
+        weights: A pretrained checkpoint that replaces training a classifier.
         reference: Published figures by column.
         unavailable: Why this version cannot run it; None if it can.
-        parameters: Of its backbone; None if unknown.
+        parameters: Parameters of its backbone; None if unknown.
         added: Whether `--backbone` added it.
     """
 
@@ -104,11 +104,11 @@ class RowEntry(Model):
 
     @property
     def overrides(self) -> tuple[str, ...]:
-        """The tricks and learning rates of single tasks, in words; tasks with the same ones are named together."""
+        """Descriptions of the tricks and learning rates of single tasks; tasks with the same ones are grouped."""
         found: dict[str, list[str]] = {}
         for name in TASKS:
             options = self.of(name)
-            # A classifier's tricks are the subject of its row, which names them itself.
+            # The row itself shows its classifier's tricks.
             tricks = () if name == SOURCE else options.tricks
             rate = () if options.lr == 1 else (f"lr × {options.lr:g}",)
             if tricks or rate:
@@ -122,7 +122,7 @@ class RunEntry(Model):
     Attributes:
         path: Its folder, relative to the run folder.
         identity: Hash of everything that decides its numbers; None until the checkpoint that it starts from exists.
-        needs: Folder of the run that makes the checkpoint it starts from, or its teacher's; None if it needs none.
+        needs: Folder of the run that writes its initial checkpoint or its teacher's; None if there is none.
     """
 
     row: str
@@ -137,12 +137,12 @@ class PlanDocument(Model):
     """The content of `plan.json`.
 
     Attributes:
-        precision: As asked for; rows may have their own.
-        seeds: Seeds of the table: those of this and of earlier commands.
+        precision: The requested precision; rows may override it.
+        seeds: Seeds of the table, from this command and earlier ones.
         columns: Names of the table's columns.
-        intended: What the rows differ in on purpose, and why.
-        tasks: By name, in the order of the plan.
-        teachers: Trained once, for the rows that name them.
+        intended: Intended differences between rows, with reasons.
+        tasks: Tasks by name, in the order of the plan.
+        teachers: Classifiers that are trained once for the rows that name them.
     """
 
     schema_version: Literal[3] = PLAN_VERSION
@@ -203,7 +203,7 @@ def read_plan(run_dir: Path) -> PlanDocument:
 
 
 def _upgraded(old: dict[str, Any]) -> dict[str, Any]:
-    """Return the content of a version 2 plan in the words of version 3."""
+    """Return the content of a version 2 plan with the keys of version 3."""
     runs = [{**run, "task": run["stage"]} for run in old["cells"]]
     return {
         **old,

@@ -1,7 +1,7 @@
 """The identity of a run: a hash of everything that decides its numbers.
 
-A finished run counts only if its identity equals the planned one. What went into the hash is stored beside the result,
-so that a difference can be named.
+A finished run counts only if its identity equals the planned one. The hashed components are stored beside the result,
+so a difference can be explained.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from benchmarks.suite.select import CHECKPOINT_HOOK, WITHOUT_EFFECT, is_without_
 from contract.errors import UserError
 from contract.tasks import TASKS
 
-# Their networks are pinned by the version of the package.
+# The version of the package determines their networks.
 FOREIGN_LIBRARIES = ("timm", "torchvision")
-# It holds names, schemas and messages, and computes no number: a new task or label there retrains nothing.
+# It contains names, schemas and messages but computes no numbers: a new task or label retrains nothing.
 NAMES_ONLY = ("contract",)
 
 _SENTENCES = {
@@ -52,7 +52,7 @@ def identity_of(components: Mapping[str, Any]) -> str:
 
 
 def trick_file(task: str, trick: str, root: Path) -> Path:
-    """Return the file of a trick; the first folder's if there is none.
+    """Return the file of a trick; if there is none, its path in the first folder.
 
     Args:
         task: The task.
@@ -90,8 +90,8 @@ def config_chain(path: Path, root: Path) -> Mapping[str, str | None]:
         root: The repository; keys are relative to it.
 
     Returns:
-        Digest by path. A base inside a package (`mmdet::…`) has None, because the package's
-        version, which is part of the identity too, decides what it holds.
+        Digest by path. A base inside a package (`mmdet::…`) has None, because the package's version is part of the
+        identity.
 
     Raises:
         UserError: A config of the chain does not exist or does not parse.
@@ -119,7 +119,7 @@ def _config_digest(path: Path) -> str:
 
 
 def _strings(path: Path, name: str) -> tuple[str, ...]:
-    """Return the strings that a file assigns to a name; none if it does not."""
+    """Return the strings that a file assigns to a name; empty if there is no assignment."""
     value = literal(path, name, ())
     return (value,) if isinstance(value, str) else tuple(value)  # type: ignore[arg-type]
 
@@ -156,7 +156,7 @@ def overrides(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def explain(earlier: Mapping[str, Any], planned: Mapping[str, Any]) -> str:
-    """Say in words in which components two runs differ."""
+    """Describe the components in which two runs differ."""
     differences = list(_differences(earlier, planned))
     return "; ".join(differences) or "the stored result does not name what made it"
 

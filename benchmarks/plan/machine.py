@@ -1,4 +1,4 @@
-"""What the machine offers, and how many runs it can take at a time."""
+"""The resources of the machine, and the number of concurrent runs."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ MEMORY_PER_RUN_BYTES = 3 * 1024**3
 
 @dataclass(frozen=True)
 class Slots:
-    """How runs share the machine.
+    """How concurrent runs divide the machine.
 
     Attributes:
         jobs: Number of runs at a time.
         threads: Number of threads of each.
-        gpus: Values for CUDA_VISIBLE_DEVICES; empty on a machine without a GPU.
-        reason: Why this many, in words.
+        gpus: Values for CUDA_VISIBLE_DEVICES; empty without a GPU.
+        reason: Explanation of the number.
     """
 
     jobs: int
@@ -33,13 +33,13 @@ class Slots:
 
 
 def choose_slots(jobs: int | None) -> Slots:
-    """Decide how many runs there are at a time.
+    """Choose the number of concurrent runs.
 
-    The numbers depend on the machine only, never on how many runs are left: a run that is resumed
-    gets as many threads as it was started with, and so sums floats in the same order.
+    The numbers depend only on the machine, not on the remaining runs: a resumed run gets the same number of threads
+    as before, and therefore sums floats in the same order.
 
     Args:
-        jobs: The user's wish; None for a number that suits the machine.
+        jobs: The requested number; None chooses a number for the machine.
     """
     cores, memory, gpus = cpu_cores(), memory_bytes(), visible_gpus()
     if jobs is not None:
@@ -48,8 +48,8 @@ def choose_slots(jobs: int | None) -> Slots:
         chosen, reason = len(gpus), "one per GPU"
     else:
         by_memory = max(1, memory // MEMORY_PER_RUN_BYTES)
-        # Two runs of few threads each finish earlier than one of many; more than one run per two
-        # cores would only delay the detector that waits for a classifier.
+        # Two runs with few threads each finish earlier than one after the other with many; more than one run per two
+        # cores would only delay detectors that wait for a classifier.
         chosen = min(cores, max(2, cores // 2), by_memory)
         reason = f"{cores} cores, {memory / 1024**3:.0f} GiB of memory"
     return Slots(chosen, max(1, cores // chosen), gpus, reason)
@@ -75,7 +75,7 @@ def memory_bytes() -> int:
 
 @cache
 def visible_gpus() -> tuple[str, ...]:
-    """Return the NVIDIA GPUs that runs may use, as CUDA_VISIBLE_DEVICES names them."""
+    """Return the NVIDIA GPUs that runs may use, as named in CUDA_VISIBLE_DEVICES."""
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
         names = [name.strip() for name in chosen.split(",")]

@@ -1,4 +1,4 @@
-"""The plan: all runs of a suite's table, and for each whether it is done, and if not, why."""
+"""The plan: all runs of a suite's table, with the state of each and its reason."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from contract.result import CHECKPOINT_FILE, RESULT_FILE
 from contract.settings import package_versions
 from contract.tasks import SOURCE, TASKS
 
-# What is to be done with a run.
+# States of a run.
 CACHED = "cached"
 RUN = "run"
 RESUME = "resume"
@@ -37,22 +37,22 @@ WAITS = "waits"
 
 @dataclass
 class PlannedRun:
-    """One row × task × seed, and what is known about it.
+    """One row × task × seed, with its state.
 
     Attributes:
-        key: Its name and place.
-        row: The row that it belongs to.
+        key: Its name and folder.
+        row: Its row.
         setup: How the suite runs the task.
         data: The dataset.
-        needs: The run that makes the checkpoint it starts from, or its teacher's.
-        wanted: Whether the command asks for it; the table has it anyway.
-        components: What decides its numbers; None while that is not known.
+        needs: The run that writes its initial checkpoint or its teacher's.
+        wanted: Whether the command selects it; the table includes it in any case.
+        components: The components of the identity; None while they are not known.
         identity: Hash of `components`.
         state: CACHED, RUN, RESUME or WAITS.
-        reason: Why it has that state, in words.
-        twin: An earlier run of the plan with the same identity that is still to do: the two are trained once.
-        checkpoint: The file that it starts from; None for random weights, or while it is not known.
-        teacher: The file of the classifier that it is distilled from.
+        reason: Explanation of the state.
+        twin: An earlier unfinished run of the plan with the same identity; the two are trained once.
+        checkpoint: The initial checkpoint; None for random weights, or while it is not known.
+        teacher: The checkpoint of its teacher.
     """
 
     key: RunKey
@@ -81,7 +81,7 @@ class PlannedRun:
 
     @property
     def source(self) -> str:
-        """What `needs` is to this run."""
+        """The role of `needs` for this run."""
         return "teacher" if self.key.task == SOURCE else "classifier"
 
 
@@ -91,13 +91,13 @@ class Plan:
 
     Attributes:
         suite: The whole table's suite, as `select` returns it.
-        selection: What was asked for.
+        selection: The selected runs and settings.
         root: The repository.
         run_dir: The run folder.
-        compute: What the runs are computed on.
-        unavailable: By row, why this version cannot run it.
-        store: Where the runs' work dirs are.
-        runs: All runs, each after the one that it needs.
+        compute: The device of the runs.
+        unavailable: Reasons why this version cannot run a row, by row.
+        store: The store of the runs' work dirs.
+        runs: All runs; each is listed after the run that it needs.
     """
 
     suite: Suite
@@ -116,12 +116,12 @@ class Plan:
         self._by_key[run.key] = run
 
     def find(self, key: RunKey) -> PlannedRun:
-        """Return the run of that name."""
+        """Return the run with this key."""
         return self._by_key[key]
 
     @property
     def wanted(self) -> list[PlannedRun]:
-        """The runs that the command asks for, and those that they need."""
+        """The runs that the command selects, and those that they need."""
         return [run for run in self.runs if run.wanted]
 
     def work_dir(self, run: PlannedRun) -> Path:
@@ -129,12 +129,12 @@ class Plan:
         return self.store.folder(str(run.identity))
 
     def result_dir(self, run: PlannedRun) -> Path:
-        """Return where a run's files are: its work dir, or its place in a run folder that came without the store."""
+        """Return the folder of a run's files: its work dir, or its view in a run folder without a store."""
         folder, view = self.work_dir(run), self.store.view(run.key)
         return view if not folder.is_dir() and identity_in(view) == run.identity else folder
 
     def decide(self, run: PlannedRun) -> None:
-        """Set a run's identity, state and reason from what is on disk now."""
+        """Set a run's identity, state and reason from the current files."""
         run.components = run.identity = None
         if run.needs is not None:
             needed = self.find(run.needs)
@@ -155,7 +155,7 @@ class Plan:
         if fingerprint is None and run.data.problem is None:
             run.state, run.reason = RUN, "its data are generated first"
             return
-        # Data with a problem have no fingerprint, and so an identity that no earlier result has.
+        # Data with a problem have no fingerprint, so no earlier result has the same identity.
         run.components = self._components(run, fingerprint)
         run.identity = identity.identity_of(run.components)
         if run.data.problem is not None and fingerprint is None:
@@ -164,7 +164,7 @@ class Plan:
         run.state, run.reason = self._inspect(run, run.components)
 
     def _inspect(self, run: PlannedRun, components: Mapping[str, Any]) -> tuple[str, str]:
-        """Compare what is in the store, and in the run's place, with what is planned."""
+        """Compare the files in the store and in the run folder with the plan."""
         folder, view = self.result_dir(run), self.store.view(run.key)
         problem = is_complete(folder, makes_checkpoint=run.key.task == SOURCE)
         if problem is not None:
@@ -183,7 +183,7 @@ class Plan:
         return RUN, f"{verb}: {identity.explain(earlier.get('components') or {}, components)}"
 
     def _fingerprint(self, run: PlannedRun) -> str | None:
-        """Return the hash of a run's data; of a run that is not asked for, an earlier one if the data are away."""
+        """Return the fingerprint of a run's data; if a run is not selected and its data are missing, an earlier one."""
         if run.data.fingerprint is not None or run.wanted:
             return run.data.fingerprint
         earlier = run_file(self.store.view(run.key)).get("components") or {}
@@ -211,16 +211,16 @@ class Plan:
             "teacher": digest(run.teacher),
             "code": {**identity.task_code(task, self.root), **identity.own_code(row.backbone)},
             "packages": dict(package_versions()),
-            # Absent if it is 1, so that a row that says so is the row that says nothing.
+            # Absent if it is 1, so an explicit 1 gives the same identity as the default.
             **({} if run.lr_factor == 1 else {"lr_factor": run.lr_factor}),
         }
 
     def precision(self, run: PlannedRun) -> str:
-        """Return the precision that a run is asked to train in."""
+        """Return the requested precision of a run."""
         return run.row.precision or self.selection.precision
 
     def write(self) -> None:
-        """Write `plan.json`, which says what the table is made of."""
+        """Write `plan.json`, which describes the whole table."""
         write_json(self.run_dir / PLAN_FILE, self.document().model_dump(mode="json"))
 
     def document(self) -> PlanDocument:
@@ -279,7 +279,7 @@ class Plan:
         )
 
     def _shown(self, path: Path) -> str:
-        """Return a path as a reader on another machine can use it, if possible."""
+        """Return a path that is valid on another machine, if possible."""
         return (path.relative_to(self.root) if path.is_relative_to(self.root) else path).as_posix()
 
 
@@ -318,15 +318,15 @@ def make_plan(
     run_dir: Path,
     compute: Compute | None = None,
 ) -> Plan:
-    """Lay out the runs of a table and decide what is to be done with each.
+    """Create the runs of a table and decide the state of each.
 
     Args:
         suite: The whole table's suite, as `select` returns it.
-        selection: What was asked for.
+        selection: The selected runs and settings.
         data: The state of each dataset, by name.
         root: The repository.
         run_dir: The run folder.
-        compute: What the runs are computed on.
+        compute: The device of the runs.
 
     Raises:
         UserError: There is nothing to run.
@@ -341,7 +341,7 @@ def make_plan(
     plan = Plan(suite, selection, root, run_dir, compute or Compute(), unavailable, store)
     for run in _lay_out(plan, data):
         plan.add(run)
-    # Classifiers come first, so what a wanted run needs has been marked last of all.
+    # Classifiers come first, so iterate in reverse to mark what a wanted run needs.
     for run in reversed(plan.runs):
         if run.wanted and run.needs is not None:
             plan.find(run.needs).wanted = True
@@ -367,7 +367,7 @@ def _find_twins(plan: Plan) -> None:
 
 
 def _lay_out(plan: Plan, data: Mapping[str, DataState]) -> Iterator[PlannedRun]:
-    """Yield the runs, the classifiers first, because everything else waits for them."""
+    """Yield the runs, classifiers first, because all others wait for them."""
     suite, selection = plan.suite, plan.selection
     available = [row for row in suite.rows if row.name not in plan.unavailable]
     named = {row.teacher for row in available}

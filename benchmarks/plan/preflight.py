@@ -1,7 +1,7 @@
 """Checks before anything is trained: names, weights, data.
 
-A wrong name stops the command, because it is the command's or the suite's mistake. Wrong data stop only the runs that
-need them.
+A wrong name is a mistake in the command or the suite and stops the command. Wrong data stop only the runs that need
+them.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from contract.tasks import SOURCE, TASKS
 from datasets import miniworld, verify
 from datasets.fingerprint import fingerprint
 
-# Of larger sets only headers are read before a run: decoding ImageNet takes longer than a person would wait.
+# For larger datasets, only headers are read before a run, because decoding ImageNet takes too long.
 MOST_IMAGES_TO_DECODE = 50_000
 
 
 @dataclass(frozen=True)
 class DataState:
-    """What is known of a dataset before the runs start.
+    """The state of a dataset before the runs start.
 
     Attributes:
         root: Its folder.
-        fingerprint: Hash of its files; None if there is nothing to hash.
-        problem: Why no run can use it, in a sentence; None if it is sound.
+        fingerprint: Hash of its files; None if there are none.
+        problem: Why it cannot be used, in a sentence; None if it is valid.
     """
 
     root: Path
@@ -43,13 +43,13 @@ def names_in(folder: Path) -> list[str]:
 
 
 def available_tricks(root: Path, task: str = SOURCE) -> list[str]:
-    """Return the tricks that this version has for a task."""
+    """Return the tricks of a task in this version."""
     found = {name for folder in TASKS[task].tricks for name in names_in(root / folder)}
     return sorted(found)
 
 
 def available_recipes(root: Path, task: str = SOURCE) -> list[str]:
-    """Return the recipes that this version has for a task."""
+    """Return the recipes of a task in this version."""
     folder = TASKS[task].recipes
     return [] if folder is None else names_in(root / folder)
 
@@ -60,10 +60,10 @@ def check_names(suite: Suite, root: Path, wanted: Iterable[Row] | None = None) -
     Args:
         suite: The suite.
         root: The repository.
-        wanted: The rows whose weights must be there; None for all.
+        wanted: The rows whose weights must exist; None for all.
 
     Raises:
-        UserError: Some do not; all are listed at once.
+        UserError: Some do not exist; the message lists all of them.
     """
     problems = []
     for name, setup in suite.tasks.items():
@@ -104,7 +104,7 @@ def _unknown_names(row: Row, root: Path) -> list[str]:
 
 
 def fetch_published(rows: Iterable[Row], root: Path, say: Callable[[str], None]) -> None:
-    """Make checkpoints of published weights that rows ask for and that are not there yet.
+    """Create missing checkpoints of published weights that rows use.
 
     Raises:
         UserError: They cannot be downloaded or converted.
@@ -119,7 +119,7 @@ def fetch_published(rows: Iterable[Row], root: Path, say: Callable[[str], None])
 
 
 def _ask_backbones(words: list[str], root: Path) -> str:
-    """Return what a command of `backbones` prints; its errors for the user become ours."""
+    """Return the output of a `backbones` command; raise its user errors as ours."""
     command = [sys.executable, "-m", "backbones", *words]
     answer = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     if answer.returncode == 2:
@@ -130,7 +130,7 @@ def _ask_backbones(words: list[str], root: Path) -> str:
 
 
 def generate_missing(datasets: Iterable[Dataset], say: Callable[[str], None]) -> None:
-    """Generate the miniworlds that datasets name and that are missing or of an older version."""
+    """Generate missing or outdated miniworlds that datasets name."""
     worlds = {(dataset.generate, _world(dataset)) for dataset in datasets if dataset.generate}
     for preset, folder in sorted(worlds, key=str):
         known = miniworld.PRESETS
@@ -142,7 +142,7 @@ def generate_missing(datasets: Iterable[Dataset], say: Callable[[str], None]) ->
 
 
 def inspect_data(dataset: Dataset, cache_dir: Path) -> DataState:
-    """Verify a dataset and hash it; a mistake in it is kept as a sentence."""
+    """Verify and fingerprint a dataset; a mistake becomes its `problem`."""
     try:
         report, found = verify.inspect(
             dataset.kind,
@@ -157,7 +157,7 @@ def inspect_data(dataset: Dataset, cache_dir: Path) -> DataState:
 
 
 def peek_at_data(dataset: Dataset, cache_dir: Path) -> DataState:
-    """Do as `inspect_data`, but leave data that `run` would generate for later."""
+    """Inspect a dataset like `inspect_data`, but skip data that `run` would generate."""
     if dataset.generate in miniworld.PRESETS:
         preset = miniworld.PRESETS[dataset.generate]
         if not miniworld.is_generated(_world(dataset), preset):
@@ -166,7 +166,7 @@ def peek_at_data(dataset: Dataset, cache_dir: Path) -> DataState:
 
 
 def glance_at_data(dataset: Dataset, cache_dir: Path) -> DataState:
-    """Hash a dataset without verifying it, for runs of the table that a command does not start."""
+    """Fingerprint a dataset without verifying it, for runs that a command does not start."""
     try:
         if not dataset.path.is_dir():
             raise UserError(f"The folder {dataset.path} does not exist.")
@@ -176,10 +176,10 @@ def glance_at_data(dataset: Dataset, cache_dir: Path) -> DataState:
 
 
 def _world(dataset: Dataset) -> Path:
-    """Return the folder of the miniworld that a dataset is a part of.
+    """Return the folder of a dataset's miniworld.
 
     Raises:
-        UserError: The path does not lie in a folder of the preset's name.
+        UserError: The path is not inside a folder with the preset's name.
     """
     for folder in (dataset.path, *dataset.path.parents):
         if folder.name == dataset.generate:

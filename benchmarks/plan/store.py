@@ -1,9 +1,9 @@
-"""Finished work by identity, and run folders as views of it.
+"""The store of finished work by identity; run folders are views of it.
 
 `<parent of a run folder>/store/<identity>/` is the work dir of a run while it trains and afterwards. A run folder's
-`cells/ROW/TASK/seed-N/` holds hard links to its files (copies if the disk cannot link); of the checkpoints it has the
-last one alone, and only as a link. So one result serves every run folder that plans it, and settings that change back
-find their earlier work.
+`cells/ROW/TASK/seed-N/` contains hard links to its files (copies if the disk does not support links); of the
+checkpoints it contains only the last one, and only as a link. Thus a result is reused in every run folder that plans
+it, and by settings that are changed back.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ LOG_FILE = "stage.log"
 _OLD_RUN_FILE = "cell.json"
 _STORE = "store"
 _LOCKS = ".locks"
-# What a training resumes from, and mmengine's folders of logs.
+# Resume checkpoints, and mmengine's log folders.
 _NOT_IN_VIEWS = ("*.pth", "last_checkpoint", "job.json", "20??????_??????*", ".*")
 
 
 @dataclass(frozen=True)
 class RunKey:
-    """Names a run: one row × one task × one seed."""
+    """The key of a run: one row × one task × one seed."""
 
     row: str
     task: str
@@ -55,7 +55,7 @@ class RunKey:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a run folder, so that two commands never write the same plan and report.
+    """Hold the lock of a run folder, which keeps two commands from writing the same plan and report.
 
     The kernel releases the lock when the process ends, however it ends.
 
@@ -100,10 +100,10 @@ class Store:
         return self._run_dir / key.path
 
     def lock(self, identity: str) -> IO[str] | None:
-        """Take the lock of an identity, so that no two harnesses train it at once.
+        """Take the lock of an identity, which keeps two harnesses from training it at once.
 
         Returns:
-            The open file that holds the lock until it is closed everywhere; None if another process holds it.
+            The open file; the lock is held until it is closed everywhere. None if another process holds the lock.
         """
         path = self.root / _LOCKS / identity
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -116,10 +116,10 @@ class Store:
         return file
 
     def make_way(self, key: RunKey, identity: str) -> None:
-        """Remove a view of another identity from a run's place.
+        """Remove a view of another identity from the run folder.
 
-        Nothing is lost: a view's files are in the store. A folder that is not, made before there was a store or whose
-        store is gone, is moved there; without an identity it is moved to `stale/`.
+        Nothing is lost, because a view's files are in the store. A folder whose files are not in the store (older
+        than the store, or the store was deleted) is moved there; without an identity it is moved to `stale/`.
         """
         folder = self.view(key)
         shown = identity_in(folder)
@@ -141,7 +141,7 @@ class Store:
             self._set_aside(folder, key)
 
     def show(self, key: RunKey, identity: str) -> None:
-        """Bring a run's view up to date; its result appears last, so that a half-made view counts for nothing."""
+        """Update a run's view; its result is added last, so an incomplete view does not count as finished."""
         source, folder = self.folder(identity), self.view(key)
         self.make_way(key, identity)
         folder.mkdir(parents=True, exist_ok=True)
@@ -154,7 +154,7 @@ class Store:
             (folder / FAILURE_FILE).unlink(missing_ok=True)
 
     def set_aside(self, key: RunKey, identity: str) -> None:
-        """Move a damaged work dir to `stale/`, so that nothing is lost and the run can start again."""
+        """Move a damaged work dir to `stale/`, so the run can start again and nothing is lost."""
         if self.folder(identity).exists():
             self._set_aside(self.folder(identity), key)
             self._remove_view(self.view(key))
@@ -174,26 +174,26 @@ class Store:
     def _remove_view(self, folder: Path) -> None:
         if not folder.exists():
             return
-        # Renamed first, so that a reader never sees half of it.
+        # Renamed first, so a reader never sees a part of it.
         leaving = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
         os.replace(folder, leaving)
         shutil.rmtree(leaving, ignore_errors=True)
 
 
 def run_file(folder: Path) -> dict[str, Any]:
-    """Return what a work dir says about how its run was started; empty if nothing."""
+    """Return the record of how a work dir's run was started; empty if there is none."""
     return read_json(folder / RUN_FILE) or read_json(folder / _OLD_RUN_FILE) or {}
 
 
 def identity_in(folder: Path) -> str | None:
-    """Return the identity of the run whose files are in a folder; None if it has none."""
+    """Return the identity of the run in a folder; None if there is none."""
     result = read_json(folder / RESULT_FILE) or {}
     found = result.get("identity") or run_file(folder).get("identity")
     return found if isinstance(found, str) and found.isalnum() else None
 
 
 def is_complete(folder: Path, *, makes_checkpoint: bool) -> str | None:
-    """Return why a finished run's folder cannot be used; empty if it can, None if nothing is finished there."""
+    """Return why a finished run cannot be used; empty if it can, None if the run is not finished."""
     if not (folder / RESULT_FILE).exists():
         return None
     result = read_json(folder / RESULT_FILE)
@@ -209,7 +209,7 @@ def is_complete(folder: Path, *, makes_checkpoint: bool) -> str | None:
 def write_failure(
     folder: Path, exit_status: int | None, message: str, log_tail: list[str] | None = None
 ) -> None:
-    """Write why a run has no result; `exit_status` is None if it was never started."""
+    """Write why a run has no result; `exit_status` is None if the run was never started."""
     write_json(
         folder / FAILURE_FILE,
         {"exit_status": exit_status, "message": message, "log_tail": log_tail or []},
@@ -225,7 +225,7 @@ def _shown_files(source: Path) -> Iterator[Path]:
 
 
 def _link_last_checkpoint(source: Path, folder: Path) -> None:
-    """Link the trained network, from which `export` starts; a copy would take as much disk again, so there is none."""
+    """Link the trained network for `export`; it is never copied, because a copy would double the disk space."""
     weights = [*source.glob("epoch_*.pth"), *source.glob("iter_*.pth")]
     last = max(weights, key=lambda path: path.stat().st_mtime_ns, default=None)
     if last is not None and not (folder / last.name).exists():
@@ -238,7 +238,7 @@ def _is_left_out(name: str) -> bool:
 
 
 def _mirror(source: Path, target: Path) -> None:
-    """Make `target` the file `source`, by a link or else by a copy, in one step."""
+    """Replace `target` atomically by a link to `source`, or by a copy."""
     if target.exists():
         here, there = target.stat(), source.stat()
         same = (here.st_ino, here.st_dev) == (there.st_ino, there.st_dev)

@@ -1,4 +1,4 @@
-"""How long runs took and how much memory they needed, to estimate what others will take."""
+"""Times and memory of earlier runs, for estimates of later ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from contract.files import read_json, write_json
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run takes.
+    """Time and memory of a run.
 
     Attributes:
         seconds: Wall-clock time.
@@ -36,25 +36,25 @@ class Timings:
         self._path = path
 
     def record(self, run: PlannedRun, budget: str, result: dict[str, Any], seconds: float) -> None:
-        """Keep the cost of a finished run.
+        """Store the cost of a finished run.
 
         Args:
             run: The run.
-            budget: How long it was to train.
+            budget: Its budget.
             result: Its result.
-            seconds: How long its last process ran.
+            seconds: Run time of its last process.
         """
         trained, memory = result.get("wall_seconds"), result.get("peak_memory_mib")
         if not isinstance(trained, int | float) or not isinstance(memory, int | float):
             return
-        # The process includes imports, the result what was done before an interruption.
+        # The process time includes imports; the result's time includes work before an interruption.
         seconds = round(max(trained, seconds), 2)
         known = read_json(self._path) or {}
         known[_name(run, budget)] = {"seconds": seconds, "memory_mib": memory}
         write_json(self._path, known)
 
     def estimate(self, runs: Sequence[PlannedRun], budget: str) -> list[Cost | None]:
-        """Return what each run will take; None if nothing like it has been run."""
+        """Return the expected cost of each run; None if no similar run is known."""
         known = read_json(self._path) or {}
         costs = []
         for run in runs:
@@ -64,10 +64,9 @@ class Timings:
 
 
 def total_seconds(plan: Plan, costs: Sequence[Cost | None], jobs: int) -> float | None:
-    """Return about how long the runs that are left take together; None if one is unknown.
+    """Estimate the total time of the remaining runs; None if the cost of one is unknown.
 
-    It cannot be shorter than the longest chain from a classifier to what starts from it, nor than the total work
-    divided evenly.
+    It is at least the longest chain of dependent runs, and at least the total work divided evenly.
     """
     left: dict[RunKey, float] = {}
     for run, cost in zip(plan.wanted, costs, strict=True):
@@ -78,14 +77,14 @@ def total_seconds(plan: Plan, costs: Sequence[Cost | None], jobs: int) -> float 
         left[run.key] = cost.seconds
 
     def chain(key: RunKey | None) -> float:
-        """Return the time from a teacher over a classifier to a run."""
+        """Return the time of a run with its classifier and teacher."""
         return 0.0 if key is None else left.get(key, 0.0) + chain(plan.find(key).needs)
 
     return max([sum(left.values()) / jobs, *map(chain, left)], default=0.0)
 
 
 def _name(run: PlannedRun, budget: str) -> str:
-    # Rows of one backbone differ in length through their tricks (mixup trains longer).
+    # Rows with the same backbone differ in length because of their tricks (mixup trains longer).
     row, task = run.row, run.key.task
     recipe = row.of(task).recipe
     parts = [task, run.setup.config, row.backbone, budget]

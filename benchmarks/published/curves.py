@@ -1,8 +1,8 @@
-"""Learning curves of ImageNet trainings, which show in the first epochs that a training goes wrong.
+"""Published learning curves on ImageNet, which reveal a failing training in the first epochs.
 
 `curves.csv` holds top-1 by epoch, as points of GluonCV's logs and of the paper's Fig. 3 (1812.01187, read off its
-vector graphics). A training is compared with the curves of its own network and schedule by the best top-1 so far,
-since single validations at a high learning rate fall by up to seven points.
+vector graphics). A training is compared with the curves of the same network and schedule by the best top-1 so far,
+because single validations at a high learning rate drop by up to seven points.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import Any
 from contract.tasks import SOURCE, TASKS
 
 FILE = Path(__file__).with_name("curves.csv")
-# ImageNet's; the user's own data under the same config have no reference.
+# ImageNet's; a user's own data with the same config have no reference.
 CLASSES, TEST_IMAGES = 1000, 50_000
-# During the warm-up a curve says more about the warm-up than about the training.
+# During the warm-up, a curve depends more on the warm-up than on the training.
 FIRST_EPOCH = 5
-# Percentage points below the lowest reference curve. Each of ResNet-50's curves falls behind the others by up to 3.0.
+# Percentage points below the lowest reference curve. Each of ResNet-50's curves is up to 3.0 below the others.
 MARGIN = 4.0
 
 # A network's name (tweaks are alternatives), its schedule, its epochs, and its reference curves.
@@ -41,14 +41,14 @@ _REFERENCES = (
 
 @dataclass(frozen=True)
 class Training:
-    """What decides which curves a training is compared with.
+    """The properties that select the reference curves of a training.
 
     Attributes:
         backbone: Spec.
-        tricks: Of its row.
-        epochs: Of the whole training.
-        classes: Of the data.
-        test_images: That top-1 is measured on.
+        tricks: Tricks of its row.
+        epochs: Length of the whole training.
+        classes: Number of classes.
+        test_images: Number of images on which top-1 is measured.
     """
 
     backbone: str
@@ -59,7 +59,7 @@ class Training:
 
 
 def warning(training: Training, epoch: int, best: float) -> str | None:
-    """Say that a training is behind all of its reference curves.
+    """Return a warning if a training is behind all of its reference curves.
 
     Args:
         training: Its network, schedule and data.
@@ -67,7 +67,7 @@ def warning(training: Training, epoch: int, best: float) -> str | None:
         best: The best top-1 so far, percent.
 
     Returns:
-        A sentence; None if it is not behind, or if there is nothing to compare with.
+        A sentence; None if it is not behind or has no reference curves.
     """
     names = references(training)
     if not names or epoch <= FIRST_EPOCH or epoch > training.epochs:

@@ -1,6 +1,6 @@
 """Published figures with their protocol.
 
-`figures.csv` holds figures of single tasks with the runs behind them; those of the paper's tables are in the suites.
+`figures.csv` contains figures of single tasks with their runs; the figures of the paper's tables are in the suites.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from benchmarks.published.curves import TEST_IMAGES
 from contract.tasks import SOURCE
 
 FILE = Path(__file__).with_name("figures.csv")
-# Half the width of the band around a figure of the paper, which are of one run each. GluonCV's published and logged
-# figures of one recipe differ by up to 0.5 points; the paper does not state the protocol of its mAP and mIoU.
+# Half the width of the band around a figure of the paper, which is from a single run. GluonCV's published and logged
+# figures of a recipe differ by up to 0.5 points; the paper does not state the protocol of its mAP and mIoU.
 PAPER_BAND = {"top1": 0.5}
 IMAGENET = "cls_train/configs/imagenet.py"
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A published number and the protocol that it belongs to.
+    """A published number and its protocol.
 
     Attributes:
         task: Whose score it is.
-        config: Of the task, relative to the repository.
+        config: The task's config, relative to the repository.
         backbone: Spec.
-        recipe: Of the classifier; `weights` for weights from elsewhere, `none` for random ones.
-        tricks: Of the classifier.
+        recipe: The classifier's recipe; `weights` for imported weights, `none` for random ones.
+        tricks: The classifier's tricks.
         metric: As in `result.json`.
         values: The figure, by run if several are known.
-        band: The range that is expected of a run of this protocol, both ends included.
-        test_images: Number of images that it was measured on.
+        band: The expected range of a run with this protocol, both ends included.
+        test_images: Number of test images.
         source: Where it was published.
     """
 
@@ -55,7 +55,7 @@ class Figure:
 
 
 def prediction_band(values: Sequence[float]) -> tuple[float, float]:
-    """Return the range in which one more run of the same protocol falls in 95 of 100 cases.
+    """Return the 95% prediction interval of another run with the same protocol.
 
     Source: mean ± t · s · √(1 + 1/n), Student's t with n − 1 degrees of freedom (Hahn and Meeker, Statistical
     Intervals, 1991).
@@ -100,13 +100,13 @@ def of_the_paper(
     tricks: tuple[str, ...],
     reference: Mapping[str, float],
 ) -> Iterable[Figure]:
-    """Yield the paper's own figures of a suite's row, if it states how they were made.
+    """Yield the paper's figures of a suite's row, if the paper states their protocol.
 
     Args:
-        config: Of the task.
-        backbone: Of the row.
-        recipe: Of the row; None if it trains no classifier.
-        tricks: Of the row's classifier.
+        config: The task's config.
+        backbone: The row's backbone.
+        recipe: The row's recipe; None if it trains no classifier.
+        tricks: The tricks of the row's classifier.
         reference: The row's published figures by metric.
     """
     if config != IMAGENET or recipe is None:

@@ -1,4 +1,4 @@
-"""Build the report of a run once; all writers lay out the same object."""
+"""Build the report of a run; all writers format the same object."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from benchmarks.results.read import RunFolder, read_run
 
 @dataclass(frozen=True)
 class Report:
-    """What the tables and the page of a run are written from.
+    """The content of the tables and the page of a run.
 
     Attributes:
         run: The run folder as read.
         table: Rows × columns.
-        findings: What the numbers show, the most important first.
+        findings: Conclusions from the numbers, the most important first.
         styles: Colour and marker of each row.
     """
 
@@ -33,10 +33,10 @@ def build_report(run_dir: Path) -> Report:
     """Read a run folder and build its report.
 
     Args:
-        run_dir: The folder that holds `plan.json`.
+        run_dir: The folder with `plan.json`.
 
     Raises:
-        UserError: The folder cannot be read as a run.
+        UserError: The folder is not a readable run folder.
     """
     run = read_run(run_dir)
     table = build_table(run)

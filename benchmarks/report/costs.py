@@ -1,4 +1,4 @@
-"""What every task of every row costs, and what a score costs."""
+"""The cost tables of each task, and its scores against costs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.results.columns import MetricColumn, cost_column, cost_columns, 
 from benchmarks.results.read import RunFolder
 from contract.tasks import TASKS
 
-# The costs that each task's main metric is drawn against.
+# The costs against which each task's main metric is drawn.
 PARETO_COSTS = ("multiply_adds", "latency")
 
 
@@ -23,11 +23,11 @@ class CostTable:
     """The costs of one task.
 
     Attributes:
-        label: Of the task.
-        headings: Of the costs that some row has.
+        label: Label of the task.
+        headings: Headings of the costs that some row has.
         rows: Name and texts of each row that has this task.
         circumstances: How inference was measured; may be empty.
-        notes: What could not be measured.
+        notes: Notes on missing measurements.
     """
 
     label: str
@@ -50,7 +50,7 @@ def _cost_table(run: RunFolder, task: str) -> CostTable | None:
     for column in cost_columns(task):
         cells = [build_cell(run, row, column) for row in rows]
         if any(cell.aggregate for cell in cells):
-            # Headings break between words only, and keep unit, direction and mark together.
+            # Headings break only between words, and keep unit, direction and mark together.
             headings.append(re.sub(" (?=[↑↓†])", "\N{NO-BREAK SPACE}", _short(column).heading))
             texts.append([cell.text for cell in cells])
     if not headings:
@@ -66,12 +66,12 @@ def _cost_table(run: RunFolder, task: str) -> CostTable | None:
 
 
 def _short(column: MetricColumn) -> MetricColumn:
-    """Return the column for a place that names the task already."""
+    """Return the column with a label that does not repeat the task."""
     return replace(column, label=column.label.removeprefix(f"{column.task} "))
 
 
 def _circumstances(run: RunFolder, task: str) -> tuple[str, list[str]]:
-    """Say how inference was measured, and what could not be."""
+    """Describe how inference was measured, with notes on missing measurements."""
     ways: dict[str, None] = {}
     notes: dict[str, None] = {}
     for record in run.runs:
@@ -104,7 +104,7 @@ def pareto_panels(report: Report) -> list[Panel]:
 
 
 def _left_out(run: RunFolder, score: MetricColumn, cost: MetricColumn) -> str:
-    """Name the rows that have the task but not both numbers."""
+    """List the rows that have the task but not both numbers."""
     drawn = {point.row for point in read_points(run, score, cost)}
     rows = [row.name for row in run.rows if run.of(row.name, score.task) and row.name not in drawn]
     return f"not shown, without a number: {', '.join(rows)}" if rows else ""

@@ -1,4 +1,4 @@
-"""Transferability estimates beside the transfer that was measured."""
+"""Transferability estimates beside the measured transfer."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class EstimateTable:
     """The estimates of one task.
 
     Attributes:
-        label: Of the task.
-        headings: Of all columns but the row's name.
+        label: Label of the task.
+        headings: Headings of all columns except the row's name.
         rows: Name, whether it is pretrained, and texts of each row.
-        agreements: How far the orders by each estimate and by the metric agree, in sentences.
+        agreements: Sentences on the rank correlation of each estimate with the metric.
     """
 
     label: str
@@ -43,7 +43,7 @@ class EstimateTable:
 
 
 def estimate_tables(report: Report) -> list[EstimateTable]:
-    """Return the estimates of each task for which some were measured."""
+    """Return the estimates of each task that has any."""
     found = [(task, read_estimates(report.run, task)) for task in TASKS]
     return [_table(report, task, rows) for task, rows in found if rows]
 
@@ -80,7 +80,7 @@ def _number(summary: Aggregate | None, column: MetricColumn) -> str:
 def _agreements(
     rows: Sequence[EstimatedRow], columns: Sequence[MetricColumn], label: str
 ) -> Iterator[str]:
-    """Say for each protocol with enough rows how far the order by each estimate is the order by the metric."""
+    """Yield a sentence on the rank correlation of each estimate, for each protocol with enough rows."""
     groups = by_protocol(rows)
     several = len(groups) > 1
     if several:
@@ -97,7 +97,7 @@ def _agreements(
 
 
 def _agreement(rows: Sequence[EstimatedRow], column: str, label: str) -> str:
-    """Say how far the order by an estimate is the order by the metric."""
+    """Describe the rank correlation of an estimate with the metric."""
     found = rank_agreement(rows, column)
     if not isinstance(found, RankAgreement):
         return f"no rank correlation with {label}: {found}."

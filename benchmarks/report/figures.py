@@ -1,7 +1,7 @@
 """The report's figures, as SVG for inlining in HTML.
 
-Colours are CSS variables with fallbacks: the page switches them between light and dark. Text stays text, in the page's
-own font.
+Colours are CSS variables with fallbacks, so the page can switch between light and dark. Text stays text, in the
+page's font.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Panel:
 def render(draw: Callable[[Axes], None], size: tuple[float, float], name: str) -> Markup:
     """Draw one panel and return it as an inline SVG element; the same input gives the same text."""
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
-        # The page's font draws the text; a sign that is missing in matplotlib's own font does no harm.
+        # The text is drawn in the page's font, so glyphs may be missing in matplotlib's font.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasSVG(figure)
@@ -84,7 +84,7 @@ def render(draw: Callable[[Axes], None], size: tuple[float, float], name: str) -
 
 
 def _inline(svg: str, name: str) -> str:
-    """Strip what a file needs and HTML does not; make ids unique on the page and colours themed."""
+    """Prepare an SVG for HTML: remove the file header, make ids unique on the page, and use themed colours."""
     svg = svg[svg.index("<svg") :].strip()
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\s+xmlns(:\w+)?="[^"]*"', "", svg).replace("xlink:href", "href")
@@ -94,7 +94,7 @@ def _inline(svg: str, name: str) -> str:
     svg = re.sub(r"(font: (?:\w+ )?[\d.]+px) [^;\"]+", r"\1 system-ui, sans-serif", svg)
     for colour, variable in VARIABLES.items():
         svg = svg.replace(colour, f"var({variable}, {colour})")
-    # The view box alone gives the shape; the page gives the size.
+    # The view box defines the aspect ratio; the page defines the size.
     return re.sub(r' (?:width|height)="[\d.]+pt"', "", svg, count=2)
 
 
@@ -144,7 +144,7 @@ def draw_curves(report: Report, task: str, quantity: str) -> Markup | None:
 
 
 def _mean_line(lines: Sequence[Sequence[tuple[float, float]]]) -> list[tuple[float, float]]:
-    """Average curves at the epochs that all of them have; return the first curve if they share none."""
+    """Average curves at their common epochs; return the first curve if there are none."""
     tables = [dict(line) for line in lines]
     shared = [epoch for epoch in sorted(tables[0]) if all(epoch in table for table in tables)]
     if not shared:
@@ -159,8 +159,8 @@ def draw_precision(
 
     Args:
         report: The report of a run.
-        precision: By row, percentages at `contract.result.RECALLS`.
-        name: Makes the figure's ids different from those of others.
+        precision: Percentages at `contract.result.RECALLS`, by row.
+        name: Makes the figure's ids unique.
 
     Returns:
         An SVG element, or None if there is no line.
@@ -187,7 +187,7 @@ def draw_precision(
 def draw_transfer(report: Report, target: MetricColumn) -> Markup | None:
     """Draw the source task's main metric against another task's: means with intervals, seeds as faint dots.
 
-    A row without the former (trained from scratch) is a horizontal line with its interval as a band.
+    A row without pretraining is a horizontal line with its interval as a band.
 
     Args:
         report: The report of a run.
@@ -264,9 +264,9 @@ def _draw_point(
 
 
 def draw_intervals(report: Report, column: MetricColumn) -> Markup | None:
-    """Draw one column of all rows: the mean with its interval, the seeds as faint dots above it.
+    """Draw one column for all rows: the mean with its interval, and the seeds as faint dots above it.
 
-    A row that should have the number and has none keeps its place, with the reason in words.
+    A row whose number is missing keeps its place, with the reason as text.
 
     Args:
         report: The report of a run.

@@ -1,4 +1,4 @@
-"""What the numbers show, in plain sentences, and what they leave open."""
+"""Conclusions from the numbers, and open questions, in plain sentences."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ class Finding:
     """One sentence.
 
     Attributes:
-        kind: `shown` (the interval of the difference excludes zero), `open` (these seeds cannot
-            tell) or `note`.
+        kind: `shown` (the interval of the difference excludes zero), `open` (these seeds cannot decide) or `note`.
         text: The sentence.
     """
 
@@ -34,10 +33,10 @@ class Finding:
 
 
 def find_findings(run: RunFolder, table: Table) -> tuple[Finding, ...]:
-    """State what a run shows about pretraining and about tricks.
+    """List conclusions about pretraining and about tricks.
 
     A difference counts as shown if Welch's 95% interval of the difference of the two means
-    excludes zero. With one seed nothing is compared.
+    excludes zero. With one seed, nothing is compared.
 
     Args:
         run: A run folder as read.
@@ -92,9 +91,9 @@ def find_findings(run: RunFolder, table: Table) -> tuple[Finding, ...]:
 def _against(
     run: RunFolder, rows: list[TableRow], baseline: TableRow, column: MetricColumn
 ) -> Iterator[Finding]:
-    """Compare rows with a baseline on one metric; rows of one verdict share a sentence.
+    """Compare rows with a baseline on one metric; rows with the same verdict are in one sentence.
 
-    Rows that share the baseline's runs, because they differ only in a later task, are not compared.
+    Rows that reuse the baseline's runs, because they differ only in a later task, are not compared.
     """
     base = baseline.cells[column.name]
     if base.status in ("absent", "unavailable"):
@@ -134,13 +133,13 @@ def _against(
 
 
 def _identities(run: RunFolder, row: TableRow, column: MetricColumn) -> set[str]:
-    """Return the known identities of the runs that a column of a row comes from."""
+    """Return the known identities of the runs behind a column of a row."""
     records = run.of(row.row.name, column.task)
     return {record.identity for record in records if record.identity is not None}
 
 
 def _subject(members: list[tuple[str, str]], of: int) -> str:
-    """Name the rows of a verdict, or count them if the differences name them anyway."""
+    """Name the rows of a verdict, or count them if the differences already name them."""
     if len(members) > 2:
         return f"all {of} rows" if len(members) == of else f"{len(members)} of {of} rows"
     names = _listed([row for row, _ in members])
@@ -172,7 +171,7 @@ def _listed(texts: list[str]) -> str:
 
 
 def _rank_findings(rows: list[TableRow], columns: list[MetricColumn]) -> Iterator[Finding]:
-    """Say how far the order of the rows by the source task's main metric is their order in the other tasks."""
+    """Yield the rank correlations between the source task's main metric and those of the other tasks."""
     source = main_column(SOURCE)
     if source not in columns:
         return

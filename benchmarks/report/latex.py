@@ -30,13 +30,13 @@ PAPER_BIBTEX = """@inproceedings{he2019bag,
 
 
 def escape_latex(text: str) -> str:
-    """Make free text safe for LaTeX, on one line.
+    """Escape free text for LaTeX, on one line.
 
     Args:
         text: Any text.
 
     Returns:
-        The text with special signs escaped and white space collapsed.
+        The text with escaped special characters and collapsed white space.
     """
     return "".join(SPECIAL.get(sign, sign) for sign in " ".join(text.split()))
 
@@ -69,13 +69,13 @@ def format_bibtex(run: RunFolder) -> str:
 
 
 def format_latex(report: Report) -> str:
-    r"""Write the table as a `table` float that needs `\usepackage{booktabs}` and nothing else.
+    r"""Write the table as a `table` float that needs only `\usepackage{booktabs}`.
 
     Args:
         report: The report of a run.
 
     Returns:
-        The text, to be read in with `\input`.
+        The text, for use with `\input`.
     """
     run, table = report.run, report.table
     comment = "% Needs \\usepackage{booktabs}. How to cite:\n"
@@ -96,7 +96,7 @@ def format_latex(report: Report) -> str:
     ]
     lines = [
         rf"\begin{{{float_name}}}[t]",
-        # The published columns need the room that smaller type and narrower gaps make.
+        # Smaller type and narrower gaps make room for the published columns.
         r"  \centering\footnotesize\setlength{\tabcolsep}{3pt}"
         if table.references
         else r"  \centering\small",
@@ -135,7 +135,7 @@ def _title(column: MetricColumn) -> str:
 
 
 def _latex_cell(cell: TableCell) -> str:
-    """Lay out one cell; the mean of the best is bold."""
+    """Format a cell; the best mean is bold."""
     mean = escape_latex(cell.mean.replace("-", "−") if cell.aggregate else cell.mean)
     parts = [rf"\textbf{{{mean}}}" if cell.best else mean]
     if cell.interval:
@@ -146,7 +146,7 @@ def _latex_cell(cell: TableCell) -> str:
 
 
 def _caption(table: Table) -> str:
-    """Title, banner, protocol, how to read a cell, and the reasons for missing numbers."""
+    """Return the caption: title, banner, protocol, legend, and reasons for missing numbers."""
     sentences = [f"{table.title}."]
     sentences += [table.banner] if table.banner else []
     sentences += [f"{task.capitalize()}: {text}." for task, text in table.protocol]

@@ -14,7 +14,7 @@ _MOST_NAMED = 4
 
 
 def row_notes(run: RunFolder) -> Iterable[str]:
-    """Yield one sentence for each thing that a reader of the table has to know about a row."""
+    """Yield the notes on rows, one sentence each."""
     for difference, reason in run.plan.intended.items():
         yield f"rows differ in {difference} on purpose: {reason}"
     for teacher in run.teachers:
@@ -37,7 +37,7 @@ def row_notes(run: RunFolder) -> Iterable[str]:
 
 
 def _partial_weights(run: RunFolder, row: RowEntry) -> Iterable[str]:
-    """Name the tensors that are random in a row's weights, if an import allowed some to be missing."""
+    """Yield a note on random tensors in a row's weights, if an import allowed missing tensors."""
     for record in (record for task in TASKS for record in run.of(row.name, task)):
         report = None if record.result is None else record.result.load_report
         names = [] if report is None else report.source.get("random")
@@ -51,7 +51,7 @@ def _partial_weights(run: RunFolder, row: RowEntry) -> Iterable[str]:
 
 
 def _describe_teacher(run: RunFolder, teacher: RowEntry) -> str:
-    """Say what a teacher is, how good it became, and who learns from it."""
+    """Describe a teacher, its score and its students."""
     main = TASKS[SOURCE].main
     students = ", ".join(row.name for row in run.rows if row.teacher == teacher.name)
     made_of = ", ".join([teacher.backbone, teacher.recipe or "", *teacher.tricks])
@@ -63,12 +63,12 @@ def _describe_teacher(run: RunFolder, teacher: RowEntry) -> str:
 
 
 def describe_protocol(result: Result) -> str:
-    """Say in one line how the metrics of one result were measured."""
+    """Describe the protocol of a result in one line."""
     return "; ".join(_value_text(key, str(value)) for key, value in result.protocol.items())
 
 
 def protocol_lines(run: RunFolder) -> Iterable[tuple[str, str]]:
-    """Yield how each task was measured, and on how many images."""
+    """Yield the protocol of each task and its number of test images."""
     for task in TASKS.values():
         made = [
             (record.row, record.result)
@@ -94,12 +94,12 @@ def protocol_lines(run: RunFolder) -> Iterable[tuple[str, str]]:
 
 
 def _value_text(key: str, value: str) -> str:
-    """Write one entry of a protocol; the two that every task has need no name."""
+    """Format an entry of a protocol; the two entries that every task has are not named."""
     return value if key in ("metric", "test") else f"{key} {value}"
 
 
 def _by_rows(values: Iterable[tuple[str, object]]) -> str:
-    """Write a value that all rows share once; write others with their rows, without None."""
+    """Format a value that is equal for all rows once, and other values with their rows, without None."""
     rows: dict[object, list[str]] = {}
     for row, value in values:
         rows.setdefault(value, []).append(row)
@@ -110,7 +110,7 @@ def _by_rows(values: Iterable[tuple[str, object]]) -> str:
 
 
 def environment_lines(results: Iterable[Result]) -> Iterable[tuple[str, str]]:
-    """Yield what the numbers were made with; values that differ between runs are joined."""
+    """Yield the environment of the runs; different values are joined."""
     results = list(results)
     if not results:
         return
@@ -138,7 +138,7 @@ def environment_lines(results: Iterable[Result]) -> Iterable[tuple[str, str]]:
 
 
 def describe_code(result: Result) -> str:
-    """Name the commit that made a result, and say whether the tree had changes."""
+    """Describe the commit of a result, and whether there were uncommitted changes."""
     code = result.code
     if code.git_sha is None:
         return "unknown commit"
@@ -146,7 +146,7 @@ def describe_code(result: Result) -> str:
 
 
 def _ordered(packages: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Order packages as the settings do, others behind them by name."""
+    """Sort packages in the order of the settings, then by name."""
     places = {name: place for place, name in enumerate(PACKAGES)}
     return sorted(packages.items(), key=lambda item: (places.get(item[0], len(places)), item[0]))
 

@@ -1,4 +1,4 @@
-"""The HTML report: one self-contained page, laid out by the templates in `templates/`."""
+"""The HTML report: a self-contained page from the templates in `templates/`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from contract.tasks import SOURCE, TASKS, Task
 
 FOLDER = Path(__file__).resolve().parent
 VERDICTS = {"shown": "shown", "open": "cannot tell", "note": "note"}
-# In the order of the page; each has a template of its name.
+# In the order of the page; each has a template with the same name.
 SECTIONS = (
     "results",
     "findings",
@@ -52,7 +52,7 @@ def format_html(report: Report) -> str:
         report: The report of a run.
 
     Returns:
-        The page; it loads nothing from elsewhere and executes nothing.
+        The page, without external resources and without scripts.
     """
     environment = Environment(
         loader=FileSystemLoader(FOLDER / "templates"),
@@ -67,7 +67,7 @@ def format_html(report: Report) -> str:
 
 
 def _content(report: Report) -> Mapping[str, Any]:
-    """Return what the templates show; they escape every text, and lay out figures as they are."""
+    """Return the values for the templates, which escape all text but insert figures unchanged."""
     run, table = report.run, report.table
     several_seeds = len(run.seeds) > 1
     completed = [record for record in run.runs if record.result is not None]
@@ -79,7 +79,7 @@ def _content(report: Report) -> Mapping[str, Any]:
         "sections": SECTIONS,
         "facts": _facts(report),
         "banner": table.banner.partition(":"),
-        # Published figures are below our own, in the same cell.
+        # Published figures are in the same cell, below ours.
         "headings": headings(table)[: -len(table.references) or None],
         "legend": table.legend + (PUBLISHED_LEGEND if table.references else ""),
         "made_of": _made_of,
@@ -107,7 +107,7 @@ def _content(report: Report) -> Mapping[str, Any]:
 
 
 def _facts(report: Report) -> Mapping[str, str]:
-    """Return what the head of the page says about the run."""
+    """Return the facts about the run in the page header."""
     run = report.run
     facts = {
         "runs": summarise_states(run) or "none",
@@ -120,7 +120,7 @@ def _facts(report: Report) -> Mapping[str, str]:
 
 
 def _made_of(row: TableRow) -> Iterator[str]:
-    """Yield the lines below a row's name: what it is made of, then what single tasks override."""
+    """Yield the lines below a row's name: its backbone and recipe, then overrides of single tasks."""
     planned = row.row
     parts = [planned.backbone, *([planned.recipe] if planned.recipe else []), *planned.tricks]
     if not planned.pretrain:
@@ -138,7 +138,7 @@ def _drawn_rows(report: Report) -> list[str]:
 
 
 def _transfer_panels(report: Report, several_seeds: bool) -> list[Panel]:
-    """Draw the source task's main metric against that of each task that trains from its checkpoint."""
+    """Draw the source task's main metric against those of the tasks that start from its checkpoint."""
     spread = "mean with 95% interval; faint: single seeds" if several_seeds else "one seed"
     source, columns = main_column(SOURCE), report.table.columns
     panels = []
@@ -154,7 +154,7 @@ def _transfer_panels(report: Report, several_seeds: bool) -> list[Panel]:
 
 
 def _left_out(report: Report, source: MetricColumn, target: MetricColumn) -> str:
-    """Name the rows that a scatter plot cannot show."""
+    """List the rows that a scatter plot cannot show."""
     rows = [
         row.row.name
         for row in report.table.rows
@@ -199,5 +199,5 @@ def _failure(record: RunRecord) -> tuple[RunRecord, str, str]:
 
 
 def _command_line(command: Sequence[str]) -> str:
-    """Return a command line that can be pasted into a shell."""
+    """Return a command line for pasting into a shell."""
     return command[0] if len(command) == 1 else shlex.join(command)

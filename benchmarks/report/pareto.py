@@ -1,4 +1,4 @@
-"""The Pareto front of score against cost, and its picture."""
+"""The Pareto front of score against cost, and its figure."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _PLACES: tuple[Place, ...] = (
 
 @dataclass(frozen=True)
 class Point:
-    """One row: what it costs and what it scores, over its seeds."""
+    """Cost and score of a row over its seeds."""
 
     row: str
     cost: Aggregate
@@ -141,7 +141,7 @@ def draw_pareto(report: Report, score: MetricColumn, cost: MetricColumn) -> Mark
 
 
 def _draw_front(axes: Axes, front: Sequence[Point]) -> list[tuple[float, float]]:
-    """Draw the best score that each cost can buy, up to the panel's right edge; returns the line's corners."""
+    """Draw the best score up to each cost, as far as the panel's right edge; return the line's corners."""
     right = axes.get_xlim()[1]
     corners = [(front[0].cost.mean, front[0].score.mean)]
     for point in front[1:]:
@@ -157,13 +157,13 @@ def _draw_front(axes: Axes, front: Sequence[Point]) -> list[tuple[float, float]]
 def _label(
     axes: Axes, points: Sequence[Point], front: Sequence[int], obstacles: list[Bbox]
 ) -> None:
-    """Write names beside points: the front's in any case and first, others where they cover nothing.
+    """Write names beside points: all names of the front first, then others if there is free space.
 
     Args:
-        axes: The panel, in its place.
+        axes: The laid-out panel.
         points: The rows.
         front: Positions of the front's points.
-        obstacles: What names shall not cover, in pixels; the names are added.
+        obstacles: Boxes that names must not cover, in pixels; the boxes of the names are added.
     """
     for position in (*front, *(p for p in range(len(points)) if p not in front)):
         tried = []
@@ -189,7 +189,7 @@ def _write(axes: Axes, point: Point, place: Place, on_front: bool) -> Annotation
 
 
 def _cross(axes: Axes, point: Point, measured: bool) -> list[Bbox]:
-    """Return what a point and its intervals cover, in pixels."""
+    """Return the boxes of a point and its intervals, in pixels."""
     x, y = point.cost.mean, point.score.mean
     across = (point.cost.half_width or 0.0) if measured else 0.0
     up = point.score.half_width or 0.0
@@ -205,7 +205,7 @@ def _cross(axes: Axes, point: Point, measured: bool) -> list[Bbox]:
 
 
 def _segments(axes: Axes, corners: Sequence[tuple[float, float]]) -> list[Bbox]:
-    """Return what the straight parts of a line cover, in pixels."""
+    """Return the boxes of a line's straight segments, in pixels."""
     places = axes.transData.transform(corners)
     return [
         Bbox.from_extents(*(np.minimum(a, b) - 1), *(np.maximum(a, b) + 1))
@@ -214,7 +214,7 @@ def _segments(axes: Axes, corners: Sequence[tuple[float, float]]) -> list[Bbox]:
 
 
 def _covered(box: Bbox, taken: Sequence[Bbox], panel: Bbox) -> float:
-    """Return how much of a label lies on something else or outside the panel, in square pixels."""
+    """Return the area of a label that overlaps obstacles or is outside the panel, in square pixels."""
     overlaps = [Bbox.intersection(box, other) for other in taken]
     inside = Bbox.intersection(box, panel)
     outside = box.width * box.height - (inside.width * inside.height if inside else 0.0)

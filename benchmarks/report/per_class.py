@@ -20,12 +20,12 @@ class ClassSection:
     """The classes of one task.
 
     Attributes:
-        label: Of the task.
+        label: Label of the task.
         table: Scores by class and row.
-        intro: How to read the table.
-        folded: Whether the table is too long to be shown at once.
-        precision: The mean curve of each row; empty or one panel.
-        class_precision: The same for each class.
+        intro: Explanation of the table.
+        folded: Whether the table is long and therefore folded.
+        precision: A panel with the mean curve of each row, or empty.
+        class_precision: A panel for each class.
     """
 
     label: str
@@ -37,7 +37,7 @@ class ClassSection:
 
 
 def class_sections(report: Report) -> list[ClassSection]:
-    """Return the classes of each task whose runs wrote an evaluation by class."""
+    """Return a section for each task with per-class evaluations."""
     found = [(task, read_class_table(report.run, task)) for task in TASKS]
     return [
         ClassSection(

@@ -1,6 +1,6 @@
 """The colours of the report, and the colour and marker of each row in all its figures.
 
-Rows without pretraining are grey: the control is a reference and not a contender.
+Rows without pretraining are grey, because the control is a reference.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from benchmarks.plan.document import RowEntry
 
 CONTROL, INK, MUTED, GRID, SURFACE = "#767b83", "#20242a", "#5b616a", "#dfe2e6", "#fefefe"
-# Okabe and Ito's colours, which stay apart for colour-blind readers; yellow is too faint on white.
+# Okabe and Ito's colours, which colour-blind readers can distinguish; yellow is too faint on white.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", INK)
 MARKERS = (
     ("o", "●"), ("s", "■"), ("^", "▲"), ("D", "◆"), ("v", "▼"), ("P", "✚"), ("*", "★"),
@@ -24,7 +24,7 @@ VARIABLES = {
 
 @dataclass(frozen=True)
 class RowStyle:
-    """How one row is drawn everywhere."""
+    """The colour, marker and dashes of a row in all figures."""
 
     colour: str
     marker: str
@@ -33,25 +33,25 @@ class RowStyle:
 
     @property
     def css(self) -> str:
-        """The colour for use in the page's own markup."""
+        """The colour for the page's markup."""
         return f"var({VARIABLES[self.colour]}, {self.colour})"
 
 
 def row_styles(rows: Sequence[RowEntry]) -> dict[str, RowStyle]:
-    """Give each row its colour, marker and dash pattern.
+    """Assign a colour, marker and dash pattern to each row.
 
     Args:
         rows: The rows in the order of the plan.
 
     Returns:
-        A style by row name; after seven pretrained rows the colours come again, dashed.
+        Styles by row name; after seven pretrained rows, the colours repeat with dashes.
     """
     styles, used = {}, 0
     for row in rows:
         if row.pretrain:
             cycle, index = divmod(used, len(PALETTE))
             dashes = ("-", "--", ":")[cycle % 3]
-            # The markers turn with each cycle: a scatter plot has no dashes to differ by.
+            # Markers change with each cycle, because scatter plots have no dashes.
             marker, glyph = MARKERS[(index + cycle) % len(MARKERS)]
             styles[row.name] = RowStyle(PALETTE[index], marker, glyph, dashes)
             used += 1

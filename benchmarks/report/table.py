@@ -1,7 +1,7 @@
 """The table: rows × columns, as a pure function of a run folder's files.
 
-`build_table` decides what each cell says; the writers in `text`, `latex` and `page` only lay it out. No state is ever
-turned into a number: a failed, missing or stale run keeps its name.
+`build_table` decides the content of each cell; the writers in `text`, `latex` and `page` only format it. A failed,
+missing or stale run is shown by its state, never by a number.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ABSENT = "—"
 
 @dataclass(frozen=True)
 class TableCell:
-    """What one row says in one metric column.
+    """One row × metric column.
 
     Attributes:
         status: `completed` (every planned seed), `incomplete` (some), `failed`, `stale`, `missing`,
@@ -45,7 +45,7 @@ class TableCell:
 
     @property
     def mean(self) -> str:
-        """The mean as shown, or the reason in a word if there is none."""
+        """The formatted mean, or the state if there is none."""
         if self.aggregate is not None:
             return self._shown(self.aggregate.mean)
         if self.status == "absent":
@@ -56,7 +56,7 @@ class TableCell:
 
     @property
     def interval(self) -> str:
-        """Half the width of the interval as shown; empty for one seed or no number."""
+        """The formatted half-width of the interval; empty for one seed or no number."""
         if self.aggregate is None or self.aggregate.half_width is None:
             return ""
         if self.exact and len(set(self.aggregate.values)) == 1:
@@ -71,7 +71,7 @@ class TableCell:
 
     @property
     def shortfall(self) -> str:
-        """How many of the planned seeds are in the mean; empty if all are."""
+        """How many of the planned seeds the mean includes; empty if all."""
         if self.aggregate is None or self.aggregate.complete:
             return ""
         return f"{self.aggregate.n} of {self.aggregate.planned} seeds"
@@ -89,7 +89,7 @@ class TableCell:
 
 @dataclass(frozen=True)
 class TableRow:
-    """One row: what the plan says about it, and its cells by column."""
+    """One row: its plan entry, and its cells by column."""
 
     row: RowEntry
     cells: Mapping[str, TableCell]
@@ -98,7 +98,7 @@ class TableRow:
 
     @property
     def label(self) -> str:
-        """The row's name with the mark of a budget that is not full."""
+        """The row's name, marked if the budget is not full."""
         return f"{self.row.name} ({self.mark})" if self.mark else self.row.name
 
     @property
@@ -114,7 +114,7 @@ class TableRow:
 
 @dataclass(frozen=True)
 class Table:
-    """Everything that a written table says.
+    """The content of a table.
 
     Attributes:
         title: The suite's title.
@@ -125,8 +125,8 @@ class Table:
         rows: The rows, in the order of the plan.
         columns: Its columns.
         references: The columns for which some row has a published figure.
-        legend: How to read a cell.
-        notes: One sentence for each row's note and for each run without a number.
+        legend: Explanation of a cell.
+        notes: Sentences on rows and on runs without a number.
         warnings: Reasons to question the table itself.
         protocol: `(task, how it was measured)`.
         environment: `(what, value)`: code, packages, device, precision.
@@ -162,7 +162,7 @@ def build_table(run: RunFolder) -> Table:
         run: A run folder as read.
 
     Returns:
-        The table; it has every planned row, whatever became of its runs.
+        The table with every planned row, whatever the state of its runs.
 
     Raises:
         UserError: The plan names an unknown column, or a curves file cannot be parsed.
@@ -223,17 +223,17 @@ def build_cell(run: RunFolder, row: RowEntry, column: MetricColumn) -> TableCell
             exact=column.kind == "count",
         )
     if not states:
-        # Another protocol's number, such as that of a second test which this row does not make.
+        # A number of another protocol, such as a second test that this row does not have.
         return TableCell("absent", None, {})
     status = next(state for state in (FAILED, STALE, MISSING) if state in states)
     return TableCell(status, None, states if len(states) > 1 else {status: len(records)})
 
 
 def _mark_best(rows: list[TableRow], columns: Iterable[MetricColumn]) -> tuple[TableRow, ...]:
-    """Mark the best mean of each score, as shown; a single row is not marked.
+    """Mark the best displayed mean of each score; a single row is not marked.
 
-    If a row without all its seeds leads, none is marked: neither it nor the next is known to be best. No cost is
-    marked: the smallest network is always the cheapest, and times differ from run to run.
+    If seeds of the leading row are missing, none is marked, because the best row is unknown. Costs are not marked: the
+    smallest network is always the cheapest, and times differ from run to run.
     """
     for column in columns:
         shown = [row.cells[column.name] for row in rows]
@@ -251,7 +251,7 @@ def _mark_best(rows: list[TableRow], columns: Iterable[MetricColumn]) -> tuple[T
 
 
 def _parameters(run: RunFolder, row: RowEntry) -> int | None:
-    """Return backbone parameters: those that a task counted, else those of the plan."""
+    """Return the backbone parameters counted by a task, or else those of the plan."""
     for record in run.runs:
         if record.row == row.name and record.result is not None:
             return record.result.model.backbone_parameters
@@ -259,7 +259,7 @@ def _parameters(run: RunFolder, row: RowEntry) -> int | None:
 
 
 def _legend(run: RunFolder, columns: Sequence[MetricColumn]) -> str:
-    """Say what a cell's two numbers are, or why there is only one."""
+    """Explain the two numbers of a cell, or why there is only one."""
     if len(run.seeds) == 1:
         spread = f"One seed ({run.seeds[0]}): there is no interval, and any difference between rows may be chance."
     else:

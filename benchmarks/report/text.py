@@ -1,4 +1,4 @@
-"""The table as Markdown, as CSV, and on a terminal."""
+"""Write the table as Markdown, as CSV, and to a terminal."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CSV_FIELDS: tuple[str, ...] = (
 )  # fmt: skip
 PUBLISHED_LEGEND = " Below our figures: those that the paper reports."
 STATUS_STYLES = {FAILED: "bold red", STALE: "yellow", MISSING: "yellow", "absent": "dim"}
-# Of the metrics outside the table in the CSV.
+# For metrics that are only in the CSV.
 _ORDER = {"score": 0, "estimate": 1}
 
 
@@ -50,7 +50,7 @@ def format_markdown(report: Report) -> str:
         report: The report of a run.
 
     Returns:
-        A document: title, table, how to read it, notes, protocol and environment.
+        A document: title, table, legend, notes, protocol and environment.
     """
     table = report.table
     lines = [f"# {_escape_markdown(table.title)}", ""]
@@ -82,12 +82,12 @@ def format_markdown(report: Report) -> str:
 
 
 def _markdown_cell(cell: TableCell) -> str:
-    """Lay out one cell; only the mean of the best is bold."""
+    """Format a cell; only the best mean is bold."""
     return cell.text.replace(cell.mean, f"**{cell.mean}**", 1) if cell.best else cell.text
 
 
 def _escape_markdown(text: str) -> str:
-    """Keep free text from being read as a column, a tag or emphasis."""
+    """Escape free text, so it is not read as a column, a tag or emphasis."""
     for sign in ("\\", "|", "<", "*", "_", "`"):
         text = text.replace(sign, f"\\{sign}")
     return " ".join(text.split())
@@ -97,8 +97,8 @@ def format_csv(report: Report) -> str:
     """Write the run as CSV for further work: one line for each row × column, numbers unrounded.
 
     `seeds` and `values` are lists joined by semicolons, in the same order. If there is no number, the field is empty
-    and `status` says why. Metrics outside the table (such as top-5) and all costs are included; `varies` is true for
-    what differs from run to run. The column `stage` holds the task, as in `result.json`.
+    and `status` gives the reason. Metrics outside the table (such as top-5) and all costs are included; `varies` is
+    true for quantities that differ from run to run. The column `stage` contains the task, as in `result.json`.
 
     Args:
         report: The report of a run.
@@ -118,7 +118,7 @@ def format_csv(report: Report) -> str:
 
 
 def _all_columns(run: RunFolder, table: Table) -> list[MetricColumn]:
-    """Return the table's columns, then the scores, estimates and costs that only results have."""
+    """Return the table's columns, then the scores, estimates and costs that are only in results."""
     known = known_columns()
     found = list(table.columns)
     shown = {column.name for column in found}
@@ -128,7 +128,7 @@ def _all_columns(run: RunFolder, table: Table) -> list[MetricColumn]:
         for name in record.numbers
         if name not in shown
     }
-    # Metrics that only a result knows count as scores.
+    # Metrics that are only in a result count as scores.
     return found + sorted(
         extra.values(), key=lambda column: (_ORDER.get(column.kind, len(_ORDER)), column.name)
     )
@@ -173,14 +173,14 @@ def _csv_line(
 
 
 def _status_outside_table(found: int, planned: int) -> str:
-    """Return the status of a metric that is no column of the table."""
+    """Return the status of a metric that is not a column of the table."""
     if found:
         return COMPLETED if found == planned else "incomplete"
     return MISSING if planned else "absent"
 
 
 def _csv_provenance(results: Iterable[Result]) -> dict[str, str]:
-    """Say what the values were measured on and made by; distinct values are joined by ` | `."""
+    """Return device, code and packages of the values; distinct values are joined by ` | `."""
 
     def joined(texts: Iterable[object]) -> str:
         return " | ".join(dict.fromkeys(map(str, texts)))
@@ -236,7 +236,7 @@ def print_table(report: Report, console: Console) -> None:
 
 
 def _terminal_cell(row: TableRow, metric: str) -> Text:
-    """Stack a cell's number, its number of seeds and the published figure, to keep columns narrow."""
+    """Format a cell on several lines (number, seeds, published figure) to keep columns narrow."""
     cell = row.cells[metric]
     number = f"{cell.mean} ± {cell.interval}" if cell.interval else cell.mean
     style = "bold" if cell.best else STATUS_STYLES.get(cell.status, "")
@@ -249,7 +249,7 @@ def _terminal_cell(row: TableRow, metric: str) -> Text:
 
 
 def summarise_states(run: RunFolder) -> str:
-    """Say how many runs are in each state, as in `25 completed, 2 failed`."""
+    """Return the number of runs in each state, as in `25 completed, 2 failed`."""
     counts = Counter(record.state for record in run.runs)
     order = (COMPLETED, FAILED, STALE, MISSING)
     return ", ".join(f"{counts[state]} {state}" for state in order if counts[state])

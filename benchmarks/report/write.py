@@ -1,6 +1,6 @@
 """Write the reports of a run: `table.md`, `table.csv`, `table.tex` and `report.html`.
 
-All four are pure functions of the run folder: written twice, they are the same bytes.
+All four are pure functions of the run folder, so writing them twice gives the same bytes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ WRITERS = {
 
 
 def write_reports(report: Report) -> Path:
-    """Write all reports into the run folder; each file is replaced in one step.
+    """Write all reports into the run folder; each file is replaced atomically.
 
     Args:
         report: The report of the folder.
@@ -31,7 +31,7 @@ def write_reports(report: Report) -> Path:
         The path of `report.html`.
 
     Raises:
-        UserError: A curves or evaluation file cannot be parsed; no file is touched then.
+        UserError: A curves or evaluation file cannot be parsed; nothing is written.
     """
     folder = report.run.folder
     texts = {name: write(report) for name, write in WRITERS.items()}

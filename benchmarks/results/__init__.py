@@ -1,1 +1,1 @@
-"""What came of a run: its files as records, their statistics, and the warnings about them."""
+"""Results: the files of runs as records, their statistics, and warnings about them."""

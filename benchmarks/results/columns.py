@@ -1,4 +1,4 @@
-"""The columns that a table can have: scores, costs and estimates of every task."""
+"""The possible columns of a table: scores, costs and estimates of every task."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class MetricColumn:
     """One quantity of one task, as a column.
 
     Attributes:
-        name: Of the column; a cost or an estimate has the task before it.
-        label: As shown.
-        task: Whose results have it.
-        unit: Of its values.
+        name: Name of the column; costs and estimates are prefixed with the task.
+        label: Displayed label.
+        task: The task that reports it.
+        unit: Unit of its values.
         higher_is_better: None if neither direction is better.
         kind: See `contract.tasks.Quantity`.
-        decimals: Digits after the point; None for three significant digits.
+        decimals: Digits after the decimal point; None for three significant digits.
     """
 
     name: str
@@ -37,7 +37,7 @@ class MetricColumn:
 
     @property
     def varies(self) -> bool:
-        """Whether it differs between two runs of the same settings."""
+        """Whether it differs between two runs with the same settings."""
         return self.kind == "measured"
 
     def merit(self, value: float) -> float:
@@ -46,14 +46,14 @@ class MetricColumn:
 
     @property
     def heading(self) -> str:
-        """The label, a unit other than percent, the better direction, and the mark of what varies."""
+        """The label, a unit other than percent, the better direction, and the mark of varying quantities."""
         unit = "" if self.unit == "%" else f" ({self.unit})"
         arrow = {None: "", True: " ↑", False: " ↓"}[self.higher_is_better]
         return f"{self.label}{unit}{arrow}{f' {VARIES}' if self.varies else ''}"
 
 
 def task_columns(task: str) -> dict[str, MetricColumn]:
-    """Return the columns of a task by name: first its scores, then its costs, then its estimates."""
+    """Return the columns of a task by name: scores, then costs, then estimates."""
     entry = TASKS[task]
     return {
         name: MetricColumn(
@@ -70,7 +70,7 @@ def task_columns(task: str) -> dict[str, MetricColumn]:
 
 
 def _label(task: Task, quantity: Quantity) -> str:
-    """Return a label that names the task for what several tasks have."""
+    """Return a label that includes the task if several tasks have the quantity."""
     if quantity.kind == "estimate":
         return f"{quantity.label}, {task.name}"
     if quantity.kind == "score" or task.starts_from is None:
@@ -89,13 +89,13 @@ def main_column(task: str) -> MetricColumn:
 
 
 def cost_columns(task: str) -> tuple[MetricColumn, ...]:
-    """Return the columns of what a task costs."""
+    """Return the cost columns of a task."""
     columns = task_columns(task).values()
     return tuple(column for column in columns if column.kind in ("count", "measured"))
 
 
 def cost_column(task: str, cost: str) -> MetricColumn:
-    """Return the column of one of a task's costs."""
+    """Return the column of a cost of a task."""
     return task_columns(task)[TASKS[task].cost_column(cost)]
 
 

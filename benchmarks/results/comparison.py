@@ -1,7 +1,7 @@
 """Compare a run with the published figures and curves of its protocol.
 
-A figure is compared with a row if config, backbone, recipe, tricks, metric and the number of test images are the same,
-nothing was overridden, the learning rate is the config's, and the task has no tricks of its own.
+A figure is compared with a row if config, backbone, recipe, tricks, metric and number of test images are the same,
+there are no overrides, the learning rate is the config's, and the task itself has no tricks.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from benchmarks.results.read import RunFolder, metric_values
 from contract.result import Result
 from contract.tasks import SOURCE, TASKS
 
-# A trick that adds metrics and leaves the others as they are.
+# A trick that adds metrics and does not change the others.
 FURTHER_TESTS = {"multi_scale_flip"}
 
 
@@ -28,7 +28,7 @@ class Comparison:
     Attributes:
         where: Row, task and metric.
         value: Mean over the row's seeds.
-        figure: What it is compared with.
+        figure: The published figure.
     """
 
     where: str
@@ -37,20 +37,20 @@ class Comparison:
 
     @property
     def inside(self) -> bool:
-        """Whether the value lies in the figure's band."""
+        """Whether the value is in the figure's band."""
         low, high = self.figure.band
         return low <= self.value <= high
 
     @property
     def text(self) -> str:
-        """The comparison in one line."""
+        """The comparison as one line of text."""
         low, high = self.figure.band
         verdict = "inside" if self.inside else "OUTSIDE"
         return f"{self.where}: {self.value:.2f} is {verdict} {low:.2f} to {high:.2f} ({self.figure.source})"
 
 
 def compare(run: RunFolder) -> list[Comparison]:
-    """Compare the means of a run with every figure of the same protocol; smoke and short runs have none."""
+    """Compare the means of a run with the figures of the same protocol; smoke and short runs have none."""
     if run.budget != "full":
         return []
     return [comparison for row in run.rows for comparison in _compare_row(run, row)]
@@ -80,7 +80,7 @@ def _compare_row(run: RunFolder, row: RowEntry) -> Iterator[Comparison]:
 
 
 def _has_tricks_of_its_own(task: str, results: Iterable[Result]) -> bool:
-    """Return whether a task after pretraining was trained or tested in another way than its config says."""
+    """Return whether a task after pretraining was trained or tested differently from its config."""
     used = {trick for result in results for trick in result.tricks}
     return TASKS[task].starts_from is not None and bool(used - FURTHER_TESTS)
 
@@ -91,7 +91,7 @@ def _pretraining(row: RowEntry) -> tuple[str, str, tuple[str, ...]]:
 
 
 def curve_warnings(run: RunFolder) -> list[str]:
-    """Say which classifiers learnt more slowly than all published trainings of their kind."""
+    """Return warnings on classifiers that are behind all published curves of their kind."""
     found = []
     rows = {row.name: row for row in (*run.rows, *run.teachers)}
     if run.budget != "full":

@@ -1,4 +1,4 @@
-"""Transferability estimates, compared with the transfer that was measured later."""
+"""Compare transferability estimates with the measured transfer."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from benchmarks.results.statistics import MIN_ROWS_FOR_RANKS, Aggregate, aggrega
 
 @dataclass(frozen=True)
 class RankAgreement:
-    """How far an estimate orders rows as their measured transfer does.
+    """The rank correlation of an estimate with the measured transfer.
 
     Attributes:
         tau: Kendall's τ-b, in [−1, 1].
-        p_value: Of the two-sided test that the orders are independent.
+        p_value: p-value of the two-sided test for independent orders.
         weighted_tau: Vigna's weighted τ, in which the best rows count most; LogME's paper reports it.
-        rows: How many rows were compared.
+        rows: Number of rows.
     """
 
     tau: float
@@ -36,11 +36,11 @@ class EstimatedRow:
 
     Attributes:
         row: Its name.
-        pretrained: Whether it counts in the rank correlation.
-        tricks: The task's own, such as `frozen_backbone`: they change how a row is trained.
-        samples: Numbers of samples that the estimates were taken on; several if seeds differ.
-        estimates: By column, over seeds; None if it was not measured.
-        measured: The task's main metric; None if there is none yet.
+        pretrained: Whether the rank correlation includes it.
+        tricks: Tricks of the task, such as `frozen_backbone`, which change how a row is trained.
+        samples: Numbers of samples behind the estimates; several if seeds differ.
+        estimates: Estimates over seeds, by column; None if not measured.
+        measured: The task's main metric; None if it is not known yet.
         metric: Its column.
     """
 
@@ -54,7 +54,7 @@ class EstimatedRow:
 
 
 def read_estimates(run: RunFolder, task: str) -> tuple[EstimatedRow, ...]:
-    """Collect the estimates of a task, mean over seeds; rows without any are left out."""
+    """Collect the estimates of a task over seeds; rows without estimates are left out."""
     found = []
     main = main_column(task)
     for row in run.rows:
@@ -85,7 +85,7 @@ def read_estimates(run: RunFolder, task: str) -> tuple[EstimatedRow, ...]:
 
 
 def by_protocol(rows: Sequence[EstimatedRow]) -> dict[tuple[str, ...], list[EstimatedRow]]:
-    """Group pretrained rows by their tricks: an estimate knows no tricks, and can only rank rows with the same ones."""
+    """Group pretrained rows by tricks, because an estimate can only rank rows with the same tricks."""
     groups: dict[tuple[str, ...], list[EstimatedRow]] = {}
     for row in rows:
         if row.pretrained:
@@ -94,16 +94,16 @@ def by_protocol(rows: Sequence[EstimatedRow]) -> dict[tuple[str, ...], list[Esti
 
 
 def rank_agreement(rows: Sequence[EstimatedRow], column: str) -> RankAgreement | str:
-    """Correlate the order by an estimate with the order by the measured metric, over pretrained rows.
+    """Return the rank correlation of an estimate with the measured metric over pretrained rows.
 
     Both orders have the best row first, so agreement is positive for every metric.
 
     Args:
-        rows: As `read_estimates` returns them.
+        rows: Rows from `read_estimates`.
         column: Name of the estimate's column.
 
     Returns:
-        The correlation, or why there is none, as the end of a sentence.
+        The correlation, or the reason why there is none, as the end of a sentence.
     """
     pairs = [
         (estimated.mean, row.metric.merit(row.measured.mean))
@@ -116,7 +116,7 @@ def rank_agreement(rows: Sequence[EstimatedRow], column: str) -> RankAgreement |
     first, second = zip(*pairs, strict=True)
     if len(set(first)) == 1 or len(set(second)) == 1:
         return f"all {len(pairs)} pretrained rows have the same value, which is no ranking"
-    # scipy's declared type of both is wider than what they return.
+    # scipy annotates both with wider types than they return.
     plain: Any = stats.kendalltau(first, second)
     weighted: Any = stats.weightedtau(first, second)
     return RankAgreement(

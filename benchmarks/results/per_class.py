@@ -1,4 +1,4 @@
-"""Scores by class, from the `evaluation.json` beside each result."""
+"""Per-class scores from the `evaluation.json` beside each result."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from contract.tasks import TASKS, ClassScore, PerClass
 
 @dataclass(frozen=True)
 class ClassTable:
-    """Scores by class and row, means over a row's seeds.
+    """Scores by class and row, averaged over a row's seeds.
 
     Attributes:
-        score: What is shown, for example `IoU`.
+        score: Label of the score, for example `IoU`.
         classes: In label order.
-        counts: By name of the count, one number for each class; of the test images.
-        values: By row, one percentage for each class; None if no test image shows the class.
-        precision: By row, the mean over classes and seeds of the precision at `RECALLS`, in percent; empty if the task
-            has no precision.
-        class_precision: By row, the same class by class.
-        note: How to read the scores; may be empty.
+        counts: Counts in the test images, one per class, by name of the count.
+        values: Percentages, one per class, by row; None if no test image contains the class.
+        precision: Mean precision over classes and seeds at `RECALLS`, in percent, by row; empty if the task has no
+            precision.
+        class_precision: The same for each class, by row.
+        note: Explanation of the scores; may be empty.
         higher_is_better: Whether a higher score is better.
     """
 
@@ -40,7 +40,7 @@ class ClassTable:
     higher_is_better: bool = True
 
     def best(self, label: int) -> float | None:
-        """Return the best value of a class over the rows; None if no test image shows it."""
+        """Return the best value of a class over the rows; None if no test image contains it."""
         values = [value for row in self.values.values() if (value := row[label]) is not None]
         choose = max if self.higher_is_better else min
         return choose(values, default=None)
@@ -50,10 +50,10 @@ def read_class_table(run: RunFolder, task: str) -> ClassTable | None:
     """Collect the evaluations of a task.
 
     Returns:
-        The table, or None if no completed run has an evaluation by class.
+        The table, or None if no completed run has a per-class evaluation.
 
     Raises:
-        UserError: A file is there and cannot be parsed.
+        UserError: An existing file cannot be parsed.
     """
     schema = TASKS[task].per_class
     evaluated = [record for record in run.runs if record.task == task and record.classes]
@@ -62,7 +62,7 @@ def read_class_table(run: RunFolder, task: str) -> ClassTable | None:
     first = evaluated[0].classes
     found: dict[str, list[Mapping[str, Any]]] = {}
     for record in evaluated:
-        # Runs on other data than the first one's have other classes, and no place in its table.
+        # Runs on other data than the first run have other classes and do not fit its table.
         if list(record.classes) == list(first):
             found.setdefault(record.row, []).append(record.classes)
     rows = {row.name: found[row.name] for row in run.rows if row.name in found}
@@ -100,7 +100,7 @@ def _score(schema: PerClass, protocol: str) -> ClassScore:
 
 
 def _precision(seeds: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
-    """Return the precision of each class that has objects, mean over seeds."""
+    """Return the precision of each class with objects, averaged over seeds."""
     return {
         name: np.mean([classes[name]["precision"] for classes in seeds], axis=0)
         for name in seeds[0]

@@ -1,4 +1,4 @@
-"""The tasks' example pictures, made small and encoded for a page."""
+"""The tasks' example pictures, scaled down and encoded for a page."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ JPEG_QUALITY = 84
 
 @dataclass(frozen=True)
 class Strip:
-    """The pictures of one row and task.
+    """The example pictures of one row and task.
 
     Attributes:
         row: Name of the row.
-        seed: The seed that made them; None if no seed is completed.
-        pictures: `(file name, data URI)` of each; empty if there is none.
-        reason: Why there is none; empty if there are some.
+        seed: The seed of the pictures; None if no seed is completed.
+        pictures: `(file name, data URI)` of each picture; may be empty.
+        reason: Why there are no pictures; else empty.
     """
 
     row: str
@@ -34,7 +34,7 @@ class Strip:
 
 
 def read_strips(run: RunFolder, task: str) -> tuple[Strip, ...]:
-    """Read the pictures of one task for every row that has it, from its first completed seed.
+    """Read the pictures of a task for every row with the task, from its first completed seed.
 
     Args:
         run: A run folder as read.
@@ -70,12 +70,12 @@ def _encode(path: Path) -> str | None:
         with Image.open(path) as image:
             picture = image.convert("RGB")
     except (FileNotFoundError, UnidentifiedImageError, OSError):
-        # A missing illustration changes no number; the strip says that it is missing.
+        # A missing picture changes no number; the strip reports it.
         return None
     if picture.width > MAX_WIDTH:
         height = max(1, round(picture.height * MAX_WIDTH / picture.width))
         picture = picture.resize((MAX_WIDTH, height), Image.Resampling.LANCZOS)
     stream = io.BytesIO()
-    # Full chroma resolution: label maps are made of hard edges between saturated colours.
+    # Full chroma resolution, because label maps have hard edges between saturated colours.
     picture.save(stream, format="JPEG", quality=JPEG_QUALITY, subsampling=0, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")

@@ -1,7 +1,7 @@
-"""Read a run folder: the plan, and what became of every run.
+"""Read a run folder: the plan and the state of every run.
 
-A run folder holds `plan.json` (what is wanted) and a work dir for each run (what happened). A run counts as completed
-only if its result has the planned settings; all others keep their state and its reason, which the table shows.
+A run folder contains `plan.json` and a work dir for each run. A run is completed only if its result has the planned
+settings; the table shows the state and reason of all others.
 """
 
 from __future__ import annotations
@@ -67,20 +67,20 @@ class Curves:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One row × task × seed and what became of it.
+    """One row × task × seed with its state and result.
 
     Attributes:
         row: Name of the row.
         task: Name of the task.
         seed: Random seed.
         folder: The run's work dir.
-        state: `completed`, `failed`, `stale` (a result of other settings is there) or `missing`.
+        state: `completed`, `failed`, `stale` (the result has other settings) or `missing`.
         result: The result if `state` is `completed`, else None.
-        message: Why there is no number; empty if there is one.
+        message: Why there is no result; empty if there is one.
         log_tail: Last lines of the log of a failed run.
-        command: The command line that made it; empty if it never started.
+        command: Its command line; empty if it never started.
         identity: The planned identity; None if it depends on a checkpoint that does not exist yet.
-        needs: Work dir of the run that makes the checkpoint it starts from, or its teacher's.
+        needs: Work dir of the run that writes its initial checkpoint or its teacher's.
     """
 
     row: str
@@ -107,7 +107,7 @@ class RunRecord:
 
     @cached_property
     def curves(self) -> Curves:
-        """The learning curves beside the result, read once; empty if there are none.
+        """The learning curves beside the result, cached; empty if there are none.
 
         Raises:
             UserError: The file cannot be parsed.
@@ -116,7 +116,7 @@ class RunRecord:
 
     @cached_property
     def classes(self) -> Mapping[str, Mapping[str, Any]]:
-        """What the evaluation found by class, read once; empty if there is nothing.
+        """The per-class evaluation, cached; empty if there is none.
 
         Raises:
             UserError: The file cannot be parsed.
@@ -132,7 +132,7 @@ class RunFolder:
 
     Attributes:
         folder: Its path.
-        plan: What is wanted.
+        plan: The plan.
         runs: Every planned run, in the order of the plan.
     """
 
@@ -152,17 +152,17 @@ class RunFolder:
 
     @property
     def rows(self) -> tuple[RowEntry, ...]:
-        """The rows of the table; teachers are not among them."""
+        """The rows of the table, without teachers."""
         return self.plan.rows
 
     @property
     def teachers(self) -> tuple[RowEntry, ...]:
-        """The teachers, trained once for the rows that name them."""
+        """The teachers, which are trained once for the rows that name them."""
         return self.plan.teachers
 
     @property
     def tasks(self) -> Mapping[str, TaskEntry]:
-        """How each task of the suite is run."""
+        """The set-up of each task of the suite."""
         return self.plan.tasks
 
     @cached_property
@@ -191,10 +191,10 @@ def read_run(run_dir: Path) -> RunFolder:
     """Read the plan of a run folder and the state of each of its runs.
 
     Args:
-        run_dir: The folder that holds `plan.json`.
+        run_dir: The folder with `plan.json`.
 
     Returns:
-        The folder with every planned run, whatever became of it.
+        The run folder with every planned run in any state.
 
     Raises:
         UserError: There is no readable plan, a result cannot be read, or a result with the planned identity has another
@@ -208,8 +208,8 @@ def read_run(run_dir: Path) -> RunFolder:
 def _read_record(entry: RunEntry, run_dir: Path, budget: str) -> RunRecord:
     """Find the state of a planned run.
 
-    A result with the planned settings wins over a `failure.json` of an earlier attempt; a failure wins over a result of
-    other settings.
+    A result with the planned settings takes precedence over a `failure.json` of an earlier attempt; a failure takes
+    precedence over a result with other settings.
     """
     folder = run_dir / entry.path
     run = RunRecord(
@@ -241,10 +241,10 @@ def _read_record(entry: RunEntry, run_dir: Path, budget: str) -> RunRecord:
 
 
 def _why_stale(run: RunRecord, result: Result, budget: str) -> str | None:
-    """Say why a result does not have the planned settings, or None if it has.
+    """Return why a result does not have the planned settings; None if it has them.
 
     Raises:
-        UserError: The result has the planned identity and contradicts the plan.
+        UserError: The result has the planned identity but contradicts the plan.
     """
     if run.identity is None and result.budget != budget:
         return f"a result of budget '{result.budget}' is here; {_REPLACED}"
@@ -282,7 +282,7 @@ def _mark_orphans(runs: tuple[RunRecord, ...]) -> tuple[RunRecord, ...]:
 
 
 def _read_curves(folder: Path, result: Result) -> Curves:
-    """Keep the points that have both an epoch and a finite value."""
+    """Read the points that have both an epoch and a finite value."""
     path = folder / str(result.artifacts.get("curves") or CURVES_FILE)
     if not path.exists():
         return Curves()

@@ -1,4 +1,4 @@
-"""Mean, spread and intervals over the seeds of one cell of the table, and correlations between rows."""
+"""Mean, standard deviation and intervals over seeds, and correlations between rows."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import numpy as np
 from scipy import stats
 
 CONFIDENCE = 0.95
-MIN_ROWS_FOR_RANKS = 4  # three rows can be ordered by chance alone once in six times
+MIN_ROWS_FOR_RANKS = 4  # three rows have the right order by chance in one of six cases
 
 
 @dataclass(frozen=True)
 class Aggregate:
-    """One metric of one row, summarised over its seeds.
+    """Summary of a metric of a row over its seeds.
 
     Attributes:
         mean: Arithmetic mean of `values`, in the metric's unit.
         std: Sample standard deviation (divisor n − 1); None with one seed.
         half_width: Half the width of the mean's 95% confidence interval (Student's t); None with
             one seed.
-        n: Seeds that have a value.
-        planned: Seeds that the plan asks for.
-        values: The values themselves, in the order of the seeds.
+        n: Number of seeds with a value.
+        planned: Number of planned seeds.
+        values: The values in the order of the seeds.
     """
 
     mean: float
@@ -63,17 +63,17 @@ class Difference:
 def aggregate(values: Sequence[float], planned: int) -> Aggregate:
     """Summarise the values of one metric over seeds.
 
-    The interval is that of the mean of independent, normal values: t(n − 1) · s / √n.
+    The interval is for the mean of independent, normal values: t(n − 1) · s / √n.
 
     Args:
-        values: One value a seed; at least one, all finite.
-        planned: Number of seeds that the plan asks for.
+        values: One value per seed; at least one, all finite.
+        planned: Number of planned seeds.
 
     Returns:
-        The summary; without spread and interval where there is one value.
+        The summary; without standard deviation and interval if there is only one value.
 
     Raises:
-        ValueError: `values` is empty or holds a value that is not finite.
+        ValueError: `values` is empty or contains a value that is not finite.
     """
     if not values:
         raise ValueError("no values to aggregate: expected at least one seed")
@@ -88,16 +88,16 @@ def aggregate(values: Sequence[float], planned: int) -> Aggregate:
 
 
 def difference(group: Aggregate, baseline: Aggregate) -> Difference:
-    """Compare two rows on one metric: Welch's unequal-variance interval of the difference.
+    """Compare two rows on a metric, with Welch's unequal-variance interval of the difference.
 
     Rows are trained independently, so equal seed numbers do not pair them.
 
     Args:
-        group: The row in question.
-        baseline: The row that it is compared with.
+        group: The row.
+        baseline: The row to compare with.
 
     Returns:
-        `group` minus `baseline`; without interval if either has one seed.
+        `group` minus `baseline`; without interval if either has only one seed.
     """
     mean = group.mean - baseline.mean
     if group.std is None or baseline.std is None:
@@ -113,7 +113,7 @@ def difference(group: Aggregate, baseline: Aggregate) -> Difference:
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
-    """Spearman's rank correlation of two columns, in [−1, 1]; NaN if a column is constant."""
+    """Return Spearman's rank correlation of two columns, in [−1, 1]; NaN if a column is constant."""
     ranks = [stats.rankdata(column) for column in (first, second)]
     if any(np.ptp(rank) == 0 for rank in ranks):
         return math.nan

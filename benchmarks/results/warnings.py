@@ -1,7 +1,7 @@
-"""Checks across the runs of a folder: do their numbers belong in one table?
+"""Check whether the runs of a folder are comparable in one table.
 
-A single result can be sound and the table still wrong: two protocols in one column, a pretrained row whose detector
-started from random weights. Such warnings hide no number; they stand above it.
+Valid results can still make a wrong table, for example with two protocols in one column, or a pretrained row whose
+detector started from random weights. Warnings are shown above the table and hide no numbers.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from benchmarks.results.read import RunFolder, metric_values
 from contract.result import Result
 from contract.tasks import SOURCE, TASKS
 
-# A protocol also says how the backbone was held in training. The control has to train what pretrained rows freeze, so
-# rows may differ in it; the protocol line then says which row had what. Tricks, among them averaged weights and the
-# batch, are the subject of rows.
+# The protocol includes which parts of the backbone were frozen. The control has to train parts that pretrained rows
+# freeze, so rows may differ in this, and the protocol line names the rows. Rows may also differ in tricks, including
+# averaged weights and the batch.
 TRAINING_KEYS = ("backbone", "weights", "tricks", "batch", "images", "layer_decay")
-# In 205 trainings that learnt, the mean loss over a tenth of the training was at most 1.54 times that of the first
-# tenth; in those that diverged, 4 to 10 times.
+# In 205 successful trainings, the mean loss over a tenth of the training was at most 1.54 times that of the first
+# tenth; in diverged ones, 4 to 10 times.
 DIVERGED = 2.0
 
 
 def find_warnings(run: RunFolder) -> tuple[str, ...]:
-    """Return one sentence for each reason to question the table.
+    """Return a sentence for each reason to question the table.
 
     Args:
         run: A run folder as read.
@@ -46,7 +46,7 @@ def find_warnings(run: RunFolder) -> tuple[str, ...]:
 
 
 def _transfer_warnings(run: RunFolder) -> Iterator[str]:
-    """Check every load report against what its row says about pretraining."""
+    """Compare every load report with the pretraining of its row."""
     pretrained = {row.name for row in run.rows if row.pretrain}
     digests: dict[tuple[str, int], set[str]] = {}
     for record in run.runs:
@@ -71,10 +71,10 @@ def _transfer_warnings(run: RunFolder) -> Iterator[str]:
 
 
 def diverged(run: RunFolder) -> dict[tuple[str, str], dict[int, float]]:
-    """Find trainings whose loss rose far above its start, though they ended and have a score.
+    """Find finished trainings whose loss rose far above its start.
 
     Returns:
-        By row and task, and by seed: how many times its start the loss rose to. Empty for a smoke run.
+        The ratio of the highest loss to the first, by row and task, then by seed. Empty for a smoke run.
     """
     rises: dict[tuple[str, str], dict[int, float]] = {}
     for record in run.runs:
@@ -86,7 +86,7 @@ def diverged(run: RunFolder) -> dict[tuple[str, str], dict[int, float]]:
 
 
 def _divergence_warnings(run: RunFolder) -> Iterator[str]:
-    """Say what the scores of diverged trainings are worth, and what to do."""
+    """Yield warnings on diverged trainings, with a remedy."""
     for (row, task), found in diverged(run).items():
         seeds = ", ".join(map(str, found))
         factors = ", ".join(f"{rise:.1f}" for rise in found.values())
@@ -103,7 +103,7 @@ def _divergence_warnings(run: RunFolder) -> Iterator[str]:
 
 
 def _rise(losses: Sequence[float]) -> float:
-    """Divide the largest mean over a tenth of consecutive points by the mean of the first tenth."""
+    """Return the largest mean over a tenth of consecutive points, divided by the mean of the first tenth."""
     width = len(losses) // 10
     if width == 0:
         return 0.0
@@ -130,7 +130,7 @@ def _teacher_warnings(run: RunFolder) -> Iterator[str]:
 def _mixture_warnings(results: Iterable[Result], intended: Mapping[str, str]) -> Iterator[str]:
     """Find protocols, image counts, devices and code versions that differ within one column.
 
-    Differences that the suite declares as intended are notes below the table instead.
+    Differences that the suite declares as intended become notes below the table instead.
     """
     results = list(results)
     for task in TASKS:
@@ -148,7 +148,7 @@ def _mixture_warnings(results: Iterable[Result], intended: Mapping[str, str]) ->
             yield f"The {task} column mixes test sets of different sizes."
         totals = {r.data.train_images_total for r in own}
         used = {r.data.train_images_used for r in own}
-        # How many of them a row is trained on is a protocol: that of few-shot transfer.
+        # The number of training images that are used belongs to the protocol (few-shot transfer).
         if len(totals) > 1 or (len(used) > 1 and "protocol" not in intended):
             yield f"The {task} column mixes training sets of different sizes."
         if len({(result.device.type, result.device.name) for result in own}) > 1:
@@ -162,7 +162,7 @@ def _mixture_warnings(results: Iterable[Result], intended: Mapping[str, str]) ->
 
 
 def _image_warnings(results: Iterable[Result]) -> Iterator[str]:
-    """Find tasks that were tested on a part of their test set."""
+    """Find tasks that were tested on only a part of their test set."""
     partial = {
         (r.task, r.data.test_images_used, r.data.test_images_total)
         for r in results
@@ -173,7 +173,7 @@ def _image_warnings(results: Iterable[Result]) -> Iterator[str]:
 
 
 def cost_warnings(run: RunFolder) -> Iterator[str]:
-    """Find costs that were measured under different circumstances; each task has its own."""
+    """Find costs of a task that were measured under different conditions."""
     for task in TASKS:
         own = [r for row in run.rows for record in run.of(row.name, task) if (r := record.result)]
         sizes = list(dict.fromkeys(r.inference["input"] for r in own if r.inference.get("input")))

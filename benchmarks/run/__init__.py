@@ -1,1 +1,1 @@
-"""Doing it: the runs of a plan as processes."""
+"""Execution: the runs of a plan as processes."""

@@ -24,11 +24,11 @@ class Display(Protocol):
         ...
 
     def progressed(self, key: RunKey, report: Mapping[str, Any]) -> None:
-        """A run reports how far it is; may be called from any thread."""
+        """A run reports its progress; may be called from any thread."""
         ...
 
     def warned(self, key: RunKey, text: str) -> None:
-        """Something about a run deserves a look; may be called from any thread."""
+        """A run has a warning; may be called from any thread."""
         ...
 
     def ended(self, key: RunKey, text: str, *, good: bool) -> None:
@@ -36,22 +36,22 @@ class Display(Protocol):
         ...
 
     def close(self) -> None:
-        """The command is over."""
+        """The command has ended."""
         ...
 
 
 def make_display(console: Console, total: int) -> Display:
-    """Return the display that suits where the output goes.
+    """Return a live display for a terminal, or a plain one.
 
     Args:
-        console: Where to show.
+        console: Where to print.
         total: Number of runs.
     """
     return LiveDisplay(console, total) if console.is_terminal else PlainDisplay(console, total)
 
 
 class PlainDisplay:
-    """Lines for a log file: the start and the end of each run, and its progress in between."""
+    """Print lines for a log file: start, end and progress of each run."""
 
     def __init__(
         self, console: Console, total: int, interval_seconds: float = SECONDS_BETWEEN_LINES
@@ -70,7 +70,7 @@ class PlainDisplay:
             self._print(f"{key}: {note}")
 
     def progressed(self, key: RunKey, report: Mapping[str, Any]) -> None:
-        """Print how far a run is, if its last line is long enough ago."""
+        """Print the progress of a run, if its last line is old enough."""
         with self._lock:
             now = time.monotonic()
             if now - self._spoke.get(key, now) < self._interval:
@@ -84,13 +84,13 @@ class PlainDisplay:
             self._print(f"{key}: warning: {text}")
 
     def ended(self, key: RunKey, text: str, *, good: bool) -> None:
-        """Print what came of a run."""
+        """Print the outcome of a run."""
         with self._lock:
             self._ended += 1
             self._print(f"{key}: {text}")
 
     def close(self) -> None:
-        """Do nothing: every line has been printed."""
+        """Do nothing, because every line has been printed."""
 
     def _print(self, text: str) -> None:
         width = len(str(self._total))
@@ -99,7 +99,7 @@ class PlainDisplay:
 
 
 class LiveDisplay:
-    """A bar for each run below the lines of those that have ended."""
+    """Show a bar for each run below the lines of finished runs."""
 
     def __init__(self, console: Console, total: int) -> None:
         self._progress = Progress(
@@ -118,7 +118,7 @@ class LiveDisplay:
         self._tasks[key] = self._progress.add_task(escape(str(key)), total=None, note=escape(note))
 
     def progressed(self, key: RunKey, report: Mapping[str, Any]) -> None:
-        """Move a bar."""
+        """Update a bar."""
         task = self._tasks.get(key)
         if task is not None:
             self._progress.update(
@@ -133,7 +133,7 @@ class LiveDisplay:
         self._progress.console.print(f"[yellow]![/] {escape(f'{key}: {text}')}", highlight=False)
 
     def ended(self, key: RunKey, text: str, *, good: bool) -> None:
-        """Replace a bar by a line."""
+        """Replace a bar with a line."""
         self._ended += 1
         task = self._tasks.pop(key, None)
         if task is not None:
@@ -150,7 +150,7 @@ class LiveDisplay:
 
 
 def describe_progress(report: Mapping[str, Any]) -> str:
-    """Put a task's progress report into words; what it does not have is left out."""
+    """Describe a task's progress report; missing values are left out."""
     parts = []
     step, steps = _number(report, "step"), _number(report, "steps")
     epoch, epochs = _number(report, "epoch"), _number(report, "epochs")
@@ -168,7 +168,7 @@ def describe_progress(report: Mapping[str, Any]) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """Return a duration as a person would say it: `42 s`, `3 min 05 s`, `2 h 10 min`."""
+    """Return a readable duration: `42 s`, `3 min 05 s`, `2 h 10 min`."""
     whole = round(seconds)
     if whole < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"

@@ -1,8 +1,8 @@
-"""Run one command, and end it with all that it started when the harness is gone.
+"""Run a command, and kill it with all its children when the harness ends.
 
-The harness starts this file as the leader of a process group of its own and holds the other end of
-its standard input. However the harness ends, killed outright included, the kernel closes that end,
-and the group is killed: no task and no loader process goes on.
+The harness starts this file as the leader of a separate process group and holds the other end of its standard input.
+When the harness ends, even by SIGKILL, the kernel closes that end and the group is killed, so no task or loader
+process continues.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import threading
 
 def main(command: list[str]) -> int:
     """Run a command and return its exit status, 128 + N if signal N ended it."""
-    # The task reacts to the signals. A handler, unlike SIG_IGN, is not inherited by the child.
+    # The task handles the signals. A handler, unlike SIG_IGN, is not inherited by the child.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
@@ -26,7 +26,7 @@ def main(command: list[str]) -> int:
 
 
 def _end_with_the_harness() -> None:
-    """Kill the process group as soon as nobody holds the other end of standard input."""
+    """Kill the process group as soon as the other end of standard input is closed."""
     while os.read(0, 1):
         pass
     os.killpg(0, signal.SIGKILL)

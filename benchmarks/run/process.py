@@ -1,4 +1,4 @@
-"""A task as a process: output to a log, progress to the screen, and a certain end."""
+"""A task as a process, with its output in a log, progress reports, and reliable termination."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class TaskProcess:
     Args:
         command: The command line.
         log: Where standard output and standard error go, appended.
-        cwd: The folder to run it in.
-        environment: Variables on top of this process's.
+        cwd: The working directory.
+        environment: Variables in addition to those of this process.
         on_progress: Called from another thread with each progress report of the task.
         keep_open: A file descriptor that stays open while the task runs; None for no file.
     """
@@ -48,8 +48,7 @@ class TaskProcess:
         self._on_progress = on_progress
         self._log_file = log.open("ab", buffering=0)
         self._process = subprocess.Popen(
-            # -I and -S: the guard needs the standard library only, and starts in no time without
-            # the rest.
+            # -I and -S: the guard needs only the standard library, and starts faster without the rest.
             [sys.executable, "-I", "-S", str(_GUARD), *command],
             cwd=cwd,
             env={**os.environ, **environment},
@@ -78,14 +77,14 @@ class TaskProcess:
         status = self._process.poll()
         if status is None:
             return None
-        # What the task left behind would hold its output open, and the machine busy.
+        # Remaining child processes would keep the output open and the machine busy.
         self.signal(signal.SIGKILL)
         self._reader.join(timeout=10)
         self._close()
         return status if status >= 0 else 128 - status
 
     def signal(self, number: int) -> None:
-        """Send a signal to the task and all that it started."""
+        """Send a signal to the task and its children."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)
 
@@ -105,7 +104,7 @@ class TaskProcess:
                 self._on_progress(report)
                 continue
             if self.log_error is not None:
-                continue  # The pipe is still emptied, so that the task does not block.
+                continue  # The pipe is still emptied, so the task does not block.
             try:
                 self._log_file.write(line)
             except OSError as error:
@@ -122,12 +121,12 @@ class TaskProcess:
 def terminate(
     processes: Sequence[TaskProcess], grace_seconds: float, in_a_hurry: Callable[[], bool]
 ) -> None:
-    """End tasks: ask them first, so that they can close their files, and kill what is left.
+    """End tasks: ask them first, so they can close their files, and kill those that remain.
 
     Args:
         processes: The tasks.
-        grace_seconds: How long they may take to obey.
-        in_a_hurry: Whether to kill them at once, asked while waiting for them.
+        grace_seconds: How long they may take to end.
+        in_a_hurry: Returns whether to kill them at once; called while waiting.
     """
     for process in processes:
         process.signal(signal.SIGINT)
@@ -145,6 +144,6 @@ def terminate(
 def _has_ended(process: TaskProcess) -> bool:
     try:
         return process.poll() is not None
-    except OSError:  # Its log could not be written; it is being ended all the same.
+    except OSError:  # Its log could not be written; it is ended anyway.
         process.log_error = None
         return False

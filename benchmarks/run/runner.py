@@ -1,6 +1,6 @@
-"""Work through a plan: as many runs at a time as the machine takes, each in a process of its own.
+"""Execute a plan with concurrent runs, each in a separate process.
 
-A run that fails is reported, what depends on it is skipped, and all others go on.
+A failed run is reported, dependent runs are skipped, and all others continue.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _SECONDS_BETWEEN_TRIES = 1.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a run.
+    """The outcome of a run.
 
     Attributes:
         key: The run.
@@ -66,7 +66,7 @@ class _Running:
     """A run that has a process.
 
     Attributes:
-        lock: Keeps other harnesses from training the same identity.
+        lock: Lock that keeps other harnesses from training the same identity.
         gpu: The GPU that it may use; None for all or none.
     """
 
@@ -77,14 +77,14 @@ class _Running:
 
 
 class Runner:
-    """Works through a plan.
+    """Executes a plan.
 
     Args:
         plan: The plan; states and identities of its runs are filled in as they become known.
-        slots: How many runs there are at a time, and with what.
+        slots: The number of concurrent runs and their resources.
         display: Where progress is shown.
-        timings: Where the costs of finished runs are kept.
-        build_command: Makes a run's command line.
+        timings: The store of finished runs' costs.
+        build_command: Returns a run's command line.
         fail_fast: End at the first failure.
         grace_seconds: Time that tasks have to end after an interruption.
     """
@@ -109,17 +109,17 @@ class Runner:
         self._fail_fast = fail_fast
         self._grace_seconds = grace_seconds
         self._running: dict[RunKey, _Running] = {}
-        # When to try again a run that another harness trains.
+        # When to retry a run that another harness is training.
         self._next_try: dict[RunKey, float] = {}
 
     def run(self) -> list[Outcome]:
-        """Do all runs that are wanted and not done.
+        """Execute all selected runs that are not finished.
 
         Returns:
-            What came of each wanted run, in the order of the plan; with `fail_fast`, of those that ended.
+            The outcome of each selected run, in the order of the plan; with `fail_fast`, of those that ended.
 
         Raises:
-            Interrupted: Ctrl-C or SIGTERM. The tasks have ended by then.
+            Interrupted: Ctrl-C or SIGTERM, after the tasks have ended.
             OSError: The run folder cannot be written, for example because the disk is full.
         """
         self._plan.write()
@@ -150,7 +150,7 @@ class Runner:
         return [self.outcomes[r.key] for r in self._plan.wanted if r.key in self.outcomes]
 
     def _show_others(self, *, decide: bool = False) -> None:
-        """Show finished runs that the table has and the command did not ask for."""
+        """Update the views of finished runs in the table that the command did not select."""
         for run in self._plan.runs:
             if run.wanted:
                 continue
@@ -163,7 +163,7 @@ class Runner:
         return any(outcome.status == FAILED for outcome in self.outcomes.values())
 
     def _take(self, run: PlannedRun) -> bool:
-        """Start a run or settle it without a start; return False if it has to wait."""
+        """Start a run, or settle it without starting it; return False if it has to wait."""
         if run.needs is not None:
             needed = self.outcomes.get(run.needs)
             if needed is None:
@@ -178,7 +178,7 @@ class Runner:
             return False
         self._plan.decide(run)
         if any(run.identity == other.run.identity for other in self._running.values()):
-            # An equal run of another row; its result is this one's too.
+            # An equal run of another row; both share its result.
             return False
         if run.state == CACHED:
             self._plan.write()
@@ -192,12 +192,12 @@ class Runner:
         return True
 
     def _settle(self, run: PlannedRun, status: str, message: str) -> None:
-        """End a run that was never started. An earlier result stays: it may count again later."""
+        """Settle a run that was never started. An earlier result is kept, because it may be valid again later."""
         write_failure(self._plan.store.view(run.key), None, message)
         self._end(run, status, message)
 
     def _start(self, run: PlannedRun, identity: str) -> bool:
-        """Start a run's process, unless another harness has its identity."""
+        """Start a run's process, unless another harness is training its identity."""
         plan, store = self._plan, self._plan.store
         lock = store.lock(identity)
         if lock is None:
@@ -205,7 +205,7 @@ class Runner:
                 self._display.warned(run.key, "another command trains the same; waiting for it")
             self._next_try[run.key] = time.monotonic() + _SECONDS_BETWEEN_TRIES
             return False
-        # The other harness may have finished between the look and the lock.
+        # The other harness may have finished between the check and the lock.
         plan.decide(run)
         if run.state == CACHED:
             lock.close()
@@ -215,7 +215,7 @@ class Runner:
         threads = self._slots.threads
         command = self._build_command(plan, run)
         if run.state == RESUME:
-            # As many threads as before, so that sums are taken in the same order.
+            # The same number of threads as before, which keeps the order of sums.
             threads = run_file(folder).get("threads", threads)
             command.append("--resume")
         else:
@@ -247,7 +247,7 @@ class Runner:
         return True
 
     def _report(self, run: PlannedRun, report: Mapping[str, Any]) -> None:
-        """Show how far a run is, and a validation only if it is behind all published ones."""
+        """Show the progress of a run, and warn if a validation is behind all published curves."""
         if "best" not in report:
             self._display.progressed(run.key, report)
         elif self._plan.selection.budget == "full" and run.lr_factor == 1:
@@ -281,10 +281,10 @@ class Runner:
             message = failure_message(status, process.tail())
         elif result.get("identity") != identity:
             message = "the task wrote a result.json of another identity than it was given"
-            # It would count for nothing and stand in the way.
+            # It would be invalid and block a new result.
             (folder / RESULT_FILE).unlink()
         else:
-            # The result is written last, so it counts whatever happened on the way out.
+            # The result is written last, so it is valid even if the process failed afterwards.
             late = f" (exit status {status} after its result)" if status else ""
             run.state = CACHED
             self._plan.store.show(run.key, identity)
@@ -307,7 +307,7 @@ class Runner:
 
 
 def failure_message(status: int, tail: Sequence[str]) -> str:
-    """Return in a sentence why a task failed.
+    """Return the reason why a task failed, as a sentence.
 
     Args:
         status: Its exit status.
@@ -342,9 +342,9 @@ def _headline(result: Mapping[str, Any]) -> str:
     return f": {', '.join(metrics)}" if metrics else ""
 
 
-# How often a waiting thread of libgomp looks before it sleeps. Without a bound threads that share a core wait for each
-# other in full time slices: with two busy processes beside it a small network's step took 12 times as long as alone,
-# with this bound 2.3 times, and alone no longer than without (docs/LOG.md).
+# How often a waiting libgomp thread spins before it sleeps. Without a limit, threads on a shared core wait for each
+# other in full time slices: beside two busy processes, a step of a small network took 12 times as long as alone, with
+# this limit 2.3 times; alone, the limit makes no difference (docs/LOG.md).
 SPIN_COUNT = "20000"
 
 
@@ -364,7 +364,7 @@ def _environment(root: Path, threads: int, gpu: str | None) -> dict[str, str]:
 
 @contextmanager
 def _caught_signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM in a list, so that the command ends in order.
+    """Collect SIGINT and SIGTERM in a list for an orderly shutdown.
 
     Both handlers are set explicitly, because a shell starts background jobs with SIGINT ignored.
     """

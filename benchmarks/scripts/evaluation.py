@@ -1,10 +1,10 @@
-"""Agreement and speed of our evaluators, compared with those of mmdet, mmseg and pycocotools.
+"""Compare results and speed of our evaluators with those of mmdet, mmseg and pycocotools.
 
 Command: python -m benchmarks.scripts.evaluation [--images N] [--maps N]
 
-All score generated detections (N images × 100 boxes × 20 classes) and label maps (N of 512×683 × 150 classes). Times
-are CPU seconds of this process and its children, which a busy machine changes less than seconds of the clock. The
-script writes docs/results/evaluation.json.
+All evaluators score generated detections (N images × 100 boxes × 20 classes) and label maps (N of 512×683 × 150
+classes). Times are CPU seconds of this process and its children, which depend less on the load of the machine than
+wall-clock time. The script writes docs/results/evaluation.json.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pycocotools.cocoeval import COCOeval
 from det import (
     average_precision,
     coco_precision,
-)  # before mmdet, for what it needs of mmcv's operators
+)  # before mmdet, to install the substitute for mmcv's ops
 from mmdet.evaluation import eval_map
 from mmseg.evaluation.metrics import IoUMetric
 
@@ -177,7 +177,7 @@ def generate_boxes(images: int) -> tuple[Detections, Truths]:
 def as_mmdet(
     detections: Detections, truths: Truths, images: int
 ) -> tuple[list[list[Any]], list[dict[str, Any]]]:
-    """Return the same boxes in the form of mmdet's evaluator: by image, and by class within it."""
+    """Return the same boxes in the format of mmdet's evaluator: by image, then by class."""
     table = np.column_stack([detections.box, detections.score])
     results, annotations = [], []
     begin = np.searchsorted(truths.image, np.arange(images + 1))

@@ -1,10 +1,10 @@
-"""How many faults in a checkpoint's weights its batch statistics reveal, one fault at a time.
+"""Measure how many single faults in a checkpoint's weights its batch statistics reveal.
 
 Command: python -m benchmarks.scripts.faulty_weights CHECKPOINT [CHECKPOINT ...]
 
 The faults change no name and no shape: the weight of a convolution is transposed, its kernels are mirrored, or the
-weights of two convolutions of the same shape are exchanged. Each fault is checked as `python -m backbones import` does.
-It counts as seen if the import warns of other layers than without it.
+weights of two convolutions of the same shape are swapped. Each fault is checked as in `python -m backbones import`.
+It counts as detected if the import warns about other layers than without the fault.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from backbones.weights.plausibility import LEAST_CORRELATION, correlations
 
 
 def faults(network: nn.Module) -> Iterator[tuple[str, dict[torch.Tensor, torch.Tensor]]]:
-    """Yield every single fault: its kind, and the new content of each weight that it changes."""
+    """Yield every single fault: its kind, and the new values of the changed weights."""
     by_shape: dict[tuple[int, ...], list[torch.Tensor]] = {}
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
@@ -38,7 +38,7 @@ def faults(network: nn.Module) -> Iterator[tuple[str, dict[torch.Tensor, torch.T
 
 
 def warned_layers(network: backbones.Backbone, normalisation: Normalisation) -> frozenset[str]:
-    """Return the layers that an import warns of."""
+    """Return the layers about which an import warns."""
     found = correlations(network, normalisation)
     return frozenset(name for name, value in found.items() if value < LEAST_CORRELATION)
 

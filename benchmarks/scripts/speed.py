@@ -1,9 +1,9 @@
-"""Training speed of the tasks: mixed precision compared with float32, as ratios within one run.
+"""Measure the training speed of the tasks: ratios of mixed precision to float32 within one run.
 
 Command: python -m benchmarks.scripts.speed [--size mini|full] [--tasks cls det seg] [--iterations N] [--rounds N]
 
 Each round trains every task for some iterations in both precisions, one after the other, on generated data. The result
-is the median over the rounds. A shared machine changes its speed between two runs, but hardly within one.
+is the median over the rounds. The speed of a shared machine changes between two runs, but hardly within one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The page docs/tricks.md: every trick with its head, its cost and its effect."""
+"""Write docs/tricks.md: every trick with its description, cost and effect."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from contract.tasks import SOURCE, TASKS
 
 PLAIN = "plain"
 FIELDS = ("Source", "Library", "Test")
-# They change no step of training, only rates, first weights or its end: their measured cost is noise.
+# These change only rates, initial weights or the end of training, so their measured cost is noise.
 FREE = (
     *("cosine", "early_stopping", "exponential", "kaiming", "linear_scaling", "no_bias_decay"),
     *("polynomial", "step_cosine", "step_every", "warmup", "zero_gamma"),
@@ -27,7 +27,7 @@ FREE = (
 
 @dataclass(frozen=True)
 class Trick:
-    """The head of a trick's file.
+    """The docstring of a trick's file.
 
     Attributes:
         name: The name of its file.
@@ -60,7 +60,7 @@ class Effects:
 
 
 def read_trick(path: PurePosixPath, root: Path = ROOT) -> Trick:
-    """Read the head of a trick's file.
+    """Read the docstring of a trick's file.
 
     Raises:
         UserError: The docstring has no line `Source:`, `Library:` or `Test:`.
@@ -81,10 +81,10 @@ def read_trick(path: PurePosixPath, root: Path = ROOT) -> Trick:
 
 
 def catalogue(root: Path = ROOT) -> dict[str, list[Trick]]:
-    """Read the tricks of every task that has some, sorted by name."""
+    """Read the tricks of all tasks, sorted by name."""
     found = {}
     for task in TASKS.values():
-        # The first folder that has a trick counts.
+        # The first folder that contains a trick is used.
         files = {
             path.stem: folder / path.name
             for folder in reversed(task.tricks)

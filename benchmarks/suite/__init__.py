@@ -1,1 +1,1 @@
-"""What is compared: suites as data, checked and selected."""
+"""Suites: plain data, their checks and selections."""

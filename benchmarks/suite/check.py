@@ -1,4 +1,4 @@
-"""Mistakes in the values of a suite, as sentences; all of them are collected, so that one message lists them."""
+"""Check the values of a suite; all mistakes are collected for one message."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _TASK_KEYS = ("config", "data", "set", "tricks")
 
 
 class _WrittenRow(Model):
-    """The keys of a row that are not of single tasks, as a suite file writes them."""
+    """The keys of a row in a suite file that do not belong to single tasks."""
 
     like: str | None = None
     weights: str | None = None
 
 
 def split_row(row: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Return a row's own keys and what it sets for single tasks; None means that a key is not given."""
+    """Return a row's own keys and its settings for single tasks; None means that a key is not given."""
     own = {key: value for key, value in row.items() if key in _OWN_KEYS and value is not None}
     tasks: dict[str, dict[str, Any]] = {}
     for key, (task, option) in FLAT_KEYS.items():
@@ -52,7 +52,7 @@ def split_row(row: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, dict[st
 def resolve_like(
     row: Mapping[str, Any], earlier: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Return a row with what `like` copies from a row above: how it is trained, not its backbone.
+    """Return a row with the settings that `like` copies from an earlier row: its training, not its backbone.
 
     Args:
         row: The row as written.
@@ -76,7 +76,7 @@ def resolve_like(
 
 
 def check_suite(raw: Mapping[str, Any]) -> list[str]:
-    """Return every mistake in the values of a suite, as sentences; none if it is sound."""
+    """Return all mistakes in the values of a suite, as sentences."""
     head = {key: value for key, value in raw.items() if key in Head.model_fields}
     found = list(_fit(Head, head, "", Head.model_fields))
     found += _check_datasets(raw.get("datasets"))
@@ -87,7 +87,7 @@ def check_suite(raw: Mapping[str, Any]) -> list[str]:
 
 
 def _fit(model: type[Model], values: Any, where: str, keys: Iterable[str] = ()) -> Iterator[str]:
-    """Yield what does not fit a model, with the place before it."""
+    """Yield the values that do not fit a model, prefixed with their location."""
     if not isinstance(values, dict):
         yield f"{where} is not a dict, but {values!r}."
         return
@@ -203,7 +203,7 @@ def _check_keys(where: str, row: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _check_pretraining(where: str, row: Mapping[str, Any], tasks: Any) -> Iterator[str]:
-    """Check that exactly one of random weights, own pretraining and foreign weights is asked for."""
+    """Check that a row has exactly one of random weights, own pretraining and given weights."""
     options = _dict(row["tasks"].get(SOURCE))
     spelled = {option: key for key, (task, option) in FLAT_KEYS.items() if task == SOURCE}
     trained = [
@@ -224,7 +224,7 @@ def _check_pretraining(where: str, row: Mapping[str, Any], tasks: Any) -> Iterat
 
 
 def _check_teachers(teachers: Any, rows: Any, tasks: Any) -> Iterator[str]:
-    """Check the teachers like rows, and that rows name only teachers that there are."""
+    """Check the teachers like rows, and that the teachers named by rows exist."""
     if not isinstance(teachers, list | tuple):
         yield "teachers is not a list of dict(name=…, backbone=…, recipe=…)."
         return

@@ -57,7 +57,7 @@ _CALLS: Mapping[str, Callable[..., Any]] = {
 
 
 class _Refused(Exception):
-    """A node that is not data, and why."""
+    """A node is not data; the message has the reason."""
 
     def __init__(self, node: ast.AST, why: str) -> None:
         super().__init__(why)
@@ -65,10 +65,10 @@ class _Refused(Exception):
 
 
 def evaluate_file(path: Path) -> dict[str, Any]:
-    """Return the values that a suite file assigns, without those whose names begin with an underscore.
+    """Return the values that a suite file assigns, except names that begin with an underscore.
 
     Raises:
-        UserError: The file cannot be read, is not valid Python, or holds more than data.
+        UserError: The file cannot be read, is not valid Python, or contains more than data.
     """
     try:
         data = path.read_bytes()
@@ -79,7 +79,7 @@ def evaluate_file(path: Path) -> dict[str, Any]:
             f"The suite file {path} has {len(data):,} bytes; {_MOST_BYTES:,} are allowed."
         )
     try:
-        # Decoded here, so that a coding cookie has no effect.
+        # Decoded here, so a coding cookie has no effect.
         tree = ast.parse(data.decode("utf-8-sig"), filename=str(path))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None)
@@ -279,7 +279,7 @@ class _Evaluation:
 
     def _bind(self, target: ast.expr, value: Any) -> dict[str, Any]:
         if isinstance(target, ast.Name):
-            # Without this, nested loops could double a value at each level.
+            # Otherwise nested loops could double a value at each level.
             self._limit_size(target, value)
             return {target.id: value}
         if isinstance(target, ast.Tuple | ast.List) and isinstance(value, list | tuple):
@@ -298,7 +298,7 @@ class _Evaluation:
         return list(value)
 
     def _limit_size(self, node: ast.AST, value: Any) -> None:
-        """Refuse a value that is large when it is written out, although its parts are shared."""
+        """Refuse a value that is large when written out, although its parts are shared objects."""
         waiting, seen = [value], 0
         while waiting:
             self._step(node)

@@ -1,13 +1,12 @@
-"""Load suites: what is compared, written down as plain data.
+"""Load suites, which are plain data.
 
-A suite is a Python file that holds data only; it is evaluated and never executed. A suite of the user's own needs two
-lines:
+A suite is a Python file with data only; it is evaluated and never executed. A user's suite needs two lines:
 
     base = "mini"
     add_rows = [dict(name="mine", backbone="resnet18_d", like="tricks")]
 
-`tasks = dict(seg=None)` leaves out what the base has. Relative paths in a built-in suite start at the repository, in a
-user's suite at the folder of its file.
+`tasks = dict(seg=None)` removes a task of the base. Relative paths start at the repository in a built-in suite, and
+at the folder of its file in a user's suite.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from benchmarks.suite.names import PUBLISHED, ROOT, default_columns, safe_name
 from contract.errors import UserError, numbered_problems, unknown
 from contract.tasks import SOURCE, TASKS
 
-# `runs/store` holds finished work.
+# `runs/store` contains finished work.
 _TAKEN = "store"
 
 
@@ -49,10 +48,10 @@ def load_suite(name: str) -> Suite:
         name: `mini`, or the path of a `.py` file.
 
     Returns:
-        The suite, with what it inherits filled in and all paths absolute.
+        The suite with inherited values and absolute paths.
 
     Raises:
-        UserError: The suite does not exist, is not plain data, or holds mistakes; all mistakes are listed at once.
+        UserError: The suite does not exist, is not plain data, or contains mistakes; the message lists all of them.
     """
     path = find_suite(name)
     raw, problems = _read(path, ())
@@ -91,7 +90,7 @@ def find_suite(name: str, relative_to: Path | None = None) -> Path:
 
 
 def build_row(written: Mapping[str, Any], earlier: Mapping[str, Any] | None = None) -> Row:
-    """Build a row from sound values, in either spelling.
+    """Build a row from checked values, in either spelling.
 
     Args:
         written: The row's keys.
@@ -125,7 +124,7 @@ def _read(path: Path, heirs: tuple[Path, ...]) -> tuple[dict[str, Any], list[str
         for key in ("tasks", "datasets"):
             if isinstance(values.get(key), dict):
                 merged = {**inherited.get(key, {}), **values[key]}
-                # None removes what the base has.
+                # None removes an entry of the base.
                 values[key] = {name: entry for name, entry in merged.items() if entry is not None}
         values = {**inherited, **values}
     if not isinstance(added, list | tuple):
@@ -136,7 +135,7 @@ def _read(path: Path, heirs: tuple[Path, ...]) -> tuple[dict[str, Any], list[str
 
 
 def _make_paths_absolute(values: dict[str, Any], folder: Path) -> None:
-    """Make the paths of datasets and weights absolute, in copies of the dicts that hold them."""
+    """Make the paths of datasets and weights absolute, in copies of their dicts."""
 
     def absolute(entry: Any, key: str) -> Any:
         if not isinstance(entry, dict) or not isinstance(entry.get(key), str):
@@ -209,5 +208,5 @@ def _resolved_row(resolved: Mapping[str, Any]) -> Row:
 
 
 def missing_tricks(row: Row, tricks: Mapping[str, Any] | list[str] | tuple[str, ...]) -> list[str]:
-    """Return the tricks of a row that it says this version may lack, and that this version lacks."""
+    """Return the tricks that a row declares as optional and that this version does not have."""
     return [name for name in row.of(SOURCE).requires if name not in tricks]

@@ -21,7 +21,7 @@ Changed = TypeVar("Changed", bound=BaseModel)
 
 
 def replace(record: Changed, **changes: Any) -> Changed:
-    """Return a copy of a record with other values.
+    """Return a copy of a record with changed values.
 
     Raises:
         TypeError: The record has no field of a name.
@@ -98,14 +98,14 @@ def _reference(figures: Mapping[str, float]) -> Mapping[str, float]:
 
 
 class TaskOptions(Model):
-    """What a row sets for one task.
+    """The settings of a row for one task.
 
     Attributes:
-        recipe: Name of a file of the task's recipes.
-        tricks: Names of files of the task's tricks, in the order of their application.
+        recipe: Name of a recipe of the task.
+        tricks: Names of tricks of the task, in the order of application.
         requires: Those of `tricks` that this version may lack; without them the row is shown as not available instead
             of being an error.
-        teacher: Name of the suite's teacher that the classifier is distilled from.
+        teacher: Name of the suite's teacher for distillation.
         lr: Factor on the learning rate of the task's config.
     """
 
@@ -113,7 +113,7 @@ class TaskOptions(Model):
     tricks: Names = ()
     requires: Names = ()
     teacher: str | None = None
-    # 3 and 3.0 are one factor, and so one identity.
+    # 3 and 3.0 are the same factor and therefore give the same identity.
     lr: Annotated[Positive, AfterValidator(float)] = 1.0
 
 
@@ -125,15 +125,15 @@ class Row(Model):
 
     Attributes:
         name: Name of the row, and of its folder.
-        backbone: Spec that `backbones.create` understands.
-        pretrain: False for the control whose transfer tasks start from random weights.
+        backbone: Spec for `backbones.create`.
+        pretrain: False for the control, whose tasks start from random weights.
         tasks: What the row sets for single tasks; absent tasks run as their configs say.
-        precision: In place of the command's `--precision`, for suites that compare precisions.
-        weights: A pretrained checkpoint in place of a classifier that is trained here.
-        published: Whether `weights` is made of what the library of the backbone publishes.
+        precision: Replaces the command's `--precision`, for suites that compare precisions.
+        weights: A pretrained checkpoint that replaces training a classifier.
+        published: Whether `weights` comes from the published weights of the backbone's library.
         reference: Published figures by column; scores in percent.
         note: A remark below the table.
-        gpu_hours: How long the classifier is known to train, for the plan.
+        gpu_hours: Known GPU-hours of the classifier, for the plan.
         added: Whether `--backbone` added the row.
     """
 
@@ -163,7 +163,7 @@ class Row(Model):
 
     @property
     def trains_classifier(self) -> bool:
-        """Whether the row has a run that makes its pretrained checkpoint."""
+        """Whether a run of the row writes its pretrained checkpoint."""
         return self.pretrain and self.weights is None
 
     @property
@@ -188,7 +188,7 @@ class TaskSetup(Model):
     Attributes:
         config: Path of the task's config, relative to the repository.
         data: Name of the dataset.
-        overrides: Values of config keys; `set` in a suite file.
+        overrides: Values of config keys; the key is `set` in a suite file.
         tricks: Tricks of all rows; they come before those of a row.
     """
 
@@ -203,7 +203,7 @@ class SmokeFolder(Model):
 
     Attributes:
         path: The folder.
-        generate: The miniworld preset that makes the folder if it is missing.
+        generate: The miniworld preset to generate if the folder is missing.
     """
 
     path: str
@@ -211,12 +211,12 @@ class SmokeFolder(Model):
 
 
 class WrittenDataset(Model):
-    """A dataset as a suite file writes it.
+    """A dataset as written in a suite file.
 
     Attributes:
         kind: Its layout: `imagefolder`, `voc`, `coco` or `ade20k`.
         path: Its folder, relative to the suite file; in a built-in suite relative to the repository.
-        generate: The miniworld preset that makes the folder if it is missing.
+        generate: The miniworld preset to generate if the folder is missing.
         smoke: The folder that the smoke budget uses instead.
     """
 
@@ -232,7 +232,7 @@ class Dataset(Model):
     Attributes:
         kind: The layout.
         path: The folder.
-        generate: The miniworld preset that makes the folder if it is missing.
+        generate: The miniworld preset to generate if the folder is missing.
     """
 
     kind: Layout
@@ -241,7 +241,7 @@ class Dataset(Model):
 
 
 class Head(Model):
-    """The keys of a suite that are neither rows, tasks nor datasets.
+    """The keys of a suite other than rows, tasks and datasets.
 
     Attributes:
         title: Heading of the table.
@@ -265,12 +265,12 @@ class Suite(Model):
     """Rows, tasks, datasets and seeds of one table.
 
     Attributes:
-        tasks: By task name, in the order of `contract.tasks.TASKS`.
-        teachers: Like rows, but classifiers only, trained once with the first seed; the rows that name them share
-            them.
+        tasks: Set-ups by task name, in the order of `contract.tasks.TASKS`.
+        teachers: Like rows, but only classifiers; each is trained once, with the first seed, for all rows that name it.
         columns: Columns of the table.
-        intended: What rows differ in on purpose, and why.
-        first_seed: The seed of the teachers; None for the first of `seeds`. It stays when a command adds seeds.
+        intended: Intended differences between rows, with reasons.
+        first_seed: The seed of the teachers; None for the first of `seeds`. It does not change when a command adds
+            seeds.
     """
 
     name: str
@@ -288,7 +288,7 @@ class Suite(Model):
 
     @property
     def teacher_seed(self) -> int:
-        """The seed that all teachers have."""
+        """The seed of all teachers."""
         return self.seeds[0] if self.first_seed is None else self.first_seed
 
     @property

@@ -1,4 +1,4 @@
-"""Names that suites use: columns of a table, keys of a row, and what may be a row's name."""
+"""Names in suites: columns of a table, keys of a row, and valid row names."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from contract.tasks import SOURCE, TASKS, Quantity, Task
 ROOT = Path(__file__).resolve().parents[2]
 SUITES = ROOT / "benchmarks" / "suites"
 
-# What rows may differ in on purpose; the suite says why, and the table repeats it.
+# Possible intended differences between rows; the suite gives the reason, and the table shows it.
 INTENDED = ("protocol", "precision")
-# A row's `weights` that are no path: what the library of the backbone publishes.
+# The value of a row's `weights` for the published weights of the backbone's library.
 PUBLISHED = "published"
 # Dataset layouts.
 KINDS = tuple(dict.fromkeys(layout for task in TASKS.values() for layout in task.layouts))
 
-# A row's name is also a folder's name, on every file system, and cannot be mistaken for an option.
+# A row's name must be a valid folder name on every file system and must not look like an option.
 _SAFE_NAME = re.compile(r"[A-Za-z0-9+][A-Za-z0-9._+=-]{0,79}")
 
 
 def is_safe_name(name: str) -> bool:
-    """Return whether a row may have this name, which is also its folder's."""
+    """Return whether this name is valid for a row and its folder."""
     return _SAFE_NAME.fullmatch(name) is not None
 
 
 def safe_name(text: str) -> str:
-    """Return `text` with dashes for all characters that a folder's name may not have."""
+    """Return `text` with dashes instead of characters that are not allowed in a folder's name."""
     name = re.sub(r"[^A-Za-z0-9._+=-]", "-", text).lstrip("-._=")[:80]
     return name or "row"
 

@@ -1,7 +1,7 @@
-"""What a command asks of a suite: which part of it to run, how long, on which data.
+"""Select the part of a suite that a command runs, its budget and its data.
 
-The table always has the whole suite. Rows, tasks and seeds that a command names select what is run; budget,
-precision, overrides and data decide how.
+The table always contains the whole suite. Rows, tasks and seeds of a command select the runs; budget, precision,
+overrides and data are their settings.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ _LONGEST_SUFFIX = 60
 
 @dataclass(frozen=True)
 class Selection:
-    """Options of `run` and `plan` that decide which runs there are.
+    """Options of `run` and `plan` that select runs and their settings.
 
     Attributes:
         budget: `full`, `short` or `smoke`.
-        precision: As the tasks understand it.
+        precision: Value of the tasks' option `--precision`.
         backbones: Specs that each add a row, trained like the last row of the suite.
         rows: Names of the rows to run; None for all.
         tasks: Tasks to run; None for all.
-        seeds: Seeds in place of the suite's; None for those, or the first of them under `smoke`.
+        seeds: Seeds that replace the suite's; None takes the suite's seeds, or only the first one under `smoke`.
         overrides: Config keys and values by task.
-        data: Folders in place of the suite's, by task.
+        data: Folders that replace the suite's, by task.
     """
 
     budget: str = "full"
@@ -56,7 +56,7 @@ class Selection:
     data: Mapping[str, Path] = field(default_factory=dict)
 
     def wants(self, row: str, task: str, seed: int) -> bool:
-        """Return whether a run is asked for by name."""
+        """Return whether a run is selected by name."""
         return (
             (self.rows is None or row in self.rows)
             and (self.tasks is None or task in self.tasks)
@@ -65,7 +65,7 @@ class Selection:
 
     @property
     def suffix(self) -> str:
-        """What a run folder's name says of settings that change the numbers of the suite's rows; often empty."""
+        """The part of a run folder's name for settings that change numbers; often empty."""
         parts = [] if self.precision == "auto" else [self.precision]
         for task, values in sorted(self.overrides.items()):
             parts += [
@@ -82,7 +82,7 @@ class Selection:
         same = all(safe_name(part) == part for part in parts)
         if len(text) > _LONGEST_SUFFIX:
             return f"{text[:_LONGEST_SUFFIX]}-{_digest(text + exact)[:8]}"
-        # Two values that look alike in a folder's name are still two folders.
+        # Two values that look the same in a folder's name still need two folders.
         return text if same else f"{text}-{_digest(exact)[:6]}"
 
 
@@ -108,13 +108,13 @@ def select(
     earlier_rows: Sequence[Row] = (),
     earlier_seeds: Sequence[int] = (),
 ) -> Suite:
-    """Return the whole table's suite, with what a command adds or sets.
+    """Return the suite of the whole table, with the changes of a command.
 
     Args:
-        suite: The suite as its file has it.
-        selection: What is asked for.
-        tricks: The tricks of this version, which decide what an added row can be like.
-        earlier_rows: Rows that `--backbone` added to the run folder before.
+        suite: The suite as written in its file.
+        selection: The selected runs and settings.
+        tricks: The tricks of this version, which limit the rows that an added row can copy.
+        earlier_rows: Rows that `--backbone` added to the run folder earlier.
         earlier_seeds: Seeds that the run folder's table has.
 
     Raises:
@@ -152,7 +152,7 @@ def parse_override(text: str) -> tuple[str, str, Any]:
     """Split `TASK.key=value` into task, key and value.
 
     Raises:
-        UserError: The text has another form or names an unknown task.
+        UserError: The text has another format or an unknown task.
     """
     target, equals, value = text.partition("=")
     task, dot, key = target.partition(".")
@@ -171,7 +171,7 @@ def parse_override(text: str) -> tuple[str, str, Any]:
 def _own_seeds(suite: Suite, selection: Selection) -> tuple[int, ...]:
     if selection.seeds is not None:
         return selection.seeds
-    # One seed shows that everything works; the numbers of a smoke run mean nothing anyway.
+    # One seed is enough to show that the code runs; the numbers of a smoke run have no meaning.
     return suite.seeds[:1] if selection.budget == "smoke" else suite.seeds
 
 
@@ -198,7 +198,7 @@ def _used_teachers(suite: Suite, rows: Sequence[Row]) -> tuple[Row, ...]:
 
 
 def _row_for_backbone(spec: str, rows: Sequence[Row], tricks: Sequence[str]) -> Row:
-    """Make the row of `--backbone SPEC`, pretrained like the last row that can be run."""
+    """Create the row of `--backbone SPEC`, pretrained like the last available row."""
     pretrained = [r for r in rows if r.trains_classifier and not missing_tricks(r, tuple(tricks))]
     if not pretrained:
         raise UserError(
@@ -242,14 +242,14 @@ def _check_that_tasks_run(suite: Suite, selection: Selection, rows: Sequence[Row
 def _replace_data(
     tasks: Mapping[str, TaskSetup], datasets: dict[str, Dataset], data: Mapping[str, Path]
 ) -> dict[str, TaskSetup]:
-    """Point tasks at the user's folders, each under a dataset name of its own."""
+    """Replace the data of tasks by the user's folders, each as a separate dataset."""
     changed = dict(tasks)
     for name, folder in data.items():
         usual = tasks[name].data
         kind = kind_of(folder, name)
         datasets[f"--{name}-data"] = Dataset(kind=kind, path=folder.absolute())
         for other, setup in tasks.items():
-            # Tasks that share the dataset of the classifier move with it.
+            # Tasks with the same dataset as the classifier change with it.
             shares = name == SOURCE and setup.data == usual and other not in data
             if other == name or shares:
                 changed[other] = replace(setup, data=f"--{name}-data")

@@ -1,4 +1,4 @@
-"""Write a suite file that inherits from another and has its own rows."""
+"""Write a suite file that inherits from another suite and replaces its rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.suite.names import FLAT_KEYS, PUBLISHED, SUITES
 from contract.tasks import SOURCE
 
 _WIDTH = 100
-# What `load_suite` derives.
+# Fields that `load_suite` derives.
 _DERIVED = ("tasks", "published", "added")
 
 
@@ -23,12 +23,12 @@ def suite_text(
     """Return the text of a suite file that `load_suite` reads as `base` with other rows.
 
     Args:
-        suite: `base` as a command selected it; its changed tasks and datasets are written.
-        base: The suite that is inherited from.
+        suite: `base` with the changes of a command; changed tasks and datasets are written.
+        base: The base suite.
         base_file: Its file.
-        folder: Where the file will be.
+        folder: The folder of the new file.
         head: Its docstring.
-        rows: Its rows, in full: none is `like` another.
+        rows: Its rows, written in full without `like`.
     """
     values: dict[str, Any] = {"base": _base_name(base_file, folder)}
     values |= {"title": suite.title, "description": suite.description}
@@ -54,7 +54,7 @@ def suite_text(
 
 
 def row_entry(row: Row) -> dict[str, Any]:
-    """Return a row as a suite file writes it: what differs from the default of each key."""
+    """Return a row in the format of a suite file: the keys with values other than the default."""
     entry = _differences(row, Row(name="", backbone=""))
     for name in _DERIVED:
         entry.pop(name, None)
@@ -85,7 +85,7 @@ def _differences(record: Row | TaskOptions, default: Row | TaskOptions) -> dict[
 
 
 def _base_name(file: Path, folder: Path) -> str:
-    """Return how a file in `folder` names a suite: a built-in one by name, another by its path from there."""
+    """Return the name of a suite in a file in `folder`: a built-in suite by name, others by relative path."""
     if file.parent == SUITES:
         return file.stem
     return Path(os.path.relpath(file, folder)).as_posix()

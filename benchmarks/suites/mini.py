@@ -1,4 +1,4 @@
-"""The embedded suite: generated data, small networks, minutes on two CPU cores.
+"""The embedded suite: generated data and small networks; takes minutes on two CPU cores.
 
 Command: bash benchmarks/run_all.sh
 """

@@ -1,8 +1,7 @@
-"""The embedded suite with the backbones probed where they stand: a linear probe and k-NN on frozen features.
+"""The embedded suite with a linear probe and k-NN on the frozen features of each backbone.
 
-Command: bash benchmarks/run_all.sh probe-mini
-The probe alone: bash benchmarks/run_all.sh probe-mini --stages cls probe
-On photographs of your own, with folders {train,val}/<class>/:
+Command: bash benchmarks/run_all.sh probe-mini The probe alone: bash benchmarks/run_all.sh probe-mini --stages cls
+    probe On your own photographs, with folders {train,val}/<class>/:
     bash benchmarks/run_all.sh probe-mini --stages cls probe --cls-data DIR
 """
 

@@ -1,4 +1,4 @@
-"""The detector's C4 form (the backbone's last stage as RoI head) from random weights and from a pretrained backbone.
+"""The C4 detector (the backbone's last stage as RoI head) from random weights and from a pretrained backbone.
 
 Command: bash benchmarks/run_all.sh protocols-c4-mini
 """

@@ -1,9 +1,9 @@
-"""One and the same network under every protocol: three averages of detection, three ways to test a segmentor.
+"""The same network under every protocol: three detection averages, three ways to test a segmentor.
 
 Command: bash benchmarks/run_all.sh protocols-mini
 On photographs, with folders in the layouts of docs/data.md:
     bash benchmarks/run_all.sh protocols-mini --cls-data DIR --det-data DIR --seg-data DIR
-The detector's C4 form is in `protocols-c4-mini`, which takes the classifiers over from here.
+The C4 detector is in `protocols-c4-mini`, which reuses the classifiers of this suite.
 """
 
 base = "mini"

@@ -1,7 +1,6 @@
-"""The paper's tricks stacked one on the other, from the baseline to distillation.
+"""The paper's tricks added one by one, from the baseline to distillation.
 
-Command: bash benchmarks/run_all.sh stack-mini
-On photographs of your own, with folders {train,val}/<class>/:
+Command: bash benchmarks/run_all.sh stack-mini On your own photographs, with folders {train,val}/<class>/:
     bash benchmarks/run_all.sh stack-mini --cls-data DIR
 """
 

@@ -1,4 +1,4 @@
-"""Table 4 on the embedded data: the heuristics of efficient training, one on the other.
+"""Table 4 on the embedded data: the heuristics of efficient training, added one by one.
 
 Command: bash benchmarks/run_all.sh table4-mini
 """

@@ -1,4 +1,4 @@
-"""Table 4 of "Bag of Tricks …" (arXiv 1812.01187): the heuristics of efficient training, one on the other.
+"""Table 4 of "Bag of Tricks …" (arXiv 1812.01187): the heuristics of efficient training, added one by one.
 
 Command: bash benchmarks/run_all.sh table4
 Data: data/imagenet. Days on eight GPUs.

@@ -16,7 +16,7 @@ _both = [*_mixup, "distillation"]
 _resnet = dict(backbone="resnet14_d-w16", recipe="efficient")
 _inception = dict(backbone="inception_v3-x0.25", recipe="efficient")
 _mobilenet = dict(backbone="mobilenet_v1-x0.5", recipe="efficient")
-# By the efficient recipe so deep a network stays at chance here: 155 steps, at rates of up to 0.4.
+# With the efficient recipe, such a deep network stays at chance level: 155 steps, at rates of up to 0.4.
 _teacher = dict(backbone="resnet26_d-w32", recipe="standard")
 teachers = [
     dict(name="ResNet-26-D", tricks=["lars", "warmup", *_smooth], **_teacher),

@@ -1,7 +1,7 @@
-"""Table 7 on the embedded data: do the refinements carry over to images of scenes?
+"""Table 7 on the embedded data: do the refinements transfer to images of scenes?
 
-The embedded scenes of the segmentation set are not labelled as wholes, so the images are those of the other mini
-tables; the rows are Table 7's.
+The embedded scenes of the segmentation set have no image labels, so the images are those of the other mini tables;
+the rows are those of Table 7.
 
 Command: bash benchmarks/run_all.sh table7-mini
 """

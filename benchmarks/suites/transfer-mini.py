@@ -1,7 +1,7 @@
-"""Ways to take a backbone over: fine-tuned whole, frozen, with smaller steps below; from all images and from a tenth.
+"""Transfer protocols: fine-tuning, frozen backbone, layer-wise decay; with all images and with a tenth.
 
-Command: bash benchmarks/run_all.sh transfer-mini
-Every pretrained row has the one classifier of a seed; it is trained once.
+Command: bash benchmarks/run_all.sh transfer-mini All pretrained rows share the classifier of a seed, which is trained
+    once.
 """
 
 base = "mini"

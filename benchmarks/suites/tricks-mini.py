@@ -8,7 +8,7 @@ base = "table2-mini"
 title = "Each trick alone, mini"
 description = "A small ResNet on generated images of 64 pixels: the plain recipe, and the plain recipe with one trick."
 columns = ["top1", "top5", "epoch_minutes"]
-# By the efficient recipe so deep a network stays at chance here: 155 steps, at rates of up to 0.4.
+# With the efficient recipe, such a deep network stays at chance level: 155 steps, at rates of up to 0.4.
 teachers = [
     dict(
         name="teacher",

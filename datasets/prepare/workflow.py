@@ -51,7 +51,7 @@ def prepare_sets(
     problems: list[str] = []
     for name in names:
         try:
-            with _disk_errors_in_words(name):
+            with _disk_errors_as_user_errors(name):
                 _prepare(SETS[name], root, Announcer(console), archives)
         except UserError as error:
             problems.append(str(error))
@@ -206,7 +206,7 @@ def _locked(folder: Path, name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _disk_errors_in_words(name: str) -> Iterator[None]:
+def _disk_errors_as_user_errors(name: str) -> Iterator[None]:
     """Convert errors of the operating system to a `UserError`."""
     try:
         yield

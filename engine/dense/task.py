@@ -169,7 +169,7 @@ class DenseTask(Task):
         tested = tested.datasets[0] if "datasets" in tested else tested
         scale = next(step["scale"] for step in tested.pipeline if step["type"] == "Resize")
         size = f"single-scale {scale[0]}x{scale[1]}"
-        return ", ".join([size, *details]) + holdout.in_words(tested.get("held_out"))
+        return ", ".join([size, *details]) + holdout.describe(tested.get("held_out"))
 
     def variations(self, job: Job, config: Config) -> dict[str, str]:
         """Return the deviations from fine-tuning the whole backbone on all images, and the names of the tricks."""

@@ -20,7 +20,7 @@ def test_key_is_boolean():
 
 
 def test_only_holdout_is_described():
-    assert holdout.in_words(None) == holdout.in_words(False) == ""
-    assert holdout.in_words(True) == (
+    assert holdout.describe(None) == holdout.describe(False) == ""
+    assert holdout.describe(True) == (
         "; on training images held out (one in 5, by the hash of the name), not on the test set"
     )

@@ -1,1 +1,1 @@
-"""`python -m benchmarks.scripts.figures`: pictures that show what the tricks do, drawn by the code that trains."""
+"""`python -m benchmarks.scripts.figures`: figures of the effects of tricks, drawn with the training code."""

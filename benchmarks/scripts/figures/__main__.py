@@ -21,7 +21,7 @@ TRAIN = (
     "--set epochs=15 --work-dir runs/smoothed --trick label_smoothing",
 )
 COLUMNS = 4
-# Chosen by eye: its draws erase, cut and mix visibly.
+# Chosen manually: its random draws erase, cut and mix visibly.
 SEED = 3555
 
 
@@ -29,10 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write the figures.
 
     Args:
-        arguments: Words after the command; None takes those of the process.
+        arguments: Arguments after the command; None takes those of the process.
 
     Returns:
-        The exit status: 0, or 2 after a user's mistake, which is printed on standard error.
+        The exit status: 0, or 2 after a user's mistake, which is printed to standard error.
     """
     try:
         _run(_parse(arguments))
@@ -100,7 +100,7 @@ def _named(texts: Sequence[str]) -> dict[str, Path]:
 
 
 def _run(options: argparse.Namespace) -> None:
-    # Imported late: mistakes in the command are reported at once.
+    # Imported late, because mistakes in the command are reported at once.
     from benchmarks.scripts.figures.drawing import make_folder
 
     wanted = list(options.figures or FIGURES)

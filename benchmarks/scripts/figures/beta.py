@@ -1,4 +1,4 @@
-"""The distributions from which mixing draws its weights."""
+"""Draw the distributions of the mixing weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.scripts.figures.drawing import DASHES, MUTED, PALETTE, write
 from cls_train.assemble import CONFIGS
 from engine import config as configs
 
-# For comparison with the tricks' own values.
+# For comparison with the tricks' values.
 OTHERS = (0.5, 2.0)
 # Names of the parameter in the modules of `cls_train.mixing`.
 PARAMETERS = ("alpha", "beta")

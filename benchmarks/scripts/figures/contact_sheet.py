@@ -1,4 +1,4 @@
-"""The page of the contact sheet: rows of images beside their names."""
+"""Write the contact sheet: rows of images beside their names."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from benchmarks.scripts.figures.sheet import SheetRow
 TILE, GAP, MARGIN, LABELS, COLUMN, LINE, HEADING, DOTS_PER_INCH = 82, 6, 14, 208, 120, 13, 29, 100
 NAME_POINTS, TEXT_POINTS = 9.5, 7.0
 CHARACTERS, CAPTION_CHARACTERS = 36, 21
-# A palette of this size makes a third of the file. Without k-means it would miss the rare colours that tricks make;
-# k-means ends when less than this part of the pixels still changes.
+# A palette of this size reduces the file to a third. Without k-means it would miss rare colours of some tricks;
+# k-means ends when less than this fraction of the pixels changes.
 COLOURS, STILL_MOVING = 256, 0.02
 
 

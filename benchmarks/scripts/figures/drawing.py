@@ -1,4 +1,4 @@
-"""The style of the figures, and how they are written."""
+"""The style and output of the figures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from contract.errors import UserError
 INK, MUTED, GRID = "#20242a", "#5b616a", "#dfe2e6"
 # Okabe and Ito's colours, which colour-blind readers can distinguish; yellow is too faint on white.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", INK)
-# A second cue beside the colour, for prints in grey.
+# A second cue in addition to colour, for greyscale prints.
 DASHES = ("-", (0, (6, 2)), (0, (2, 1.2)), (0, (6, 2, 1.5, 2)), (0, (1, 1)), (0, (9, 1)), "-")
 STYLE: dict[Any, Any] = {
     "figure.facecolor": "white",
@@ -72,10 +72,10 @@ def write(draw: Callable[[Figure], None], size: tuple[float, float], stem: Path)
 
 
 def make_folder(folder: Path) -> None:
-    """Make the folder that the figures go to.
+    """Create the folder for the figures.
 
     Raises:
-        UserError: It cannot be made or written to.
+        UserError: It cannot be created or written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The learning rate of every schedule over the paper's training, from the schedulers that drive it."""
+"""Draw the learning rate of every schedule over the paper's training, using the real schedulers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mmengine.registry import PARAM_SCHEDULERS
 from torch import nn
 
 from benchmarks.scripts.figures.drawing import DASHES, PALETTE, write
-from cls_train import optimisers  # noqa: F401  (they register themselves)
+from cls_train import optimisers  # noqa: F401  (registers the optimisers)
 from cls_train.assemble import CONFIGS, optimiser_config
 from cls_train.schedules import schedulers
 from engine import config as configs
@@ -59,9 +59,9 @@ def learning_rates(recipe: Any, steps_per_epoch: int) -> list[float]:
     rates = []
     for step in range(1, epochs * steps_per_epoch + 1):
         rates.append(wrapper.get_lr()["lr"][0])
-        wrapper.step()  # without gradients it changes nothing; torch checks the order of the calls
+        wrapper.step()  # has no effect without gradients; torch checks the order of the calls
         for scheduler in built:
-            # As mmengine's ParamSchedulerHook does.
+            # As in mmengine's ParamSchedulerHook.
             if not scheduler.by_epoch or step % steps_per_epoch == 0:
                 scheduler.step()
     return rates
@@ -82,7 +82,7 @@ def draw_rates(stem: Path) -> list[Path]:
     def draw(figure: Figure) -> None:
         left, right = figure.subplots(1, 2)
         for index, (name, rates) in enumerate(curves.items()):
-            # A rate belongs to its whole iteration, which starts at this time.
+            # A rate applies to its whole iteration, which starts at this time.
             times = torch.arange(len(rates)) / STEPS_PER_EPOCH
             colour, dashes = PALETTE[index % len(PALETTE)], DASHES[index % len(DASHES)]
             label = _described(name, recipes[name].schedule)

@@ -1,4 +1,4 @@
-"""The rows of the contact sheet: every trick that changes images, on the same few images."""
+"""The rows of the contact sheet: every trick that changes images, applied to the same images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 import cls_train.mixing
-import cls_train.transforms  # noqa: F401  (both register what configs name)
+import cls_train.transforms  # noqa: F401  (both register types for configs)
 from cls_train.assemble import CONFIGS
 from contract.errors import UserError
 from datasets.images import read_rgb
@@ -24,19 +24,19 @@ from engine.image_folder import ImageFolderDataset, build_pipeline, filled_slots
 from engine.runner.seeding import seed_everything
 
 CONFIG = "imagenet"
-# Smaller changes of a value, of 255, are hardly visible; the caption then gives the largest change.
+# Smaller changes of pixel values (0 to 255) are hardly visible; the caption then states the largest change.
 HARDLY_SEEN = 16
 NO_BREAK = "\u00a0"
 
 
 @dataclass(frozen=True)
 class SheetRow:
-    """One line of the sheet.
+    """A row of the sheet.
 
     Attributes:
         name: The trick, or the base config's slot.
         details: The types of its slots with their arguments.
-        tiles: An image a column, `(3, H, W)` uint8.
+        tiles: One image per column, `(3, H, W)` uint8.
         captions: Lines under each image; may be empty.
     """
 
@@ -122,7 +122,7 @@ def choose_images(folder: Path, columns: int) -> tuple[list[Path], list[str]]:
         columns: The largest number of images.
 
     Raises:
-        UserError: The folder has another layout, or holds a single image.
+        UserError: The folder has another layout, or contains only one image.
     """
     dataset = ImageFolderDataset(str(folder), ())
     count = min(columns, len(dataset))
@@ -133,9 +133,9 @@ def choose_images(folder: Path, columns: int) -> tuple[list[Path], list[str]]:
 
 
 def make_rows(paths: Sequence[Path], names: Sequence[str], seed: int) -> dict[str, list[SheetRow]]:
-    """Apply every step and trick, each alone, to images resized and cropped as in a test.
+    """Apply every step and trick separately to images that are resized and cropped as in a test.
 
-    Every row draws from the same seeds: rows that differ in one argument show the same draw.
+    Every row uses the same seeds, so rows that differ in one argument show the same random draw.
 
     Args:
         paths: One image per column.

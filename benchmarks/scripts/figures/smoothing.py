@@ -1,4 +1,4 @@
-"""Label smoothing: the optimal gap between logits, and the gap of trained networks."""
+"""Draw the optimal gap between logits under label smoothing, and the gap of trained networks."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def measure(checkpoint: Path, images: Path, config: str) -> Measured:
 
     Raises:
         UserError: The split has another number of classes.
-        CheckpointError: The file is missing, damaged, or holds no classifier.
+        CheckpointError: The file is missing, damaged, or contains no classifier.
     """
     network, head, metadata = backbones.load_classifier(checkpoint)
     recipe = configs.load(CONFIGS, config, (), {})
@@ -156,7 +156,7 @@ def _draw_measured(axes: Axes, measured: Mapping[str, Measured], epsilon: float)
             f"optimum for\nε = {epsilon:g}, K = {classes}", (gap, 1.16 * peak), (4, 0), va="top",
             textcoords="offset points", fontsize=8,
         )  # fmt: skip
-    # Room above the bars for the optimum's name and a legend entry per network.
+    # Room above the bars for the label of the optimum and a legend entry per network.
     axes.set_ylim(0, peak * (1.2 + 0.09 * len(measured)))
     axes.set_xlabel("largest logit minus the mean of the others")
     axes.set_ylabel("density of the images")
