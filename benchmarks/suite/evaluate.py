@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import operator
+from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ _MOST_ITEMS = 100_000
 _MOST_NUMBER = 10**18
 _PLAIN = (str, int, float, bool, type(None))
 _NUMBERS = (int, float)
+_SIZED = (str, list, tuple, set, dict, range)
 
 _BINARY: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -92,7 +94,7 @@ def evaluate_file(path: Path) -> dict[str, Any]:
 class _Evaluation:
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._names: dict[str, Any] = {}
+        self._names: ChainMap[str, Any] = ChainMap()
         self._steps = 0
 
     def values(self, tree: ast.Module) -> dict[str, Any]:
@@ -133,8 +135,8 @@ class _Evaluation:
             raise _Refused(node, f"`{_shown(node)}`")
         return evaluate(node)
 
-    def _step(self, node: ast.AST) -> None:
-        self._steps += 1
+    def _step(self, node: ast.AST, count: int = 1) -> None:
+        self._steps += count
         if self._steps > _MOST_STEPS:
             raise _Refused(node, f"it takes more than {_MOST_STEPS:,} steps")
 
@@ -168,7 +170,9 @@ class _Evaluation:
         found: dict[Any, Any] = {}
         for key, value in zip(node.keys, node.values, strict=True):
             if key is None:
-                found |= self._mapping(value)
+                more = self._mapping(value)
+                self._step(value, len(more))
+                found |= more
             else:
                 found[self._value(key)] = self._value(value)
         return found
@@ -190,10 +194,14 @@ class _Evaluation:
                 if keyword.arg is None
                 else {keyword.arg: self._value(keyword.value)}
             )
+            self._step(node, len(more))
             if twice := sorted(map(str, more.keys() & keywords.keys())):
                 raise _Refused(node, f"{name}(…) has the key {twice[0]!r} twice")
             keywords |= more
-        found = _CALLS[name](*self._items(node.args), **keywords)
+        values = list(self._items(node.args))
+        if name != "range":
+            self._step(node, sum(len(value) for value in values if isinstance(value, _SIZED)))
+        found = _CALLS[name](*values, **keywords)
         if name == "range" and len(found) > _MOST_ITEMS:
             raise _Refused(node, f"`{_shown(node)}` has more than {_MOST_ITEMS:,} items")
         return found
@@ -206,6 +214,7 @@ class _Evaluation:
                 raise _Refused(node, f"`{_shown(node)}`")
             if len(left) + len(right) > _MOST_ITEMS:
                 raise _Refused(node, f"`{_shown(node)}` is longer than {_MOST_ITEMS:,}")
+            self._step(node, len(left) + len(right))
         elif combine is None or not all(isinstance(side, _NUMBERS) for side in (left, right)):
             raise _Refused(node, f"`{_shown(node)}`")
         assert combine is not None
@@ -235,6 +244,9 @@ class _Evaluation:
         left = self._value(node.left)
         for sign, entry in zip(node.ops, node.comparators, strict=True):
             right = self._value(entry)
+            for side in (left, right):
+                if isinstance(side, _SIZED):
+                    self._limit_size(entry, side)
             if not _COMPARISONS[type(sign)](left, right):
                 return False
             left = right
@@ -253,8 +265,9 @@ class _Evaluation:
         return set(self._comprehension(node, lambda: self._value(node.elt)))
 
     def _dictcomp(self, node: ast.DictComp) -> dict[Any, Any]:
-        pair = lambda: (self._value(node.key), self._value(node.value))  # noqa: E731
-        return dict(self._comprehension(node, pair))
+        return dict(
+            self._comprehension(node, lambda: (self._value(node.key), self._value(node.value)))
+        )
 
     def _comprehension(self, node: Any, make: Callable[[], Any]) -> list[Any]:
         before = self._names
@@ -265,11 +278,13 @@ class _Evaluation:
                 found.append(make())
                 return
             loop = node.generators[level]
+            outer = self._names
             for value in self._iterable(loop.iter):
                 self._step(node)
-                self._names = {**self._names, **self._bind(loop.target, value)}
+                self._names = outer.new_child(self._bind(loop.target, value))
                 if all(self._value(test) for test in loop.ifs):
                     walk(level + 1)
+            self._names = outer
 
         try:
             walk(0)
@@ -308,7 +323,7 @@ class _Evaluation:
             current = waiting.pop()
             if isinstance(current, dict):
                 waiting += [*current.keys(), *current.values()]
-            elif isinstance(current, list | tuple | set):
+            elif isinstance(current, list | tuple | set | range):
                 waiting += list(current)
 
 
