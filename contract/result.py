@@ -312,7 +312,7 @@ def read_result(path: Path) -> Result:
     """Read one `result.json`.
 
     Raises:
-        UserError: The file is missing, not JSON, of an unknown schema version, not from a finished run, or lacks a key
-            or a metric of its task.
+        UserError: The file is missing, not JSON, of an unknown schema version, not from a finished run, or has no
+            value for a required key or metric.
     """
     return read_model(path, Result, RUN_AGAIN, newer=_NEWER).model_copy(update={"path": path})

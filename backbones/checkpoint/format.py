@@ -287,7 +287,7 @@ def _parse_metadata(path: Path, entry: dict[str, object]) -> CheckpointMetadata:
     expected = {field.name for field in fields(CheckpointMetadata)}
     if wrong := sorted(expected ^ entry.keys()):
         raise CheckpointError(
-            f"the metadata of {path} lacks or should not have {listed_names(wrong)}"
+            f"the metadata of {path} has missing or unknown keys: {listed_names(wrong)}"
         )
     values = {name: _frozen(value) for name, value in entry.items()}
     try:

@@ -306,10 +306,16 @@ def _object_problems(
         yield str(unknown("class", found.name, names)), "error"
     if found.unclear_difficult:
         read = f"it is read as {found.is_difficult:d}"
-        yield f"<difficult> is {found.difficult or '':.20} and no number; {read}", "repaired"
+        yield (
+            f"<difficult> is {found.difficult or '':.20} which is not a number; {read}",
+            "repaired",
+        )
     box = found.box
     if box is None:
-        yield "<bndbox> lacks a corner or has one that is no number; expected 4 numbers", "error"
+        yield (
+            "<bndbox> has a missing corner or one that is not a number; expected 4 numbers",
+            "error",
+        )
         return
     shown = f"the box ({', '.join(f'{corner:g}' for corner in found.corners)})"
     # If the size is unknown, only a box without area can be reported.

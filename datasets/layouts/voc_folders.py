@@ -41,7 +41,7 @@ def trees(root: Path) -> list[Path]:
         return found
     for tree in found:
         if _missing(tree):
-            raise wrong_layout("voc", root, f"{tree} lacks {' and '.join(_missing(tree))}")
+            raise wrong_layout("voc", root, f"{tree} has no {' and no '.join(_missing(tree))}")
         if not list_files(tree):
             raise wrong_layout(
                 "voc",

@@ -65,7 +65,9 @@ def _places365(archives: Archives) -> list[Step]:
     lists = read_files(archives["lists"], names)
     for name in names:
         if name not in lists:
-            raise UserError(f"{archives['lists']} lacks {name}: get the archive again.")
+            raise UserError(
+                f"{archives['lists']} does not contain {name}; download the archive again."
+            )
     categories = dict(line.split() for line in lists[names[0]].decode().splitlines() if line)
     for category in categories:
         if not re.fullmatch(r"/[a-z]/[\w/-]+", category):

@@ -97,7 +97,9 @@ class Pictures:
         found = read_files(self.archive, wanted)
         missing = [name for name in wanted if name not in found]
         if missing:
-            raise UserError(f"{self.archive} lacks {missing[0]}: get the archive again.")
+            raise UserError(
+                f"{self.archive} does not contain {missing[0]}; download the archive again."
+            )
         return found
 
     def _load(self, batches: Mapping[str, bytes], member: str) -> dict[str, Any]:

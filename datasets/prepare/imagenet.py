@@ -66,7 +66,9 @@ def read_devkit(archive: Path) -> Devkit:
     files = read_files(archive, (META, VAL_LABELS))
     for name in (META, VAL_LABELS):
         if name not in files:
-            raise UserError(f"{archive} lacks {name}: it is not the devkit of tasks 1 and 2.")
+            raise UserError(
+                f"{archive} does not contain {name}; it is not the devkit of tasks 1 and 2."
+            )
     classes: dict[int, tuple[str, str]] = {}
     # Rows are (id, wnid, words, gloss, num_children, …); inner nodes of the tree are not classes.
     for row in loadmat(io.BytesIO(files[META]), squeeze_me=True)["synsets"]:

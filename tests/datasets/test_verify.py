@@ -68,7 +68,7 @@ def test_other_wrong_layouts(cls: Path, voc: Path, ade: Path, tmp_path: Path):
     with pytest.raises(UserError, match=r"has none of train, val, trainval, test as \.txt"):
         verify("voc", voc)
     shutil.rmtree(voc / "VOC2012" / "Annotations")
-    with pytest.raises(UserError, match="VOC2012 lacks Annotations"):
+    with pytest.raises(UserError, match="VOC2012 has no Annotations"):
         verify("voc", voc)
     (tmp_path / "bare").mkdir()
     shutil.copytree(voc / "VOC2007" / "JPEGImages", tmp_path / "bare" / "JPEGImages")
@@ -183,7 +183,7 @@ def test_bare_tree(voc: Path):
             "unknown class 'striped_elipse'; did you mean 'striped_ellipse'?",
         ),
         ("<object><name>striped_star</name></object>", "error", "unknown class 'striped_star'"),
-        ("<object><name>dotted_cross</name></object>", "error", "lacks a corner"),
+        ("<object><name>dotted_cross</name></object>", "error", "missing corner"),
     ],
 )
 def test_voc_objects(voc: Path, content: str, severity: str | None, message: str):

@@ -123,7 +123,11 @@ def test_imagenet_archives_in_root(prepare: Preparing):
     [
         ("devkit", devkit(labels=b"2\n3\n1\n"), r"labels that are no class ids \(\[3\]\)"),
         ("devkit", devkit(labels=b"2\n1\n"), "val_00000003.JPEG; expected ILSVRC2012_val_00000001"),
-        ("devkit", tgz_of({"readme.txt": b""}), "lacks ILSVRC2012_devkit_t12/data/meta.mat"),
+        (
+            "devkit",
+            tgz_of({"readme.txt": b""}),
+            "does not contain ILSVRC2012_devkit_t12/data/meta.mat",
+        ),
         ("train", tar_of({"n99999999.tar": tar_of({"a.JPEG": b""})}), "holds n99999999/a.JPEG;"),
         ("val", tar_of({"cat.JPEG": b""}), "holds cat.JPEG; expected"),
     ],
@@ -141,7 +145,10 @@ def test_malformed_imagenet_archives(prepare: Preparing, role: str, content: byt
     [
         (places_archives(categories=b"/a/../x 0\n"), "has the category '/a/../x'"),
         (places_archives(categories=b"/a/airfield 0\n"), "gives no category"),
-        ({**places_archives(), "lists": tar_of({"x": b""})}, "lacks categories_places365.txt"),
+        (
+            {**places_archives(), "lists": tar_of({"x": b""})},
+            "does not contain categories_places365.txt",
+        ),
         (
             {**places_archives(), "train": tar_of({"data_256/z/zoo/1.jpg": b""})},
             "holds data_256/z/zoo/1.jpg, which is in none of the categories",

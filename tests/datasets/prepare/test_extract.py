@@ -235,5 +235,5 @@ def test_cifar_class_names_must_be_words(tmp_path: Path):
 
 def test_cifar_missing_batch(tmp_path: Path):
     content = tgz_of({"cifar-10-batches-py/batches.meta": b""})
-    with pytest.raises(UserError, match=r"lacks cifar-10-batches-py/data_batch_1"):
+    with pytest.raises(UserError, match=r"does not contain cifar-10-batches-py/data_batch_1"):
         write_pictures(tmp_path, content)
