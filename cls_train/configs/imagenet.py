@@ -11,6 +11,11 @@ epochs = 120
 epochs_factor = 1.0
 batch_size = 256
 batch_size_factor = 1
+# The paper's 8 GPUs (Table 3): batch statistics are those of one GPU's images, 32 of 256 or 128 of 1,024.
+published_devices = 8
+# Most images in a forward pass on one device; None keeps the published number, or for networks without batch norm
+# chooses from the device's memory (engine/runner/batch.py).
+device_batch_size = None
 
 # Side of training and test crops, and the short edge of a test image before the crop relative to it: 256 for 224
 # pixels, and in the same ratio 342 for 299.
