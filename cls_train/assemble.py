@@ -51,7 +51,7 @@ def assemble(job: Job) -> Config:
     classes = list(Folder(root / "train").classes())
     epochs = max(1, round(recipe.epochs * recipe.epochs_factor))
     batch = recipe.batch_size * recipe.batch_size_factor
-    published = max(1, batch // recipe.published_devices)
+    published = _batch_norm_images(recipe, batch)
     return Config(
         dict(
             default_scope="mmengine",
@@ -87,6 +87,19 @@ def assemble(job: Job) -> Config:
             device_batch_size=recipe.device_batch_size,
         )
     )
+
+
+def _batch_norm_images(recipe: Any, batch: int) -> int:
+    """Return the images of one of the published devices."""
+    images = recipe.batch_norm_images
+    if images is None:
+        return batch
+    if isinstance(images, bool) or not isinstance(images, int) or images < 2:
+        raise UserError(
+            f"batch_norm_images={images!r} was given; expected a number of at least 2, such as 32, or None "
+            "for all images of a process"
+        )
+    return min(batch, images * recipe.batch_size_factor)
 
 
 def _dataset(root: Path, pipeline: list[ConfigDict], classes: list[str] | None) -> dict[str, Any]:

@@ -34,8 +34,9 @@ def wire(config: Any, task: str, options: Options, precision: Precision, budget:
     shorten_schedule(config, budget)
     config.auto_scale_lr = dict(config.get("auto_scale_lr") or {"base_batch_size": 1, "enable": 0})
     synchronises = launched() and torch.cuda.is_available()
+    passes = None
     if budget.batch_size is None:
-        wire_batch(
+        passes = wire_batch(
             config,
             world_size(),
             synchronises=synchronises,
@@ -65,6 +66,8 @@ def wire(config: Any, task: str, options: Options, precision: Precision, budget:
     if not synchronises:
         _replace_synchronised_norm(config.model)
     _wire_hooks(config, task, options, by_epoch)
+    if passes is not None:
+        config.custom_hooks.append(passes)
     if budget.iterations is not None:
         config.custom_hooks.append(ConfigDict(type=CumulativeStatisticsHook.__name__))
 

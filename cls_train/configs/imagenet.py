@@ -11,9 +11,10 @@ epochs = 120
 epochs_factor = 1.0
 batch_size = 256
 batch_size_factor = 1
-# The paper's 8 GPUs (Table 3): batch statistics are those of one GPU's images, 32 of 256 or 128 of 1,024.
-published_devices = 8
-# Most images in a forward pass on one device; None keeps the published number, or for networks without batch norm
+# Batch statistics are those of so many images, times `batch_size_factor`: of one of the paper's 8 GPUs (Table 3), 32 of
+# 256 or 128 of 1,024. None takes all images of a process.
+batch_norm_images = 32
+# Most images in a forward pass on one device; None keeps `batch_norm_images`, or for a network without batch norm
 # chooses from the device's memory (engine/runner/batch.py).
 device_batch_size = None
 

@@ -8,7 +8,6 @@ _base_ = "imagenet.py"
 
 epochs = 5
 batch_size = 32
-published_devices = 1
 image_size = 64
 test_resize_ratio = 1.0
 lr = 0.1

@@ -28,8 +28,10 @@ HOOK = "DeviceBatchHook"
 NONE, PASS, SYNCHRONISED = "none", "pass", "synchronised"
 
 
-def wire_batch(config: Config, processes: int, *, synchronises: bool, keep_numbers: bool) -> None:
-    """Divide the published batch among processes and passes, in place.
+def wire_batch(
+    config: Config, processes: int, *, synchronises: bool, keep_numbers: bool
+) -> ConfigDict:
+    """Divide the published batch among processes and passes: set the loader's batch, in place.
 
     `auto_scale_lr` states the published batch, and the loader's `batch_size` the published images per device; the
     key `device_batch_size`, the most images in a pass, is removed. If the batch does not divide evenly among the
@@ -42,6 +44,9 @@ def wire_batch(config: Config, processes: int, *, synchronises: bool, keep_numbe
         synchronises: Whether SyncBN synchronises here.
         keep_numbers: Refuse another number of images for trained statistics, even if memory does not allow the
             published one.
+
+    Returns:
+        The config of the `DeviceBatchHook` that makes the passes.
 
     Raises:
         UserError: There are more processes than images, or the key's value is not a number of images.
@@ -59,19 +64,16 @@ def wire_batch(config: Config, processes: int, *, synchronises: bool, keep_numbe
     if together and not synchronises:
         statistics = PASS
     config.train_dataloader.batch_size = share
-    config.custom_hooks = [
-        *(config.get("custom_hooks") or []),
-        ConfigDict(
-            type=HOOK,
-            size=size,
-            share=share,
-            processes=processes,
-            fixed=asked is not None,
-            statistics=statistics,
-            published=_published_images(rule, published, together, statistics),
-            keep_numbers=keep_numbers,
-        ),
-    ]
+    return ConfigDict(
+        type=HOOK,
+        size=size,
+        share=share,
+        processes=processes,
+        fixed=asked is not None,
+        statistics=statistics,
+        published=_published_images(rule, published, together, statistics),
+        keep_numbers=keep_numbers,
+    )
 
 
 def _checked(value: Any) -> int | None:
@@ -117,7 +119,8 @@ def trained_statistics(model: Any) -> str:
         return SYNCHRONISED
     backbone = model.backbone
     trained = not (backbone.get("norm_eval") or backbone.get("frozen"))
-    return PASS if norms or (trained and _has_batch_norm(backbone.spec)) else NONE
+    spec = backbone.get("spec")
+    return PASS if norms or (trained and spec is not None and _has_batch_norm(spec)) else NONE
 
 
 def _norms(node: Any) -> Iterator[str]:
@@ -140,7 +143,7 @@ def _has_batch_norm(spec: str) -> bool:
 
 
 def division(config: Config) -> ConfigDict | None:
-    """Return the arguments of the hook that `wire_batch` added; None if a budget fixes the batch."""
+    """Return the arguments of the hook that `wire_batch` made; None if a budget fixes the batch."""
     hooks = [hook for hook in config.get("custom_hooks") or [] if hook.type == HOOK]
     return hooks[0] if hooks else None
 

@@ -23,7 +23,8 @@ def wired(size, processes, *, model=PLAIN, enable=True, base=16, synchronises=Fa
             device_batch_size=asked,
         )
     )
-    wire_batch(config, processes, synchronises=synchronises, keep_numbers=False)
+    hook = wire_batch(config, processes, synchronises=synchronises, keep_numbers=False)
+    config.custom_hooks = [hook]
     assert "device_batch_size" not in config
     return config
 
