@@ -153,7 +153,8 @@ def statistics_over(config: Config) -> int | None:
     made = division(config)
     if made is None or made.statistics == NONE:
         return None
-    return made.size * (made.processes if made.statistics == SYNCHRONISED else 1)
+    size: Any = made.size
+    return size * made.processes if made.statistics == SYNCHRONISED else size
 
 
 def describe_batch(config: Config, processes: int, lr_factor: float = 1.0) -> str:
