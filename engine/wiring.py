@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from mmengine.config import Config, ConfigDict
 
 from contract.errors import UserError
@@ -53,7 +52,7 @@ def wire(config: Any, task: str, options: Options, precision: Precision, budget:
     config.env_cfg = dict(
         cudnn_benchmark=True, mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0)
     )
-    if config.launcher == "none" or not torch.cuda.is_available():
+    if config.launcher == "none" or precision.device_type != "cuda":
         _replace_synchronised_norm(config.model)
     _wire_hooks(config, task, options, by_epoch)
     if budget.iterations is not None:

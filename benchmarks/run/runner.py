@@ -33,6 +33,7 @@ from benchmarks.run.process import TaskProcess, terminate
 from contract import progress
 from contract.files import read_json, write_json
 from contract.result import RESULT_FILE
+from contract.tasks import TASKS
 
 COMPLETED = "completed"
 FAILED = "failed"
@@ -235,15 +236,14 @@ class Runner:
             command,
             log=folder / LOG_FILE,
             cwd=plan.root,
-            environment=_environment(plan.root, threads, gpu),
+            environment=_environment(plan.root, threads) | self._device_variables(gpu),
             on_progress=lambda report: self._report(run, report),
             keep_open=lock.fileno(),
         )
         self._running[run.key] = _Running(run, process, lock, gpu)
         store.show(run.key, identity)
-        place = "" if gpu is None else f" on GPU {gpu}"
         verb = "goes on" if run.state == RESUME else "started"
-        self._display.started(run.key, f"{verb}{place} ({run.reason})")
+        self._display.started(run.key, f"{verb} {self._place(run, gpu)}: {run.reason}")
         return True
 
     def _report(self, run: PlannedRun, report: Mapping[str, Any]) -> None:
@@ -259,6 +259,24 @@ class Runner:
         """Return the GPU with the fewest runs on it."""
         used = [running.gpu for running in self._running.values()]
         return min(self._slots.gpus, key=used.count, default=None)
+
+    def _device_variables(self, gpu: str | None) -> dict[str, str]:
+        """Return the variable that gives a run its GPU, or that hides all GPUs if the user asked for the CPU."""
+        variable = self._plan.compute.visible_variable
+        if self._plan.selection.device == "cpu":
+            return {variable: ""}
+        return {} if gpu is None else {variable: gpu}
+
+    def _place(self, run: PlannedRun, gpu: str | None) -> str:
+        """Describe where a run trains and in which number format."""
+        compute = self._plan.compute
+        dtype = compute.dtype(self._plan.precision(run)) if TASKS[run.key.task].trains else ""
+        place = "the CPU" if compute.device == "cpu" else "the GPU"
+        name = ""
+        if gpu is not None:
+            place, name = f"GPU {gpu}", compute.gpu_name(gpu)
+        details = ", ".join(filter(None, (name, dtype)))
+        return f"on {place} ({details})" if details else f"on {place}"
 
     def _collect(self) -> bool:
         """Settle the runs that have ended; return whether there were any."""
@@ -348,9 +366,9 @@ def _headline(result: Mapping[str, Any]) -> str:
 SPIN_COUNT = "20000"
 
 
-def _environment(root: Path, threads: int, gpu: str | None) -> dict[str, str]:
+def _environment(root: Path, threads: int) -> dict[str, str]:
     paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
-    variables = {
+    return {
         "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", SPIN_COUNT),
         progress.VARIABLE: "1",
         "PYTHONUNBUFFERED": "1",
@@ -359,7 +377,6 @@ def _environment(root: Path, threads: int, gpu: str | None) -> dict[str, str]:
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),
     }
-    return variables if gpu is None else {**variables, "CUDA_VISIBLE_DEVICES": gpu}
 
 
 @contextmanager
