@@ -15,7 +15,6 @@ import torch
 from contract.settings import PRECISIONS, package_versions
 from engine.describe import facts
 from engine.gpus import arch_supported, needed_driver
-from engine.hardware import find_hardware
 from engine.mmcv_ops import install
 from engine.runner.device import device
 from engine.runner.precision import choose_precision
@@ -81,8 +80,7 @@ def _torch(known: dict[str, Any]) -> Finding:
         built += f"; kernels for {' '.join(torch.cuda.get_arch_list())}"
     else:
         built = "built without CUDA"
-    driver = known["driver"] or ("unknown" if find_hardware().cards else "none")
-    return Finding("torch", f"{known['torch']}, {built}; driver: {driver}")
+    return Finding("torch", f"{known['torch']}, {built}; driver: {known['driver'] or 'none found'}")
 
 
 def _gpus(known: dict[str, Any]) -> Iterator[Finding]:

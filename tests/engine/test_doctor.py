@@ -22,7 +22,7 @@ def old_driver(monkeypatch):
     """A GPU that torch cannot use."""
     stub_torch(monkeypatch)
     hardware = Hardware(NVIDIA, (Card(A100[0]),), "535.129.03")
-    for module in (describe, doctor, device_module):
+    for module in (describe, device_module):
         monkeypatch.setattr(module, "find_hardware", lambda: hardware)
 
 
