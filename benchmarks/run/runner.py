@@ -5,14 +5,12 @@ A failed run is reported, dependent runs are skipped, and all others continue.
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any
 
 from benchmarks.plan.machine import Slots
@@ -29,11 +27,10 @@ from benchmarks.plan.timings import Timings
 from benchmarks.published import curves
 from benchmarks.run.command import CommandBuilder, task_command
 from benchmarks.run.display import Display, format_seconds
+from benchmarks.run.place import environment, place
 from benchmarks.run.process import TaskProcess, terminate
-from contract import progress
 from contract.files import read_json, write_json
 from contract.result import RESULT_FILE
-from contract.tasks import TASKS
 
 COMPLETED = "completed"
 FAILED = "failed"
@@ -236,14 +233,14 @@ class Runner:
             command,
             log=folder / LOG_FILE,
             cwd=plan.root,
-            environment=_environment(plan.root, threads) | self._device_variables(gpu),
+            environment=environment(plan, threads, gpu),
             on_progress=lambda report: self._report(run, report),
             keep_open=lock.fileno(),
         )
         self._running[run.key] = _Running(run, process, lock, gpu)
         store.show(run.key, identity)
         verb = "goes on" if run.state == RESUME else "started"
-        self._display.started(run.key, f"{verb} {self._place(run, gpu)}: {run.reason}")
+        self._display.started(run.key, f"{verb} {place(plan, run, gpu)}: {run.reason}")
         return True
 
     def _report(self, run: PlannedRun, report: Mapping[str, Any]) -> None:
@@ -259,24 +256,6 @@ class Runner:
         """Return the GPU with the fewest runs on it."""
         used = [running.gpu for running in self._running.values()]
         return min(self._slots.gpus, key=used.count, default=None)
-
-    def _device_variables(self, gpu: str | None) -> dict[str, str]:
-        """Return the variable that gives a run its GPU, or that hides all GPUs if the user asked for the CPU."""
-        variable = self._plan.compute.visible_variable
-        if self._plan.selection.device == "cpu":
-            return {variable: ""}
-        return {} if gpu is None else {variable: gpu}
-
-    def _place(self, run: PlannedRun, gpu: str | None) -> str:
-        """Describe where a run trains and in which number format."""
-        compute = self._plan.compute
-        dtype = compute.dtype(self._plan.precision(run)) if TASKS[run.key.task].trains else ""
-        place = "the CPU" if compute.device == "cpu" else "the GPU"
-        name = ""
-        if gpu is not None:
-            place, name = f"GPU {gpu}", compute.gpu_name(gpu)
-        details = ", ".join(filter(None, (name, dtype)))
-        return f"on {place} ({details})" if details else f"on {place}"
 
     def _collect(self) -> bool:
         """Settle the runs that have ended; return whether there were any."""
@@ -358,25 +337,6 @@ def _headline(result: Mapping[str, Any]) -> str:
         if isinstance(metric, dict) and isinstance(metric.get("value"), int | float)
     ]
     return f": {', '.join(metrics)}" if metrics else ""
-
-
-# How often a waiting libgomp thread spins before it sleeps. Without a limit, threads on a shared core wait for each
-# other in full time slices: beside two busy processes, a step of a small network took 12 times as long as alone, with
-# this limit 2.3 times; alone, the limit makes no difference (docs/LOG.md).
-SPIN_COUNT = "20000"
-
-
-def _environment(root: Path, threads: int) -> dict[str, str]:
-    paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {
-        "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", SPIN_COUNT),
-        progress.VARIABLE: "1",
-        "PYTHONUNBUFFERED": "1",
-        # The user's own classes may lie elsewhere.
-        "PYTHONPATH": os.pathsep.join(paths),
-        "OMP_NUM_THREADS": str(threads),
-        "MKL_NUM_THREADS": str(threads),
-    }
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from support.world import (
 from benchmarks.plan.compute import Gpu
 from benchmarks.plan.machine import Slots
 from benchmarks.plan.plan import CACHED
+from benchmarks.run.place import environment
 from benchmarks.run.runner import COMPLETED, FAILED, SKIPPED, Interrupted, Runner, failure_message
 from benchmarks.suite.select import Selection
 from contract.files import read_json
@@ -210,9 +211,8 @@ def test_display_names_device_and_format(tmp_path):
 def test_variable_of_the_gpus(tmp_path, device, variable, given):
     world = World(tmp_path, selection=Selection(device=device))
     world.compute = replace(world.compute, visible_variable=variable)
-    runner = world.runner(Slots(1, 1, (), "test"))
-    assert runner._device_variables("5") == {variable: given}
-    assert runner._device_variables(None) == ({variable: ""} if device == "cpu" else {})
+    assert environment(world.plan(), 1, "5")[variable] == given
+    assert environment(world.plan(), 1, None).get(variable) == ("" if device == "cpu" else None)
 
 
 def test_assigns_one_gpu_per_run(tmp_path):
