@@ -11,7 +11,7 @@ from contract.errors import UserError
 from engine.budget import Budget, shorten_schedule
 from engine.cli import Options
 from engine.runner.accumulation import wire_accumulation
-from engine.runner.batch_statistics import CumulativeStatisticsHook
+from engine.runner.batch_statistics import AgreeingStatisticsHook, CumulativeStatisticsHook
 from engine.runner.distributed import AnyDeviceDistributedDataParallel, launched, world_size
 from engine.runner.learning_rate import scale_rates
 from engine.runner.load_report import LoadReportHook
@@ -58,6 +58,8 @@ def wire(config: Any, task: str, options: Options, precision: Precision, budget:
     _wire_hooks(config, task, options, by_epoch)
     if budget.iterations is not None:
         config.custom_hooks.append(ConfigDict(type=CumulativeStatisticsHook.__name__))
+    if launched():
+        _wire_processes(config)
 
 
 def _wire_loaders(config: Config, seed: int, budget: Budget, by_epoch: bool) -> None:
@@ -88,6 +90,16 @@ def _wire_loaders(config: Config, seed: int, budget: Budget, by_epoch: bool) -> 
     config.pop("test_dataloader", None)
     config.pop("test_evaluator", None)
     config.pop("test_cfg", None)
+
+
+def _wire_processes(config: Config) -> None:
+    """Let several processes agree on batch statistics, and exchange results without a shared folder."""
+    config.custom_hooks.append(ConfigDict(type=AgreeingStatisticsHook.__name__))
+    evaluators = config.val_evaluator
+    for evaluator in evaluators if isinstance(evaluators, list) else [evaluators]:
+        # mmengine's name for an exchange by the process group, which need not be on GPUs. Its default goes through
+        # files in the working directory.
+        evaluator.collect_device = "gpu"
 
 
 def _train_fraction(config: Config) -> float | None:
