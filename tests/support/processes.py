@@ -43,17 +43,8 @@ def run_ranks(work: Callable[..., Any], *arguments: Any, processes: int = 2) -> 
 
     Without a new start of Python and torch, this takes a tenth of torchrun's time.
     """
-    context = multiprocessing.get_context("fork")
-    found: Any = context.Queue()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    started = [
-        context.Process(target=_rank, args=(found, rank, processes, port, work, arguments))
-        for rank in range(processes)
-    ]
-    for process in started:
-        process.start()
+    found: Any = multiprocessing.get_context("fork").Queue()
+    started, store = _fork(found, work, arguments, processes)
     results: dict[int, Any] = {}
     try:
         while len(results) < processes:
@@ -63,11 +54,43 @@ def run_ranks(work: Callable[..., Any], *arguments: Any, processes: int = 2) -> 
     except queue.Empty:
         raise AssertionError(f"only the ranks {sorted(results)} ended") from None
     finally:
-        for process in started:
-            process.join(timeout=0 if len(results) < processes else 60)
-            process.kill()
-            process.join()
+        _end(started, patience=60 if len(results) == processes else 0)
+        del store
     return [results[rank] for rank in range(processes)]
+
+
+def fork_ranks(work: Callable[..., Any], *arguments: Any, processes: int = 2) -> list[int | None]:
+    """Call a function that ends its process, in forked processes; return the exit statuses, by rank."""
+    found: Any = multiprocessing.get_context("fork").Queue()
+    started, store = _fork(found, work, arguments, processes)
+    _end(started, patience=60)
+    del store
+    return [process.exitcode for process in started]
+
+
+def _fork(found: Any, work: Callable[..., Any], arguments: Any, processes: int) -> tuple[list[Any], Any]:
+    from torch.distributed import TCPStore
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    started = [
+        multiprocessing.get_context("fork").Process(
+            target=_rank, args=(found, rank, processes, port, work, arguments)
+        )
+        for rank in range(processes)
+    ]
+    for process in started:
+        process.start()
+    # Kept by torchrun's agent, not by rank 0. After the fork, because it has threads.
+    return started, TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False)
+
+
+def _end(started: list[Any], patience: float) -> None:
+    for process in started:
+        process.join(timeout=patience)
+        process.kill()
+        process.join()
 
 
 def _rank(
@@ -84,6 +107,8 @@ def _rank(
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
         "CUDA_VISIBLE_DEVICES": "",
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "TORCHELASTIC_RESTART_COUNT": "0",
     }
     try:
         found.put((rank, None, work(*arguments)))
