@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import queue
 import socket
 import subprocess
@@ -50,7 +51,7 @@ def run_ranks(work: Callable[..., Any], *arguments: Any, processes: int = 2) -> 
         while len(results) < processes:
             rank, error, value = found.get(timeout=120)
             assert error is None, f"rank {rank}: {error}"
-            results[rank] = value
+            results[rank] = pickle.loads(value)
     except queue.Empty:
         raise AssertionError(f"only the ranks {sorted(results)} ended") from None
     finally:
@@ -111,6 +112,7 @@ def _rank(
         "TORCHELASTIC_RESTART_COUNT": "0",
     }
     try:
-        found.put((rank, None, work(*arguments)))
+        # As bytes: a queue would share the memory of tensors, which ends with this process.
+        found.put((rank, None, pickle.dumps(work(*arguments))))
     except BaseException:
         found.put((rank, traceback.format_exc(), None))
