@@ -17,9 +17,13 @@ from cls_train.assemble import assemble
 from cls_train.train import Classification
 from engine import task as engine_task
 from engine.cli import Options
+from engine.runner.accumulation import MicroBatchHook
+from engine.runner.batch_statistics import CumulativeStatisticsHook
+from engine.runner.seeding import SeededSampler
 from engine.runner.validation import VALIDATION_HISTORY
 
-PROCESSES = 2
+PROCESSES, BATCH = 2, 8
+MOMENTUM = 0.1  # torch's, of running statistics
 # Augmentation is on as well.
 OPTIONS = {"tricks": ("ema", "mixup"), "lr": 0.2}
 
@@ -62,20 +66,23 @@ def _copy(module):
     return {name: tensor.clone() for name, tensor in module.state_dict().items()}
 
 
-def _train(data, config, folder, *, tricks=(), resume=False, killed_in=None, budget="full", **set_):
+def _train(data, config, folder, *, tricks=(), resume=False, hooks=(), one_epoch=None, **set_):
     warnings.simplefilter("ignore")
     task = Recording()
     options = Options(
         config=str(config), data=data, work_dir=folder, backbone="resnet10_b-w8", precision="fp32",
-        tricks=tricks, resume=resume, budget=budget, overrides=set_,
+        tricks=tricks, resume=resume, overrides=set_,
     )  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         # Costs are not what is tested.
         measured = SimpleNamespace(figures=[], inference={"precision": "float32"})
         patch.setattr(engine_task, "measure", lambda *_, **__: measured)
         patch.setattr(engine_task, "write_result", lambda *_: None)
-        if killed_in is not None:
-            patch.setattr(engine_task, "apply_multipliers", lambda r: r.register_hook(Kill(killed_in)))
+        patch.setattr(
+            engine_task, "apply_multipliers", lambda r: [r.register_hook(hook) for hook in hooks]
+        )
+        if one_epoch is not None:
+            patch.setattr(SeededSampler, "_one_epoch", one_epoch)
         engine_task.run(task, options)
     return task.found
 
@@ -113,7 +120,9 @@ def test_tested_network_is_the_exported_one(pair, images, tiny_config):
     model = backbones.create("resnet10_b-w8")
     backbones.load_checkpoint(model, folder / "backbone.safetensors", spec="resnet10_b-w8")
     head = backbones.load_head(folder / "backbone.safetensors")
-    options = Options(config=str(tiny_config), data=images, work_dir=folder, backbone="resnet10_b-w8")
+    options = Options(
+        config=str(tiny_config), data=images, work_dir=folder, backbone="resnet10_b-w8"
+    )
     config = assemble(SimpleNamespace(options=options, spec="resnet10_b-w8"))
     dataset = DATASETS.build(config.val_dataloader.dataset)
     loader = torch.utils.data.DataLoader(dataset, batch_size=30)
@@ -131,7 +140,7 @@ def test_tested_network_is_the_exported_one(pair, images, tiny_config):
 def test_killed_pair_matches_uninterrupted(pair, images, tiny_config, tmp_path):
     whole = pair[1]
     # In the third epoch of six iterations.
-    options = {**OPTIONS, "killed_in": 15}
+    options = {**OPTIONS, "hooks": [Kill(15)]}
     statuses = fork_ranks(_call, (images, tiny_config, tmp_path), options, processes=PROCESSES)
     assert statuses == [-signal.SIGKILL] * PROCESSES
     resumed = _pair(images, tiny_config, tmp_path, resume=True, **OPTIONS)
@@ -139,3 +148,75 @@ def test_killed_pair_matches_uninterrupted(pair, images, tiny_config, tmp_path):
         for part in ("model", "average"):
             assert _equal(resumed[rank][part], whole[rank][part]), f"{part} of rank {rank}"
         assert resumed[rank]["history"] == whole[rank]["history"]
+
+
+_in_turn = SeededSampler._one_epoch
+
+
+def _by_process(sampler, epoch):
+    """The epoch's order, where the images of each process follow each other within a step."""
+    order = _in_turn(sampler, epoch)
+    steps = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
+    return [
+        position
+        for step in steps
+        for rank in range(PROCESSES)
+        for position in step[rank::PROCESSES]
+    ]
+
+
+class ShareMomentum(Hook):
+    """Give all micro-batches of a step the same weight in the exponential average, as a mean over processes does."""
+
+    def before_train(self, runner):
+        for module in runner.model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.register_forward_pre_hook(self._set)
+
+    def _set(self, module, _):
+        if module.training:
+            part = int(module.num_batches_tracked) % PROCESSES + 1
+            share = MOMENTUM / PROCESSES
+            module.momentum = share / (1 - MOMENTUM + part * share)
+
+
+@pytest.mark.parametrize("average", ["exponential", "cumulative"])
+def test_two_processes_match_two_micro_batches(images, tiny_config, tmp_path, average):
+    """One process with the same groups of batch norm gives the same network, up to rounding.
+
+    It updates running statistics twice a step, one after the other. This is the same for cumulative averages; the usual
+    exponential ones need another momentum.
+    """
+    hooks, momentum = [CumulativeStatisticsHook()], []
+    if average == "exponential":
+        hooks, momentum = [], [ShareMomentum()]
+    (pair, other), (one,) = (
+        run_ranks(
+            _call, (images, tiny_config, tmp_path / str(processes)), options, processes=processes
+        )
+        for processes, options in (
+            (PROCESSES, {"hooks": hooks}),
+            (
+                1,
+                {
+                    "hooks": [*hooks, *momentum, MicroBatchHook(BATCH // PROCESSES)],
+                    "one_epoch": _by_process,
+                },
+            ),
+        )
+    )
+    assert _equal(pair["model"], other["model"])
+    names = [name for name in one["model"] if one["model"][name].is_floating_point()]
+    far = {name: float((pair["model"][name] - one["model"][name]).abs().max()) for name in names}
+    weights = max(far[name] for name in names if "running_" not in name)
+    relative = [
+        far[name] / float(one["model"][name].abs().max()) for name in names if "running_" in name
+    ]
+    scores = [found["history"][-1]["metrics"]["top1"] for found in (pair, one)]
+    print(
+        f"two processes against two micro-batches, {average} statistics: largest difference in weights "
+        f"{weights:.2g}, in statistics {max(relative):.2g} of the largest in their layer; top-1 {scores}"
+    )
+    assert weights < 1e-4
+    assert max(relative) < 1e-4
+    assert scores[0] == pytest.approx(scores[1])
