@@ -95,7 +95,7 @@ def _wire_loaders(config: Config, seed: int, budget: Budget, by_epoch: bool) -> 
 def _wire_processes(config: Config) -> None:
     """Let several processes agree on batch statistics, and exchange results without a shared folder."""
     config.custom_hooks.append(ConfigDict(type=AgreeingStatisticsHook.__name__))
-    evaluators = config.val_evaluator
+    evaluators = config.get("val_evaluator") or []
     for evaluator in evaluators if isinstance(evaluators, list) else [evaluators]:
         # mmengine's name for an exchange by the process group, which need not be on GPUs. Its default goes through
         # files in the working directory.
