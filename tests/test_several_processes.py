@@ -63,6 +63,7 @@ def result_of(folder):
 
 def test_classifier_trains_and_exports(classifier):
     result = result_of(classifier)
+    assert not (ROOT / ".dist_test").exists(), "results went through the working directory"
     assert result["status"] == "completed"
     # All test images of the smoke budget were scored, each once.
     assert result["metrics"][0]["value"] in (0.0, 25.0, 50.0, 75.0, 100.0)
@@ -79,6 +80,7 @@ def test_weights_transfer_to_detection_and_segmentation(classifier, tmp_path, mo
         "--data", DATA / folder, "--work-dir", tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert not (ROOT / ".dist_test").exists(), "results went through the working directory"
     report = result_of(tmp_path)["checkpoint"]
     assert report["matched"] == report["total"] > 0
 

@@ -10,6 +10,7 @@ from support.processes import fork_ranks, run_ranks
 
 from contract.errors import UserError
 from engine.runner import distributed, rank
+from engine.runner.device import device
 from engine.runner.distributed import join, leave
 
 
@@ -85,6 +86,11 @@ def test_others_give_rank_0_time_before_the_group(monkeypatch, capsys):
     assert waits == ["status 2", rank.PATIENCE_SECONDS, "status 2"]
     # Nobody ended rank 1, so the mistake is its own.
     assert capsys.readouterr().err.count("no such data") == 2
+
+
+def test_count_of_devices_includes_all_processes():
+    """Each of the two processes computes with one thread."""
+    assert run_ranks(lambda: device()["count"]) == [2, 2]
 
 
 def test_processes_share_steps_for_minutes():
