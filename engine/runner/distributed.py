@@ -16,6 +16,11 @@ from mmengine.logging import print_log
 from mmengine.model import MMDistributedDataParallel
 from mmengine.registry import MODEL_WRAPPERS
 from torch import distributed, nn
+from torch.distributed import (
+    PrefixStore,  # pyright: ignore[reportPrivateImportUsage]
+    Store,  # pyright: ignore[reportPrivateImportUsage]
+    rendezvous,  # pyright: ignore[reportPrivateImportUsage]
+)
 
 from contract.errors import UserError
 from engine.runner.unused_parameters import unused_parameters
@@ -25,7 +30,7 @@ TIMEOUT = datetime.timedelta(minutes=15)
 # Keys of the store that the processes share.
 _FAILED, _FINISHED, _LEFT = "first rank to fail", "rank 0 has finished", "ranks that have left"
 _POLL_SECONDS = 0.1
-_store: distributed.Store | None = None
+_store: Store | None = None
 
 
 def launched() -> bool:
@@ -53,11 +58,11 @@ def join() -> None:
         _set_gpu()
         backend = "nccl"
     global _store
-    _store, rank, size = next(distributed.rendezvous("env://", timeout=TIMEOUT))
+    _store, rank, size = next(rendezvous("env://", timeout=TIMEOUT))
     distributed.init_process_group(
         backend,
         timeout=TIMEOUT,
-        store=distributed.PrefixStore("group", _store),
+        store=PrefixStore("group", _store),
         rank=rank,
         world_size=size,
     )

@@ -5,7 +5,6 @@ import signal
 import warnings
 from types import SimpleNamespace
 
-import backbones
 import pytest
 import torch
 from mmengine.hooks import Hook
@@ -13,6 +12,7 @@ from mmengine.registry import DATASETS
 from support.classification import write_images
 from support.processes import fork_ranks, run_ranks
 
+import backbones
 from cls_train.assemble import assemble
 from cls_train.train import Classification
 from engine import task as engine_task
@@ -163,6 +163,12 @@ def _by_process(sampler, epoch):
         for rank in range(PROCESSES)
         for position in step[rank::PROCESSES]
     ]
+
+
+def test_other_number_of_processes_is_refused(pair, images, tiny_config):
+    options = {**OPTIONS, "resume": True}
+    with pytest.raises(AssertionError, match="number of processes was 2 and is 1; resume under"):
+        run_ranks(_call, (images, tiny_config, pair[0]), options, processes=1)
 
 
 class ShareMomentum(Hook):

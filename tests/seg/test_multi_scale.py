@@ -14,8 +14,8 @@ from torch import nn
 
 from engine.cli import Options
 from engine.job import resolve_job
-from engine.task import prepare
 from engine.runner.distributed import join, leave
+from engine.task import prepare
 from seg.multi_scale import StreamedTTA, evaluate, pipeline
 from seg.train import Segmentation
 

@@ -26,7 +26,11 @@ def torchrun(*arguments: Any, processes: int = 2, limit: float = 300) -> tuple[A
     """
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc_per_node", str(processes), *map(str, arguments)]
-    environment = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(REPOSITORY)}
+    environment = {
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+        "PYTHONPATH": str(REPOSITORY),
+    }
     started = time.monotonic()
     done = subprocess.run(
         command,
@@ -69,7 +73,9 @@ def fork_ranks(work: Callable[..., Any], *arguments: Any, processes: int = 2) ->
     return [process.exitcode for process in started]
 
 
-def _fork(found: Any, work: Callable[..., Any], arguments: Any, processes: int) -> tuple[list[Any], Any]:
+def _fork(
+    found: Any, work: Callable[..., Any], arguments: Any, processes: int
+) -> tuple[list[Any], Any]:
     from torch.distributed import TCPStore
 
     with socket.socket() as probe:

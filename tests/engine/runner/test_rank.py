@@ -1,16 +1,13 @@
 """An error in one of several processes ends all of them, and is printed once."""
 
-import io
-import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
-
-from engine.runner import rank
-from engine.runner.seeding import SeededSampler
 from support.classification import write_images
 from support.processes import torchrun
+
+from engine.runner.seeding import SeededSampler
 
 SCRIPT = Path(__file__).resolve().parents[2] / "support" / "failing_rank.py"
 ITERATION, BATCH = 3, 8
