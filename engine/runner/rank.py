@@ -40,12 +40,11 @@ def run_rank(work: Callable[[], None]) -> int:
 def _end(error: BaseException) -> None:
     rank = int(os.environ["RANK"])
     status, message = explain(error, where=f" (rank {rank})")
-    first = False
+    first, interrupted = False, isinstance(error, KeyboardInterrupt)
     # torchrun passes an interruption on to every process; a second one must not stop the report.
     with contextlib.suppress(KeyboardInterrupt):
         if rank:
-            time.sleep(JOINED_PATIENCE_SECONDS if is_joined() else PATIENCE_SECONDS)
-        interrupted = isinstance(error, KeyboardInterrupt)
+            time.sleep(JOINED_PATIENCE_SECONDS if is_joined() or interrupted else PATIENCE_SECONDS)
         first = rank == 0 if interrupted else is_first_to_fail()
         if first:
             print(message, file=sys.stderr)
@@ -53,7 +52,7 @@ def _end(error: BaseException) -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
-    if not first:
+    if not (first or interrupted):
         # torchrun names the process that it sees end first as the cause, and then ends this one.
         with contextlib.suppress(KeyboardInterrupt):
             time.sleep(PATIENCE_SECONDS)
