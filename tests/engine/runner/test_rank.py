@@ -1,5 +1,6 @@
 """An error in one of several processes ends all of them, and is printed once."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,9 @@ def _train(failure, failing, data, config, folder, processes, *more):
         *more, processes=processes,
     )  # fmt: skip
     print(f"{processes} processes, {failure}: all ended after {seconds:.1f} s, start included")
+    if "failing at " in done.stdout:
+        failed = float(done.stdout.partition("failing at ")[2].split()[0])
+        print(f"{time.time() - failed:.1f} s after the failure")
     # torchrun's own status; the process's is in its report.
     assert done.returncode == 1, done.stderr[-3000:]
     assert not (folder / "result.json").exists()
