@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -20,7 +22,7 @@ def unused_parameters(model: nn.Module) -> list[str]:
 
     Args:
         model: A task's model. Its attribute `maps_read`, if it has one, is the indices of the maps that it reads;
-            otherwise it reads all.
+            otherwise it reads all. `parts_in_heads`, if it has them, are modules of the backbone that its heads use.
     """
     backbone = getattr(model, "backbone", None)
     parameter = next(backbone.parameters(), None) if isinstance(backbone, nn.Module) else None
@@ -31,6 +33,10 @@ def unused_parameters(model: nn.Module) -> list[str]:
         maps = backbone(image)
         read = getattr(model, "maps_read", None)
         chosen = maps if read is None else [maps[index] for index in read]
-        if not any(values.requires_grad for values in chosen):
-            return [name for name, p in backbone.named_parameters() if p.requires_grad]
-        return without_gradient(backbone, chosen)
+        if any(values.requires_grad for values in chosen):
+            names = without_gradient(backbone, chosen)
+        else:
+            names = [name for name, p in backbone.named_parameters() if p.requires_grad]
+    parts: Any = getattr(model, "parts_in_heads", ())
+    used = {id(p) for part in parts for p in part.parameters()}
+    return [name for name in names if id(backbone.get_parameter(name)) not in used]
