@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
-from torch import nn
 
 from backbones import foreign
 from backbones.backbone import OUTPUT_STRIDES, Backbone, OutputStrideError
 from backbones.complexity import count_parameters
+from backbones.gradients import without_gradient
 from backbones.zoo import create
 from contract.errors import UserError
 
@@ -78,19 +78,12 @@ def _defects(network: Backbone) -> Iterator[str]:
     ]
     if [tuple(values.shape) for values in maps] != declared:
         yield f"defect: its maps are {[tuple(values.shape) for values in maps]}, declared {declared}"
-    last = _without_gradient(network, maps[-1:])
-    every = _without_gradient(network, maps)
+    last = without_gradient(network, maps[-1:])
+    every = without_gradient(network, maps)
     if every:
         yield f"defect: {len(every)} parameters learn nothing, such as {every[0]}"
     elif last:
-        yield f"{len(last)} parameters do not reach the last map: one process only"
-
-
-def _without_gradient(network: nn.Module, maps: Sequence[torch.Tensor]) -> list[str]:
-    names, parameters = zip(*network.named_parameters(), strict=True)
-    loss = torch.stack([values.square().mean() for values in maps]).sum()
-    found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-    return [name for name, gradient in zip(names, found, strict=True) if gradient is None]
+        yield f"{len(last)} parameters do not reach the last map"
 
 
 def _short(spec: str, error: UserError) -> str:

@@ -30,7 +30,12 @@ class ImageClassifier(BaseModel):
         initialisation: A scheme of `backbones.initialise`, for backbone and classifier.
         zero_gamma: Initialise the last batch norm of every residual block with γ = 0 (paper §3.1).
         data_preprocessor: Config of mmengine's image normalisation.
+
+    Attributes:
+        maps_read: Indices of the backbone's maps that the classifier reads, for `engine.runner.unused_parameters`.
     """
+
+    maps_read = (-1,)
 
     def __init__(
         self,
@@ -109,7 +114,7 @@ class ImageClassifier(BaseModel):
         return terms
 
     def _logits(self, inputs: Tensor) -> Tensor:
-        return self.head(self.dropout(self.backbone(inputs)[-1].mean(dim=(2, 3))))
+        return self.head(self.dropout(self.backbone(inputs)[self.maps_read[0]].mean(dim=(2, 3))))
 
 
 def rank_of_truth(logits: Tensor, labels: Tensor) -> Tensor:

@@ -60,3 +60,5 @@ class FasterRCNNC4(FasterRCNN):
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
         self.roi_head.shared_head = LastStage(self.backbone)
+        # For `engine.runner.unused_parameters`. A tuple is not registered as a part of the model.
+        self.parts_in_heads = (*self.roi_head.shared_head._stage[0],)

@@ -16,6 +16,8 @@ from contract.command_line import Parser, positive_factor
 from contract.errors import UserError
 from contract.settings import BUDGETS, DEVICES, PRECISIONS
 
+INTERRUPTED = "interrupted; run the same command with --resume to go on"
+
 
 @dataclass(frozen=True)
 class Options:
@@ -113,7 +115,7 @@ def _override(text: str) -> tuple[str, Any]:
 def exit_status(
     work: Callable[[], None],
     *,
-    interrupted: str = "interrupted; run the same command with --resume to go on",
+    interrupted: str = INTERRUPTED,
 ) -> int:
     """Run a command, print errors to standard error, and return the exit status.
 
@@ -126,19 +128,32 @@ def exit_status(
     """
     try:
         work()
-    except KeyboardInterrupt:
-        print(interrupted, file=sys.stderr)
-        return 130
-    except Exception as error:
-        sentence = user_error(error)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            sentence = _full_disk(error)
-        if sentence is None:
-            traceback.print_exc()
-            return 1
-        print(f"error: {sentence}", file=sys.stderr)
-        return 2
+    except (KeyboardInterrupt, Exception) as error:
+        status, message = explain(error, interrupted)
+        print(message, file=sys.stderr)
+        return status
     return 0
+
+
+def explain(
+    error: BaseException, interrupted: str = INTERRUPTED, where: str = ""
+) -> tuple[int, str]:
+    """Return the exit status of a command that an error ended, and what to print.
+
+    Args:
+        error: The error.
+        interrupted: What to print when the user interrupts the command.
+        where: Which process failed, such as `" (rank 1)"`.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return 130, interrupted
+    sentence = user_error(error)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        sentence = _full_disk(error)
+    if sentence is not None:
+        return 2, f"error{where}: {sentence}"
+    lines = "".join(traceback.format_exception(error)).rstrip()
+    return 1, f"error{where}:\n{lines}" if where else lines
 
 
 def _full_disk(error: OSError) -> str:

@@ -33,8 +33,9 @@ from engine.passes import attach
 from engine.record import curves, result_fields
 from engine.resume import point_at_checkpoint
 from engine.runner.device import pinned_to
-from engine.runner.distributed import join, leave
+from engine.runner.distributed import join, launched, leave, world_size
 from engine.runner.learning_rate import apply_multipliers
+from engine.runner.rank import run_rank
 from engine.runner.timing import ELAPSED
 from engine.runner.validation import VALIDATION_HISTORY
 from engine.wiring import wire
@@ -118,7 +119,7 @@ class Task(ABC):
         raise NotImplementedError(f"{type(self).__name__} does not say how its loss is computed")
 
     def further_metrics(self, runner: Any) -> list[Metric]:
-        """Return metrics that are measured once, after the last validation."""
+        """Return metrics that are measured once, after the last validation, in all processes together."""
         return []
 
     def notes(self, runner: Any) -> list[str]:
@@ -135,9 +136,13 @@ class Task(ABC):
 
 
 def main(task: Task, arguments: Sequence[str] | None = None) -> int:
-    """Run the command line of a task and return the exit status."""
+    """Run the command line of a task and return the exit status; a failing process of several ends at once."""
     prog = f"python -m {task.entry.module}"
-    return exit_status(lambda: run(task, parse(prog, arguments, task.entry)))
+
+    def work() -> None:
+        run(task, parse(prog, arguments, task.entry))
+
+    return run_rank(work) if launched() else exit_status(work)
 
 
 def run(task: Task, options: Options) -> None:
@@ -152,10 +157,9 @@ def run(task: Task, options: Options) -> None:
         with pinned_to(job.device_type):
             config = prepare(task, job)
             join(job.device_type)
-            try:
-                _run(task, job, config)
-            finally:
-                leave()
+            _run(task, job, config)
+            # After an error the group must not be ended: NCCL would wait for the other processes.
+            leave()
 
 
 def prepare(task: Task, job: Job) -> Config:
@@ -171,7 +175,14 @@ def prepare(task: Task, job: Job) -> Config:
 def _run(task: Task, job: Job, config: Config) -> None:
     options = job.options
     make_work_dir(options.work_dir)
-    point_at_checkpoint(config, options.work_dir, resume=options.resume, identity=options.identity)
+    conditions = {"number of processes": world_size(), "precision": job.precision.dtype}
+    point_at_checkpoint(
+        config,
+        options.work_dir,
+        resume=options.resume,
+        identity=options.identity,
+        conditions=conditions,
+    )
     started = time.monotonic()
     runner = Runner.from_cfg(config)
     _require_a_batch(runner)
@@ -183,14 +194,18 @@ def _run(task: Task, job: Job, config: Config) -> None:
             TransferabilityHook(task.labelled_features, options.checkpoint)  # pyright: ignore[reportArgumentType]
         )
     runner.train()
+    history = runner.message_hub.runtime_info[VALIDATION_HISTORY]
+    # Every process has the history and takes part in further tests.
+    metrics = [*task.metrics(history[-1]["metrics"]), *task.further_metrics(runner)]
     if is_main_process():
-        _write(task, job, config, runner, started)
+        _write(task, job, config, runner, metrics, started)
 
 
-def _write(task: Task, job: Job, config: Config, runner: Any, started: float) -> None:
+def _write(
+    task: Task, job: Job, config: Config, runner: Any, metrics: list[Metric], started: float
+) -> None:
     options = job.options
     history = runner.message_hub.runtime_info[VALIDATION_HISTORY]
-    metrics = [*task.metrics(history[-1]["metrics"]), *task.further_metrics(runner)]
     write_json(options.work_dir / CURVES_FILE, curves(task, runner, history))
     artifacts = {"curves": CURVES_FILE, **task.finish(runner, job, metrics)}
     fields = result_fields(task, job, config, runner)

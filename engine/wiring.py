@@ -11,7 +11,7 @@ from engine.budget import Budget, shorten_schedule
 from engine.cli import Options
 from engine.runner.batch import KEY as DEVICE_BATCH_SIZE
 from engine.runner.batch import wire_batch
-from engine.runner.batch_statistics import CumulativeStatisticsHook
+from engine.runner.batch_statistics import AgreeingStatisticsHook, CumulativeStatisticsHook
 from engine.runner.distributed import AnyDeviceDistributedDataParallel, launched, world_size
 from engine.runner.learning_rate import scale_rates
 from engine.runner.load_report import LoadReportHook
@@ -69,6 +69,8 @@ def wire(config: Any, task: str, options: Options, precision: Precision, budget:
         config.custom_hooks.append(passes)
     if budget.iterations is not None:
         config.custom_hooks.append(ConfigDict(type=CumulativeStatisticsHook.__name__))
+    if launched():
+        _wire_processes(config)
 
 
 def _wire_loaders(config: Config, seed: int, budget: Budget, by_epoch: bool) -> None:
@@ -99,6 +101,16 @@ def _wire_loaders(config: Config, seed: int, budget: Budget, by_epoch: bool) -> 
     config.pop("test_dataloader", None)
     config.pop("test_evaluator", None)
     config.pop("test_cfg", None)
+
+
+def _wire_processes(config: Config) -> None:
+    """Let several processes agree on batch statistics, and exchange results without a shared folder."""
+    config.custom_hooks.append(ConfigDict(type=AgreeingStatisticsHook.__name__))
+    evaluators = config.get("val_evaluator") or []
+    for evaluator in evaluators if isinstance(evaluators, list) else [evaluators]:
+        # mmengine's name for an exchange by the process group, which need not be on GPUs. Its default goes through
+        # files in the working directory.
+        evaluator.collect_device = "gpu"
 
 
 def _train_fraction(config: Config) -> float | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from mmengine.dataset import pseudo_collate
+from mmengine.dist import all_reduce, get_dist_info
 from mmengine.registry import DATASETS
 from mmengine.runner import Runner
 from mmengine.structures import PixelData
@@ -67,15 +68,21 @@ def pipeline(steps: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) ->
 
 
 def evaluate(runner: Runner, settings: Mapping[str, Any]) -> Scores:
-    """Evaluate the test set again at all scales; one process evaluates the whole set."""
+    """Evaluate the test set again at all scales. Each process evaluates a share; all return the scores of the whole."""
     loader = runner.cfg.val_dataloader
     dataset = copy.deepcopy(loader.dataset)
     dataset.dataset.pipeline = pipeline(dataset.dataset.pipeline, settings)
-    images: Any = DataLoader(
-        DATASETS.build(dataset), num_workers=loader.num_workers, collate_fn=pseudo_collate
+    tested: Any = DATASETS.build(dataset)
+    rank, processes = get_dist_info()
+    images = DataLoader(
+        tested,
+        # Without repetitions: pixel counts add up to those of one process.
+        sampler=range(rank, len(tested), processes),
+        num_workers=loader.num_workers,
+        collate_fn=pseudo_collate,
     )
     tta = StreamedTTA(measured_model(runner).eval())
-    num_classes = len(images.dataset.metainfo["classes"])
+    num_classes = len(tested.metainfo["classes"])
     matrix = torch.zeros(num_classes, num_classes, dtype=torch.int64)
     with torch.no_grad():
         for batch in images:
@@ -83,4 +90,5 @@ def evaluate(runner: Runner, settings: Mapping[str, Any]) -> Scores:
                 predicted, labels = sample.pred_sem_seg.data, sample.gt_sem_seg.data
                 counts = confusion_matrix(predicted, labels.to(predicted.device), num_classes)
                 matrix += counts.cpu()
+    all_reduce(matrix)
     return scores(matrix)

@@ -1,7 +1,8 @@
 """Train a step in several forward passes, as many images at a time as the device holds.
 
 Gradients of the passes are added, so a step equals one on all its images, up to rounding, except for trained batch
-statistics (engine/runner/batch.py).
+statistics, which normalise each pass by its own images (engine/runner/batch.py). The running statistics take all passes
+of a step together once, as the mean over the processes of a distributed step does.
 """
 
 from __future__ import annotations
@@ -74,6 +75,11 @@ class DeviceBatchHook(Hook):
             self._choose(runner)
         self.chosen(self.size)
         model = runner.model
+        self.averages = {
+            module: module.momentum
+            for module in model.modules()
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.momentum is not None
+        }
         model.train_step = functools.partial(_train_step, model, type(model).train_step, self)
 
     def _choose(self, runner: Any) -> None:
@@ -121,6 +127,25 @@ class DeviceBatchHook(Hook):
             "" if self.statistics == NONE else "; batch statistics are then those of fewer images"
         )
         raise UserError(f"{what}; set {KEY}={fits} for smaller passes of the same step{also}")
+
+    def weigh(self, fraction: float, done: float) -> None:
+        """Set the momentum of batch norm for a pass.
+
+        With momentum m, passes of the fractions w₁, w₂, … of a step and their statistics b₁, b₂, …, the running
+        statistics become (1 − m) s + m Σ wᵢ bᵢ after the step. The momentum of pass i is therefore
+        m wᵢ / (1 − m + m (w₁ + … + wᵢ)).
+
+        Args:
+            fraction: wᵢ.
+            done: w₁ + … + wᵢ, up to and including this pass.
+        """
+        for module, momentum in self.averages.items():
+            module.momentum = momentum * fraction / (1 - momentum + momentum * done)
+
+    def restore(self) -> None:
+        """Give batch norm its own momentum back."""
+        for module, momentum in self.averages.items():
+            module.momentum = momentum
 
     def out_of_memory(self, images: int, error: Exception) -> NoReturn:
         """Raise the sentence for a pass that did not fit.
@@ -170,9 +195,11 @@ def _train_step(
         part = {key: values[start : start + size] for key, values in data.items()}
         images = len(part["inputs"])
         share = _ShareOfStep(optim_wrapper, images / count, last=start + size >= count)
+        hook.weigh(share.fraction, (start + images) / count)
         with _memory_named(hook, images):
             for name, value in train_step(model, part, optim_wrapper=share).items():
                 logs[name] = logs.get(name, 0) + share.fraction * value
+    hook.restore()
     return logs
 
 

@@ -1,12 +1,60 @@
-"""Batch statistics in runs of a few iterations."""
+"""Batch statistics: their mean over the processes, and their average in runs of a few iterations."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from mmengine.hooks import Hook
+import torch
+from mmengine.dist import all_reduce, get_world_size
+from mmengine.hooks import EMAHook, Hook
 from mmengine.registry import HOOKS
 from torch import nn
+
+
+def agree_on_statistics(runner: Any) -> None:
+    """Replace the floating-point buffers by their mean over the processes, those of averaged weights included.
+
+    Every process updates running statistics with its own images, so that without this they would validate different
+    networks, and a checkpoint would hold those of one process. mmengine's `SyncBuffersHook` takes the same mean, but
+    not of averaged weights, and after the checkpoints of iteration-based loops. Integer buffers, which count batches,
+    are equal anyway.
+
+    All processes must call this at the same time.
+    """
+    processes = get_world_size()
+    if processes == 1:
+        return
+    modules = [runner.model]
+    modules += [hook.ema_model for hook in runner.hooks if isinstance(hook, EMAHook)]
+    buffers = [b for module in modules for b in module.buffers() if b.is_floating_point()]
+    if not buffers:
+        return
+    # In float64 the mean of equal float32 values is that value exactly, for any number of processes: constants stay,
+    # and a resumed run, which skips the mean of the checkpoint, goes on with the same numbers.
+    total = torch.cat([buffer.detach().double().flatten() for buffer in buffers])
+    all_reduce(total)
+    means = (total / processes).split([buffer.numel() for buffer in buffers])
+    for buffer, mean in zip(buffers, means, strict=True):
+        buffer.copy_(mean.view_as(buffer))
+
+
+@HOOKS.register_module()
+class AgreeingStatisticsHook(Hook):
+    """Let all processes have the same batch statistics after each epoch and in each validation.
+
+    `TimedCheckpointHook` does the same before each checkpoint.
+    """
+
+    # Before the checkpoint of an epoch.
+    priority = "ABOVE_NORMAL"
+
+    def after_train_epoch(self, runner: Any) -> None:
+        """Agree before the checkpoint and the validation of the epoch."""
+        agree_on_statistics(runner)
+
+    def before_val_epoch(self, runner: Any) -> None:
+        """Agree before a validation, which in an iteration-based loop comes within an epoch."""
+        agree_on_statistics(runner)
 
 
 @HOOKS.register_module()

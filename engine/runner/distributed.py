@@ -7,18 +7,30 @@ from __future__ import annotations
 
 import datetime
 import os
+import time
 from typing import Any
 
 import torch
 from mmengine.dist import is_distributed
+from mmengine.logging import print_log
 from mmengine.model import MMDistributedDataParallel
 from mmengine.registry import MODEL_WRAPPERS
 from torch import distributed, nn
+from torch.distributed import (
+    PrefixStore,  # pyright: ignore[reportPrivateImportUsage]
+    Store,  # pyright: ignore[reportPrivateImportUsage]
+    rendezvous,  # pyright: ignore[reportPrivateImportUsage]
+)
 
 from contract.errors import UserError
+from engine.runner.unused_parameters import unused_parameters
 
-# Rank 0 evaluates alone while the others wait; torch's default of ten minutes is short for a large test set.
-TIMEOUT = datetime.timedelta(hours=1)
+# The longest wait for another process within a step, a checkpoint or a test, which all processes share.
+TIMEOUT = datetime.timedelta(minutes=15)
+# Keys of the store that the processes share.
+_FAILED, _FINISHED, _LEFT = "first rank to fail", "rank 0 has finished", "ranks that have left"
+_POLL_SECONDS = 0.1
+_store: Store | None = None
 
 
 def launched() -> bool:
@@ -44,9 +56,22 @@ def join(device_type: str) -> None:
     """
     if not launched() or is_distributed():
         return
-    if device_type == "cpu":
-        distributed.init_process_group("gloo", timeout=TIMEOUT)
-        return
+    backend = "gloo"
+    if device_type == "cuda":
+        _set_gpu()
+        backend = "nccl"
+    global _store
+    _store, rank, size = next(rendezvous("env://", timeout=TIMEOUT))
+    distributed.init_process_group(
+        backend,
+        timeout=TIMEOUT,
+        store=PrefixStore("group", _store),
+        rank=rank,
+        world_size=size,
+    )
+
+
+def _set_gpu() -> None:
     rank, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
     if rank >= gpus:
         raise UserError(
@@ -54,27 +79,69 @@ def join(device_type: str) -> None:
             f"{gpus} GPU(s); start it with --nproc_per_node {gpus}, or look at CUDA_VISIBLE_DEVICES"
         )
     torch.cuda.set_device(rank)
-    distributed.init_process_group("nccl", timeout=TIMEOUT)
+
+
+def is_joined() -> bool:
+    """Return whether this process has a store in common with others."""
+    return _store is not None
+
+
+def is_first_to_fail() -> bool:
+    """Record that this process failed, and return whether no other one did before; True outside of a group."""
+    if _store is None:
+        return True
+    rank = os.environ["RANK"]
+    try:
+        return _store.compare_set(_FAILED, "", rank).decode() == rank
+    except RuntimeError:
+        # The process that keeps the store has ended.
+        return True
 
 
 def leave() -> None:
-    """Leave the process group; torch warns about processes that exit without doing so."""
-    if is_distributed():
-        distributed.destroy_process_group()
+    """Leave the process group after a run, all processes together.
+
+    The end of a group of NCCL waits for all its processes. Rank 0 may still measure for hours after the last step that
+    all share, so the others wait for it here, without a limit: if rank 0 fails, torchrun ends them.
+    """
+    if not is_distributed() or _store is None:
+        return
+    others = distributed.get_world_size() - 1
+    if distributed.get_rank() == 0:
+        _store.set(_FINISHED, "1")
+        # Rank 0 may be the one that keeps the store.
+        while int(_store.add(_LEFT, 0)) < others:
+            time.sleep(_POLL_SECONDS)
+    else:
+        # Unlike `wait`, this can be interrupted.
+        while not _store.check([_FINISHED]):
+            time.sleep(_POLL_SECONDS)
+        _store.add(_LEFT, 1)
+    distributed.destroy_process_group()
 
 
 @MODEL_WRAPPERS.register_module()
 class AnyDeviceDistributedDataParallel(MMDistributedDataParallel):
-    """mmengine's wrapper, for a model on any device.
+    """mmengine's wrapper, for a model on any device, and with any backbone.
 
     Args:
         module: The model.
         device_ids: The local rank, from mmengine's Runner; used only on a GPU.
-        kwargs: Arguments of torch's `DistributedDataParallel`.
+        kwargs: Arguments of torch's `DistributedDataParallel`. `find_unused_parameters` is decided here unless it is
+            given.
     """
 
     def __init__(
         self, module: nn.Module, device_ids: list[int] | None = None, **kwargs: Any
     ) -> None:
         on_cpu = next(module.parameters()).device.type == "cpu"
+        if "find_unused_parameters" not in kwargs:
+            unused = unused_parameters(module)
+            if unused:
+                print_log(
+                    f"{len(unused)} parameters of the backbone get no gradient, such as {unused[0]}; the processes "
+                    "look for them in every step",
+                    logger="current",
+                )
+            kwargs["find_unused_parameters"] = bool(unused)
         super().__init__(module=module, device_ids=None if on_cpu else device_ids, **kwargs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import torch
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
@@ -31,7 +32,7 @@ class NonFiniteLossHook(Hook):
         """Check the loss that mmengine's RuntimeInfoHook has just stored."""
         if math.isfinite(runner.message_hub.get_scalar("train/loss").current()):
             return
-        terms = {name: float(value) for name, value in (outputs or {}).items()}
+        terms = {name: float(torch.as_tensor(v).detach()) for name, v in (outputs or {}).items()}
         lr = runner.optim_wrapper.get_lr()["lr"][0]
         raise UserError(
             f"the loss became {terms.get('loss')} in epoch {runner.epoch + 1}, iteration {runner.iter + 1} "

@@ -9,6 +9,7 @@ from mmengine.structures import InstanceData
 
 import backbones
 from contract.errors import UserError
+from engine.runner.unused_parameters import unused_parameters
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,14 @@ def test_weights_have_one_name(assemble_det):
     assert {name for name in state if name.startswith("backbone.net.layer4")}
     pointers = [tensor.data_ptr() for tensor in state.values() if tensor.numel()]
     assert len(pointers) == len(set(pointers))
+
+
+def test_last_stage_does_get_a_gradient(assemble_det):
+    """The maps of the backbone do not depend on it, but the RoI head does."""
+    _, model = assemble_det(config="mini_c4")
+    assert unused_parameters(model) == []
+    del model.parts_in_heads
+    assert {name.split(".")[1] for name in unused_parameters(model)} == {"layer4"}
 
 
 def test_roi_head_trains_and_frozen_stem_does_not(assemble_det):

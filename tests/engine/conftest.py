@@ -2,7 +2,7 @@
 
 import warnings
 
-from support.classification import image_folder  # noqa: F401
+from support.classification import image_folder, tiny_config  # noqa: F401
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -1,13 +1,17 @@
 """The choice between resuming a job and starting over in its work dir."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.dist import get_rank
+from support.processes import run_ranks
 
 from contract.errors import UserError
 from engine.resume import point_at_checkpoint
+from engine.runner.distributed import join, leave
 
 
 def config(lr=0.1):
@@ -49,3 +53,67 @@ def test_fresh_start_moves_old_checkpoints(tmp_path):
     point_at_checkpoint(later, tmp_path, resume=True)
     assert not later.resume, "the old job's checkpoint was taken for this job's"
     assert json.loads((tmp_path / "job.json").read_text())["digest"]
+
+
+@pytest.mark.parametrize("identity", ["aa", None])
+@pytest.mark.parametrize(
+    ("now", "difference"),
+    [
+        (dict(processes=2, precision="float32"), "processes was 1 and is 2;"),
+        (dict(processes=1, precision="bfloat16"), "precision was float32 and is bfloat16;"),
+        (
+            dict(processes=4, precision="float16"),
+            "processes was 1 and is 4; precision was float32 and is float16;",
+        ),
+    ],
+)
+def test_other_conditions_are_refused(tmp_path, identity, now, difference):
+    """The identity of a job includes neither."""
+    first = dict(processes=1, precision="float32")
+    point_at_checkpoint(config(), tmp_path, resume=False, identity=identity, conditions=first)
+    save(tmp_path / "iter_5.pth")
+    with pytest.raises(UserError, match=f"under other conditions.*: {difference} .*--work-dir"):
+        point_at_checkpoint(config(), tmp_path, resume=True, identity=identity, conditions=now)
+    same = config()
+    point_at_checkpoint(same, tmp_path, resume=True, identity=identity, conditions=first)
+    assert same.resume
+
+
+def test_job_noted_without_conditions_resumes(tmp_path):
+    point_at_checkpoint(config(), tmp_path, resume=False, identity="aa")
+    (tmp_path / "job.json").write_text('{"digest": "aa"}')
+    save(tmp_path / "iter_5.pth")
+    same = config()
+    point_at_checkpoint(
+        same, tmp_path, resume=True, identity="aa", conditions={"number of processes": 2}
+    )
+    assert same.resume
+
+
+def _resume(folders, hidden):
+    join("cpu")
+    mine, found = get_rank(), config()
+    with pytest.MonkeyPatch.context() as patch:
+        if mine in hidden:
+            patch.setattr(Path, "is_file", lambda _: False)
+        try:
+            point_at_checkpoint(found, folders[mine], resume=True)
+        except UserError as error:
+            return str(error)
+        finally:
+            leave()
+    return found.load_from
+
+
+def test_rank_0_chooses_the_checkpoint(tmp_path):
+    """As where a network file system shows a newer file to one machine first."""
+    folders = [tmp_path / "0", tmp_path / "1"]
+    for rank, folder in enumerate(folders):
+        folder.mkdir()
+        save(folder / f"epoch_{5 + rank}.pth")
+    chosen = str(folders[0] / "epoch_5.pth")
+    assert run_ranks(_resume, folders, ()) == [chosen, chosen]
+    first, second = run_ranks(_resume, folders, (1,))
+    assert first == chosen
+    assert second.startswith("the process of rank 1 on ")
+    assert f"does not see {chosen}, from which rank 0 resumes; name a --work-dir" in second

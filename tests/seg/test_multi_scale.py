@@ -1,6 +1,7 @@
 """The further test protocols: several scales, flipped, and sliding windows."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,12 +9,14 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.structures import PixelData
 from mmseg.models.segmentors import SegTTAModel
 from mmseg.structures import SegDataSample
+from support.processes import run_ranks
 from torch import nn
 
 from engine.cli import Options
 from engine.job import resolve_job
+from engine.runner.distributed import join, leave
 from engine.task import prepare
-from seg.multi_scale import StreamedTTA, pipeline
+from seg.multi_scale import StreamedTTA, evaluate, pipeline
 from seg.train import Segmentation
 
 STEPS = [
@@ -110,6 +113,29 @@ def test_sliding_windows_by_loop(tiny_ade, tmp_path):
                 count[window] += 1
     torch.testing.assert_close(found, total / count, rtol=1e-4, atol=1e-4)
     assert "sliding windows of 64x48 every 43x32 pixels" in Segmentation().protocol(config)["test"]
+
+
+def _evaluate(model, config):
+    join("cpu")
+    runner = SimpleNamespace(cfg=config, model=model, hooks=[])
+    with DefaultScope.overwrite_default_scope("mmseg"):
+        found = evaluate(runner, {"scales": (0.5, 1.0), "flip": True})
+    leave()
+    return found
+
+
+@pytest.mark.parametrize("processes", [2, 3])  # for two images
+def test_processes_share_images(tiny_ade, tmp_path, processes):
+    config, model = _assemble(tiny_ade.root, tmp_path)
+    config.val_dataloader.num_workers = 0
+    with torch.no_grad():
+        # Fresh weights predict one class everywhere.
+        model.decode_head.conv_seg.weight.normal_(std=1.0)
+    alone = _evaluate(model, config)
+    assert 0 < alone.pixacc < 1 and len(set(alone.accuracy.nan_to_num().tolist())) > 1
+    for shared in run_ranks(_evaluate, model, config, processes=processes):
+        assert (shared.pixacc, shared.miou, shared.macc) == (alone.pixacc, alone.miou, alone.macc)
+        assert torch.equal(shared.iou.nan_to_num(2), alone.iou.nan_to_num(2))
 
 
 def test_flipped_prediction_is_flipped_back(tiny_ade, tmp_path):

@@ -144,3 +144,16 @@ class Shifted(Maps):
         if getattr(self, "roll", False):
             found[-1] = found[-1].roll(1, dims=3)
         return found
+
+
+class Branched(Maps):
+    """Its last step but one has a branch that leads only to its own map, as the fusions of HRNet."""
+
+    def __init__(self):
+        super().__init__()
+        self.branch = nn.Conv2d(16, 16, 1)
+
+    def forward(self, x):
+        found = super().forward(x)
+        found[-2] = found[-2] + self.branch(found[-2])
+        return found

@@ -63,6 +63,51 @@ def test_micro_batches_match_whole_batch():
     assert parts.silent == 6
 
 
+class Normalised(BaseModel):
+    """A batch norm of two channels."""
+
+    def __init__(self, momentum):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(2, momentum=momentum, dtype=torch.float64)
+
+    def forward(self, inputs, data_samples, mode):
+        return {"loss": self.norm(torch.stack(inputs)).square().mean()}
+
+
+@pytest.mark.parametrize("momentum", [0.1, 0.3])
+def test_running_statistics_take_a_step_once(momentum):
+    """After a step of passes with 4, 4 and 2 images, they are (1 − m) s + m Σ wᵢ bᵢ."""
+    torch.manual_seed(5)
+    model = Normalised(momentum)
+    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.0))
+    hook = DeviceBatchHook(4, share=10, statistics=PASS, published=4)
+    hook.before_train(SimpleNamespace(model=model))
+    mean = torch.zeros(2, dtype=torch.float64)
+    variance = torch.ones(2, dtype=torch.float64)
+    for _ in range(3):
+        images = torch.randn(10, 2, dtype=torch.float64) * 3 + 1
+        passes = images.split(4)
+        mean = (1 - momentum) * mean + momentum * sum(0.1 * len(p) * p.mean(0) for p in passes)
+        variance = (1 - momentum) * variance + momentum * sum(
+            0.1 * len(p) * p.var(0, correction=1) for p in passes
+        )
+        data = {"inputs": list(images), "data_samples": [0] * 10}
+        model.train_step(data, optim_wrapper=wrapper)
+        assert model.norm.momentum == momentum
+    torch.testing.assert_close(model.norm.running_mean, mean, rtol=1e-12, atol=0)
+    torch.testing.assert_close(model.norm.running_var, variance, rtol=1e-12, atol=0)
+
+
+def test_cumulative_statistics_stay_cumulative():
+    model = Normalised(None)
+    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.0))
+    DeviceBatchHook(2, share=4).before_train(SimpleNamespace(model=model))
+    data = {"inputs": list(torch.randn(4, 2, dtype=torch.float64)), "data_samples": [0] * 4}
+    model.train_step(data, optim_wrapper=wrapper)
+    expected = torch.stack(data["inputs"]).mean(0)
+    torch.testing.assert_close(model.norm.running_mean, expected, rtol=1e-12, atol=0)
+
+
 def test_halves_end_with_one_image():
     assert list(halves(20)) == [20, 10, 5, 3, 2, 1]
 

@@ -1,0 +1,97 @@
+"""The process group: its end, and what processes that fail together report."""
+
+import os
+import sys
+import time
+
+import pytest
+import torch
+from support.processes import fork_ranks, run_ranks
+
+from contract.errors import UserError
+from engine.runner import distributed, rank
+from engine.runner.device import device
+from engine.runner.distributed import join, leave
+
+
+def _leave(folder):
+    join("cpu")
+    mine = torch.distributed.get_rank()
+    destroy = torch.distributed.destroy_process_group
+    done = []
+
+    def destroyed():
+        done.append((folder / "measured").exists())
+        destroy()
+
+    torch.distributed.destroy_process_group = destroyed
+    if mine == 0:
+        time.sleep(0.5)
+        (folder / "measured").write_text("")
+    leave()
+    return done, torch.distributed.is_initialized()
+
+
+def test_group_ends_after_work_of_rank_0(tmp_path):
+    assert run_ranks(_leave, tmp_path, processes=3) == [([True], False)] * 3
+
+
+def _fail(folder, joined, errors):
+    mine = int(os.environ["RANK"])
+    sys.stderr = (folder / f"{mine}.txt").open("w")
+    rank.JOINED_PATIENCE_SECONDS, rank.PATIENCE_SECONDS = 0.3, 0.3
+
+    def work():
+        if joined:
+            join("cpu")
+        raise errors[mine]
+
+    rank.run_rank(work)
+
+
+def _reports(folder, joined, *errors):
+    statuses = fork_ranks(_fail, folder, joined, errors, processes=len(errors))
+    return statuses, [(folder / f"{i}.txt").read_text() for i in range(len(errors))]
+
+
+def test_mistake_of_all_is_reported_by_rank_0(tmp_path):
+    mistake = UserError("no such data")
+    found = _reports(tmp_path, True, mistake, mistake, mistake)
+    assert found == ([2, 2, 2], ["error (rank 0): no such data\n", "", ""])
+
+
+def test_bug_keeps_its_traceback(tmp_path):
+    statuses, (text,) = _reports(tmp_path, True, KeyError("weight"))
+    assert statuses == [1]
+    assert text.startswith("error (rank 0):\nTraceback")
+    assert text.endswith("KeyError: 'weight'\n")
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_interruption_is_reported_once(tmp_path, joined):
+    statuses, texts = _reports(tmp_path, joined, KeyboardInterrupt(), KeyboardInterrupt())
+    assert statuses == [130, 130]
+    assert texts == ["interrupted; run the same command with --resume to go on\n", ""]
+
+
+def test_others_give_rank_0_time_before_the_group(monkeypatch, capsys):
+    """torchrun ends them meanwhile."""
+    waits = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    monkeypatch.setattr(os, "_exit", lambda status: waits.append(f"status {status}"))
+    monkeypatch.setattr(rank, "_end_loader_workers", lambda: None)
+    for number in "01":
+        monkeypatch.setenv("RANK", number)
+        rank.run_rank(lambda: (_ for _ in ()).throw(UserError("no such data")))
+    assert waits == ["status 2", rank.PATIENCE_SECONDS, "status 2"]
+    # Nobody ended rank 1, so the mistake is its own.
+    assert capsys.readouterr().err.count("no such data") == 2
+
+
+def test_count_of_devices_includes_all_processes():
+    """Each of the two processes computes with one thread."""
+    assert run_ranks(lambda: device("cpu")["count"]) == [2, 2]
+
+
+def test_processes_share_steps_for_minutes():
+    assert distributed.TIMEOUT.total_seconds() == 15 * 60
