@@ -11,6 +11,7 @@ from contract.errors import UserError
 from engine.budget import Budget, shorten_schedule
 from engine.cli import Options
 from engine.runner.accumulation import wire_accumulation
+from engine.runner.batch_sampler import ReplayedBatchSampler
 from engine.runner.batch_statistics import CumulativeStatisticsHook
 from engine.runner.distributed import AnyDeviceDistributedDataParallel, launched, world_size
 from engine.runner.learning_rate import scale_rates
@@ -85,6 +86,11 @@ def _wire_loaders(config: Config, seed: int, budget: Budget, by_epoch: bool) -> 
     test.dataset = ConfigDict(
         type=SeededDataset.__name__, dataset=test.dataset, seed=seed, limit=budget.test_images
     )
+    if not by_epoch and train.get("batch_sampler") is not None:
+        # An epoch-based run resumes at the start of an epoch, where a batch sampler starts anyway.
+        train.batch_sampler = ConfigDict(
+            type=ReplayedBatchSampler.__name__, batches=train.batch_sampler
+        )
     config.pop("test_dataloader", None)
     config.pop("test_evaluator", None)
     config.pop("test_cfg", None)
