@@ -33,6 +33,7 @@ class Options:
     lr_factor: float = 1.0
     budget: str = "full"
     precision: str = "auto"
+    deterministic: bool = False
     resume: bool = False
     identity: str | None = None
     data_fingerprint: str | None = None
@@ -86,6 +87,11 @@ def parse(prog: str, arguments: Sequence[str] | None, task: tasks.Task) -> Optio
     )
     add("--budget", choices=BUDGETS, default="full")
     add("--precision", choices=PRECISIONS, default="auto")
+    add(
+        "--deterministic",
+        action="store_true",
+        help="deterministic algorithms where torch has them; slower on a GPU",
+    )
     add("--resume", action="store_true", help="go on from the last checkpoint in the work dir")
     add("--identity", metavar="HEX", help="recorded in the result")
     add("--data-fingerprint", metavar="HEX", help="recorded in the result: which data these are")

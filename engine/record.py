@@ -12,10 +12,13 @@ from mmengine.config import Config
 import backbones
 from engine.job import Job
 from engine.measure.samples import TRANSFERABILITY
+from engine.runner import numerics
 from engine.runner.accumulation import describe_batch
-from engine.runner.device import device, peak_memory_mib
+from engine.runner.device import device
 from engine.runner.distributed import world_size
 from engine.runner.load_report import LOAD_REPORT
+from engine.runner.numerics import NUMERICS
+from engine.runner.peak_memory import peak_memory
 from engine.runner.seeding import SeededDataset
 
 if TYPE_CHECKING:
@@ -67,7 +70,8 @@ def result_fields(task: Task, job: Job, config: Config, runner: Any) -> dict[str
     batch = config.train_dataloader.batch_size * world_size()
     load_report = runner.message_hub.runtime_info.get(LOAD_REPORT)
     estimates = runner.message_hub.runtime_info.get(TRANSFERABILITY, {})
-    notes = [*task.notes(runner), *estimates.get("notes", ())]
+    used = runner.message_hub.runtime_info[NUMERICS]
+    notes = [*task.notes(runner), *estimates.get("notes", ()), *numerics.notes(used)]
     return {
         **common_fields(job, task.name, train, test, load_report, notes),
         "recipe": task.recipe(options),
@@ -88,7 +92,8 @@ def result_fields(task: Task, job: Job, config: Config, runner: Any) -> dict[str
         "train_images_per_cpu_second": round(
             config.train_dataloader.batch_size / float(np.median(cpu_seconds)), 2
         ),
-        "peak_memory_mib": peak_memory_mib(),
+        "numerics": used,
+        **peak_memory(runner),
     }
 
 

@@ -31,9 +31,12 @@ from engine.measure.costs import measure
 from engine.measure.samples import LabelledFeatures, TransferabilityHook
 from engine.record import curves, result_fields
 from engine.resume import point_at_checkpoint
+from engine.runner import numerics
 from engine.runner.accumulation import describe_batch
 from engine.runner.distributed import join, leave, world_size
 from engine.runner.learning_rate import apply_multipliers
+from engine.runner.numerics import Numerics, choose_numerics
+from engine.runner.peak_memory import PeakMemoryHook
 from engine.runner.timing import ELAPSED
 from engine.runner.validation import VALIDATION_HISTORY
 from engine.wiring import wire
@@ -48,12 +51,14 @@ class Task(ABC):
         modules: Modules whose import registers the types that the task's configs may name.
         labelled_features: Extracts labelled features from the backbone's last map, for transferability estimates;
             None for a task without estimates.
+        one_shape: Whether all training batches have the same shape, so that cuDNN's search for algorithms pays.
     """
 
     name: ClassVar[str]
     scope: ClassVar[str]
     modules: ClassVar[tuple[ModuleType, ...]] = ()
     labelled_features: ClassVar[LabelledFeatures | None] = None
+    one_shape: ClassVar[bool] = False
 
     @property
     def entry(self) -> tasks.Task:
@@ -134,6 +139,7 @@ def run(task: Task, options: Options) -> None:
     Raises:
         UserError: For every mistake that the user can fix.
     """
+    numerics.start(deterministic=options.deterministic)
     # The checkpoint is read only once, for its metadata and for comparing the built model with it.
     with backbones.hold_checkpoints():
         job = resolve_job(options)
@@ -162,13 +168,18 @@ def _run(task: Task, job: Job, config: Config) -> None:
     started = time.monotonic()
     runner = Runner.from_cfg(config)
     _require_a_batch(runner)
-    _announce(job, config, runner)
+    used = choose_numerics(
+        job.precision, one_shape=task.one_shape, deterministic=options.deterministic
+    )
+    _announce(job, config, runner, used)
     apply_multipliers(runner)
     if task.labelled_features is not None:
         runner.register_hook(
             TransferabilityHook(task.labelled_features, options.checkpoint)  # pyright: ignore[reportArgumentType]
         )
-    runner.train()
+    runner.register_hook(PeakMemoryHook())
+    with numerics.recorded(runner, used):
+        runner.train()
     if is_main_process():
         _write(task, job, config, runner, started)
 
@@ -205,11 +216,12 @@ def _require_a_batch(runner: Any) -> None:
     )
 
 
-def _announce(job: Job, config: Config, runner: Any) -> None:
+def _announce(job: Job, config: Config, runner: Any, used: Numerics) -> None:
     if not is_main_process():
         return
     weights = f"from {job.options.checkpoint}" if job.pretrained else "random"
     print(f"backbone:  {job.spec}, weights {weights}")
     print(f"precision: {job.precision}; evaluation in float32")
+    print(f"numerics:  {used}")
     print(f"batch:     {describe_batch(config, world_size(), job.options.lr_factor)}")
     print(f"workers:   {config.train_dataloader.num_workers} loader process(es)", flush=True)

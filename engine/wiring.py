@@ -52,7 +52,9 @@ def wire(config: Any, task: str, options: Options, precision: Precision, budget:
     )
     config.resume = options.resume
     config.env_cfg = dict(
-        cudnn_benchmark=True, mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0)
+        # engine.runner.numerics decides.
+        cudnn_benchmark=False,
+        mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0),
     )
     if config.launcher == "none" or not torch.cuda.is_available():
         _replace_synchronised_norm(config.model)

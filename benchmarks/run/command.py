@@ -28,6 +28,8 @@ def task_command(plan: Plan, run: PlannedRun) -> list[str]:
     if run.lr_factor != 1:
         command += ["--lr-factor", repr(run.lr_factor)]
     command += ["--budget", plan.selection.budget, "--precision", plan.precision(run)]
+    if plan.selection.deterministic:
+        command.append("--deterministic")
     for name, value in run.setup.overrides.items():
         command += ["--set", f"{name}={value!r}"]
     command += ["--data-fingerprint", str(run.data.fingerprint)]

@@ -38,6 +38,7 @@ class Selection:
     Attributes:
         budget: `full`, `short` or `smoke`.
         precision: Value of the tasks' option `--precision`.
+        deterministic: Whether the tasks get the option `--deterministic`.
         backbones: Specs that each add a row, trained like the last row of the suite.
         rows: Names of the rows to run; None for all.
         tasks: Tasks to run; None for all.
@@ -48,6 +49,7 @@ class Selection:
 
     budget: str = "full"
     precision: str = "auto"
+    deterministic: bool = False
     backbones: tuple[str, ...] = ()
     rows: tuple[str, ...] | None = None
     tasks: tuple[str, ...] | None = None
@@ -67,6 +69,7 @@ class Selection:
     def suffix(self) -> str:
         """The part of a run folder's name for settings that change numbers; often empty."""
         parts = [] if self.precision == "auto" else [self.precision]
+        parts += ["deterministic"] if self.deterministic else []
         for task, values in sorted(self.overrides.items()):
             parts += [
                 f"{task}.{key}={_plain(value)}"

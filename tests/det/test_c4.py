@@ -76,9 +76,7 @@ def test_run_loads_every_tensor(tiny_voc, tmp_path, run_det, checkpoint):
     assert result["protocol"]["detector"].startswith("Faster R-CNN, C4")
 
 
-def test_resumed_run_equals_uninterrupted(
-    tiny_voc, tmp_path, run_det, checkpoint, monkeypatch
-):
+def test_resumed_run_equals_uninterrupted(tiny_voc, tmp_path, run_det, checkpoint, monkeypatch):
     monkeypatch.setattr("engine.measure.costs.SECONDS", 0)
     settings = {
         "train_cfg.max_iters": 4,
