@@ -206,7 +206,9 @@ class Result(Model):
         precision: What training computed in; evaluation is in float32.
         numerics: TF32, cuDNN's search and deterministic algorithms; None in older files and for a probe.
         wall_seconds: Time from the start to the result, of all parts of a resumed run.
-        train_images_per_second: Median over the iterations; None if nothing is trained in steps.
+        train_images_per_second: Median over the iterations after the first few; None if nothing is trained in steps.
+        train_images_per_second_without_loading: The same without the time that a step waits for its images, that is
+            the speed of the device; None in older files.
         train_images_per_cpu_second: The same per second of this process's CPU time.
         peak_memory_mib: On a GPU, most memory of tensors in torch's allocator during training and validation; on a CPU,
             most memory of the process. The maximum over all processes and all parts of a resumed run.
@@ -243,6 +245,7 @@ class Result(Model):
     numerics: NumericsUse | None = None
     wall_seconds: float
     train_images_per_second: float | None
+    train_images_per_second_without_loading: float | None = None
     train_images_per_cpu_second: float | None = None
     peak_memory_mib: float | None
     peak_reserved_mib: float | None = None

@@ -69,10 +69,8 @@ def _wire_loaders(config: Config, seed: int, budget: Budget, by_epoch: bool) -> 
     limit = None
     if by_epoch and budget.iterations is not None:
         limit = budget.iterations * train.batch_size * world_size()
-    # A limited run uses no workers, because starting them would take longer than the run.
     if budget.iterations is not None:
-        for loader in (train, test):
-            loader.num_workers = 0
+        train.num_workers, test.num_workers = budget.workers, 0
     for loader in (train, test):
         loader.persistent_workers = loader.num_workers > 0
     fraction = _train_fraction(config)

@@ -1,4 +1,4 @@
-"""Randomness as a function of (seed, position), so a killed run resumes bit for bit.
+"""Randomness as a function of (seed, position), so that a resumed run sees the same data and draws.
 
 Every sample's augmentation is drawn from (seed, epoch, index), and every training step's noise from (seed,
 iteration). Neither depends on the process's history or on the number of loader workers, so a run that is
