@@ -22,8 +22,8 @@ from contract.tasks import SOURCE, TASKS
 from datasets.layouts import kind_of
 
 # Settings of loaders and of checkpoints to resume from. The order of the images and every random draw follow from
-# positions, so they cannot change a number: on a CPU a resumed training equals an uninterrupted one to the bit, and on a
-# GPU it differs from it no more than a repetition.
+# positions, so they cannot change a number: on a CPU a resumed training equals an uninterrupted one to the bit, and on
+# a GPU it differs from it no more than a repetition.
 WITHOUT_EFFECT = (
     *("num_workers", "workers", "prefetch_factor", "pin_memory", "persistent_workers"),
     "checkpoint_every_epochs",
