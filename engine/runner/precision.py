@@ -82,7 +82,9 @@ def choose_precision(requested: str, device_type: str | None = None) -> Precisio
 
 def _tf32(device_type: str) -> Precision:
     device = "a CPU"
-    if device_type == "cuda":
+    if device_type == "cuda" and torch.version.hip is not None:
+        device = "an AMD GPU"
+    elif device_type == "cuda":
         major, minor = torch.cuda.get_device_capability()
         if major >= 8:
             return Precision("tf32", "cuda", "asked for")

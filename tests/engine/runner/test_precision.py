@@ -155,5 +155,8 @@ def test_tf32_needs_ampere(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (7, 5))
     with pytest.raises(UserError, match=r"tf32 was asked for on a GPU of compute capability 7\.5,"):
         choose_precision("tf32", "cuda")
+    monkeypatch.setattr(torch.version, "hip", "6.4")
+    with pytest.raises(UserError, match="tf32 was asked for on an AMD GPU,"):
+        choose_precision("tf32", "cuda")
     with pytest.raises(UserError, match=r"tf32 was asked for on a CPU, .*; use --precision fp32"):
         choose_precision("tf32", "cpu")
