@@ -168,6 +168,11 @@ def _add_suite_options(parser: argparse.ArgumentParser, *, tasks: bool) -> None:
     add("--budget", default="full", help=f"{', '.join(BUDGETS)} (default: full)")
     add("--precision", default="auto", help=f"{', '.join(PRECISIONS)} (default: auto)")
     add("--device", default="auto", help=f"{', '.join(DEVICES)} (default: auto, a GPU if any)")
+    add(
+        "--deterministic",
+        action="store_true",
+        help="deterministic algorithms where torch has them, see docs/determinism.md; slower on a GPU",
+    )
     add("--jobs", type=_jobs, metavar="N", help="runs at a time (default: what the machine takes)")
     add("--run-dir", type=Path, metavar="DIR", help="default: runs/SUITE, and a suffix for --set")
     add(

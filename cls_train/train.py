@@ -33,6 +33,7 @@ class Classification(Task):
 
     name = "cls"
     scope = "mmengine"
+    one_shape = True
     modules = (classifier, distillation, losses, metric, mixing, optimisers, schedules, transforms)
 
     def assemble(self, job: Job) -> Config:

@@ -137,10 +137,10 @@ class Device(Model):
 
 
 class PrecisionUse(Model):
-    """What autocast computed in.
+    """What training computed in.
 
     Attributes:
-        dtype: `float32`, `bfloat16` or `float16`.
+        dtype: `float32`, `tf32`, `bfloat16` or `float16`.
         reason: Why it was chosen.
     """
 
@@ -164,6 +164,22 @@ class BatchUse(Model):
     device_batch_size: int
     batch_norm_images: int | None = None
     published_batch_norm_images: int | None = None
+
+
+class NumericsUse(Model):
+    """How the GPU computed float32 in training, and whether it chose kernels by their speed; evaluation does neither.
+
+    Attributes:
+        tf32: Whether float32 products were computed in TF32.
+        cudnn_benchmark: Whether cuDNN timed its algorithms.
+        deterministic: Whether deterministic algorithms were asked for.
+        nondeterministic: Those ops that have none; empty unless they were asked for.
+    """
+
+    tf32: bool
+    cudnn_benchmark: bool
+    deterministic: bool
+    nondeterministic: tuple[str, ...] = ()
 
 
 class ModelSize(Model):
@@ -206,11 +222,17 @@ class Result(Model):
         packages: Versions of the packages that can change a number.
         python: Version of Python.
         device: What the run was computed on.
-        precision: What autocast computed in.
+        precision: What training computed in; evaluation is in float32.
+        numerics: TF32, cuDNN's search and deterministic algorithms; None in older files and for a probe.
         wall_seconds: Time from the start to the result, of all parts of a resumed run.
-        train_images_per_second: Median over the iterations; None if nothing is trained in steps.
+        train_images_per_second: Median over the iterations after the first few; None if nothing is trained in steps.
+        train_images_per_second_without_loading: The same without the time that a step waits for its images, that is
+            the speed of the device; None in older files.
         train_images_per_cpu_second: The same per second of this process's CPU time.
-        peak_memory_mib: Most memory that the process or the GPU's allocator held.
+        peak_memory_mib: On a GPU, most memory of tensors in torch's allocator during training and validation; on a CPU,
+            most memory of the process. The maximum over all processes and all parts of a resumed run.
+        peak_reserved_mib: Most memory that torch's allocator took from the GPU, which decides whether it runs out of
+            memory; None on a CPU and in older files.
         artifacts: File names in the work dir, by kind.
         path: The file that the result was read from; not part of it.
     """
@@ -240,10 +262,13 @@ class Result(Model):
     python: str
     device: Device
     precision: PrecisionUse
+    numerics: NumericsUse | None = None
     wall_seconds: float
     train_images_per_second: float | None
+    train_images_per_second_without_loading: float | None = None
     train_images_per_cpu_second: float | None = None
     peak_memory_mib: float | None
+    peak_reserved_mib: float | None = None
     artifacts: Mapping[str, Any]
     path: Path | None = Field(default=None, exclude=True)
 

@@ -17,12 +17,15 @@ class Budget:
         iterations: Train exactly this many iterations.
         batch_size: Images per iteration of one process.
         test_images: Evaluate this many images, spread evenly over the test set.
+        workers: Loader processes for the training images of a run that `iterations` limits; starting them often takes
+            longer than such a run, so there are none by default.
     """
 
     fraction: float = 1.0
     iterations: int | None = None
     batch_size: int | None = None
     test_images: int | None = None
+    workers: int = 0
 
 
 DEFAULTS = {

@@ -36,6 +36,7 @@ class Options:
     budget: str = "full"
     precision: str = "auto"
     device: str = "auto"
+    deterministic: bool = False
     resume: bool = False
     identity: str | None = None
     data_fingerprint: str | None = None
@@ -90,6 +91,11 @@ def parse(prog: str, arguments: Sequence[str] | None, task: tasks.Task) -> Optio
     add("--budget", choices=BUDGETS, default="full")
     add("--precision", choices=PRECISIONS, default="auto")
     add("--device", choices=DEVICES, default="auto", help="default: a GPU if there is one")
+    add(
+        "--deterministic",
+        action="store_true",
+        help="deterministic algorithms where torch has them; slower on a GPU",
+    )
     add("--resume", action="store_true", help="go on from the last checkpoint in the work dir")
     add("--identity", metavar="HEX", help="recorded in the result")
     add("--data-fingerprint", metavar="HEX", help="recorded in the result: which data these are")

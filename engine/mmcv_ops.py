@@ -19,6 +19,7 @@ import torchvision
 from torch import Tensor
 
 from contract.errors import UserError
+from engine.roi_align_gradient import roi_align_gradient
 
 MODULE = "mmcv._ext"
 
@@ -134,6 +135,17 @@ def _roi_align_backward(
     """Write the gradient with respect to the feature map `(N, C, H, W)` into `grad_input`."""
     _check_average_pooling(pool_mode)
     batch, channels, height, width = grad_input.shape
+    if _must_be_deterministic(grad_output):
+        by_products = roi_align_gradient(
+            grad_output.float(),
+            rois.float(),
+            (batch, channels, height, width),
+            spatial_scale=spatial_scale,
+            sampling_ratio=sampling_ratio,
+            aligned=aligned,
+        )
+        grad_input.copy_(by_products)
+        return
     gradient = torch.ops.torchvision._roi_align_backward(
         grad_output.float().contiguous(),
         rois.float(),
@@ -148,6 +160,11 @@ def _roi_align_backward(
         aligned,
     )
     grad_input.copy_(gradient)
+
+
+def _must_be_deterministic(tensor: Tensor) -> bool:
+    """Whether torch asks for deterministic algorithms and the kernel has none: on a CPU it adds in a fixed order."""
+    return torch.are_deterministic_algorithms_enabled() and tensor.device.type != "cpu"
 
 
 def _sigmoid_focal_loss_forward(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,16 +12,20 @@ from mmengine.config import Config
 import backbones
 from engine.job import Job
 from engine.measure.samples import TRANSFERABILITY
+from engine.runner import numerics
 from engine.runner.batch import batch_use, describe_batch
-from engine.runner.device import device, peak_memory_mib
+from engine.runner.device import device
 from engine.runner.distributed import world_size
 from engine.runner.load_report import LOAD_REPORT
+from engine.runner.numerics import NUMERICS
+from engine.runner.peak_memory import peak_memory
 from engine.runner.seeding import SeededDataset
 
 if TYPE_CHECKING:
     from engine.task import Task
 
 CURVE_POINTS = 200
+FIRST_ITERATIONS = 5
 
 
 def curves(
@@ -62,12 +66,11 @@ def result_fields(task: Task, job: Job, config: Config, runner: Any) -> dict[str
     options = job.options
     model = runner.model.module if hasattr(runner.model, "module") else runner.model
     train, test = runner.train_dataloader.dataset, runner.val_loop.dataloader.dataset
-    scalars = runner.message_hub.log_scalars
-    seconds, cpu_seconds = (scalars[f"train/{key}"].data[0] for key in ("time", "cpu_time"))
-    batch = config.train_dataloader.batch_size * world_size()
+    images = config.train_dataloader.batch_size
     load_report = runner.message_hub.runtime_info.get(LOAD_REPORT)
     estimates = runner.message_hub.runtime_info.get(TRANSFERABILITY, {})
-    notes = [*task.notes(runner), *estimates.get("notes", ())]
+    used = runner.message_hub.runtime_info[NUMERICS]
+    notes = [*task.notes(runner), *estimates.get("notes", ()), *numerics.notes(used)]
     return {
         **common_fields(job, task.name, train, test, load_report, notes),
         "recipe": task.recipe(options),
@@ -84,13 +87,33 @@ def result_fields(task: Task, job: Job, config: Config, runner: Any) -> dict[str
         },
         "transferability": estimates.get("scores", []),
         "precision": {"dtype": job.precision.dtype, "reason": job.precision.reason},
-        # The median, because the first iterations choose kernels and start loader workers.
-        "train_images_per_second": round(batch / float(np.median(seconds)), 2),
-        "train_images_per_cpu_second": round(
-            config.train_dataloader.batch_size / float(np.median(cpu_seconds)), 2
-        ),
-        "peak_memory_mib": peak_memory_mib(job.device_type),
+        **speeds(runner.message_hub.log_scalars, images),
+        "numerics": used,
+        **peak_memory(runner),
     }
+
+
+def speeds(scalars: Mapping[str, Any], images: int) -> dict[str, float]:
+    """Return the three speeds of training: medians over the iterations.
+
+    Args:
+        scalars: mmengine's history buffers by name.
+        images: Images of an iteration of this process; all processes have as many.
+    """
+    seconds, waiting, cpu_seconds = (
+        _steady(scalars[f"train/{key}"].data[0]) for key in ("time", "data_time", "cpu_time")
+    )
+    times = {
+        "train_images_per_second": seconds / world_size(),
+        "train_images_per_second_without_loading": (seconds - waiting) / world_size(),
+        "train_images_per_cpu_second": cpu_seconds,
+    }
+    return {name: round(images / float(np.median(each)), 2) for name, each in times.items()}
+
+
+def _steady(values: np.ndarray) -> np.ndarray:
+    """Leave out the first iterations, which choose kernels and start loader workers."""
+    return values[min(FIRST_ITERATIONS, len(values) // 4) :]
 
 
 def common_fields(

@@ -32,9 +32,12 @@ from engine.measure.samples import LabelledFeatures, TransferabilityHook
 from engine.passes import attach
 from engine.record import curves, result_fields
 from engine.resume import point_at_checkpoint
+from engine.runner import numerics
 from engine.runner.device import pinned_to
 from engine.runner.distributed import join, launched, leave, world_size
 from engine.runner.learning_rate import apply_multipliers
+from engine.runner.numerics import Numerics, choose_numerics
+from engine.runner.peak_memory import PeakMemoryHook
 from engine.runner.rank import run_rank
 from engine.runner.timing import ELAPSED
 from engine.runner.validation import VALIDATION_HISTORY
@@ -50,12 +53,14 @@ class Task(ABC):
         modules: Modules whose import registers the types that the task's configs may name.
         labelled_features: Extracts labelled features from the backbone's last map, for transferability estimates;
             None for a task without estimates.
+        one_shape: Whether all training batches have the same shape, so that cuDNN's search for algorithms pays.
     """
 
     name: ClassVar[str]
     scope: ClassVar[str]
     modules: ClassVar[tuple[ModuleType, ...]] = ()
     labelled_features: ClassVar[LabelledFeatures | None] = None
+    one_shape: ClassVar[bool] = False
 
     @property
     def entry(self) -> tasks.Task:
@@ -151,6 +156,7 @@ def run(task: Task, options: Options) -> None:
     Raises:
         UserError: For every mistake that the user can fix.
     """
+    numerics.start(deterministic=options.deterministic)
     # The checkpoint is read only once, for its metadata and for comparing the built model with it.
     with backbones.hold_checkpoints():
         job = resolve_job(options)
@@ -175,7 +181,11 @@ def prepare(task: Task, job: Job) -> Config:
 def _run(task: Task, job: Job, config: Config) -> None:
     options = job.options
     make_work_dir(options.work_dir)
-    conditions = {"number of processes": world_size(), "precision": job.precision.dtype}
+    conditions = {
+        "number of processes": world_size(),
+        "precision": job.precision.dtype,
+        "deterministic": options.deterministic,
+    }
     point_at_checkpoint(
         config,
         options.work_dir,
@@ -187,13 +197,18 @@ def _run(task: Task, job: Job, config: Config) -> None:
     runner = Runner.from_cfg(config)
     _require_a_batch(runner)
     attach(task, job, config, runner)
-    _announce(job, config, runner)
+    used = choose_numerics(
+        job.precision, one_shape=task.one_shape, deterministic=options.deterministic
+    )
+    _announce(job, config, runner, used)
     apply_multipliers(runner)
     if task.labelled_features is not None:
         runner.register_hook(
             TransferabilityHook(task.labelled_features, options.checkpoint)  # pyright: ignore[reportArgumentType]
         )
-    runner.train()
+    runner.register_hook(PeakMemoryHook())
+    with numerics.recorded(runner, used):
+        runner.train()
     history = runner.message_hub.runtime_info[VALIDATION_HISTORY]
     # Every process has the history and takes part in further tests.
     metrics = [*task.metrics(history[-1]["metrics"]), *task.further_metrics(runner)]
@@ -234,11 +249,12 @@ def _require_a_batch(runner: Any) -> None:
     )
 
 
-def _announce(job: Job, config: Config, runner: Any) -> None:
+def _announce(job: Job, config: Config, runner: Any, used: Numerics) -> None:
     if not is_main_process():
         return
     weights = f"from {job.options.checkpoint}" if job.pretrained else "random"
     print(f"backbone:  {job.spec}, weights {weights}")
     print(f"device:    {job.device_type}: {job.device_reason}")
     print(f"precision: {job.precision}; evaluation in float32")
+    print(f"numerics:  {used}")
     print(f"workers:   {config.train_dataloader.num_workers} loader process(es)", flush=True)

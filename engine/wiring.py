@@ -11,6 +11,7 @@ from engine.budget import Budget, shorten_schedule
 from engine.cli import Options
 from engine.runner.batch import KEY as DEVICE_BATCH_SIZE
 from engine.runner.batch import wire_batch
+from engine.runner.batch_sampler import ReplayedBatchSampler
 from engine.runner.batch_statistics import AgreeingStatisticsHook, CumulativeStatisticsHook
 from engine.runner.distributed import AnyDeviceDistributedDataParallel, launched, world_size
 from engine.runner.learning_rate import scale_rates
@@ -60,7 +61,9 @@ def wire(config: Any, task: str, options: Options, precision: Precision, budget:
     )
     config.resume = options.resume
     config.env_cfg = dict(
-        cudnn_benchmark=True, mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0)
+        # engine.runner.numerics decides.
+        cudnn_benchmark=False,
+        mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0),
     )
     if not synchronises:
         _replace_synchronised_norm(config.model)
@@ -79,10 +82,8 @@ def _wire_loaders(config: Config, seed: int, budget: Budget, by_epoch: bool) -> 
     limit = None
     if by_epoch and budget.iterations is not None:
         limit = budget.iterations * train.batch_size * world_size()
-    # A limited run uses no workers, because starting them would take longer than the run.
     if budget.iterations is not None:
-        for loader in (train, test):
-            loader.num_workers = 0
+        train.num_workers, test.num_workers = budget.workers, 0
     for loader in (train, test):
         loader.persistent_workers = loader.num_workers > 0
     fraction = _train_fraction(config)
@@ -98,6 +99,11 @@ def _wire_loaders(config: Config, seed: int, budget: Budget, by_epoch: bool) -> 
     test.dataset = ConfigDict(
         type=SeededDataset.__name__, dataset=test.dataset, seed=seed, limit=budget.test_images
     )
+    if not by_epoch and train.get("batch_sampler") is not None:
+        # An epoch-based run resumes at the start of an epoch, where a batch sampler starts anyway.
+        train.batch_sampler = ConfigDict(
+            type=ReplayedBatchSampler.__name__, batches=train.batch_sampler
+        )
     config.pop("test_dataloader", None)
     config.pop("test_evaluator", None)
     config.pop("test_cfg", None)

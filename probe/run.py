@@ -26,6 +26,7 @@ from engine.image_folder import ImageFolderDataset, transforms_of
 from engine.job import Job, resolve_job
 from engine.normalisation import normalisation
 from engine.record import common_fields
+from engine.runner import numerics
 from engine.runner.device import peak_memory_mib, pinned_to
 from engine.runner.distributed import world_size
 from engine.runner.seeding import SeededDataset, seed_everything
@@ -80,6 +81,7 @@ def run(job: Job) -> None:
         raise UserError(
             f"torchrun started {world_size()} processes, but the probe runs in one; call python -m probe"
         )
+    numerics.start(deterministic=job.options.deterministic)
     config, budget = load_config(job)
     train, test = _datasets(job, config, budget)
     make_work_dir(job.options.work_dir)

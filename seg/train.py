@@ -38,6 +38,8 @@ class Segmentation(DenseTask):
     modules = (dataset, labels, metric)
     labelled_features = staticmethod(location_features)
     keys = frozenset({"image_scale", "resize_range", "crop_size", "multi_scale", "sliding"})
+    # Every training image is cropped to the same size; test images keep theirs.
+    one_shape = True
     absent_classes = "{count} class(es) are not labelled in the test images, and count 0 where they are predicted"
 
     def wire_data(self, config: Config, root: Path) -> int:

@@ -78,6 +78,7 @@ def read_selection(options: argparse.Namespace) -> Selection:
         budget=options.budget,
         precision=options.precision,
         device=options.device,
+        deterministic=options.deterministic,
         backbones=tuple(options.backbone),
         rows=None if options.rows is None else tuple(options.rows),
         tasks=None if options.tasks is None else tuple(options.tasks),

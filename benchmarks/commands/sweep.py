@@ -94,6 +94,7 @@ def sweep(
             budget=selection.budget,
             precision=selection.precision,
             device=selection.device,
+            deterministic=selection.deterministic,
             rows=tuple(trial_name(row.name, factor) for row in rows for factor in factors),
             seeds=(seed,),
         ),

@@ -33,6 +33,7 @@ _SENTENCES = {
     "budget": "the budget differs",
     "dtype": "the number format differs",
     "device": "the device differs",
+    "deterministic": "the option --deterministic differs",
     "seed": "the seed differs",
     "backbone": "the backbone differs",
     "dataset": "the dataset differs",

@@ -216,10 +216,11 @@ class Plan:
             "teacher": digest(run.teacher),
             "code": {**identity.task_code(task, self.root), **identity.own_code(row.backbone)},
             "packages": dict(package_versions()),
-            # Absent if it is 1, so an explicit 1 gives the same identity as the default.
+            # The defaults are absent, so that they give the same identity as no option.
             **({} if run.lr_factor == 1 else {"lr_factor": run.lr_factor}),
             # Absent unless memory demands other batch statistics than the published ones.
             **({KEY: limit.images} if limit is not None and limit.changes_numbers else {}),
+            **({"deterministic": True} if self.selection.deterministic else {}),
         }
 
     def precision(self, run: PlannedRun) -> str:

@@ -123,6 +123,8 @@ def environment_lines(results: Iterable[Result]) -> Iterable[tuple[str, str]]:
         "precision",
         " | ".join(_unique(f"{r.precision.dtype} ({r.precision.reason})" for r in results)),
     )
+    if numerics := _unique(filter(None, map(_numerics, results))):
+        yield "numerics", " | ".join(numerics)
     yield (
         "packages",
         " | ".join(
@@ -135,6 +137,15 @@ def environment_lines(results: Iterable[Result]) -> Iterable[tuple[str, str]]:
             )
         ),
     )
+
+
+def _numerics(result: Result) -> str:
+    """Describe the deterministic algorithms of a run; empty for a run without `--deterministic`."""
+    used = result.numerics
+    if used is None or not used.deterministic:
+        return ""
+    without = ", ".join(used.nondeterministic)
+    return f"{result.task} with deterministic algorithms{without and f', except {without}'}"
 
 
 def describe_code(result: Result) -> str:

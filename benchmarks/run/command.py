@@ -31,6 +31,8 @@ def task_command(plan: Plan, run: PlannedRun) -> list[str]:
     command += ["--budget", plan.selection.budget, "--precision", plan.precision(run)]
     # The resolved device: its name is part of the run's identity.
     command += ["--device", plan.compute.device]
+    if plan.selection.deterministic:
+        command.append("--deterministic")
     for name, value in run.setup.overrides.items():
         command += ["--set", f"{name}={value!r}"]
     limit = plan.limits.of(row.name, key.task)

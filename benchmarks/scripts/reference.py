@@ -148,6 +148,7 @@ what is wrong with a file that it refuses. [An example](examples/result.json).""
         result.Estimate,
         result.ModelSize,
         result.PrecisionUse,
+        result.NumericsUse,
         result.Device,
         result.Code,
     )

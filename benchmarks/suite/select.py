@@ -22,7 +22,8 @@ from contract.tasks import SOURCE, TASKS
 from datasets.layouts import kind_of
 
 # Settings of loaders and of checkpoints to resume from. The order of the images and every random draw follow from
-# positions, and a resumed training equals an uninterrupted one to the bit, so they cannot change a number.
+# positions, so they cannot change a number: on a CPU a resumed training equals an uninterrupted one to the bit, and on
+# a GPU it differs from it no more than a repetition.
 WITHOUT_EFFECT = (
     *("num_workers", "workers", "prefetch_factor", "pin_memory", "persistent_workers"),
     "checkpoint_every_epochs",
@@ -39,6 +40,7 @@ class Selection:
         budget: `full`, `short` or `smoke`.
         precision: Value of the tasks' option `--precision`.
         device: Value of the tasks' option `--device`.
+        deterministic: Whether the tasks get the option `--deterministic`.
         backbones: Specs that each add a row, trained like the last row of the suite.
         rows: Names of the rows to run; None for all.
         tasks: Tasks to run; None for all.
@@ -50,6 +52,7 @@ class Selection:
     budget: str = "full"
     precision: str = "auto"
     device: str = "auto"
+    deterministic: bool = False
     backbones: tuple[str, ...] = ()
     rows: tuple[str, ...] | None = None
     tasks: tuple[str, ...] | None = None
@@ -69,6 +72,7 @@ class Selection:
     def suffix(self) -> str:
         """The part of a run folder's name for settings that change numbers; often empty."""
         parts = [value for value in (self.precision, self.device) if value != "auto"]
+        parts += ["deterministic"] if self.deterministic else []
         for task, values in sorted(self.overrides.items()):
             parts += [
                 f"{task}.{key}={_plain(value)}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -24,8 +24,12 @@ from engine.runner.averaging import measured_model
 
 BATCH = 8
 MOST_RUNS = 50
-# Time limit of each of the two timings; a slower network is timed once.
+# Below it, quartiles say little.
+LEAST_RUNS = 5
+# Time limit of each of the two timings, after the warm-up; a network that takes longer than this is timed once.
 SECONDS = 1.0
+# On a GPU, the first runs of a new shape load kernels and choose algorithms.
+WARM_UPS = {"cpu": 1, "cuda": 3}
 
 Infer = Callable[[Any, Tensor], object]
 
@@ -154,7 +158,9 @@ def _time(runner: Runner, model: Any, one: dict[str, Any], smoke: bool, costs: C
 
 
 def time_runs(run: Callable[[], object], device: torch.device, *, smoke: bool = False) -> Timing:
-    """Time a function: one warm-up, then as many runs as `SECONDS` allow, `MOST_RUNS` at most and one at least.
+    """Time a function: `WARM_UPS`, then as many runs as `SECONDS` allow, from `LEAST_RUNS` to `MOST_RUNS`.
+
+    A function that takes longer than `SECONDS` runs once. The time of the warm-up does not count.
 
     Args:
         run: The function to time.
@@ -162,18 +168,24 @@ def time_runs(run: Callable[[], object], device: torch.device, *, smoke: bool = 
         smoke: One run, no warm-up.
     """
     wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-    started = time.perf_counter()
-    if not smoke:
+    for _ in range(0 if smoke else WARM_UPS.get(device.type, 1)):
         run()
-    most = 1 if smoke else MOST_RUNS
+    wait()
     seconds: list[float] = []
-    while not seconds or (len(seconds) < most and time.perf_counter() - started < SECONDS):
+    while not seconds or not (smoke or _enough(seconds)):
         wait()
         before = time.perf_counter()
         run()
         wait()
         seconds.append(time.perf_counter() - before)
     return Timing(tuple(seconds))
+
+
+def _enough(seconds: Sequence[float]) -> bool:
+    """Whether the timed runs are enough."""
+    if len(seconds) >= MOST_RUNS:
+        return True
+    return (seconds[-1] if len(seconds) < LEAST_RUNS else sum(seconds)) >= SECONDS
 
 
 def _gpu_memory_mib(run: Callable[[], object], model: nn.Module, device: torch.device) -> float:

@@ -21,6 +21,7 @@ from torch import Tensor
 import backbones
 from engine.measure.preserve_state import preserve_state
 from engine.measure.transferability import measure
+from engine.runner.peak_memory import restart_peak_memory
 from engine.runner.seeding import leaves
 
 MOST_IMAGES = 256
@@ -63,6 +64,7 @@ class TransferabilityHook(Hook):
         runner.message_hub.update_info(
             TRANSFERABILITY, {"scores": [asdict(score) for score in scores], "notes": notes}
         )
+        restart_peak_memory()
         summary = [f"{score.name} {score.value:.4f}" for score in scores] + notes
         runner.logger.info(
             f"transferability: {', '.join(summary)} ({len(labels)} samples, {time.monotonic() - started:.1f} s)"

@@ -2,7 +2,8 @@
 
 Forward and loss run under autocast; weights, gradients and the optimiser's state stay in float32 (the "master
 copy" of paper §3.2). float16 needs loss scaling; bfloat16 has float32's exponent range and does not need it.
-Evaluation runs in float32.
+TF32 needs no autocast: tensors are float32, and the GPU rounds the factors of its products (`engine.runner.numerics`).
+Evaluation runs in IEEE float32.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Precision:
     """A choice and its reason.
 
     Attributes:
-        dtype: The dtype of autocast: `'float32'`, `'bfloat16'` or `'float16'`.
+        dtype: What products are computed in: `'float32'`, `'tf32'`, `'bfloat16'` or `'float16'`.
         device_type: `'cpu'` or `'cuda'`.
         reason: Why it was chosen, as one clause.
     """
@@ -38,7 +39,7 @@ class Precision:
     @property
     def mixed(self) -> bool:
         """Whether autocast is on."""
-        return self.dtype != "float32"
+        return self.dtype in ("bfloat16", "float16")
 
     def optim_wrapper(self) -> dict[str, Any]:
         """Return the config of mmengine's optimiser wrapper for this precision."""
@@ -69,6 +70,8 @@ def choose_precision(requested: str, device_type: str | None = None) -> Precisio
         return _automatic(device_type)
     if requested == "fp32":
         return Precision("float32", device_type, "asked for")
+    if requested == "tf32":
+        return _tf32(device_type)
     if requested == "fp16" and device_type == "cpu":
         raise UserError(
             "precision fp16 was asked for on a CPU, where torch has no float16 training kernels; "
@@ -80,6 +83,21 @@ def choose_precision(requested: str, device_type: str | None = None) -> Precisio
             "slowly; use --precision fp16 or auto"
         )
     return Precision("float16" if requested == "fp16" else "bfloat16", device_type, "asked for")
+
+
+def _tf32(device_type: str) -> Precision:
+    device = "a CPU"
+    if device_type == "cuda" and torch.version.hip is not None:
+        device = "an AMD GPU"
+    elif device_type == "cuda":
+        major, minor = torch.cuda.get_device_capability()
+        if major >= 8:
+            return Precision("tf32", "cuda", "asked for")
+        device = f"a GPU of compute capability {major}.{minor}"
+    raise UserError(
+        f"precision tf32 was asked for on {device}, and only NVIDIA GPUs of compute capability 8.0 (Ampere) or later "
+        "have TF32; use --precision fp32 or auto"
+    )
 
 
 def _automatic(device_type: str) -> Precision:

@@ -1,4 +1,4 @@
-"""Randomness as a function of (seed, position), so a killed run resumes bit for bit.
+"""Randomness as a function of (seed, position), so that a resumed run sees the same data and draws.
 
 Every sample's augmentation is drawn from (seed, epoch, index), and every training step's noise from (seed,
 iteration). Neither depends on the process's history or on the number of loader workers, so a run that is
@@ -23,6 +23,7 @@ from torch.utils.data import Sampler
 
 from contract.errors import UserError
 from engine.few_shot import stratified_subset
+from engine.runner.batch_sampler import ReplayedBatchSampler
 
 
 def seed_everything(*key: int) -> None:
@@ -211,14 +212,19 @@ class SeedEachIterationHook(Hook):
 class ResumableIterTrainLoop(IterBasedTrainLoop):
     """mmengine's iteration-based loop, resumed without delay.
 
-    The original loads and discards all batches up to the checkpoint; here the sampler starts there.
+    The original loads and discards all batches up to the checkpoint; here the sampler starts there. A batch sampler of
+    the config is replayed up to there without loading an image.
     """
 
     def run(self) -> Any:
         """Train from the current iteration to the last."""
         if self._iter > 0:
             loader: Any = self.dataloader
-            loader.sampler.start_after(self._iter * loader.batch_sampler.batch_size)
+            batches = loader.batch_sampler
+            if isinstance(batches, ReplayedBatchSampler):
+                batches.start_after(self._iter)
+            else:
+                loader.sampler.start_after(self._iter * batches.batch_size)
             self.dataloader_iterator = _AlreadyAdvanced(self.dataloader, self._iter)
         return super().run()
 

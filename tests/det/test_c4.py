@@ -1,6 +1,7 @@
 """Faster R-CNN without FPN, whose RoI head is the backbone's last stage."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -82,3 +83,33 @@ def test_run_loads_every_tensor(tiny_voc, tmp_path, run_det, checkpoint):
     result = json.loads((work / "result.json").read_text())
     assert result["checkpoint"]["matched"] == result["checkpoint"]["total"] > 0
     assert result["protocol"]["detector"].startswith("Faster R-CNN, C4")
+
+
+def test_resumed_run_equals_uninterrupted(tiny_voc, tmp_path, run_det, checkpoint, monkeypatch):
+    monkeypatch.setattr("engine.measure.costs.SECONDS", 0)
+    settings = {
+        "train_cfg.max_iters": 4,
+        "train_cfg.val_interval": 4,
+        "default_hooks.checkpoint.interval": 1,
+        "train_dataloader.batch_size": 2,
+        "auto_scale_lr.base_batch_size": 2,
+        "train_dataloader.num_workers": 0,
+        "val_dataloader.num_workers": 0,
+        "image_scale": (64, 64),
+        "train_scales": [(64, 64)],
+    }
+    options = ["--checkpoint", checkpoint, "--seed", "2"]
+    options += [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    data, whole, resumed = tiny_voc.root.parent, tmp_path / "whole", tmp_path / "resumed"
+    arguments = dict(config="mini_c4", budget="full")
+    assert run_det(data, whole, *options, **arguments) == 0
+    # As if the run had been killed after its third iteration: images of one group wait for a batch there.
+    resumed.mkdir()
+    shutil.copy(whole / "iter_3.pth", resumed)
+    assert run_det(data, resumed, *options, "--resume", **arguments) == 0
+    results = [json.loads((folder / "result.json").read_text()) for folder in (whole, resumed)]
+    assert results[0]["metrics"] == results[1]["metrics"]
+    assert (whole / "curves.json").read_text() == (resumed / "curves.json").read_text()
+    states = [torch.load(folder / "iter_4.pth")["state_dict"] for folder in (whole, resumed)]
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])

@@ -79,7 +79,11 @@ def test_roi_align_forward(features, sampling_ratio, layout):
 
 @pytest.mark.parametrize("sampling_ratio", [2, 0])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_roi_align_backward_is_adjoint(features, sampling_ratio, layout):
+@pytest.mark.parametrize("deterministic", [False, pytest.param(True, marks=stand_in_only)])
+def test_roi_align_backward_is_adjoint(
+    features, sampling_ratio, layout, deterministic, monkeypatch
+):
+    monkeypatch.setattr(mmcv_ops, "_must_be_deterministic", lambda _: deterministic)
     layer = mmcv.ops.RoIAlign((2, 3), SCALE, sampling_ratio, aligned=True)
     given = torch.from_numpy(features).to(memory_format=layout).requires_grad_()
     weights = np.random.default_rng(1).normal(size=(len(ROIS), 2, 2, 3)).astype(np.float32)
@@ -93,6 +97,39 @@ def test_roi_align_backward_is_adjoint(features, sampling_ratio, layout):
         column = _roi_align(unit, ROIS, (2, 3), SCALE, sampling_ratio)
         expected[image, :, y, x] = (weights * column).sum(axis=(0, 2, 3))
     np.testing.assert_allclose(given.grad.numpy(), expected, atol=1e-5)
+
+
+@stand_in_only
+@pytest.mark.parametrize("aligned", [True, False])
+@pytest.mark.parametrize("sampling_ratio", [2, 0])
+def test_deterministic_gradient_equals_that_of_kernel(aligned, sampling_ratio, monkeypatch):
+    generator = torch.Generator().manual_seed(1)
+    # More regions of an image than are summed at once, some of them empty or outside.
+    points = torch.rand(150, 2, 2, generator=generator) * 120 - 20
+    corners = points.sort(dim=1).values.flatten(1)
+    corners[:2] = torch.tensor([[5.0, 5, 5, 5], [200, 200, 230, 230]])
+    images = torch.randint(0, 2, (150, 1), generator=generator)
+    rois = torch.cat([images, corners], dim=1)
+    weights = torch.rand(150, 3, 4, 5, generator=generator)
+    gradients = []
+    for deterministic in (False, True):
+        monkeypatch.setattr(
+            mmcv_ops, "_must_be_deterministic", lambda _, asked=deterministic: asked
+        )
+        given = torch.rand(2, 3, 11, 13, generator=generator).requires_grad_()
+        layer = mmcv.ops.RoIAlign((4, 5), 0.125, sampling_ratio, aligned=aligned)
+        (layer(given, rois) * weights).sum().backward()
+        gradients.append(given.grad)
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-5, atol=1e-4)
+    assert gradients[0].abs().max() > 1
+
+
+def test_deterministic_form_is_for_gpus_that_ask(monkeypatch):
+    on_gpu, on_cpu = types.SimpleNamespace(device=torch.device("cuda")), torch.zeros(1)
+    assert not mmcv_ops._must_be_deterministic(on_gpu)
+    monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: True)
+    assert mmcv_ops._must_be_deterministic(on_gpu)
+    assert not mmcv_ops._must_be_deterministic(on_cpu)
 
 
 def test_roi_align_bfloat16(features):

@@ -6,11 +6,13 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
 from PIL import Image
 
 from backbones import CheckpointError
 from contract.errors import UserError
+from contract.result import read_result
 from engine import task as engine_task
 from engine.cli import user_error
 from engine.task import Task, main
@@ -157,6 +159,21 @@ def test_torn_image_in_loader_worker(tmp_path, capfd, workers, torn):
     assert errors[0].endswith("; replace it, or take it out of the dataset")
     assert not [line for line in lines if "Traceback" in line]
     assert not (tmp_path / "w" / "result.json").exists()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_deterministic_algorithms(tmp_path):
+    assert Classification.one_shape
+    root = _write(tmp_path / "data")
+    assert _train(root, tmp_path / "w", "--deterministic", "--budget", "smoke") == 0
+    assert torch.are_deterministic_algorithms_enabled()
+    used = read_result(tmp_path / "w" / "result.json").numerics
+    assert used is not None and used.deterministic and not used.nondeterministic
+    # The next run of a process does not inherit it.
+    assert _train(root, tmp_path / "x", "--budget", "smoke") == 0
+    assert not torch.are_deterministic_algorithms_enabled()
+    used = read_result(tmp_path / "x" / "result.json").numerics
+    assert used is not None and not used.deterministic
 
 
 @pytest.mark.filterwarnings("ignore")

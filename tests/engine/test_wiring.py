@@ -1,5 +1,6 @@
 """From a task's config to the Runner's, and the choice of a checkpoint to resume from."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,18 @@ def test_iteration_loop_resumes_at_once(monkeypatch):
     assert config.default_hooks.checkpoint.max_keep_ckpts == 2
 
 
+def test_batch_sampler_is_replayed_where_runs_resume_within_an_epoch(monkeypatch):
+    own = dict(type="AspectRatioBatchSampler")
+    found = []
+    for train_cfg in (dict(max_iters=30), dict(max_epochs=3)):
+        config = _config(**train_cfg)
+        config.train_dataloader.batch_sampler = own
+        options = Options("c", Path("w"), Path("d"))
+        wire(config, "det", options, Precision("float32", "cpu", "test"), Budget())
+        found.append(config.train_dataloader.batch_sampler.to_dict())
+    assert found == [dict(type="ReplayedBatchSampler", batches=own), own]
+
+
 def test_hooks_follow_recipe_hooks(monkeypatch):
     expected = [
         "EMAHook",
@@ -96,6 +109,10 @@ def test_hooks_follow_recipe_hooks(monkeypatch):
     assert config.model.backbone.checkpoint == "b.safetensors"
 
 
+def test_cudnn_benchmark_is_off_until_training_starts(monkeypatch):
+    assert _wired(monkeypatch).env_cfg.cudnn_benchmark is False
+
+
 def test_smoke_limits_images_and_workers(monkeypatch):
     budget = Budget(iterations=2, batch_size=3, test_images=4)
     config = _wired(monkeypatch, budget)
@@ -103,6 +120,9 @@ def test_smoke_limits_images_and_workers(monkeypatch):
     assert (train.batch_size, train.dataset.limit, test.dataset.limit) == (3, 6, 4)
     assert (train.num_workers, test.num_workers) == (0, 0)
     assert not train.persistent_workers
+    measured = _wired(monkeypatch, dataclasses.replace(budget, workers=2))
+    assert measured.train_dataloader.num_workers == 2
+    assert measured.val_dataloader.num_workers == 0
     assert _wired(monkeypatch, budget, rank="0").train_dataloader.dataset.limit == 12
     assert _wired(monkeypatch, budget, max_iters=30).train_dataloader.dataset.limit is None
 

@@ -2,9 +2,11 @@
 
 import gc
 import multiprocessing
+import os
 from types import SimpleNamespace
 
 import pytest
+import torch
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
@@ -39,6 +41,9 @@ def forget_runs():
 def isolate_runs():
     """Forget mmengine's runs after each test."""
     yield
+    if torch.are_deterministic_algorithms_enabled():
+        torch.use_deterministic_algorithms(False)
+        os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
     _forget(MMLogger, MessageHub, Visualizer)
     if multiprocessing.active_children():
         # Loader workers of a run that failed: torch would wait five seconds for each of them,

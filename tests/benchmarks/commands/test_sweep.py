@@ -256,6 +256,20 @@ def test_second_sweep_adds_to_first(harness):
     assert "base = '../tiny-sweep-det/tiny-det-lr.py'" in file.read_text(encoding="utf-8")
 
 
+def test_trials_have_settings_of_command(harness, monkeypatch):
+    requests = []
+
+    def run_request(request, **_):
+        requests.append(request)
+        return sweep.INTERRUPTED
+
+    monkeypatch.setattr(sweep, "run_request", run_request)
+    assert harness.sweep("--precision", "fp32", "--deterministic") == sweep.INTERRUPTED
+    (request,) = requests
+    assert (request.selection.precision, request.selection.deterministic) == ("fp32", True)
+    assert request.run_dir.name.endswith("+fp32+deterministic")
+
+
 def _suite(*rows: Row) -> Suite:
     return replace(load_suite("mini"), rows=rows)
 

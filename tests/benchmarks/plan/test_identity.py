@@ -8,6 +8,7 @@ from support.world import ROWS, World, forget_digests, make_root, make_suite
 from benchmarks.plan import identity
 from benchmarks.plan.compute import Compute
 from benchmarks.plan.store import RunKey
+from benchmarks.run.command import task_command
 from benchmarks.suite.select import Selection
 from contract.errors import UserError
 
@@ -92,6 +93,15 @@ def test_precision_synonyms(world):
     assert identities(world) == before
     world.selection = Selection(precision="bf16")
     assert identities(world)["standard/cls"] != before["standard/cls"]
+
+
+def test_deterministic_algorithms_only_if_asked_for(world):
+    components = world.plan().runs[0].components
+    assert "deterministic" not in components
+    world.selection = Selection(deterministic=True)
+    plan = world.plan()
+    assert plan.runs[0].components == {**components, "deterministic": True}
+    assert all("--deterministic" in task_command(plan, run) for run in plan.runs)
 
 
 @pytest.mark.parametrize(

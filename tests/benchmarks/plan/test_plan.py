@@ -67,6 +67,7 @@ def test_nothing_to_run(tmp_path):
     ("selection", "reason"),
     [
         (Selection(precision="bf16"), "the number format differs (float32 → bfloat16)"),
+        (Selection(deterministic=True), "the option --deterministic differs"),
         (Selection(budget="short"), "the budget differs (full → short)"),
         (Selection(overrides={"det": {"lr": 2}}), "the --set overrides differ"),
     ],

@@ -58,3 +58,14 @@ def test_missing_tensors_have_footnote(run_dir: Path) -> None:
     assert note.startswith("tricks: 6 tensors")
     assert note.endswith("layer4.2.weight, layer4.3.weight, …")
     assert note in format_markdown(report)
+
+
+def test_deterministic_algorithms_are_stated(run_dir: Path) -> None:
+    assert "numerics" not in dict(build_report(run_dir).table.environment)
+    used = dict(tf32=False, cudnn_benchmark=False, deterministic=True, nondeterministic=["put_"])
+    for row in MEANS:
+        for seed in OFFSETS:
+            path = result_file(run_dir, row, "det", seed)
+            edit_json(path, lambda result: result.update(numerics=used))
+    environment = dict(build_report(run_dir).table.environment)
+    assert environment["numerics"] == "det with deterministic algorithms, except put_"

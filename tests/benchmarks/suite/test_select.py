@@ -15,6 +15,7 @@ from contract.errors import UserError
         (Selection(), ""),
         (Selection(rows=("a",), tasks=("det",), seeds=(3,), backbones=("resnet18",)), ""),
         (Selection(precision="fp32"), "+fp32"),
+        (Selection(precision="fp32", deterministic=True), "+fp32+deterministic"),
         (Selection(overrides={"det": {"lr": 0.03}}), "+det.lr=0.03"),
         (Selection(overrides={"seg": {"a.b": "x"}, "det": {"lr": 1}}), "+det.lr=1+seg.a.b=x"),
         (Selection(overrides={"cls": {"workers": 8}}), ""),

@@ -39,6 +39,18 @@ def _assert_like(found, example, where="result"):
             _assert_like(found[key], example[key], f"{where}.{key}")
 
 
+def test_settings_of_the_gpu(world, tmp_path, checkpoint, capsys):
+    # Crops of one size in segmentation, images of many sizes in detection.
+    assert world.task.one_shape == (world.name == "seg")
+    work = tmp_path / "work"
+    assert world.run(work, "--checkpoint", checkpoint, "--deterministic") == 0
+    line = "numerics:  TF32 off, cuDNN benchmark off, deterministic algorithms on\n"
+    assert line in capsys.readouterr().out
+    assert result_of(work)["numerics"] == dict(
+        tf32=False, cudnn_benchmark=False, deterministic=True, nondeterministic=[]
+    )
+
+
 def test_result_fields(world, tmp_path, checkpoint, checkpoint_metadata):
     work = tmp_path / "work"
     options = ("--checkpoint", checkpoint, "--identity", "abc123", "--data-fingerprint", "da7a")

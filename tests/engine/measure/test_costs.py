@@ -38,12 +38,24 @@ class Clock:
         return run
 
 
-def test_warm_up_counts_against_time_limit(monkeypatch):
+def test_search_for_kernels_does_not_count(monkeypatch):
     clock = Clock(monkeypatch)
-    timing = time_runs(clock.work(0.5, 0.25), CPU)
-    # 0.5 s of warm-up, then 0.25 s twice until a second is over.
-    assert timing.seconds == (0.25, 0.25)
-    assert clock.runs == 3
+    waits = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: waits.append(clock.runs))
+    timing = time_runs(clock.work(1.3, 0.4, 0.4, 0.002), torch.device("cuda"))
+    assert len(timing.seconds) == MOST_RUNS
+    assert timing.median == pytest.approx(0.002)
+    assert timing.interquartile_range == pytest.approx(0, abs=1e-9)
+    # The device has finished its three warm-ups before the clock is read, and then each run.
+    assert waits[0] == 3
+    assert set(waits) == set(range(3, 3 + MOST_RUNS + 1))
+
+
+@pytest.mark.parametrize(("seconds", "runs"), [(0.25, 5), (0.125, 8), (0.75, 5)])
+def test_runs_within_time_limit(monkeypatch, seconds, runs):
+    clock = Clock(monkeypatch)
+    assert len(time_runs(clock.work(0.5, seconds), CPU).seconds) == runs
+    assert clock.runs == 1 + runs
 
 
 def test_slow_network_runs_once(monkeypatch):

@@ -117,6 +117,14 @@ def test_few_shot_run_uses_its_images(request):
     assert images.loaded == [3, 9, 10, 31, 77]
 
 
+def test_memory_of_estimates_is_not_that_of_training(request, monkeypatch):
+    restarts = []
+    monkeypatch.setattr(samples, "restart_peak_memory", lambda: restarts.append(len(images.loaded)))
+    images = Images(4)
+    TransferabilityHook(_regions, None).before_train(_runner(request, images))
+    assert restarts == [4]
+
+
 def test_resumed_run_keeps_measurements(request):
     runner = _runner(request, Images(12))
     runner.iter = 5

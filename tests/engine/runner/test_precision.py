@@ -156,3 +156,18 @@ def test_gradients_are_clipped_to_the_norm():
     wrapper.update_params(loss)
     # The gradient (3, 4) of norm 5 becomes (0.6, 0.8), times lr 0.5.
     assert layer.weight[0].tolist() == pytest.approx([-0.3, -0.4], abs=1e-5)
+
+
+def test_tf32_needs_ampere(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (8, 6))
+    chosen = choose_precision("tf32", "cuda")
+    assert (chosen.dtype, chosen.mixed) == ("tf32", False)
+    assert chosen.optim_wrapper() == dict(type="OptimWrapper")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (7, 5))
+    with pytest.raises(UserError, match=r"tf32 was asked for on a GPU of compute capability 7\.5,"):
+        choose_precision("tf32", "cuda")
+    monkeypatch.setattr(torch.version, "hip", "6.4")
+    with pytest.raises(UserError, match="tf32 was asked for on an AMD GPU,"):
+        choose_precision("tf32", "cuda")
+    with pytest.raises(UserError, match=r"tf32 was asked for on a CPU, .*; use --precision fp32"):
+        choose_precision("tf32", "cpu")
