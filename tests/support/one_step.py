@@ -1,5 +1,6 @@
 """One training step and one prediction of a task, without a run around them."""
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -23,7 +24,7 @@ class Step:
         losses: The logged values by name.
         weights: Parameters and statistics after the step, on the CPU.
         predictions: Of the first test batch after the step.
-        devices: Types of the devices of all parameters and buffers.
+        devices: Types of the devices of parameters, buffers and the optimiser's state.
     """
 
     losses: dict
@@ -33,30 +34,43 @@ class Step:
 
 
 def config_of(task, config, data, **options):
-    """Return the Runner config of a job of two images a step."""
+    """Return the Runner config of a job at the smoke budget, which has two images a step."""
     forget_runs()
     made = Options(config=str(config), data=data, work_dir=data, budget="smoke", **options)
     return prepare(task, resolve_job(made))
 
 
-def one_step(task, config):
-    """Take one training step with the data preprocessor, and predict the first test batch."""
+def batches_of(task, config):
+    """Return the first training batch and the first test batch, as the loader returns them."""
+    with DefaultScope.overwrite_default_scope(task.scope):
+        return [
+            next(iter(Runner.build_dataloader(loader, seed=0)))
+            for loader in (config.train_dataloader, config.val_dataloader)
+        ]
+
+
+def one_step(task, config, batches):
+    """Take one training step with the data preprocessor, and predict the test batch."""
+    train, test = copy.deepcopy(batches)
     set_random_seed(0)
     with DefaultScope.overwrite_default_scope(task.scope):
-        model = MODELS.build(config.model)
-        model.to(get_device()).train()
+        model = MODELS.build(config.model).to(get_device()).train()
         wrapper = build_optim_wrapper(model, config.optim_wrapper)
-        batch = next(iter(Runner.build_dataloader(config.train_dataloader, seed=0)))
-        set_random_seed(0)
-        losses = model.train_step(batch, wrapper)
+        losses = model.train_step(train, wrapper)
         model.eval()
-        test = next(iter(Runner.build_dataloader(config.val_dataloader, seed=0)))
         with torch.no_grad():
             predictions = model.val_step(test)
-    tensors = model.state_dict()
+    # An optimiser keeps its own count of steps on the CPU.
+    state = [
+        value
+        for values in wrapper.optimizer.state.values()
+        for value in values.values()
+        if isinstance(value, torch.Tensor) and value.dim()
+    ]
+    tensors = [*model.parameters(), *model.buffers(), *state]
     return Step(
-        {name: float(value) for name, value in losses.items()},
-        {name: tensor.cpu() for name, tensor in tensors.items()},
+        {name: value.item() for name, value in losses.items()},
+        {name: tensor.cpu() for name, tensor in model.state_dict().items()},
         predictions,
-        {tensor.device.type for tensor in (*model.parameters(), *model.buffers())},
+        {tensor.device.type for tensor in tensors},
     )

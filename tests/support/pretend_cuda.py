@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 import torch
 from torch.overrides import TorchFunctionMode
-from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from support.cuda_autocast import cast_arguments
@@ -160,19 +159,28 @@ class PretendFunctions(TorchFunctionMode):
             args = (func, *args)
             func = convert
         before = self.mode.named_meta
-        self.mode.named_meta = any(map(_is_meta, _leaves(args, kwargs)))
+        self.mode.named_meta = any(
+            map(_is_meta, _leaves((*args, *kwargs.values())))
+        )
         try:
             return func(*args, **kwargs)
         finally:
             self.mode.named_meta = before
 
 
-def _leaves(args, kwargs):
-    for value in (*args, *kwargs.values()):
+def _leaves(values):
+    # Faster than torch's pytree; arguments of ops are nested in lists and tuples only.
+    for value in values:
         if isinstance(value, (list, tuple)):
-            yield from value
+            yield from _leaves(value)
         else:
             yield value
+
+
+def _map(function, tree):
+    if isinstance(tree, (list, tuple)):
+        return type(tree)([_map(function, value) for value in tree])
+    return function(tree)
 
 
 def _is_meta(value):
@@ -211,7 +219,7 @@ def _new_tensor(func, tensor, data, dtype=None, device=None, **kwargs):
 def _tensor(func, data, **kwargs):
     # torch reads single values of the device one by one.
     if isinstance(data, (list, tuple)):
-        data = pytree.tree_map_only(PretendTensor, lambda value: value.item(), data)
+        data = _map(lambda value: value.item() if isinstance(value, PretendTensor) else value, data)
     return func(data, **kwargs)
 
 
@@ -239,7 +247,8 @@ CONVERSIONS = {
 
 def _dispatch(func, args, kwargs, mode):
     """Run an op on the CPU; refuse what CUDA refuses."""
-    tensors = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+    leaves = list(_leaves((*args, *kwargs.values())))
+    tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
     ours = [tensor for tensor in tensors if isinstance(tensor, PretendTensor)]
     to_device = _is_on_device(func, args, kwargs, ours, mode)
     if not ours and not to_device:
@@ -247,10 +256,11 @@ def _dispatch(func, args, kwargs, mode):
     if len(ours) < len(tensors):
         _check_devices(func, args, tensors)
     if to_device:
-        _check_generators(func, args, kwargs)
+        _check_generators(func, leaves)
     if ours and (func in WAITS or not to_device):
         mode.waits[str(func)] += 1
-    found = func(*_inner(args), **_inner({k: v for k, v in kwargs.items() if k != "pin_memory"}))
+    inner = {key: _map(_inner, value) for key, value in kwargs.items() if key != "pin_memory"}
+    found = func(*_map(_inner, args), **inner)
     if torch.Tag.inplace_view in func.tags:
         # The outer tensor's size changes with that of the inner one.
         args[0].data = PretendTensor(args[0].inner)
@@ -263,7 +273,7 @@ def _dispatch(func, args, kwargs, mode):
             return known[id(leaf)]
         return PretendTensor(leaf) if to_device else leaf
 
-    return pytree.tree_map(outer, found)
+    return _map(outer, found)
 
 
 def _is_on_device(func, args, kwargs, ours, mode):
@@ -276,13 +286,10 @@ def _is_on_device(func, args, kwargs, ours, mode):
     return device == "cuda" or (device == "meta" and not mode.named_meta)
 
 
-def _inner(tree):
-    def inner(leaf):
-        if isinstance(leaf, PretendTensor):
-            return leaf.inner
-        return CPU if isinstance(leaf, torch.device) else leaf
-
-    return pytree.tree_map(inner, tree)
+def _inner(leaf):
+    if isinstance(leaf, PretendTensor):
+        return leaf.inner
+    return CPU if isinstance(leaf, torch.device) else leaf
 
 
 def _check_devices(func, args, tensors):
@@ -291,7 +298,8 @@ def _check_devices(func, args, tensors):
     for tensor in tensors:
         if isinstance(tensor, PretendTensor):
             continue
-        if tensor.dim() == 0 and (torch.Tag.pointwise in func.tags or func in TAKES_NUMBERS):
+        is_number = tensor.dim() == 0 and tensor.device.type == "cpu"
+        if is_number and (torch.Tag.pointwise in func.tags or func in TAKES_NUMBERS):
             continue
         on_device = isinstance(args[0], PretendTensor)
         if func in TAKES_INDICES and on_device and any(tensor is index for index in args[1]):
@@ -302,12 +310,28 @@ def _check_devices(func, args, tensors):
         )
 
 
-def _check_generators(func, args, kwargs):
-    for leaf in pytree.tree_leaves((args, kwargs)):
+def _check_generators(func, leaves):
+    for leaf in leaves:
         if isinstance(leaf, torch.Generator) and leaf.device.type == "cpu":
             raise RuntimeError(
                 f"Expected a 'cuda' device type for generator but found 'cpu' (when calling {func})"
             )
+
+
+def _group_by_device(group):
+    """Wrap the function by which torch groups gradients, to clip their norm."""
+
+    def grouped(lists, with_indices=False):
+        found = group(lists, with_indices)
+        on_device = any(isinstance(leaf, PretendTensor) for leaf in _leaves(lists))
+        if not on_device:
+            return found
+        return {
+            (CUDA if device.type == "meta" else device, dtype): tensors
+            for (device, dtype), tensors in found.items()
+        }
+
+    return grouped
 
 
 @contextlib.contextmanager
@@ -321,6 +345,8 @@ def pretend_cuda():
         for name, stub in STUBS.items():
             patch.setattr(torch.cuda, name, stub)
         patch.setattr(mmengine.device.utils, "DEVICE", "cuda")
+        name = "_group_tensors_by_device_and_dtype"
+        patch.setattr(torch._C, name, _group_by_device(getattr(torch._C, name)))
         # `Module.to` otherwise writes into the CPU parameters, which cannot become another class.
         patch.setattr(torch.__future__, "_overwrite_module_params_on_conversion", True)
         # `torch.tensor(…, device="cuda")` then copies where the mode sees it.
