@@ -35,9 +35,13 @@ def suite(tmp_path):
     shutil.copy(HERE / "conftest.py", tmp_path / "tests")
     (folder / "conftest.py").write_text(FOLDER)
     (folder / "test_some.py").write_text(TEST)
-    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --import-mode=importlib\nmarkers = gpu: x\n")
+    (tmp_path / "pytest.ini").write_text(
+        "[pytest]\naddopts = --import-mode=importlib\nmarkers = gpu: x\n"
+    )
     # A torch without a GPU, which takes no second to import.
-    (tmp_path / "torch.py").write_text("class cuda:\n    is_available = staticmethod(lambda: False)\n")
+    (tmp_path / "torch.py").write_text(
+        "class cuda:\n    is_available = staticmethod(lambda: False)\n"
+    )
 
     def run(*words):
         done = subprocess.run(
@@ -54,7 +58,9 @@ def test_other_tests_see_no_gpu(suite):
     output, seen = suite()
     assert seen == "''"
     assert "1 passed, 1 skipped" in output
-    assert "needs a GPU, and GPUs are hidden from other tests; run python -m pytest -m gpu" in output
+    assert (
+        "needs a GPU, and GPUs are hidden from other tests; run python -m pytest -m gpu" in output
+    )
 
 
 def test_marked_tests_see_gpus(suite):

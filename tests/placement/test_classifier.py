@@ -1,26 +1,20 @@
 """The classifier on a pretended GPU: every trick that touches the model, the loss, mixing or the optimiser."""
 
-import json
 import runpy
 
 import pytest
 import torch
+from support.checkpoints import METADATA, write_classifier
+from support.gpu_tasks import ON_THE_CPU
+from support.one_step import batches_of, config_of, one_step
+from support.pretend_cuda import pretend_cuda
 
 from cls_train.assemble import CONFIGS
 from cls_train.train import Classification
 from engine import config as configs
-from engine.task import main
-from support.checkpoints import METADATA, write_classifier
-from support.one_step import batches_of, config_of, one_step
-from support.pretend_cuda import pretend_cuda
 
 TASK = Classification()
 SPEC = "resnet10_b-w8"
-# Keys that decide images, lengths, rates or hooks, all on the CPU.
-ON_THE_CPU = {
-    "batch_size_factor", "early_stopping", "ema", "epochs_factor", "image_size", "lr", "lr_scaling", "schedule",
-    "test_pipeline", "train_pipeline", "warmup",
-}  # fmt: skip
 
 
 def _keys(trick):
@@ -83,19 +77,3 @@ def test_step_in_mixed_precision(precision, step):
     assert found.losses["loss"] == pytest.approx(exact, rel=0.3)
     assert found.losses["loss"] != exact
     assert found.devices == {"cuda"}
-
-
-def test_whole_run(image_folder, tiny_config, tmp_path):
-    """Averaged weights, export, transferability and costs, besides steps and validation."""
-    work = tmp_path / "work"
-    words = [str(tiny_config), "--data", str(image_folder), "--work-dir", str(work)]
-    words += ["--backbone", SPEC, "--budget", "smoke", "--trick", "ema", "--trick", "mixup"]
-    with pretend_cuda() as mode:
-        assert main(TASK, words) == 0
-    result = json.loads((work / "result.json").read_text())
-    assert result["device"]["type"] == "cuda"
-    assert result["precision"]["dtype"] == "bfloat16"
-    costs = {cost["name"]: cost["value"] for cost in result["costs"]}
-    assert costs["inference_memory"] > 0 and costs["latency"] > 0
-    assert result["inference"]["notes"] == []
-    assert mode.waits["aten._local_scalar_dense.default"] > 0

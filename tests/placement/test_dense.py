@@ -1,31 +1,17 @@
 """Detection and segmentation on a pretended GPU: every trick that touches the model, the loss or the optimiser."""
 
-import json
 import runpy
 
 import pytest
 import torch
+from support.dense_world import dense_world
+from support.gpu_tasks import ON_THE_CPU, SMALL
+from support.one_step import batches_of, config_of, one_step
+from support.pretend_cuda import pretend_cuda
 
 from contract.settings import ROOT
 from contract.tasks import TASKS
 from engine import config as configs
-from engine.task import main
-from support.checkpoints import write_checkpoint
-from support.dense_world import dense_world
-from support.one_step import batches_of, config_of, one_step
-from support.pretend_cuda import pretend_cuda
-
-# Keys that decide images or hooks.
-ON_THE_CPU = {"ema", "holdout", "train_fraction"}
-SMALL = {
-    "det": {
-        "image_scale": (64, 64),
-        "model.train_cfg.rpn_proposal.max_per_img": 20,
-        "model.test_cfg.rpn.max_per_img": 20,
-        "model.test_cfg.rcnn.max_per_img": 5,
-    },
-    "seg": {"image_scale": (64, 64), "crop_size": (32, 32)},
-}
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +53,7 @@ def test_tricks_of_several_kinds_are_found():
     assert ("det", "ema") not in TRICKS
 
 
-@pytest.mark.parametrize(
-    ("name", "config"), [("det", "mini"), ("det", "mini_c4"), ("seg", "mini")]
-)
+@pytest.mark.parametrize(("name", "config"), [("det", "mini"), ("det", "mini_c4"), ("seg", "mini")])
 def test_step_equals_that_of_the_cpu(name, config, step):
     expected = step(name, config=config, precision="fp32")
     with pretend_cuda():
@@ -88,32 +72,9 @@ def test_step_with_trick(name, trick, step):
     assert 0 < found.losses["loss"] < 100
 
 
-@pytest.mark.parametrize(
-    ("name", "config"), [("det", "mini"), ("det", "mini_c4"), ("seg", "mini")]
-)
+@pytest.mark.parametrize(("name", "config"), [("det", "mini"), ("det", "mini_c4"), ("seg", "mini")])
 def test_step_in_float16(name, config, step):
     with pretend_cuda():
         found = step(name, config=config, precision="fp16")
     assert found.devices == {"cuda"}
     assert 0 < found.losses["loss"] < 100
-
-
-@pytest.mark.parametrize("name", SMALL)
-def test_whole_run(name, worlds, tmp_path):
-    """Averaged weights, pictures, transferability and costs, besides steps and validation."""
-    world, work = worlds[name], tmp_path / "work"
-    words = ["mini", "--data", str(world.data), "--work-dir", str(work), "--budget", "smoke"]
-    words += ["--checkpoint", str(write_checkpoint(tmp_path / "backbone.safetensors"))]
-    words += [word for key, value in SMALL[name].items() for word in ("--set", f"{key}={value}")]
-    if name == "seg":
-        words += ["--trick", "multi_scale_flip"]
-    with pretend_cuda():
-        assert main(world.task, [*words, "--trick", "ema"]) == 0
-    result = json.loads((work / "result.json").read_text())
-    assert (result["device"]["type"], result["precision"]["dtype"]) == ("cuda", "bfloat16")
-    assert result["checkpoint"]["matched"] == result["checkpoint"]["total"] > 0
-    assert result["inference"]["notes"] == []
-    costs = {cost["name"] for cost in result["costs"]}
-    assert {"latency", "inference_memory", "multiply_adds"} <= costs
-
-

@@ -1,16 +1,13 @@
 """The probe and the transferability estimates on a pretended GPU."""
 
-import json
-
 import pytest
 import torch
+from support.pretend_cuda import pretend_cuda
 from torch import nn
 
 from engine.measure.transferability import measure
 from probe.linear import choose_exponent, fit, hold_out
 from probe.neighbours import nearest_votes
-from probe.run import main
-from support.pretend_cuda import pretend_cuda
 
 CLASSES = 3
 SEARCH = dict(low=-2, high=0, step=1, halvings=1)
@@ -54,12 +51,3 @@ def test_estimate_equals_that_of_the_cpu(compute):
     expected = compute("cpu")
     with pretend_cuda():
         assert compute("cuda") == expected
-
-
-def test_probe(image_folder, tmp_path):
-    words = ["imagenet", "--data", str(image_folder), "--work-dir", str(tmp_path)]
-    for setting in ("image_size=32", "test_resize_ratio=1.0", "workers=0"):
-        words += ["--set", setting]
-    with pretend_cuda():
-        assert main([*words, "--backbone", "resnet10_b-w8"]) == 0
-    assert json.loads((tmp_path / "result.json").read_text())["device"]["type"] == "cuda"

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from support.pretend_cuda import pretend_cuda
 from torch import nn
 from torch.nn import functional
-
-from support.pretend_cuda import pretend_cuda
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +51,7 @@ def test_generator_of_the_cpu_is_refused():
 
 @pytest.mark.parametrize("read", [np.asarray, torch.Tensor.numpy, lambda tensor: tensor.numpy()])
 def test_numpy_needs_a_copy(read):
-    with pytest.raises((TypeError, RuntimeError), match="can't convert|numpy"):
+    with pytest.raises((TypeError, RuntimeError), match=r"can't convert|numpy"):
         read(_cuda(1.0))
     assert read(_cuda(1.0).cpu()) == 1
 

@@ -33,10 +33,10 @@ class Step:
     devices: set
 
 
-def config_of(task, config, data, **options):
-    """Return the Runner config of a job at the smoke budget, which has two images a step."""
+def config_of(task, config, data, budget="smoke", **options):
+    """Return the Runner config of a job; the smoke budget has two images a step."""
     forget_runs()
-    made = Options(config=str(config), data=data, work_dir=data, budget="smoke", **options)
+    made = Options(config=str(config), data=data, work_dir=data, budget=budget, **options)
     return prepare(task, resolve_job(made))
 
 

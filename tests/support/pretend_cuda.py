@@ -7,8 +7,8 @@ words; reads of device values by the host are counted.
 
 Not covered: kernels that CUDA does not have or has for other dtypes only, numerics, streams and memory.
 
-torch itself sees tensors of the device `meta`: without a GPU its autograd engine fails on the device `cuda`. Where torch
-asks for a new tensor on `meta` because of an input, `cuda` is meant; where the code names `meta`, it gets that.
+torch itself sees tensors of the device `meta`, because its autograd engine fails on the device `cuda` without a GPU.
+Where torch asks for a new tensor on `meta` because of an input, `cuda` is meant; code that names `meta` gets `meta`.
 """
 
 import contextlib
@@ -159,9 +159,7 @@ class PretendFunctions(TorchFunctionMode):
             args = (func, *args)
             func = convert
         before = self.mode.named_meta
-        self.mode.named_meta = any(
-            map(_is_meta, _leaves((*args, *kwargs.values())))
-        )
+        self.mode.named_meta = any(map(_is_meta, _leaves((*args, *kwargs.values()))))
         try:
             return func(*args, **kwargs)
         finally:
@@ -198,7 +196,9 @@ def _to(func, tensor, *args, copy=False, **kwargs):
     device, dtype, non_blocking, memory_format = torch._C._nn._parse_to(*args, **kwargs)
     dtype = dtype or tensor.dtype
     if device is not None and device.type == "meta" and isinstance(tensor, PretendTensor):
-        return torch.empty_like(tensor.inner, dtype=dtype, device=device, requires_grad=tensor.requires_grad)
+        return torch.empty_like(
+            tensor.inner, dtype=dtype, device=device, requires_grad=tensor.requires_grad
+        )
     found = {"copy": copy, "non_blocking": non_blocking, "dtype": dtype}
     if memory_format is not None:
         found["memory_format"] = memory_format
