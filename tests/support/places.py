@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from support.pretend_cuda import pretend_cuda
+from support.runners import forget_runs
 
 
 def on(place, *values):
@@ -16,6 +17,7 @@ def on(place, *values):
 @contextlib.contextmanager
 def placed(place):
     """Make `cuda` available as the place says; yields torch's name of the device."""
+    forget_runs()
     with pretend_cuda() if place == "pretended" else contextlib.nullcontext():
         yield "cpu" if place == "cpu" else "cuda"
 

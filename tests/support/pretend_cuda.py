@@ -18,44 +18,16 @@ import numpy as np
 import pytest
 import torch
 from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
+from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from support.cuda_autocast import cast_arguments
+from support.cuda_rules import WAITS, check_devices, check_generators
 from support.cuda_stubs import STUBS
 
 CUDA = torch.device("cuda", 0)
 CPU = torch.device("cpu")
-aten = torch.ops.aten
-
-COPIES = {aten.copy_.default, aten._to_copy.default, aten._foreach_copy_.default}
-# Ops that take a CPU tensor without dimensions as a number, besides all elementwise ones.
-TAKES_NUMBERS = {
-    aten.index_put_.default,
-    aten.index_put.default,
-    aten.masked_fill_.Tensor,
-    aten.masked_fill.Tensor,
-    aten.fill_.Tensor,
-    aten.fill.Tensor,
-}
-# Indices may be on the CPU if the indexed tensor is on the GPU.
-TAKES_INDICES = {
-    aten.index.Tensor,
-    aten.index_put_.default,
-    aten.index_put.default,
-    aten._index_put_impl_.default,
-    aten._unsafe_index.Tensor,
-    aten._unsafe_index_put.default,
-}
-# Ops whose result has a size that depends on values, so that the host waits for the GPU.
-WAITS = {
-    aten._local_scalar_dense.default,
-    aten.nonzero.default,
-    aten.masked_select.default,
-    aten.equal.default,
-    aten._unique2.default,
-    aten.unique_dim.default,
-    aten.unique_consecutive.default,
-}
 
 
 class PretendTensor(torch.Tensor):
@@ -128,14 +100,18 @@ class PretendMode(TorchDispatchMode):
     Attributes:
         waits: How often each op made the host wait for the GPU.
         named_meta: Whether the code that called torch means the device `meta` where torch asks for it.
+        suspended: Whether ops are left to torch's fake tensors.
     """
 
     def __init__(self):
         super().__init__()
         self.waits = Counter()
         self.named_meta = False
+        self.suspended = False
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if self.suspended:
+            return func(*args, **(kwargs or {}))
         return _dispatch(func, args, kwargs or {}, self)
 
 
@@ -152,6 +128,8 @@ class PretendFunctions(TorchFunctionMode):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
+        if torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE) is not None:
+            return self._on_fake_tensors(func, args, kwargs)
         if torch.is_autocast_enabled("cuda"):
             args, kwargs = cast_arguments(func, args, kwargs)
         convert = CONVERSIONS.get(getattr(func, "__name__", None))
@@ -164,6 +142,24 @@ class PretendFunctions(TorchFunctionMode):
             return func(*args, **kwargs)
         finally:
             self.mode.named_meta = before
+
+    def _on_fake_tensors(self, func, args, kwargs):
+        """Let torch's fake tensors, which know the device `cuda`, count without the pretence."""
+        args = _map(_shape_of, tuple(args))
+        kwargs = {key: _map(_shape_of, value) for key, value in kwargs.items()}
+        before, self.mode.suspended = self.mode.suspended, True
+        try:
+            return func(*args, **kwargs)
+        finally:
+            self.mode.suspended = before
+
+
+def _shape_of(value):
+    if not isinstance(value, PretendTensor):
+        return value
+    with no_dispatch():
+        shape = torch.empty_like(value.inner, device="meta")
+    return shape.requires_grad_(value.requires_grad)
 
 
 def _leaves(values):
@@ -254,13 +250,18 @@ def _dispatch(func, args, kwargs, mode):
     if not ours and not to_device:
         return func(*args, **kwargs)
     if len(ours) < len(tensors):
-        _check_devices(func, args, tensors)
+        check_devices(func, args, tensors, PretendTensor)
     if to_device:
-        _check_generators(func, leaves)
+        check_generators(func, leaves)
     if ours and (func in WAITS or not to_device):
         mode.waits[str(func)] += 1
     inner = {key: _map(_inner, value) for key, value in kwargs.items() if key != "pin_memory"}
-    found = func(*_map(_inner, args), **inner)
+    try:
+        found = func(*_map(_inner, args), **inner)
+    except RuntimeError as error:
+        if "can't allocate memory" in str(error):
+            raise torch.OutOfMemoryError(f"CUDA out of memory. {error}") from error
+        raise
     if torch.Tag.inplace_view in func.tags:
         # The outer tensor's size changes with that of the inner one.
         args[0].data = PretendTensor(args[0].inner)
@@ -278,7 +279,7 @@ def _dispatch(func, args, kwargs, mode):
 
 def _is_on_device(func, args, kwargs, ours, mode):
     """Return whether an op's results are on the GPU."""
-    if func is aten.copy_.default:
+    if func is torch.ops.aten.copy_.default:
         return isinstance(args[0], PretendTensor)
     if kwargs.get("device") is None:
         return bool(ours)
@@ -292,30 +293,17 @@ def _inner(leaf):
     return CPU if isinstance(leaf, torch.device) else leaf
 
 
-def _check_devices(func, args, tensors):
-    if func in COPIES:
-        return
-    for tensor in tensors:
-        if isinstance(tensor, PretendTensor):
-            continue
-        is_number = tensor.dim() == 0 and tensor.device.type == "cpu"
-        if is_number and (torch.Tag.pointwise in func.tags or func in TAKES_NUMBERS):
-            continue
-        on_device = isinstance(args[0], PretendTensor)
-        if func in TAKES_INDICES and on_device and any(tensor is index for index in args[1]):
-            continue
-        raise RuntimeError(
-            f"Expected all tensors to be on the same device, but found at least two devices, {CUDA} and cpu! (when "
-            f"calling {func}; the tensor on the CPU has the shape {tuple(tensor.shape)})"
-        )
+def _load_onto_device(load):
+    """Wrap `torch.load`: tensors go to the device after they are read, because storages cannot pretend."""
 
+    def loaded(file, map_location=None, **kwargs):
+        is_name = isinstance(map_location, (str, torch.device))
+        if not is_name or torch.device(map_location).type != "cuda":
+            return load(file, map_location, **kwargs)
+        found = load(file, "cpu", **kwargs)
+        return pytree.tree_map_only(torch.Tensor, lambda tensor: tensor.to(CUDA), found)
 
-def _check_generators(func, leaves):
-    for leaf in leaves:
-        if isinstance(leaf, torch.Generator) and leaf.device.type == "cpu":
-            raise RuntimeError(
-                f"Expected a 'cuda' device type for generator but found 'cpu' (when calling {func})"
-            )
+    return loaded
 
 
 def _group_by_device(group):
@@ -345,6 +333,7 @@ def pretend_cuda():
         for name, stub in STUBS.items():
             patch.setattr(torch.cuda, name, stub)
         patch.setattr(mmengine.device.utils, "DEVICE", "cuda")
+        patch.setattr(torch, "load", _load_onto_device(torch.load))
         name = "_group_tensors_by_device_and_dtype"
         patch.setattr(torch._C, name, _group_by_device(getattr(torch._C, name)))
         # `Module.to` otherwise writes into the CPU parameters, which cannot become another class.
