@@ -13,7 +13,7 @@ from pathlib import Path
 
 from contract.command_line import Parser, positive_factor
 from contract.errors import UserError
-from contract.settings import BUDGETS, PRECISIONS
+from contract.settings import BUDGETS, DEVICES, PRECISIONS
 from contract.tasks import TASKS
 from datasets.prepare.catalogue import SETS
 
@@ -167,6 +167,7 @@ def _add_suite_options(parser: argparse.ArgumentParser, *, tasks: bool) -> None:
     add("--seeds", nargs="+", type=_seed, metavar="N", help="in place of the suite's seeds")
     add("--budget", default="full", help=f"{', '.join(BUDGETS)} (default: full)")
     add("--precision", default="auto", help=f"{', '.join(PRECISIONS)} (default: auto)")
+    add("--device", default="auto", help=f"{', '.join(DEVICES)} (default: auto, a GPU if any)")
     add("--jobs", type=_jobs, metavar="N", help="runs at a time (default: what the machine takes)")
     add("--run-dir", type=Path, metavar="DIR", help="default: runs/SUITE, and a suffix for --set")
     add(

@@ -84,6 +84,9 @@ def _wait_for(lock: IO) -> None:
     except BlockingIOError:
         _say("Another set-up is running; waiting for it")
         fcntl.flock(lock, fcntl.LOCK_EX)
+    except OSError as error:
+        # The lock only keeps two set-ups apart, and a damaged .venv is made again.
+        _say(f"This disk cannot lock files ({error.strerror}); do not start a second set-up")
 
 
 def _digest(*parts: object) -> str:

@@ -13,6 +13,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # `full` trains the config's schedule, `short` a quarter of it, `smoke` a few iterations.
 BUDGETS = ("full", "short", "smoke")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+# `auto` is a GPU if there is one. torch calls AMD's GPUs `cuda` too.
+DEVICES = ("auto", "cpu", "cuda")
 
 # Packages whose version can change a number.
 PACKAGES = (

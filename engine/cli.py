@@ -14,7 +14,7 @@ from typing import Any
 from contract import tasks
 from contract.command_line import Parser, positive_factor
 from contract.errors import UserError
-from contract.settings import BUDGETS, PRECISIONS
+from contract.settings import BUDGETS, DEVICES, PRECISIONS
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Options:
     lr_factor: float = 1.0
     budget: str = "full"
     precision: str = "auto"
+    device: str = "auto"
     resume: bool = False
     identity: str | None = None
     data_fingerprint: str | None = None
@@ -86,6 +87,7 @@ def parse(prog: str, arguments: Sequence[str] | None, task: tasks.Task) -> Optio
     )
     add("--budget", choices=BUDGETS, default="full")
     add("--precision", choices=PRECISIONS, default="auto")
+    add("--device", choices=DEVICES, default="auto", help="default: a GPU if there is one")
     add("--resume", action="store_true", help="go on from the last checkpoint in the work dir")
     add("--identity", metavar="HEX", help="recorded in the result")
     add("--data-fingerprint", metavar="HEX", help="recorded in the result: which data these are")

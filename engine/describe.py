@@ -1,12 +1,13 @@
-"""Print device, precisions and sizes of backbones as JSON: `python -m engine.describe [SPEC …]`.
+"""Print device, precisions, GPUs and sizes of backbones as JSON: `python -m engine.describe [--device D] [SPEC …]`.
 
 The harness calls this once for all backbones of a suite, because planning itself does not import torch.
 """
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
 import json
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,26 +15,63 @@ import torch
 
 import backbones
 from contract.errors import UserError
-from contract.settings import PRECISIONS
-from engine.runner.device import device
+from contract.settings import DEVICES, PRECISIONS
+from engine.gpus import list_gpus, visible_variable
+from engine.hardware import find_hardware
+from engine.runner.device import resolve_device
 from engine.runner.precision import choose_precision
 
 
-def facts(specs: Sequence[str]) -> dict[str, Any]:
-    """Return `device`, `dtypes` by precision (None if the device does not support it), and `backbones` by spec.
+def facts(specs: Sequence[str], requested: str = "auto") -> dict[str, Any]:
+    """Return what the harness has to know about this machine, and about backbones.
 
-    The entry of a backbone has `parameters`, or `error` with the reason why it cannot be built.
+    Args:
+        specs: The backbones.
+        requested: One of `contract.settings.DEVICES`.
+
+    Returns:
+        `problem`: why the device cannot be used, else None. `device` and `device_reason`: the choice; None with a
+        problem. `dtypes` by precision: None if the device does not support it. `gpus`: the fields of
+        `engine.gpus.Gpu`; empty on a CPU. `visible_variable`: the environment variable that takes their ids. `torch`,
+        `cuda`, `hip`, `driver`: versions; None if absent. `backbones` by spec: `parameters`, or `error` with the
+        reason why it cannot be built.
     """
-    return {
-        "device": device()["type"],
-        "dtypes": {precision: _dtype(precision) for precision in PRECISIONS},
-        "backbones": {spec: _size(spec) for spec in specs},
+    return {**_machine(requested), "backbones": {spec: _size(spec) for spec in specs}}
+
+
+def _machine(requested: str) -> dict[str, Any]:
+    hardware = find_hardware()
+    found: dict[str, Any] = {
+        "problem": None,
+        "device": None,
+        "device_reason": None,
+        "dtypes": {},
+        "gpus": [],
+        "visible_variable": visible_variable(),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "hip": torch.version.hip,
+        "driver": hardware.driver,
     }
-
-
-def _dtype(precision: str) -> str | None:
     try:
-        return choose_precision(precision).dtype
+        device = resolve_device(requested)
+        if device.type == "cuda":
+            found["gpus"] = [dataclasses.asdict(gpu) for gpu in list_gpus(hardware)]
+        found["dtypes"] = {name: _dtype(name, device.type) for name in PRECISIONS}
+    except UserError as error:
+        return {**found, "problem": str(error)}
+    except RuntimeError as error:  # from the driver, as for a GPU that has fallen off the bus
+        sentence = " ".join(str(error).split("\n")[0].split())
+        return {
+            **found,
+            "problem": f"the GPU cannot be used: {sentence}; repair it, or train on the CPU with --device cpu",
+        }
+    return {**found, "device": device.type, "device_reason": device.reason}
+
+
+def _dtype(precision: str, device_type: str) -> str | None:
+    try:
+        return choose_precision(precision, device_type).dtype
     except UserError:
         return None
 
@@ -49,4 +87,8 @@ def _size(spec: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(facts(sys.argv[1:])))
+    parser = argparse.ArgumentParser(prog="python -m engine.describe")
+    parser.add_argument("--device", choices=DEVICES, default="auto")
+    parser.add_argument("specs", nargs="*")
+    options = parser.parse_args()
+    print(json.dumps(facts(options.specs, options.device)))

@@ -89,7 +89,7 @@ def result_fields(task: Task, job: Job, config: Config, runner: Any) -> dict[str
         "train_images_per_cpu_second": round(
             config.train_dataloader.batch_size / float(np.median(cpu_seconds)), 2
         ),
-        "peak_memory_mib": peak_memory_mib(),
+        "peak_memory_mib": peak_memory_mib(job.device_type),
     }
 
 
@@ -124,7 +124,7 @@ def common_fields(
         "tricks": list(options.tricks),
         "budget": options.budget,
         "seed": options.seed,
-        "device": device(),
+        "device": device(job.device_type),
         "data": {
             "fingerprint": options.data_fingerprint,
             "classes": len(train.metainfo["classes"]),

@@ -32,6 +32,7 @@ from engine.measure.samples import LabelledFeatures, TransferabilityHook
 from engine.passes import attach
 from engine.record import curves, result_fields
 from engine.resume import point_at_checkpoint
+from engine.runner.device import pinned_to
 from engine.runner.distributed import join, leave
 from engine.runner.learning_rate import apply_multipliers
 from engine.runner.timing import ELAPSED
@@ -148,12 +149,13 @@ def run(task: Task, options: Options) -> None:
     # The checkpoint is read only once, for its metadata and for comparing the built model with it.
     with backbones.hold_checkpoints():
         job = resolve_job(options)
-        config = prepare(task, job)
-        join()
-        try:
-            _run(task, job, config)
-        finally:
-            leave()
+        with pinned_to(job.device_type):
+            config = prepare(task, job)
+            join(job.device_type)
+            try:
+                _run(task, job, config)
+            finally:
+                leave()
 
 
 def prepare(task: Task, job: Job) -> Config:
@@ -222,5 +224,6 @@ def _announce(job: Job, config: Config, runner: Any) -> None:
         return
     weights = f"from {job.options.checkpoint}" if job.pretrained else "random"
     print(f"backbone:  {job.spec}, weights {weights}")
+    print(f"device:    {job.device_type}: {job.device_reason}")
     print(f"precision: {job.precision}; evaluation in float32")
     print(f"workers:   {config.train_dataloader.num_workers} loader process(es)", flush=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from mmengine.config import Config, ConfigDict
 
 from contract.errors import UserError
@@ -33,7 +32,7 @@ def wire(config: Any, task: str, options: Options, precision: Precision, budget:
     """Complete a task's assembled config for mmengine's Runner, in place."""
     shorten_schedule(config, budget)
     config.auto_scale_lr = dict(config.get("auto_scale_lr") or {"base_batch_size": 1, "enable": 0})
-    synchronises = launched() and torch.cuda.is_available()
+    synchronises = launched() and precision.device_type == "cuda"
     passes = None
     if budget.batch_size is None:
         passes = wire_batch(

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.config import Config
 from torch import Tensor
 
@@ -27,7 +26,7 @@ from engine.image_folder import ImageFolderDataset, transforms_of
 from engine.job import Job, resolve_job
 from engine.normalisation import normalisation
 from engine.record import common_fields
-from engine.runner.device import peak_memory_mib
+from engine.runner.device import peak_memory_mib, pinned_to
 from engine.runner.distributed import world_size
 from engine.runner.seeding import SeededDataset, seed_everything
 from probe.features import PooledFeatures, extract
@@ -61,7 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def work() -> None:
         with backbones.hold_checkpoints():
-            run(resolve_job(parse("python -m probe", arguments, TASKS[TASK])))
+            job = resolve_job(parse("python -m probe", arguments, TASKS[TASK]))
+            with pinned_to(job.device_type):
+                run(job)
 
     return exit_status(
         work,
@@ -100,7 +101,7 @@ def run(job: Job) -> None:
         **common_fields(job, TASK, train, test, report, _notes(config, len(train))),
         "recipe": None,
         "protocol": protocol(config),
-        "peak_memory_mib": peak_memory_mib(),
+        "peak_memory_mib": peak_memory_mib(job.device_type),
         "costs": [
             Metric(name=name, value=value, unit="s", higher_is_better=False)
             for name, value in zip(("feature_seconds", "fit_seconds"), seconds, strict=True)
@@ -171,9 +172,10 @@ def _network(job: Job) -> tuple[PooledFeatures, dict[str, Any] | None]:
     path = None if checkpoint is None else str(checkpoint)
     backbone = TransferBackbone(job.spec, path, channels_last=True)
     network = PooledFeatures(backbone, normalisation(job))
-    network.to("cuda" if torch.cuda.is_available() else "cpu")
+    network.to(job.device_type)
     report = None if path is None else backbone.verify(path).model_dump(exclude={"source"})
-    print(f"backbone:  {job.spec}, weights {f'from {path}' if path else 'random'}", flush=True)
+    print(f"backbone:  {job.spec}, weights {f'from {path}' if path else 'random'}")
+    print(f"device:    {job.device_type}: {job.device_reason}", flush=True)
     return network, report
 
 

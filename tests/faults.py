@@ -114,6 +114,41 @@ FAULTS = (
         "backbones.load_checkpoint(backbones.create(spec), Path(checkpoint))",
         "tests/engine/test_adapter.py",
     ),
+    Fault(
+        "a GPU that torch cannot use trains on the CPU",
+        "engine/runner/device.py",
+        "if hardware.cards:",
+        "if hardware.cards and asked_for:",
+        "tests/engine/runner/test_device.py",
+    ),
+    Fault(
+        "--device cpu leaves mmengine on the GPU",
+        "engine/runner/device.py",
+        "mmengine_device.DEVICE = device_type",
+        "mmengine_device.DEVICE = default",
+        "tests/engine/runner/test_device.py",
+    ),
+    Fault(
+        "one MIG instance of each GPU",
+        "engine/gpus.py",
+        "for one in card.instances]",
+        "for one in card.instances[:1]]",
+        "tests/engine/test_gpus.py",
+    ),
+    Fault(
+        "GPUs of another number format in one table",
+        "engine/gpus.py",
+        "(gpu.capability[0] >= 8) != (first[0] >= 8)",
+        "(gpu.capability[0] >= 8) != (gpu.capability[0] >= 8)",
+        "tests/engine/test_gpus.py",
+    ),
+    Fault(
+        "answers about GPUs outlive a new driver",
+        "benchmarks/plan/compute.py",
+        '_text(root / "proc/driver/nvidia/version"),',
+        '_text(root / "sys/module/amdgpu/version"),',
+        "tests/benchmarks/plan/test_compute.py",
+    ),
 )
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -20,8 +22,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.commands.request import make_console
-from benchmarks.plan.machine import choose_slots, visible_gpus
+from benchmarks.plan.compute import as_compute
+from benchmarks.plan.machine import choose_slots, cpu_cores, memory_bytes
 from benchmarks.plan.preflight import check_names
+from benchmarks.plan.store import take_lock
 from benchmarks.suite.load import load_suite, suite_names
 from benchmarks.suite.model import Suite
 from benchmarks.suite.names import ROOT
@@ -35,8 +39,14 @@ else:
 
 SPARE_DISK_GIB = 5
 GIB = 1024**3
+# Loader workers pass whole batches through shared memory. At ImageNet's size, 8 workers hold two batches each of 128
+# images of 3 × 224 × 224 float32 values: 1.2 GB a run. The mini suite takes a hundredth.
+SHARED_MEMORY = Path("/dev/shm")
+SHARED_BYTES_PER_RUN = 8 * 2 * 128 * 3 * 224 * 224 * 4
 # States of a finding: fine, must be repaired before anything runs, or for information.
 OK, REPAIR, NOTE = "ok", "repair this", ""
+# By the names in `engine.doctor`.
+STATES = {"ok": OK, "repair": REPAIR, "note": NOTE}
 _STYLES = {OK: "ok", REPAIR: f"[bold red]{REPAIR}[/]", NOTE: ""}
 # A full mmcv, with compiled ops, can replace mmcv-lite.
 _STAND_INS = {"mmcv-lite": "mmcv"}
@@ -59,7 +69,8 @@ def examine(console: Console, root: Path) -> int:
     Returns:
         0 if suites can run here, even if some still need data; else 1.
     """
-    findings = [*_python(root), *_machine(root), *_tasks(root)]
+    tasks, gpus = _tasks(root)
+    findings = [*_python(root), *_machine(root, gpus), *tasks]
     wrong = [what for what, _, state in findings if state == REPAIR]
     findings += [*_data(), *_suites(root, wrong)]
     table = Table("what", "found", "", box=None, pad_edge=False)
@@ -109,28 +120,63 @@ def _installed(name: str) -> str | None:
         return None
 
 
-def _machine(root: Path) -> Iterator[Finding]:
-    slots = choose_slots(None)
-    yield "processor", f"{platform.machine()}, {slots.reason}", OK
-    gpus = visible_gpus()
-    yield "GPUs", f"{len(gpus)} ({', '.join(gpus)})" if gpus else "none; the CPU is used", OK
-    yield "runs at a time", f"{slots.jobs}, {slots.threads} threads each", OK
+def _machine(root: Path, gpus: Sequence[str]) -> Iterator[Finding]:
+    slots = choose_slots(None, gpus)
+    yield "processor", f"{platform.machine()}, {cpu_cores()} cores", OK
+    yield "memory", f"{memory_bytes() / GIB:.0f} GiB", OK
+    yield "runs at a time", f"{slots.jobs} ({slots.reason}), {slots.threads} threads each", OK
+    yield from _shared_memory(slots.jobs if gpus else 1)
     free = shutil.disk_usage(root).free / GIB
     yield "free disk", f"{free:.0f} GiB (wanted: {SPARE_DISK_GIB})", _ok(free >= SPARE_DISK_GIB)
+    yield "file locks", *_locks(root / "runs" if (root / "runs").is_dir() else root)
 
 
-def _tasks(root: Path) -> Iterator[Finding]:
-    """Run `engine.doctor` in a process, because the harness does not import the tasks' code."""
-    if not (root / "engine" / "doctor.py").is_file():
+def _shared_memory(runs: int) -> Iterator[Finding]:
+    """Compare the shared memory with what the loaders of a full-size classifier need."""
+    if not SHARED_MEMORY.is_dir():
         return
+    free, needed = shutil.disk_usage(SHARED_MEMORY).free, runs * SHARED_BYTES_PER_RUN
+    text = f"{free / GIB:.1f} GiB in {SHARED_MEMORY}"
+    if free >= needed:
+        yield "shared memory", text, OK
+        return
+    size = math.ceil(needed / GIB)
+    yield (
+        "shared memory",
+        f"{text}; loaders at ImageNet's size need {needed / GIB:.1f} GiB for {runs} run(s), and without it a worker "
+        f"dies with a bus error: start the container with --shm-size={size}g, or take fewer workers",
+        NOTE,
+    )
+
+
+def _locks(folder: Path) -> tuple[str, str]:
+    """Try to lock a file as `run` does."""
+    try:
+        with tempfile.NamedTemporaryFile("w", dir=folder) as file:
+            take_lock(file)  # pyright: ignore[reportArgumentType]
+    except UserError as error:
+        return str(error), REPAIR
+    except OSError as error:
+        return f"{folder} cannot be written ({error.strerror})", REPAIR
+    return f"work in {folder}", OK
+
+
+def _tasks(root: Path) -> tuple[list[Finding], tuple[str, ...]]:
+    """Run `engine.doctor` in a process, because the harness does not import the tasks' code.
+
+    Returns:
+        The findings, and the GPUs that runs use.
+    """
+    if not (root / "engine" / "doctor.py").is_file():
+        return [], ()
     command = [sys.executable, "-m", "engine.doctor", "--json"]
     answer = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     if answer.returncode != 0:
         last = (answer.stderr.strip().splitlines() or ["no output"])[-1]
-        yield "tasks", f"`python -m engine.doctor` failed: {last}", REPAIR
-        return
-    for key, value in json.loads(answer.stdout).items():
-        yield key.replace("_", " "), str(value), OK
+        return [("tasks", f"`python -m engine.doctor` failed: {last}", REPAIR)], ()
+    found = json.loads(answer.stdout.splitlines()[-1])
+    findings = [(one["what"], one["found"], STATES[one["state"]]) for one in found["findings"]]
+    return findings, as_compute(found["machine"], {}).gpu_ids
 
 
 def _data() -> Iterator[Finding]:

@@ -42,7 +42,7 @@ def plan(options: argparse.Namespace, *, root: Path = ROOT, ask: Ask | None = No
         for name, dataset in suite.used_datasets.items()
     }
     planned = plan_request(suite, request, data, compute)
-    slots = choose_slots(options.jobs)
+    slots = choose_slots(options.jobs, compute.gpu_ids)
     timings = Timings(request.cache / "timings.json")
     costs = timings.estimate(planned.wanted, request.selection.budget)
     table = Table("run", "state", "why", "time", "memory", box=None, pad_edge=False)
@@ -58,7 +58,7 @@ def plan(options: argparse.Namespace, *, root: Path = ROOT, ask: Ask | None = No
             escape(run.reason.splitlines()[0]),
             *time_and_memory,
         )
-    announce(console, planned, f"{slots.jobs} at a time ({slots.reason})")
+    announce(console, planned, slots)
     console.print(table)
     for problem in dict.fromkeys(data[name].problem for name in wanted if data[name].problem):
         console.print(escape(f"Data: {problem}"), soft_wrap=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from rich.markup import escape
 from benchmarks.plan import preflight
 from benchmarks.plan.compute import Ask, Compute, find_compute
 from benchmarks.plan.document import PLAN_FILE, read_plan
+from benchmarks.plan.machine import Slots
 from benchmarks.plan.plan import Plan, added_rows, make_plan
 from benchmarks.plan.preflight import DataState
 from benchmarks.suite.load import load_suite
@@ -75,6 +77,7 @@ def read_selection(options: argparse.Namespace) -> Selection:
     return Selection(
         budget=options.budget,
         precision=options.precision,
+        device=options.device,
         backbones=tuple(options.backbone),
         rows=None if options.rows is None else tuple(options.rows),
         tasks=None if options.tasks is None else tuple(options.tasks),
@@ -96,11 +99,14 @@ def check_names_and_backbones(suite: Suite, request: Request, ask: Ask | None) -
     """Check all names of a suite, and describe the device and all backbones.
 
     Raises:
-        UserError: A name is unknown, or the weights of a selected row do not exist.
+        UserError: A name is unknown, the weights of a selected row do not exist, or the device cannot be used.
     """
     preflight.check_names(suite, request.root, wanted_rows(suite, request.selection))
     specs = {row.backbone for row in (*suite.rows, *suite.teachers)}
-    return find_compute(specs, request.root, request.cache, ask)
+    device = request.selection.device
+    compute = find_compute(specs, request.root, request.cache, ask, device)
+    preflight.check_device(compute)
+    return compute
 
 
 def wanted_rows(suite: Suite, selection: Selection) -> list[Row]:
@@ -138,15 +144,28 @@ def make_console() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=_CONSOLE_WIDTH)
 
 
-def announce(console: Console, plan: Plan, slots: str) -> None:
-    """Print a summary of the plan."""
+def announce(console: Console, plan: Plan, slots: Slots) -> None:
+    """Print a summary of the plan, and the device of its runs."""
     done = sum(run.state == "cached" for run in plan.wanted)
     others = len(plan.runs) - len(plan.wanted)
     also = f" (of {len(plan.runs)} in the table)" if others else ""
     console.print(
         f"Suite {plan.suite.name}, budget {plan.selection.budget}: {len(plan.wanted)} runs{also}, "
-        f"{done} done before; {slots}. Folder: {plan.run_dir}",
+        f"{done} done before; {slots.jobs} at a time ({slots.reason}). Folder: {plan.run_dir}",
         soft_wrap=True,
     )
+    console.print(escape(_device_in_words(plan.compute)), soft_wrap=True)
     for name, why in plan.unavailable.items():
         console.print(escape(f"Row {name}: {why}."), soft_wrap=True)
+
+
+def _device_in_words(compute: Compute) -> str:
+    """Describe the device and the GPUs, also those that no run uses."""
+    used = Counter(gpu.name for gpu in compute.gpus if gpu.left_out is None)
+    names = ", ".join(f"{count} × {name}" for name, count in used.items())
+    if compute.device == "cpu":
+        names = f"CPU ({compute.reason})" if compute.reason else "CPU"
+    left_out = [
+        f"GPU {gpu.id} ({gpu.name}): {gpu.left_out}" for gpu in compute.gpus if gpu.left_out
+    ]
+    return f"Device: {names or 'GPU'}." + "".join(f" Left out: {one}." for one in left_out)

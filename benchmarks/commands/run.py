@@ -93,8 +93,8 @@ def run_request(
                 for name, dataset in suite.used_datasets.items()
             }
         plan = plan_request(suite, request, data, compute)
-        slots = choose_slots(jobs)
-        announce(console, plan, f"{slots.jobs} at a time ({slots.reason})")
+        slots = choose_slots(jobs, compute.gpu_ids)
+        announce(console, plan, slots)
         display = make_display(console, len(plan.wanted))
         runner = Runner(
             plan,

@@ -93,6 +93,7 @@ def sweep(
         Selection(
             budget=selection.budget,
             precision=selection.precision,
+            device=selection.device,
             rows=tuple(trial_name(row.name, factor) for row in rows for factor in factors),
             seeds=(seed,),
         ),

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import psutil
@@ -22,7 +20,7 @@ class Slots:
     Attributes:
         jobs: Number of runs at a time.
         threads: Number of threads of each.
-        gpus: Values for CUDA_VISIBLE_DEVICES; empty without a GPU.
+        gpus: Names of GPUs as `CUDA_VISIBLE_DEVICES` takes them; empty on a CPU.
         reason: Explanation of the number.
     """
 
@@ -32,7 +30,7 @@ class Slots:
     reason: str
 
 
-def choose_slots(jobs: int | None) -> Slots:
+def choose_slots(jobs: int | None, gpus: Sequence[str]) -> Slots:
     """Choose the number of concurrent runs.
 
     The numbers depend only on the machine, not on the remaining runs: a resumed run gets the same number of threads
@@ -40,8 +38,9 @@ def choose_slots(jobs: int | None) -> Slots:
 
     Args:
         jobs: The requested number; None chooses a number for the machine.
+        gpus: The GPUs that runs may use.
     """
-    cores, memory, gpus = cpu_cores(), memory_bytes(), visible_gpus()
+    cores, memory = cpu_cores(), memory_bytes()
     if jobs is not None:
         chosen, reason = jobs, "as asked for with --jobs"
     elif gpus:
@@ -52,7 +51,7 @@ def choose_slots(jobs: int | None) -> Slots:
         # cores would only delay detectors that wait for a classifier.
         chosen = min(cores, max(2, cores // 2), by_memory)
         reason = f"{cores} cores, {memory / 1024**3:.0f} GiB of memory"
-    return Slots(chosen, max(1, cores // chosen), gpus, reason)
+    return Slots(chosen, max(1, cores // chosen), tuple(gpus), reason)
 
 
 def cpu_cores() -> int:
@@ -71,20 +70,6 @@ def memory_bytes() -> int:
     total = psutil.virtual_memory().total
     limit = _control_group("memory.max").strip()
     return min(total, int(limit)) if limit.isdigit() else total
-
-
-@cache
-def visible_gpus() -> tuple[str, ...]:
-    """Return the NVIDIA GPUs that runs may use, as named in CUDA_VISIBLE_DEVICES."""
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if chosen is not None:
-        names = [name.strip() for name in chosen.split(",")]
-        return tuple(name for name in names if name and name != "-1")
-    if shutil.which("nvidia-smi") is None:
-        return ()
-    answer = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
-    lines = [line for line in answer.stdout.splitlines() if line.startswith("GPU ")]
-    return tuple(str(index) for index in range(len(lines))) if answer.returncode == 0 else ()
 
 
 def _control_group(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Checks before anything is trained: names, weights, data.
+"""Checks before anything is trained: names, weights, device, data.
 
 A wrong name is a mistake in the command or the suite and stops the command. Wrong data stop only the runs that need
 them.
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.plan.compute import Compute
 from benchmarks.suite.model import Dataset, Row, Suite
 from contract.errors import UserError, unknown
 from contract.tasks import SOURCE, TASKS
@@ -87,6 +88,16 @@ def check_names(suite: Suite, root: Path, wanted: Iterable[Row] | None = None) -
             )
     if problems:
         raise UserError("\n".join(problems))
+
+
+def check_device(compute: Compute) -> None:
+    """Check that runs can use the device of this machine.
+
+    Raises:
+        UserError: A GPU is present that torch cannot use, or the requested device does not exist.
+    """
+    if compute.problem is not None:
+        raise UserError(compute.problem)
 
 
 def _unknown_names(row: Row, root: Path) -> list[str]:

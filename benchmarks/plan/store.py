@@ -60,24 +60,42 @@ def locked(folder: Path) -> Iterator[None]:
     The kernel releases the lock when the process ends, however it ends.
 
     Raises:
-        UserError: Another process holds it.
+        UserError: Another process holds it, or the disk cannot lock files.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not take_lock(file):
             file.seek(0)
             owner = file.read().strip()
             process = f" (process {owner})" if owner else ""
             raise UserError(
                 f"Another run{process} is working in {folder}. Wait until it has ended, or give "
                 "this one another folder with --run-dir."
-            ) from error
+            )
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def take_lock(file: IO[str]) -> bool:
+    """Take the lock of an open file, which ends with the process; return False if another process holds it.
+
+    Raises:
+        UserError: The disk cannot lock files. Without a lock, two commands could train the same run and mix their
+            checkpoints, so nothing runs.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise UserError(
+            f"The disk of {Path(file.name).parent} cannot lock files ({error.strerror}), which keeps two commands "
+            "from training the same run. Put the run folder on another disk with --run-dir, or let the disk be mounted "
+            "with locks (Lustre: the mount option flock)."
+        ) from error
+    return True
 
 
 class Store:
@@ -104,16 +122,20 @@ class Store:
 
         Returns:
             The open file; the lock is held until it is closed everywhere. None if another process holds the lock.
+
+        Raises:
+            UserError: See `take_lock`.
         """
         path = self.root / _LOCKS / identity
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a+", encoding="utf-8")
+        taken = False
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-            return None
-        return file
+            taken = take_lock(file)
+        finally:
+            if not taken:
+                file.close()
+        return file if taken else None
 
     def make_way(self, key: RunKey, identity: str) -> None:
         """Remove a view of another identity from the run folder.

@@ -29,6 +29,8 @@ def task_command(plan: Plan, run: PlannedRun) -> list[str]:
     if run.lr_factor != 1:
         command += ["--lr-factor", repr(run.lr_factor)]
     command += ["--budget", plan.selection.budget, "--precision", plan.precision(run)]
+    # The resolved device: its name is part of the run's identity.
+    command += ["--device", plan.compute.device]
     for name, value in run.setup.overrides.items():
         command += ["--set", f"{name}={value!r}"]
     limit = plan.limits.of(row.name, key.task)

@@ -5,14 +5,12 @@ A failed run is reported, dependent runs are skipped, and all others continue.
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any
 
 from benchmarks.plan.limits import KEY, Limit, reported
@@ -30,8 +28,8 @@ from benchmarks.plan.timings import Timings
 from benchmarks.published import curves
 from benchmarks.run.command import CommandBuilder, task_command
 from benchmarks.run.display import Display, format_seconds
+from benchmarks.run.place import environment, place
 from benchmarks.run.process import TaskProcess, terminate
-from contract import progress
 from contract.files import read_json, write_json
 from contract.result import RESULT_FILE
 
@@ -241,15 +239,14 @@ class Runner:
             command,
             log=folder / LOG_FILE,
             cwd=plan.root,
-            environment=_environment(plan.root, threads, gpu),
+            environment=environment(plan, threads, gpu),
             on_progress=lambda report: self._report(run, report),
             keep_open=lock.fileno(),
         )
         self._running[run.key] = _Running(run, process, lock, gpu)
         store.show(run.key, identity)
-        place = "" if gpu is None else f" on GPU {gpu}"
         verb = "goes on" if run.state == RESUME else "started"
-        self._display.started(run.key, f"{verb}{place} ({run.reason})")
+        self._display.started(run.key, f"{verb} {place(plan, run, gpu)}: {run.reason}")
         return True
 
     def _report(self, run: PlannedRun, report: Mapping[str, Any]) -> None:
@@ -363,26 +360,6 @@ def _headline(result: Mapping[str, Any]) -> str:
         if isinstance(metric, dict) and isinstance(metric.get("value"), int | float)
     ]
     return f": {', '.join(metrics)}" if metrics else ""
-
-
-# How often a waiting libgomp thread spins before it sleeps. Without a limit, threads on a shared core wait for each
-# other in full time slices: beside two busy processes, a step of a small network took 12 times as long as alone, with
-# this limit 2.3 times; alone, the limit makes no difference (docs/LOG.md).
-SPIN_COUNT = "20000"
-
-
-def _environment(root: Path, threads: int, gpu: str | None) -> dict[str, str]:
-    paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
-    variables = {
-        "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", SPIN_COUNT),
-        progress.VARIABLE: "1",
-        "PYTHONUNBUFFERED": "1",
-        # The user's own classes may lie elsewhere.
-        "PYTHONPATH": os.pathsep.join(paths),
-        "OMP_NUM_THREADS": str(threads),
-        "MKL_NUM_THREADS": str(threads),
-    }
-    return variables if gpu is None else {**variables, "CUDA_VISIBLE_DEVICES": gpu}
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from benchmarks.suite.load import missing_tricks
 from benchmarks.suite.model import Dataset, Row, Suite, TaskSetup, replace
 from benchmarks.suite.names import safe_name
 from contract.errors import UserError, unknown
-from contract.settings import BUDGETS, PRECISIONS
+from contract.settings import BUDGETS, DEVICES, PRECISIONS
 from contract.tasks import SOURCE, TASKS
 from datasets.layouts import kind_of
 
@@ -38,6 +38,7 @@ class Selection:
     Attributes:
         budget: `full`, `short` or `smoke`.
         precision: Value of the tasks' option `--precision`.
+        device: Value of the tasks' option `--device`.
         backbones: Specs that each add a row, trained like the last row of the suite.
         rows: Names of the rows to run; None for all.
         tasks: Tasks to run; None for all.
@@ -48,6 +49,7 @@ class Selection:
 
     budget: str = "full"
     precision: str = "auto"
+    device: str = "auto"
     backbones: tuple[str, ...] = ()
     rows: tuple[str, ...] | None = None
     tasks: tuple[str, ...] | None = None
@@ -66,7 +68,7 @@ class Selection:
     @property
     def suffix(self) -> str:
         """The part of a run folder's name for settings that change numbers; often empty."""
-        parts = [] if self.precision == "auto" else [self.precision]
+        parts = [value for value in (self.precision, self.device) if value != "auto"]
         for task, values in sorted(self.overrides.items()):
             parts += [
                 f"{task}.{key}={_plain(value)}"
@@ -78,7 +80,7 @@ class Selection:
             for task, folder in sorted(self.data.items())
         ]
         text = "".join(f"+{safe_name(part)}" for part in parts)
-        exact = repr((self.precision, self.overrides))
+        exact = repr((self.precision, self.device, self.overrides))
         same = all(safe_name(part) == part for part in parts)
         if len(text) > _LONGEST_SUFFIX:
             return f"{text[:_LONGEST_SUFFIX]}-{_digest(text + exact)[:8]}"
@@ -123,6 +125,7 @@ def select(
     for kind, value, known in (
         ("budget", selection.budget, BUDGETS),
         ("precision", selection.precision, PRECISIONS),
+        ("device", selection.device, DEVICES),
     ):
         if value not in known:
             raise unknown(kind, value, known)

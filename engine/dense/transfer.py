@@ -97,7 +97,7 @@ def wire_backbone(job: Job, config: Config) -> list[Feature]:
     if config.pop("frozen_backbone", False):
         # This includes the control: a frozen row is compared with frozen random features.
         backbone.update(frozen=True, norm_eval=False, frozen_stages=-1)
-    if policy == "synchronised" and launched() and torch.cuda.is_available():
+    if policy == "synchronised" and launched() and job.device_type == "cuda":
         config.sync_bn = "torch"
     indices = tuple(backbone.setdefault("out_indices", (0, 1, 2, 3)))
     asked = backbone.get("output_stride", 32)

@@ -31,17 +31,20 @@ def world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def join() -> None:
-    """Join the process group: NCCL on the GPU of this process's local rank, or gloo without a GPU.
+def join(device_type: str) -> None:
+    """Join the process group: NCCL on the GPU of this process's local rank, or gloo on a CPU.
 
     The Runner would do this itself, but only after the first use of `is_main_process`, and not without a GPU.
+
+    Args:
+        device_type: The resolved device, `cpu` or `cuda`.
 
     Raises:
         UserError: There are more processes than GPUs.
     """
     if not launched() or is_distributed():
         return
-    if not torch.cuda.is_available():
+    if device_type == "cpu":
         distributed.init_process_group("gloo", timeout=TIMEOUT)
         return
     rank, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()

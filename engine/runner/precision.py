@@ -74,6 +74,11 @@ def choose_precision(requested: str, device_type: str | None = None) -> Precisio
             "precision fp16 was asked for on a CPU, where torch has no float16 training kernels; "
             "use --precision bf16 or auto"
         )
+    if requested == "bf16" and device_type == "cuda" and torch.cuda.get_device_capability()[0] < 8:
+        raise UserError(
+            "precision bf16 was asked for on a GPU of compute capability below 8.0, where torch emulates bfloat16 "
+            "slowly; use --precision fp16 or auto"
+        )
     return Precision("float16" if requested == "fp16" else "bfloat16", device_type, "asked for")
 
 

@@ -32,6 +32,7 @@ from benchmarks.commands import run as run_command
 from benchmarks.plan import preflight
 from benchmarks.suite.names import ROOT
 from contract.errors import UserError
+from contract.files import read_json
 
 SUITE = f"""
 title = "Tiny"
@@ -255,6 +256,38 @@ def test_list_backbones(monkeypatch):
     assert started[0][1:] == ["-m", "backbones"]
 
 
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_unusable_gpu_stops_before_training(harness, monkeypatch, command):
+    problem = "1 GPU is present (A100), but torch cannot use it: …; update the driver"
+    facts = {"device": None, "problem": problem}
+    monkeypatch.setattr(harness, "ask", lambda specs: {**answer(specs), **facts})
+    with pytest.raises(UserError, match=r"1 GPU is present \(A100\)"):
+        getattr(harness, command)()
+    assert harness.world.journal_lines() == []
+
+
+def test_device_is_asked_for_printed_and_passed_on(harness, monkeypatch, capsys):
+    gpus = [
+        {"id": "0", "name": "A100", "left_out": None},
+        {"id": "1", "name": "A100", "left_out": None},
+        {"id": "2", "name": "T4", "left_out": "another number format"},
+    ]
+    facts = {"device": "cuda", "gpus": gpus, "device_reason": "torch can use it"}
+    monkeypatch.setattr(harness, "ask", lambda specs: {**answer(specs), **facts})
+    assert harness.run("--tasks", "cls") == 0
+    text = capsys.readouterr().out
+    assert "2 at a time (one per GPU)" in text
+    assert "Device: 2 × A100. Left out: GPU 2 (T4): another number format." in text
+    monkeypatch.setattr(
+        harness, "ask", lambda specs: {**answer(specs), "device_reason": "asked for"}
+    )
+    assert harness.run("--tasks", "cls", "--device", "cpu") == 0
+    assert "Device: CPU (asked for)." in capsys.readouterr().out
+    record = read_json(harness.world.root / "runs/tiny+cpu/cells/tricks/cls/seed-0/run.json")
+    assert record is not None
+    assert record["command"][record["command"].index("--device") + 1] == "cpu"
+
+
 def test_unknown_backbone(harness):
     with pytest.raises(UserError, match="unknown backbone 'vgg'"):
         harness.run("--backbone", "vgg")
@@ -275,6 +308,7 @@ def test_unknown_backbone(harness):
         (["run", "--seeds", "x"], "a seed is a whole number"),
         (["run", "--jobs", "0"], "expected auto or a whole number, 1 or more"),
         (["run", "--budget", "ful"], "unknown budget 'ful'; did you mean 'full'?"),
+        (["run", "--device", "gpu"], "unknown device 'gpu'; did you mean 'cpu'?"),
         (["run", "--precision", "fp61"], "unknown precision 'fp61'; did you mean 'fp16'?"),
         (["run", "--rows", "trick"], "unknown row 'trick'; did you mean 'tricks'?"),
         (["run", "--stages", "sge"], "unknown task 'sge'; did you mean 'seg'?"),

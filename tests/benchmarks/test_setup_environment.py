@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import stat
 import subprocess
 import sys
@@ -166,6 +167,18 @@ def test_concurrent_set_ups(root):
     assert [process.returncode for process in both] == [0, 0]
     assert (root / "log").read_text(encoding="utf-8") == "in out in out "
     assert said == "Another set-up is running; waiting for it\n"
+
+
+def test_disk_without_locks_only_warns(root, monkeypatch, capsys):
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(setup.fcntl, "flock", refuse)
+    monkeypatch.setattr(setup, "CHECK", "pass")
+    assert setup.main(False, root) == 0
+    captured = capsys.readouterr()
+    assert captured.out == f"{sys.executable}\n"
+    assert "This disk cannot lock files (Function not implemented)" in captured.err
 
 
 def stub(folder: Path, answer: str) -> Path:

@@ -25,7 +25,7 @@ def test_minimal_options():
 
 def test_all_options():
     words = "--backbone resnet50_d --recipe efficient --trick cosine --trick mixup --seed 7"
-    words += " --budget smoke --precision bf16 --resume --identity ab12 --lr-factor 3"
+    words += " --budget smoke --precision bf16 --device cuda --resume --identity ab12 --lr-factor 3"
     words += " --set lr=0.5 --set schedule.milestones=[1,2] --set ema=None --set name=a=b"
     assert _cls(*words.split()) == Options(
         config="mini",
@@ -38,6 +38,7 @@ def test_all_options():
         lr_factor=3.0,
         budget="smoke",
         precision="bf16",
+        device="cuda",
         resume=True,
         identity="ab12",
         overrides={"lr": 0.5, "schedule.milestones": [1, 2], "ema": None, "name": "a=b"},

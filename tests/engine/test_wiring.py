@@ -39,7 +39,7 @@ def _config(**train_cfg):
     )
 
 
-def _wired(monkeypatch, budget=None, checkpoint=None, rank=None, **train_cfg):
+def _wired(monkeypatch, budget=None, checkpoint=None, rank=None, device="cpu", **train_cfg):
     monkeypatch.delenv("RANK", raising=False)
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     if rank is not None:
@@ -47,7 +47,7 @@ def _wired(monkeypatch, budget=None, checkpoint=None, rank=None, **train_cfg):
         monkeypatch.setenv("WORLD_SIZE", "2")
     config = _config(**(train_cfg or dict(max_epochs=3)))
     options = Options("c", Path("w"), Path("d"), seed=9, checkpoint=checkpoint)
-    wire(config, "cls", options, Precision("bfloat16", "cpu", "test"), budget or Budget())
+    wire(config, "cls", options, Precision("bfloat16", device, "test"), budget or Budget())
     return config
 
 
@@ -108,12 +108,10 @@ def test_smoke_limits_images_and_workers(monkeypatch):
 
 
 def test_sync_norm_needs_several_gpus(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert _wired(monkeypatch, rank="0").model.norm_cfg.type == "BN"
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    alone = _wired(monkeypatch).model
+    alone = _wired(monkeypatch, device="cuda").model
     assert (alone.norm_cfg.type, alone.heads[0].norm_cfg.type) == ("BN", "BN")
-    together = _wired(monkeypatch, rank="0")
+    together = _wired(monkeypatch, rank="0", device="cuda")
     assert together.model.norm_cfg.type == "SyncBN"
     assert together.launcher == "pytorch"
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS, DefaultScope
+from support.gpus import A100, stub_torch
 from support.tasks import resolved
 from torch import nn
 
@@ -84,9 +85,9 @@ def test_single_process_has_no_sync_bn(assembled, name, monkeypatch):
     assert [m for m in model.decode_head.modules() if isinstance(m, nn.BatchNorm2d)]
     # Several processes without GPUs do not have it either.
     monkeypatch.setenv("RANK", "0")
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    stub_torch(monkeypatch)
     assert assembled(name, "resnet10_d-w8").model.decode_head.norm_cfg.type == "BN"
-    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    stub_torch(monkeypatch, A100)
     assert assembled(name, "resnet10_d-w8").model.decode_head.norm_cfg.type == "SyncBN"
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from collections import namedtuple
 from pathlib import Path
 
 import pytest
 from rich.console import Console
+from support.gpus import listing, stub_nvidia_smi
 
 from benchmarks.commands import doctor
 from benchmarks.commands.doctor import NOTE, OK, REPAIR, unmet
@@ -78,7 +80,7 @@ def test_missing_data_names_source_and_size(small_disk: None) -> None:
 def test_full_disk_blocks_every_suite(
     small_disk: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(doctor, "_tasks", lambda root: [])
+    monkeypatch.setattr(doctor, "_tasks", lambda root: ([], ()))
     assert doctor.examine(Console(width=200), ROOT) == 1
     text = capsys.readouterr().out
     assert "1 GiB (wanted: 5)" in text and "all: free disk must be repaired first" in text
@@ -89,8 +91,47 @@ def test_failing_task_query_is_a_fault(tmp_path: Path) -> None:
     # A package, which goes before one of this name elsewhere in the path.
     (tmp_path / "engine" / "__init__.py").touch()
     (tmp_path / "engine" / "doctor.py").write_text("raise RuntimeError('no kernel')\n")
-    (finding,) = doctor._tasks(tmp_path)
+    (finding,), gpus = doctor._tasks(tmp_path)
+    assert gpus == ()
     assert finding == ("tasks", "`python -m engine.doctor` failed: RuntimeError: no kernel", REPAIR)
+
+
+def test_gpu_that_torch_cannot_use(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stub_nvidia_smi(monkeypatch, tmp_path, listing(0, 0))
+    # No machine has so many, so torch finds none on a machine with GPUs either.
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "63")
+    assert doctor.examine(Console(width=400), ROOT) == 1
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("device ")]
+    assert "2 GPUs are present (NVIDIA A100-SXM4-80GB" in line
+    assert "CUDA_VISIBLE_DEVICES=63 names none of them" in line and "--device cpu" in line
+    assert line.rstrip().endswith(REPAIR)
+
+
+def test_small_shared_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(doctor, "SHARED_MEMORY", tmp_path)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: Usage(2**26, 0, 2**26))
+    (finding,) = doctor._shared_memory(8)
+    assert finding[0] == "shared memory" and finding[2] == NOTE
+    assert "need 9.2 GiB for 8 run(s)" in finding[1] and "--shm-size=10g" in finding[1]
+    monkeypatch.setattr("shutil.disk_usage", lambda _: Usage(2**40, 0, 2**40))
+    assert next(doctor._shared_memory(8))[2] == OK
+    monkeypatch.setattr(doctor, "SHARED_MEMORY", tmp_path / "absent")
+    assert not list(doctor._shared_memory(8))
+
+
+def test_disk_without_locks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert doctor._locks(tmp_path) == (f"work in {tmp_path}", OK)
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("benchmarks.plan.store.fcntl.flock", refuse)
+    text, state = doctor._locks(tmp_path)
+    assert state == REPAIR and "cannot lock files (Function not implemented)" in text
+    text, state = doctor._locks(tmp_path / "absent")
+    assert state == REPAIR and "cannot be written" in text
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,20 @@ def harness(tmp_path, monkeypatch) -> Harness:
     return Harness(tmp_path, monkeypatch)
 
 
+def test_trials_use_the_requested_device(harness, monkeypatch):
+    requests = []
+
+    def keep(request, **options):
+        requests.append(request)
+        return sweep.INTERRUPTED
+
+    monkeypatch.setattr(sweep, "run_request", keep)
+    harness.sweep("--device", "cpu", "--precision", "bf16")
+    (request,) = requests
+    assert (request.selection.device, request.selection.precision) == ("cpu", "bf16")
+    assert request.run_dir.name == "tiny-sweep-det+bf16+cpu"
+
+
 def test_rows_share_trials_on_held_out_images(harness):
     assert harness.sweep("--jobs", "4") == 0
     starts = [line.split()[1] for line in harness.world.journal_lines("start")]

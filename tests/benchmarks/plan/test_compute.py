@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from support.gpus import write_files
 from support.world import answer, forget_digests, make_root
 
 from benchmarks.plan import compute
@@ -58,9 +59,54 @@ def test_cache_follows_network_sources(root):
 def test_cache_follows_gpus(root, monkeypatch):
     ask = Asked()
     find_compute(["resnet10"], root, root, ask)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
-    find_compute(["resnet10"], root, root, ask)
-    assert ask.times == [["resnet10"], []]
+    for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"):
+        monkeypatch.setenv(name, "7")
+        find_compute(["resnet10"], root, root, ask)
+    find_compute(["resnet10"], root, root, ask, "cpu")
+    find_compute(["resnet10"], root, root, ask, "cpu")
+    assert ask.times == [["resnet10"], [], [], [], []]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "dev/nvidia1",
+        "dev/kfd",
+        "proc/driver/nvidia/version",
+        "proc/driver/nvidia/gpus/0000:1b:00.0/information",
+        "proc/driver/nvidia/capabilities/gpu0/mig/gi1/ci0/access",
+        "sys/class/kfd/kfd/topology/nodes/2/properties",
+        "sys/module/amdgpu/version",
+    ],
+)
+def test_machine_follows_devices_and_drivers(tmp_path, name):
+    root = write_files(tmp_path, {"dev/nvidia0": "", "proc/cpuinfo": "flags: sse\n"})
+    before = compute._machine(root)
+    assert compute._machine(root) == before
+    write_files(root, {name: "changed"})
+    assert compute._machine(root) != before
+
+
+def test_gpus_and_reason_are_cached(root):
+    gpus = [
+        {"id": "MIG-1", "name": "A100 3g.40gb", "left_out": None},
+        {"id": "1", "name": "T4", "left_out": "it differs"},
+    ]
+    facts = {"gpus": gpus, "device": "cuda", "device_reason": "asked for"}
+    for ask in (lambda specs: {**answer(specs), **facts}, answer):
+        found = find_compute(["resnet10"], root, root, ask)
+        assert (found.device, found.reason, found.gpu_ids) == ("cuda", "asked for", ("MIG-1",))
+        assert found.gpu_name("MIG-1") == "A100 3g.40gb"
+        assert found.gpus[1].left_out == "it differs"
+
+
+def test_problem_is_asked_again(root):
+    """It is going to be repaired, by ways that leave no trace here."""
+    found = find_compute(
+        ["resnet10"], root, root, lambda specs: {**answer(specs), "device": None, "problem": "old"}
+    )
+    assert found.problem == "old"
+    assert find_compute(["resnet10"], root, root, answer).problem is None
 
 
 def test_cache_follows_own_network(root, monkeypatch):
@@ -101,6 +147,8 @@ def test_engine_describes_many_in_one_process(tmp_path, monkeypatch):
     found = find_compute(["resnet10_d-w24", "mobilenet_v1-x0.5"], ROOT, tmp_path)
     assert len(started) == 1
     assert found.device in ("cpu", "cuda")
+    assert bool(found.gpus) == (found.device == "cuda")
+    assert found.reason
     assert found.dtype("fp32") == "float32"
     assert found.dtype("auto") in ("float32", "bfloat16", "float16")
     assert found.parameters["resnet10_d-w24"] > 100_000

@@ -7,8 +7,7 @@ from benchmarks.plan.machine import choose_slots
 def slots(monkeypatch, cores, memory_gib, gpus=(), jobs=None):
     monkeypatch.setattr(machine, "cpu_cores", lambda: cores)
     monkeypatch.setattr(machine, "memory_bytes", lambda: memory_gib * 1024**3)
-    monkeypatch.setattr(machine, "visible_gpus", lambda: gpus)
-    chosen = choose_slots(jobs)
+    chosen = choose_slots(jobs, gpus)
     return chosen.jobs, chosen.threads
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ from support.world import (
     wait_for,
 )
 
+from benchmarks.plan import store
 from benchmarks.plan.plan import RESUME, RUN
 from benchmarks.plan.store import RunKey, Store, identity_in, locked
 from benchmarks.plan.timings import Cost, total_seconds
@@ -246,6 +248,21 @@ def test_damaged_result_is_set_aside_and_rerun(tmp_path):
     assert world.run()["scratch/seg"].status == COMPLETED
     [kept] = (world.run_dir / "stale").glob("*/scratch/seg/seed-0/result.json")
     assert kept.read_text(encoding="utf-8") == "{"
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_disk_without_locks(tmp_path, monkeypatch, number):
+    """As Lustre without its mount option: a sentence, and no run without a lock."""
+
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(store.fcntl, "flock", refuse)
+    sentence = rf"cannot lock files \({os.strerror(number)}\).*--run-dir, or .*Lustre"
+    with pytest.raises(UserError, match=sentence), locked(tmp_path):
+        raise AssertionError("the folder is not locked")
+    with pytest.raises(UserError, match=sentence):
+        Store(tmp_path / "run").lock("ab12")
 
 
 def test_run_folder_is_locked(tmp_path):

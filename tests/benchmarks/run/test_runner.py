@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,9 +24,11 @@ from support.world import (
     wait_for,
 )
 
+from benchmarks.plan.compute import Gpu
 from benchmarks.plan.machine import Slots
 from benchmarks.plan.plan import CACHED
 from benchmarks.plan.store import RunKey
+from benchmarks.run.place import environment
 from benchmarks.run.runner import COMPLETED, FAILED, SKIPPED, Interrupted, Runner, failure_message
 from benchmarks.suite.select import Selection
 from contract.files import read_json
@@ -82,7 +85,7 @@ def test_changed_identity_reruns_and_keeps_old_result(tmp_path):
     outcomes = world.run()
     changed = {name for name, outcome in outcomes.items() if outcome.status == COMPLETED}
     assert changed == {"scratch/seg", "standard/seg", "tricks/seg"}
-    reason = "scratch · seg · seed 0: started (will run again: seg/configs/mini.py differs)"
+    reason = "scratch · seg · seed 0: started on the CPU (float32): will run again: seg/configs/mini.py differs"
     assert reason in world.display.lines
     assert first is not None
     kept = world.folder / "store" / first["identity"] / "result.json"
@@ -225,6 +228,31 @@ def test_respects_slots(tmp_path):
     world.run(SERIAL)
     kinds = [line.split()[0] for line in world.journal_lines() if line.startswith(("start", "end"))]
     assert kinds == ["start", "end"] * 8
+
+
+def test_display_names_device_and_format(tmp_path):
+    world = World(tmp_path, selection=Selection(tasks=("cls",)))
+    gpu = Gpu("MIG-7", "NVIDIA A100 3g.40gb")
+    world.compute = replace(world.compute, device="cuda", gpus=(gpu,))
+    world.run(Slots(1, 1, ("MIG-7",), "one per GPU"))
+    start = "standard · cls · seed 0: started on GPU MIG-7 (NVIDIA A100 3g.40gb, float32): "
+    assert [line for line in world.display.lines if line.startswith(start)]
+    (command,) = [line for line in world.journal_lines("start standard")]
+    assert "gpu=MIG-7" in command
+    record = read_json(world.view("standard/cls") / "run.json")
+    assert record is not None
+    assert record["command"][record["command"].index("--device") + 1] == "cuda"
+
+
+@pytest.mark.parametrize(
+    ("device", "variable", "given"),
+    [("cpu", "CUDA_VISIBLE_DEVICES", ""), ("auto", "HIP_VISIBLE_DEVICES", "5")],
+)
+def test_variable_of_the_gpus(tmp_path, device, variable, given):
+    world = World(tmp_path, selection=Selection(device=device))
+    world.compute = replace(world.compute, visible_variable=variable)
+    assert environment(world.plan(), 1, "5")[variable] == given
+    assert environment(world.plan(), 1, None).get(variable) == ("" if device == "cpu" else None)
 
 
 def test_assigns_one_gpu_per_run(tmp_path):

@@ -60,16 +60,17 @@ def test_batch_norm_policies(world, checkpoint, tmp_path, monkeypatch):
     assert world.task.protocol(alone)["backbone"].endswith(words)
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "4")
-    monkeypatch.setattr("engine.dense.transfer.torch.cuda.is_available", lambda: True)
+    on_cpus = _wired(checkpoint, tmp_path, "synchronised", device="cpu")
+    assert "sync_bn" not in on_cpus
     together = _wired(checkpoint, tmp_path, "synchronised")
     assert together.sync_bn == "torch"
     assert describe_batch_norm(together).startswith("batch norm synchronised over 4 GPUs")
 
 
-def _wired(checkpoint, tmp_path, policy):
+def _wired(checkpoint, tmp_path, policy, device="cuda"):
     """A config after the backbone's part of the assembly, without a query to a device."""
     options = Options(config="mini", data=tmp_path, work_dir=tmp_path, checkpoint=checkpoint)
-    job = Job(options, "resnet10_d-w8", read_metadata(checkpoint), None)
+    job = Job(options, "resnet10_d-w8", read_metadata(checkpoint), choose_precision("fp32", device))
     config = Config(dict(batch_norm=policy, model=dict(backbone=dict())))
     wire_backbone(job, config)
     return config

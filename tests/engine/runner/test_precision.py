@@ -3,6 +3,7 @@
 import pytest
 import torch
 from mmengine.registry import OPTIM_WRAPPERS
+from support.gpus import A100, stub_torch
 from torch import nn
 
 from contract.errors import UserError
@@ -73,7 +74,8 @@ def test_reads_own_capabilities():
         ("fp16", "cuda", "float16"),
     ],
 )
-def test_explicit_precision(requested, device, dtype):
+def test_explicit_precision(requested, device, dtype, monkeypatch):
+    stub_torch(monkeypatch, A100)
     assert choose_precision(requested, device).dtype == dtype
 
 
@@ -82,6 +84,15 @@ def test_fp16_on_cpu_is_refused():
         UserError, match=r"fp16 was asked for on a CPU.*use --precision bf16 or auto"
     ):
         choose_precision("fp16", "cpu")
+
+
+def test_emulated_bf16_is_refused(monkeypatch):
+    stub_torch(monkeypatch, ("Tesla T4", (7, 5)))
+    with pytest.raises(
+        UserError, match=r"bf16 was asked for on a GPU of.*below 8\.0.*use --precision fp16 or auto"
+    ):
+        choose_precision("bf16", "cuda")
+    assert choose_precision("auto", "cuda").dtype == "float16"
 
 
 def test_unknown_precision():

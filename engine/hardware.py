@@ -1,0 +1,169 @@
+"""The GPUs of this machine as driver and kernel list them, whether or not torch can use them. Imports no torch."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+NVIDIA, AMD = "NVIDIA", "AMD"
+# A broken GPU can block nvidia-smi for minutes.
+_SMI_SECONDS = 30
+# The kernel lists the graphics units of AMD's processors too; they have less memory of their own than any card that
+# trains networks.
+_SMALLEST_AMD_BYTES = 7 * 1024**3
+# Memory of the GPU itself, as the kernel numbers it (`HSA_HEAPTYPE_FRAME_BUFFER_*` in hsakmttypes.h).
+_OWN_MEMORY = ("1", "2")
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A MIG instance: a part of an NVIDIA GPU that works as a GPU of its own.
+
+    Attributes:
+        uuid: Its name in CUDA_VISIBLE_DEVICES.
+        profile: Its share, such as `3g.20gb`.
+    """
+
+    uuid: str
+    profile: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """A GPU.
+
+    Attributes:
+        name: The product's name.
+        uuid: NVIDIA's identifier; empty if it is unknown.
+        instances: Its MIG instances; empty if it is not divided.
+    """
+
+    name: str
+    uuid: str = ""
+    instances: tuple[Instance, ...] = ()
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """The GPUs of one vendor.
+
+    Attributes:
+        vendor: `NVIDIA` or `AMD`; empty if there is no GPU.
+        cards: The GPUs, in the order of the PCI bus.
+        driver: The version of the kernel driver; None if it is unknown.
+        granted: Whether this process sees the devices' files. A container or a batch job may have been given none.
+    """
+
+    vendor: str = ""
+    cards: tuple[Card, ...] = ()
+    driver: str | None = None
+    granted: bool = True
+
+
+def find_hardware(root: Path = Path("/")) -> Hardware:
+    """Look for NVIDIA GPUs, then for AMD GPUs.
+
+    Args:
+        root: The folder that contains `dev`, `proc` and `sys`.
+    """
+    listed = _ask_nvidia_smi()
+    cards = listed or tuple(_nvidia_cards(root))
+    if cards:
+        granted = bool(listed or _nvidia_files(root))
+        return Hardware(NVIDIA, cards, _nvidia_driver(root), granted)
+    cards = tuple(_amd_cards(root))
+    if cards:
+        driver = _text(root / "sys/module/amdgpu/version").strip() or None
+        return Hardware(AMD, cards, driver, (root / "dev/kfd").exists())
+    return Hardware()
+
+
+def parse_nvidia_smi(text: str) -> tuple[Card, ...]:
+    """Read the output of `nvidia-smi -L`, in which a MIG instance is indented below its GPU."""
+    cards: list[Card] = []
+    for line in text.splitlines():
+        if found := re.match(r"GPU \d+: (.+?) \(UUID: (GPU-[^)]+)\)", line):
+            cards.append(Card(found[1], found[2]))
+        elif cards and (
+            found := re.match(r"\s+MIG (\S+)\s+Device\s+\d+: \(UUID: (MIG-[^)]+)\)", line)
+        ):
+            instance = Instance(found[2], found[1])
+            cards[-1] = replace(cards[-1], instances=(*cards[-1].instances, instance))
+    return tuple(cards)
+
+
+def _ask_nvidia_smi() -> tuple[Card, ...]:
+    return parse_nvidia_smi(_nvidia_smi("-L"))
+
+
+def _nvidia_smi(*words: str) -> str:
+    """Return the output of nvidia-smi; empty if it is not there or fails."""
+    if shutil.which("nvidia-smi") is None:
+        return ""
+    try:
+        answer = subprocess.run(
+            ["nvidia-smi", *words],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_SMI_SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return answer.stdout if answer.returncode == 0 else ""
+
+
+def _nvidia_cards(root: Path) -> Iterator[Card]:
+    """Yield the GPUs that the kernel module lists, or for which there are device files."""
+    folders = sorted((root / "proc/driver/nvidia/gpus").glob("*"))
+    for folder in folders:
+        facts = dict(re.findall(r"^(.+?):\s*(.*)$", _text(folder / "information"), re.M))
+        yield Card(facts.get("Model") or "NVIDIA GPU", facts.get("GPU UUID", ""))
+    if not folders:
+        yield from (Card("NVIDIA GPU") for _ in _nvidia_files(root))
+
+
+def _nvidia_files(root: Path) -> list[Path]:
+    return sorted((root / "dev").glob("nvidia[0-9]*"))
+
+
+def _nvidia_driver(root: Path) -> str | None:
+    text = _text(root / "proc/driver/nvidia/version")
+    found = re.search(r"\b\d{3}\.\d+(?:\.\d+)?\b", text)
+    if found is None:  # under WSL, the driver is that of Windows
+        text = _nvidia_smi("--query-gpu=driver_version", "--format=csv,noheader")
+        found = re.search(r"\b\d{3}\.\d+(?:\.\d+)?\b", text)
+    return found and found[0]
+
+
+def _amd_cards(root: Path) -> Iterator[Card]:
+    for node in sorted((root / "sys/class/kfd/kfd/topology/nodes").glob("*")):
+        facts = _pairs(node / "properties")
+        if int(facts.get("simd_count", "0")) == 0:
+            continue  # a processor
+        banks = [_pairs(path) for path in node.glob("mem_banks/*/properties")]
+        memory = sum(
+            int(bank.get("size_in_bytes", "0"))
+            for bank in banks
+            if bank.get("heap_type") in _OWN_MEMORY
+        )
+        if memory >= _SMALLEST_AMD_BYTES:
+            # 90402 is gfx942: two digits each of minor version and stepping, in hexadecimal.
+            version = int(facts.get("gfx_target_version", "0"))
+            architecture = f"gfx{version // 10000}{version // 100 % 100:x}{version % 100:x}"
+            yield Card(f"AMD {architecture}" if version else "AMD GPU")
+
+
+def _pairs(path: Path) -> dict[str, str]:
+    return dict(line.split()[:2] for line in _text(path).splitlines() if len(line.split()) > 1)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
