@@ -7,6 +7,7 @@ from support.one_step import batches_of, config_of, one_step
 from support.places import on, placed, require
 
 from cls_train.train import Classification
+from engine.runner.device import pinned_to
 
 # float32 without TF32 differs in the order of sums; 16 bits have 11 (float16) or 8 (bfloat16) of a mantissa.
 TOLERANCE = {"fp32": 1e-3, "fp16": 0.03, "bf16": 0.1}
@@ -21,7 +22,7 @@ STEPS += [on("cuda", name, precision) for name in WITHOUT_DRAWS for precision in
 
 
 @pytest.mark.parametrize(("place", "name", "precision"), STEPS)
-def test_first_loss(place, name, precision, image_folder, tiny_config, tmp_path, monkeypatch):
+def test_first_loss(place, name, precision, image_folder, tiny_config, tmp_path):
     require(place, precision)
     if name == "cls":
         task, config, data = Classification(), tiny_config, image_folder
@@ -32,11 +33,9 @@ def test_first_loss(place, name, precision, image_folder, tiny_config, tmp_path,
     # Statistics over the two images of the smoke budget, whose last map is one location, magnify rounding.
     budget = "full" if name == "cls" else "smoke"
     words = dict(backbone="resnet10_b-w8", overrides=overrides, budget=budget)
-    with monkeypatch.context() as patch:
-        # The reference is computed on the CPU where there is a GPU, too.
-        patch.setattr("torch.cuda.is_available", lambda: False)
-        patch.setattr("mmengine.device.utils.DEVICE", "cpu")
-        plain = config_of(task, config, data, precision="fp32", **words)
+    # The reference is computed on the CPU where there is a GPU, too.
+    with pinned_to("cpu"):
+        plain = config_of(task, config, data, precision="fp32", device="cpu", **words)
         batches = batches_of(task, plain)
         expected = one_step(task, plain, batches)
     assert expected.devices == {"cpu"}

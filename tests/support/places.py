@@ -18,7 +18,10 @@ def on(place, *values):
 def placed(place):
     """Make `cuda` available as the place says; yields torch's name of the device."""
     forget_runs()
-    with pretend_cuda() if place == "pretended" else contextlib.nullcontext():
+    pretence = pretend_cuda() if place == "pretended" else contextlib.nullcontext()
+    with pytest.MonkeyPatch.context() as patch, pretence:
+        # Convolutions in float32 use TF32 otherwise.
+        patch.setattr(torch.backends.cudnn.conv, "fp32_precision", "ieee")
         yield "cpu" if place == "cpu" else "cuda"
 
 
