@@ -19,10 +19,15 @@ def placed(place):
     """Make `cuda` available as the place says; yields torch's name of the device."""
     forget_runs()
     pretence = pretend_cuda() if place == "pretended" else contextlib.nullcontext()
-    with pytest.MonkeyPatch.context() as patch, pretence:
-        # Convolutions in float32 use TF32 otherwise.
-        patch.setattr(torch.backends.cudnn.conv, "fp32_precision", "ieee")
-        yield "cpu" if place == "cpu" else "cuda"
+    convolutions = torch.backends.cudnn.conv
+    before = convolutions.fp32_precision
+    # Convolutions in float32 use TF32 otherwise.
+    convolutions.fp32_precision = "ieee"
+    try:
+        with pretence:
+            yield "cpu" if place == "cpu" else "cuda"
+    finally:
+        convolutions.fp32_precision = before
 
 
 def require(place, precision):
