@@ -38,6 +38,14 @@ class PooledFeatures(nn.Module):
         self.requires_grad_(False)
         self.eval()
 
+    def to(self, *args: Any, **kwargs: Any) -> PooledFeatures:
+        """Move the network, as torch does.
+
+        mmengine's preprocessor copies images to the device of its own `to`, which torch does not call for a part.
+        """
+        self.preprocessor.to(*args, **kwargs)
+        return super().to(*args, **kwargs)
+
     def forward(self, images: Tensor) -> Tensor:
         """Return features (N, C) in float32 of RGB images (N, 3, H, W) on the scale 0 to 255."""
         inputs = self.preprocessor({"inputs": images}, training=False)["inputs"]

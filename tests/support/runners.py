@@ -34,7 +34,8 @@ def forget_runs():
     from mmdet.visualization import DetLocalVisualizer
     from mmseg.visualization import SegLocalVisualizer
 
-    _forget(DefaultScope, MessageHub, MMLogger, DetLocalVisualizer, SegLocalVisualizer)
+    visualizers = (Visualizer, DetLocalVisualizer, SegLocalVisualizer)
+    _forget(DefaultScope, MessageHub, MMLogger, *visualizers)
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,5 @@
+"""Tests of GPUs. Each also runs without one, on a pretended GPU or on the CPU, so that the test itself is tested."""
+
+import det  # noqa: F401, I001  (before mmdet: it puts mmcv's ops in place)
+from support.classification import image_folder, tiny_config  # noqa: F401
+from support.runners import isolate_runs  # noqa: F401
