@@ -62,6 +62,11 @@ class TaskProcess:
         self._reader.start()
 
     @property
+    def pid(self) -> int:
+        """The process that leads the task's group."""
+        return self._process.pid
+
+    @property
     def seconds(self) -> float:
         """Time since the start."""
         return time.monotonic() - self.started
