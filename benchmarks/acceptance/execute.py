@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,6 +14,9 @@ import psutil
 from benchmarks.run.process import TaskProcess
 
 _POLL_SECONDS = 0.02
+_COUNT_SECONDS = 0.5
+# For children that end a little later than their parent.
+_GRACE_SECONDS = 1.0
 _LONGEST_WORDS = 200
 # The status of a task that found a mistake of the user, and printed one sentence.
 USER_ERROR = 2
@@ -92,28 +94,25 @@ def execute(
         command, log=log, cwd=cwd, environment=environment or {}, on_progress=lambda _: None
     )
     family: dict[int, psutil.Process] = {}
-    stopped, marked, counted = False, None, 0.0
-    while (status := process.poll()) is None:
-        if until is not None and until():
-            stopped = True
-            break
-        if process.seconds > limit_seconds:
+    stopped, marked, counted, killed = False, None, 0.0, False
+    while process.running:
+        stopped = until is not None and until()
+        if stopped or process.seconds > limit_seconds:
+            family |= {child.pid: child for child in _children(process.pid)}
+            process.signal(signal.SIGKILL)
+            killed = True
             break
         if mark is not None and marked is None and mark in _text(log):
             marked = process.seconds
-        if process.seconds - counted > 0.5:
+        if process.seconds - counted > _COUNT_SECONDS:
             # torchrun's workers have sessions of their own: they outlive the group of their parent.
             counted = process.seconds
             family |= {child.pid: child for child in _children(process.pid)}
         time.sleep(_POLL_SECONDS)
     seconds = process.seconds
-    if status is None:
-        family |= {child.pid: child for child in _children(process.pid)}
-        process.signal(signal.SIGKILL)
-    remained = _end(family.values())
-    killed = status is None
-    while status is None:
-        status = process.poll()
+    # Before `poll`, because they hold the output open.
+    remained = _end(family.values(), 0.0 if killed else _GRACE_SECONDS)
+    while (status := process.poll()) is None:
         time.sleep(_POLL_SECONDS)
     output = _text(log)
     if mark is not None and marked is None and mark in output:
@@ -140,12 +139,14 @@ def _children(pid: int) -> list[psutil.Process]:
         return []
 
 
-def _end(family: Iterable[psutil.Process]) -> int:
-    """Kill the processes that still run; return their number."""
+def _end(family: Iterable[psutil.Process], grace_seconds: float) -> int:
+    """Kill the processes that still run after some time; return their number."""
     running = [child for child in family if _runs(child)]
+    _, running = psutil.wait_procs(running, timeout=grace_seconds)
+    running = [child for child in running if _runs(child)]
     for child in running:
         with contextlib.suppress(psutil.Error):
-            os.kill(child.pid, signal.SIGKILL)
+            child.kill()
     psutil.wait_procs(running, timeout=5)
     return len(running)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.acceptance.perform import Check
 from benchmarks.acceptance.session import Session
-from contract.acceptance import Line
+from contract.acceptance import Line, Verdict
 
 SHARED_MEMORY = Path("/dev/shm")
 MIB = 2**20
@@ -62,7 +62,7 @@ def _shared_memory(folder: Path) -> Iterator[Line]:
         yield Line(check=name, found=found, expected=expected, verdict="failed")
         return
     found = f"{free // MIB} MiB free, {size // MIB} MiB written"
-    verdict = "ok"
+    verdict: Verdict = "ok"
     if free < _WANTED_MIB * MIB:
         verdict = "failed" if free < _LEAST_MIB * MIB else "note"
         found += "; with Docker: --shm-size=8g or --ipc=host"
@@ -79,19 +79,19 @@ def _locking(folder: Path) -> Iterator[Line]:
     """Lock a file twice, as two harnesses with one run folder do."""
     expected = "a second lock is refused while the first is held"
     made = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".lock-") as first:
             found, verdict = _second_lock(first.fileno(), Path(first.name))
     except OSError as error:
-        found, verdict = f"{error.strerror}: this file system offers no locks", "failed"
+        found, verdict = f"{error.strerror}; suites cannot run in this folder", "failed"
     if made:
         with contextlib.suppress(OSError):
             folder.rmdir()
     yield Line(check="file locks in runs/", found=found, expected=expected, verdict=verdict)
 
 
-def _second_lock(first: int, path: Path) -> tuple[str, str]:
+def _second_lock(first: int, path: Path) -> tuple[str, Verdict]:
     fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
     with path.open("rb") as second:
         try:

@@ -67,6 +67,11 @@ class TaskProcess:
         return self._process.pid
 
     @property
+    def running(self) -> bool:
+        """Whether that process runs, even if others of the task outlive it; `poll` waits for their output."""
+        return self._process.poll() is None
+
+    @property
     def seconds(self) -> float:
         """Time since the start."""
         return time.monotonic() - self.started

@@ -105,15 +105,13 @@ def judge(speeds: Speeds, subject: str, cores: int) -> Line:
     needed = speeds.cores_needed
     starved = speeds.fed < _FED * speeds.device
     found = (
-        f"{speeds.device:.0f} images/s of one batch, {speeds.fed:.0f} with {speeds.workers} loader "
-        f"process(es); a core loads {speeds.core:.0f}"
-    )
-    # With enough cores, something else is too slow: the memory, or a loader with too few processes.
-    cause = (
-        f", has {cores}" if needed > cores else f" and has {cores}: raise the config's `workers`"
+        f"{speeds.device:.0f} images/s of one batch, {speeds.fed:.0f} with {speeds.workers} loader process(es); a core "
+        f"loads {speeds.core:.0f} images/s, so {needed:.1f} cores are needed"
     )
     if starved:
-        found += f": the device waits for images; it needs {needed:.1f} cores{cause}"
+        # With enough cores, something else is too slow: the memory, or a loader with too few processes.
+        cause = "" if needed > cores else "; a higher number of workers may help"
+        found += f": the device waits for images with {cores} core(s){cause}"
     return Line(
         check=f"speed of {subject}",
         found=found,
