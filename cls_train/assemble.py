@@ -51,25 +51,20 @@ def assemble(job: Job) -> Config:
     classes = list(Folder(root / "train").classes())
     epochs = max(1, round(recipe.epochs * recipe.epochs_factor))
     batch = recipe.batch_size * recipe.batch_size_factor
-    processes = world_size()
-    if batch % processes:
-        raise UserError(
-            f"a batch of {batch} images cannot be divided among {processes} processes; make batch_size a multiple "
-            f"of {processes}"
-        )
+    published = _batch_norm_images(recipe, batch)
     return Config(
         dict(
             default_scope="mmengine",
             model=_model(job, recipe, len(classes)),
             train_dataloader=dict(
-                batch_size=batch // processes,
+                batch_size=published,
                 num_workers=recipe.workers,
                 drop_last=True,
                 collate_fn=dict(type="default_collate"),
                 dataset=_dataset(root / "train", transforms_of(recipe, "train_pipeline"), None),
             ),
             val_dataloader=dict(
-                batch_size=min(batch // processes, 128),
+                batch_size=max(1, min(batch // world_size(), 128)),
                 num_workers=recipe.workers,
                 sampler=dict(type="DefaultSampler", shuffle=False),
                 collate_fn=dict(type="default_collate"),
@@ -89,8 +84,22 @@ def assemble(job: Job) -> Config:
             default_hooks=dict(checkpoint=dict(interval=recipe.checkpoint_every_epochs)),
             custom_hooks=_custom_hooks(recipe),
             budgets=recipe.budgets,
+            device_batch_size=recipe.device_batch_size,
         )
     )
+
+
+def _batch_norm_images(recipe: Any, batch: int) -> int:
+    """Return the images of one of the published devices."""
+    images = recipe.batch_norm_images
+    if images is None:
+        return batch
+    if isinstance(images, bool) or not isinstance(images, int) or images < 2:
+        raise UserError(
+            f"batch_norm_images={images!r} was given; expected a number of at least 2, such as 32, or None "
+            "for all images of a process"
+        )
+    return min(batch, images * recipe.batch_size_factor)
 
 
 def _dataset(root: Path, pipeline: list[ConfigDict], classes: list[str] | None) -> dict[str, Any]:

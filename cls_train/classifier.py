@@ -85,15 +85,20 @@ class ImageClassifier(BaseModel):
             targets = self.targets(labels, self.num_classes)
             for mix in self.mixing:
                 inputs, targets = mix(inputs, targets)
-            return self._terms(inputs, targets)
+            return self.terms(inputs, targets)
         logits = self._logits(inputs)
         if mode == "tensor":
             return logits
         assert labels is not None
         return rank_of_truth(logits, labels).tolist()
 
-    def _terms(self, inputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Return the loss terms; mmengine adds all values with "loss" in their name."""
+    def terms(self, inputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Return the loss terms; mmengine adds all values with "loss" in their name.
+
+        Args:
+            inputs: Normalised images `(N, 3, H, W)`.
+            targets: Class probabilities `(N, K)`.
+        """
         logits = self._logits(inputs)
         terms = {"loss_label": self.loss(logits, targets)}
         if self.distillation is not None:

@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from mmengine.config import Config
+from torch import Tensor
 
 import backbones
 from backbones import CheckpointMetadata
@@ -61,6 +62,11 @@ class Classification(Task):
         """Return the minutes per epoch of the whole training set."""
         minutes = runner.train_dataloader.dataset.images_total / images_per_second / 60
         return [Metric(name="epoch_minutes", value=minutes, unit="min", higher_is_better=False)]
+
+    def loss_of_shapes(self, model: Any, images: Tensor) -> Tensor:
+        """Return the loss against uniform targets."""
+        targets = images.new_full((len(images), model.num_classes), 1 / model.num_classes)
+        return sum(model.terms(images, targets).values(), start=images.new_zeros(()))
 
     def finish(self, runner: Any, job: Job, metrics: list[Metric]) -> dict[str, Any]:
         """Export the backbone with its metadata."""

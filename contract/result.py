@@ -148,6 +148,24 @@ class PrecisionUse(Model):
     reason: str
 
 
+class BatchUse(Model):
+    """The images of a training step.
+
+    Attributes:
+        images: All of them.
+        processes: Devices that share them.
+        device_batch_size: Most images in one forward pass on one device.
+        batch_norm_images: Images behind trained batch statistics; None if none are trained.
+        published_batch_norm_images: The same in the published protocol.
+    """
+
+    images: int
+    processes: int
+    device_batch_size: int
+    batch_norm_images: int | None = None
+    published_batch_norm_images: int | None = None
+
+
 class ModelSize(Model):
     """Numbers of parameters.
 
@@ -180,6 +198,7 @@ class Result(Model):
         inference: How costs were measured.
         protocol: How the scores were measured, in words by key.
         data: Which images were used.
+        batch: The images of a training step; None if nothing is trained in steps, and in older files.
         model: Numbers of parameters.
         load_report: Under the key `checkpoint` in the file; None if the backbone started from random weights.
         transferability: Estimates before training.
@@ -212,6 +231,7 @@ class Result(Model):
     inference: Mapping[str, Any] = Field(default_factory=dict)
     protocol: Mapping[str, Any]
     data: DataUse
+    batch: BatchUse | None = None
     model: ModelSize
     load_report: LoadReport | None = Field(alias="checkpoint")
     transferability: tuple[Estimate, ...] = ()

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from PIL import Image
@@ -68,6 +69,25 @@ class Detection(DenseTask):
             *extractor.roi_layers[0].output_size,
         )
         return head.bbox_head(head.shared_head(regions) if head.with_shared_head else regions)
+
+    def loss_of_shapes(self, model: Any, images: Tensor) -> Tensor:
+        """Return the sum of all outputs, with as many regions as the head's sampler draws.
+
+        Assigning boxes to anchors depends on values; its tensors are small beside the maps.
+        """
+        found = model.extract_feat(images)
+        outputs = [output for level in model.rpn_head(found) for output in level]
+        head = model.roi_head
+        extractor = head.bbox_roi_extractor
+        regions = found[0].new_empty(
+            len(images) * model.train_cfg.rcnn.sampler.num,
+            extractor.out_channels,
+            *extractor.roi_layers[0].output_size,
+            dtype=torch.float32,
+            requires_grad=True,
+        )
+        outputs += head.bbox_head(head.shared_head(regions) if head.with_shared_head else regions)
+        return sum((output.float().sum() for output in outputs), start=images.new_zeros(()))
 
     def draw(
         self, image: Image.Image, sample: Any, metainfo: Mapping[str, Any]

@@ -12,7 +12,7 @@ from mmengine.config import Config
 import backbones
 from engine.job import Job
 from engine.measure.samples import TRANSFERABILITY
-from engine.runner.accumulation import describe_batch
+from engine.runner.batch import batch_use, describe_batch
 from engine.runner.device import device, peak_memory_mib
 from engine.runner.distributed import world_size
 from engine.runner.load_report import LOAD_REPORT
@@ -77,6 +77,7 @@ def result_fields(task: Task, job: Job, config: Config, runner: Any) -> dict[str
             "batch": describe_batch(config, world_size(), options.lr_factor),
             **task.variations(job, config),
         },
+        "batch": batch_use(config, world_size()),
         "model": {
             "backbone_parameters": backbones.count_parameters(model.backbone.net),
             "parameters": backbones.count_parameters(model),

@@ -29,10 +29,10 @@ from engine.cli import Options, exit_status, make_work_dir, parse
 from engine.job import Job, resolve_job
 from engine.measure.costs import measure
 from engine.measure.samples import LabelledFeatures, TransferabilityHook
+from engine.passes import attach
 from engine.record import curves, result_fields
 from engine.resume import point_at_checkpoint
-from engine.runner.accumulation import describe_batch
-from engine.runner.distributed import join, leave, world_size
+from engine.runner.distributed import join, leave
 from engine.runner.learning_rate import apply_multipliers
 from engine.runner.timing import ELAPSED
 from engine.runner.validation import VALIDATION_HISTORY
@@ -105,6 +105,17 @@ class Task(ABC):
         """
         return model(image)
 
+    def loss_of_shapes(self, model: Any, images: Tensor) -> Tensor:
+        """Return a loss from the layers whose results training keeps, to compute the memory of a step.
+
+        Only shapes are computed, so the code must not depend on values.
+
+        Args:
+            model: The network in training mode.
+            images: (N, 3, H, W), as the data preprocessor returns them.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say how its loss is computed")
+
     def further_metrics(self, runner: Any) -> list[Metric]:
         """Return metrics that are measured once, after the last validation."""
         return []
@@ -162,6 +173,7 @@ def _run(task: Task, job: Job, config: Config) -> None:
     started = time.monotonic()
     runner = Runner.from_cfg(config)
     _require_a_batch(runner)
+    attach(task, job, config, runner)
     _announce(job, config, runner)
     apply_multipliers(runner)
     if task.labelled_features is not None:
@@ -211,5 +223,4 @@ def _announce(job: Job, config: Config, runner: Any) -> None:
     weights = f"from {job.options.checkpoint}" if job.pretrained else "random"
     print(f"backbone:  {job.spec}, weights {weights}")
     print(f"precision: {job.precision}; evaluation in float32")
-    print(f"batch:     {describe_batch(config, world_size(), job.options.lr_factor)}")
     print(f"workers:   {config.train_dataloader.num_workers} loader process(es)", flush=True)

@@ -10,7 +10,8 @@ from mmengine.config import Config, ConfigDict
 from contract.errors import UserError
 from engine.budget import Budget, shorten_schedule
 from engine.cli import Options
-from engine.runner.accumulation import wire_accumulation
+from engine.runner.batch import KEY as DEVICE_BATCH_SIZE
+from engine.runner.batch import wire_batch
 from engine.runner.batch_statistics import CumulativeStatisticsHook
 from engine.runner.distributed import AnyDeviceDistributedDataParallel, launched, world_size
 from engine.runner.learning_rate import scale_rates
@@ -32,8 +33,17 @@ def wire(config: Any, task: str, options: Options, precision: Precision, budget:
     """Complete a task's assembled config for mmengine's Runner, in place."""
     shorten_schedule(config, budget)
     config.auto_scale_lr = dict(config.get("auto_scale_lr") or {"base_batch_size": 1, "enable": 0})
+    synchronises = launched() and torch.cuda.is_available()
+    passes = None
     if budget.batch_size is None:
-        wire_accumulation(config, world_size())
+        passes = wire_batch(
+            config,
+            world_size(),
+            synchronises=synchronises,
+            # The harness then plans again, with another identity.
+            keep_numbers=options.identity is not None,
+        )
+    config.pop(DEVICE_BATCH_SIZE, None)
     scale_rates(config, options.lr_factor)
     by_epoch = "max_epochs" in config.train_cfg
     if not by_epoch:
@@ -53,9 +63,11 @@ def wire(config: Any, task: str, options: Options, precision: Precision, budget:
     config.env_cfg = dict(
         cudnn_benchmark=True, mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0)
     )
-    if config.launcher == "none" or not torch.cuda.is_available():
+    if not synchronises:
         _replace_synchronised_norm(config.model)
     _wire_hooks(config, task, options, by_epoch)
+    if passes is not None:
+        config.custom_hooks.append(passes)
     if budget.iterations is not None:
         config.custom_hooks.append(ConfigDict(type=CumulativeStatisticsHook.__name__))
 

@@ -8,10 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config, ConfigDict
+from mmseg.models.utils import resize
 from mmseg.utils import register_all_modules
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 
 from backbones import Feature
 from contract.result import Metric
@@ -82,6 +85,18 @@ class Segmentation(DenseTask):
         )
         height, width = map(min, sides, test.crop_size)
         return [model(image[..., :height, :width]) for _ in range(windows)]
+
+    def loss_of_shapes(self, model: Any, images: Tensor) -> Tensor:
+        """Return the cross-entropy of all heads at the size of the images."""
+        found = model.extract_feat(images)
+        labels = torch.zeros(len(images), *images.shape[2:], dtype=torch.long, device=images.device)
+        loss = images.new_zeros(())
+        for head in filter(None, (model.decode_head, model.auxiliary_head)):
+            logits = resize(
+                head(found), labels.shape[1:], mode="bilinear", align_corners=head.align_corners
+            )
+            loss = loss + functional.cross_entropy(logits, labels)
+        return loss
 
     def draw(
         self, image: Image.Image, sample: Any, metainfo: Mapping[str, Any]

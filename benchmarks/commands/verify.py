@@ -46,13 +46,13 @@ def verify_data(kind: str, path: Path) -> int:
 
 def verify_run(folder: Path) -> int:
     """Compare a run with the figures and curves of its protocol; 1 if it is outside a band."""
-    from benchmarks.results.comparison import compare, curve_warnings
+    from benchmarks.results.comparison import compare, curve_warnings, not_compared
     from benchmarks.results.read import read_run
 
     run = read_run(folder)
     comparisons, slow = compare(run), curve_warnings(run)
     console = make_console()
-    for line in (*(comparison.text for comparison in comparisons), *slow):
+    for line in (*(comparison.text for comparison in comparisons), *not_compared(run), *slow):
         console.print(escape(line), soft_wrap=True)
     outside = sum(not comparison.inside for comparison in comparisons)
     if not comparisons:

@@ -39,6 +39,7 @@ _SENTENCES = {
     "checkpoint": "the checkpoint that it starts from differs",
     "teacher": "the teacher differs",
     "tricks": "the tricks or their order differ",
+    "device_batch_size": "the images of a forward pass differ",
     "overrides": "the --set overrides differ",
 }
 _SHOWN = ("seed", "budget", "dtype", "device", "backbone")

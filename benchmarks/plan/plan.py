@@ -17,6 +17,7 @@ from benchmarks.plan.document import (
     RunEntry,
     TaskEntry,
 )
+from benchmarks.plan.limits import KEY, Limits
 from benchmarks.plan.preflight import DataState, available_tricks
 from benchmarks.plan.store import FAILURE_FILE, RunKey, Store, identity_in, is_complete, run_file
 from benchmarks.suite.load import missing_tricks
@@ -97,6 +98,7 @@ class Plan:
         compute: The device of the runs.
         unavailable: Reasons why this version cannot run a row, by row.
         store: The store of the runs' work dirs.
+        limits: Images of a forward pass that the device's memory allows.
         runs: All runs; each is listed after the run that it needs.
     """
 
@@ -107,6 +109,7 @@ class Plan:
     compute: Compute
     unavailable: Mapping[str, str]
     store: Store
+    limits: Limits
     runs: list[PlannedRun] = field(default_factory=list)
     _by_key: dict[RunKey, PlannedRun] = field(default_factory=dict)
 
@@ -192,6 +195,8 @@ class Plan:
     def _components(self, run: PlannedRun, fingerprint: str | None) -> dict[str, Any]:
         row, setup, task = run.row, run.setup, run.key.task
 
+        limit = self.limits.of(row.name, task)
+
         def digest(path: Path | None) -> str | None:
             return None if path is None else file_sha256(path)
 
@@ -213,6 +218,8 @@ class Plan:
             "packages": dict(package_versions()),
             # Absent if it is 1, so an explicit 1 gives the same identity as the default.
             **({} if run.lr_factor == 1 else {"lr_factor": run.lr_factor}),
+            # Absent unless memory demands other batch statistics than the published ones.
+            **({KEY: limit.images} if limit is not None and limit.changes_numbers else {}),
         }
 
     def precision(self, run: PlannedRun) -> str:
@@ -338,7 +345,9 @@ def make_plan(
         if (missing := missing_tricks(row, tricks))
     }
     store = Store(run_dir)
-    plan = Plan(suite, selection, root, run_dir, compute or Compute(), unavailable, store)
+    plan = Plan(
+        suite, selection, root, run_dir, compute or Compute(), unavailable, store, Limits(run_dir)
+    )
     for run in _lay_out(plan, data):
         plan.add(run)
     # Classifiers come first, so iterate in reverse to mark what a wanted run needs.

@@ -1,7 +1,8 @@
 """Compare a run with the published figures and curves of its protocol.
 
 A figure is compared with a row if config, backbone, recipe, tricks, metric and number of test images are the same,
-there are no overrides, the learning rate is the config's, and the task itself has no tricks.
+there are no overrides, the learning rate is the config's, the task itself has no tricks, and trained batch statistics
+are those of as many images.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def _compare_row(run: RunFolder, row: RowEntry) -> Iterator[Comparison]:
         results = [record.result for record in records if record.result is not None]
         changed = any(result.lr_factor != 1 for result in results)
         changed = changed or _has_tricks_of_its_own(task, results)
-        if not results or settings.overrides or changed:
+        if not results or settings.overrides or changed or other_statistics(results):
             continue
         config = str(settings.config)
         used = {result.data.test_images_used for result in results}
@@ -77,6 +78,30 @@ def _compare_row(run: RunFolder, row: RowEntry) -> Iterator[Comparison]:
             if same and values:
                 mean = statistics.mean(values.values())
                 yield Comparison(f"{row.name} · {task} · {figure.metric}", mean, figure)
+
+
+def other_statistics(results: Iterable[Result]) -> tuple[int, int] | None:
+    """Return the images behind trained batch statistics, and the published number, if a result has others."""
+    for result in results:
+        batch = result.batch
+        if batch is None or batch.batch_norm_images is None:
+            continue
+        if batch.published_batch_norm_images not in (None, batch.batch_norm_images):
+            return batch.batch_norm_images, batch.published_batch_norm_images
+    return None
+
+
+def not_compared(run: RunFolder) -> Iterator[str]:
+    """Yield why rows cannot be compared although their options are the published ones."""
+    for row in run.rows:
+        for task in run.tasks:
+            results = [r.result for r in run.of(row.name, task) if r.result is not None]
+            found = other_statistics(results)
+            if found is not None:
+                yield (
+                    f"{row.name} · {task}: not compared, because its batch statistics are those of {found[0]} images "
+                    f"and the published ones those of {found[1]}."
+                )
 
 
 def _has_tricks_of_its_own(task: str, results: Iterable[Result]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+from benchmarks.plan.limits import KEY
 from benchmarks.plan.plan import Plan, PlannedRun
 from contract.tasks import SOURCE, TASKS
 
@@ -30,5 +31,8 @@ def task_command(plan: Plan, run: PlannedRun) -> list[str]:
     command += ["--budget", plan.selection.budget, "--precision", plan.precision(run)]
     for name, value in run.setup.overrides.items():
         command += ["--set", f"{name}={value!r}"]
+    limit = plan.limits.of(row.name, key.task)
+    if limit is not None and KEY not in run.setup.overrides:
+        command += ["--set", f"{KEY}={limit.images}"]
     command += ["--data-fingerprint", str(run.data.fingerprint)]
     return [*command, "--identity", str(run.identity)]

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from benchmarks.plan.limits import KEY, Limit, reported
 from benchmarks.plan.machine import Slots
 from benchmarks.plan.plan import CACHED, RESUME, Plan, PlannedRun
 from benchmarks.plan.store import (
@@ -109,6 +110,10 @@ class Runner:
         self._fail_fast = fail_fast
         self._grace_seconds = grace_seconds
         self._running: dict[RunKey, _Running] = {}
+        # Images of a pass that would fit, reported by runs whose passes did not.
+        self._reported: dict[RunKey, Limit] = {}
+        self._retried: set[RunKey] = set()
+        self._again: list[PlannedRun] = []
         # When to retry a run that another harness is training.
         self._next_try: dict[RunKey, float] = {}
 
@@ -132,9 +137,10 @@ class Runner:
                 pending.append(run)
         with _caught_signals() as signals:
             try:
-                while pending or self._running:
+                while pending or self._running or self._again:
                     if signals:
                         raise Interrupted
+                    pending, self._again = [*self._again, *pending], []
                     pending = [run for run in pending if not self._take(run)]
                     if not self._collect():
                         time.sleep(_POLL_SECONDS)
@@ -248,7 +254,10 @@ class Runner:
 
     def _report(self, run: PlannedRun, report: Mapping[str, Any]) -> None:
         """Show the progress of a run, and warn if a validation is behind all published curves."""
-        if "best" not in report:
+        limit = reported(report)
+        if limit is not None:
+            self._reported[run.key] = limit
+        elif "best" not in report:
             self._display.progressed(run.key, report)
         elif self._plan.selection.budget == "full" and run.lr_factor == 1:
             sentence = curves.validation_warning(run.row.backbone, run.row.tricks, report)
@@ -292,8 +301,22 @@ class Runner:
             self._end(run, COMPLETED, "", f"done in {took}{_headline(result)}{late}")
             return
         write_failure(folder, status, message, process.tail())
+        if self._try_smaller_passes(run, message):
+            return
         self._plan.store.show(run.key, identity)
         self._end(run, FAILED, message, f"failed after {took}: {message}")
+
+    def _try_smaller_passes(self, run: PlannedRun, message: str) -> bool:
+        """Schedule a run once more, with the images of a pass that fit the device; return whether that is possible."""
+        limit = self._reported.pop(run.key, None)
+        # The user's own setting is never changed.
+        if limit is None or run.key in self._retried or KEY in run.setup.overrides:
+            return False
+        self._retried.add(run.key)
+        self._plan.limits.set(run.key.row, run.key.task, limit)
+        self._again.append(run)
+        self._display.warned(run.key, f"{message}. It starts again with {KEY}={limit.images}")
+        return True
 
     def _end_cached(self, run: PlannedRun) -> None:
         self._plan.store.show(run.key, str(run.identity))

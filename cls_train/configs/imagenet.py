@@ -11,6 +11,12 @@ epochs = 120
 epochs_factor = 1.0
 batch_size = 256
 batch_size_factor = 1
+# Batch statistics are those of so many images, times `batch_size_factor`: of one of the paper's 8 GPUs (Table 3), 32 of
+# 256 or 128 of 1,024. None takes all images of a process.
+batch_norm_images = 32
+# Most images in a forward pass on one device; None keeps `batch_norm_images`, or for a network without batch norm
+# chooses from the device's memory (engine/runner/batch.py).
+device_batch_size = None
 
 # Side of training and test crops, and the short edge of a test image before the crop relative to it: 256 for 224
 # pixels, and in the same ratio 342 for 299.

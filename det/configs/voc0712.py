@@ -29,6 +29,6 @@ lr = 0.01
 weight_decay = 1e-4
 # Decided by the two keys above instead of the base config.
 optim_wrapper = dict(optimizer=dict(lr=None, weight_decay=None))
-# lr is for a batch of 16; fewer devices accumulate it from micro-batches (engine/runner/accumulation.py).
+# lr is for a batch of 16; fewer devices accumulate it from several passes (engine/runner/batch.py).
 auto_scale_lr = dict(enable=True, base_batch_size=16)
 val_evaluator = dict(_delete_=True, type="DetectionMetric", eval_mode="11points")

@@ -31,6 +31,7 @@ EXAMPLES = 4
 KEYS = frozenset(
     {
         *("ema", "holdout", "batch_norm", "frozen_backbone", "train_fraction", "layer_decay"),
+        "device_batch_size",
         *OPTIMISER_KEYS,
     }
 )

@@ -1,9 +1,7 @@
-"""Gradient accumulation: the published batch on fewer devices, in several micro-batches per step.
+"""Train a step in several forward passes, as many images at a time as the device holds.
 
-A published schedule counts steps of its own batch (16 images on 8 GPUs for Faster R-CNN on VOC). On one device, a
-loader that gives batches of 2 would see an eighth of the images in as many iterations. Here the loader returns all
-images of a process's step, and the step processes them in micro-batches of the config's size. Iterations, epochs,
-warm-up and checkpoints keep the schedule. Trained batch statistics are those of a micro-batch, as on several devices.
+Gradients of the passes are added, so a step equals one on all its images, up to rounding, except for trained batch
+statistics (engine/runner/batch.py).
 """
 
 from __future__ import annotations
@@ -11,82 +9,179 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
-from mmengine.config import Config, ConfigDict
+import torch
+from mmengine.dist import all_reduce, is_main_process
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.registry import HOOKS
 from torch import Tensor, nn
 
-
-def wire_accumulation(config: Config, processes: int) -> None:
-    """Let the loader return the published batch, in place, if `auto_scale_lr` states it and there are too few devices.
-
-    If the batch does not divide evenly, the learning rate is scaled: 3 processes of 2 images make 12 of 16, at 12/16
-    of the rate.
-    """
-    rule, size = config.auto_scale_lr, config.train_dataloader.batch_size
-    parts = rule["base_batch_size"] // (size * processes) if rule.get("enable") else 1
-    if parts <= 1:
-        return
-    config.train_dataloader.batch_size = size * parts
-    config.custom_hooks = [
-        *(config.get("custom_hooks") or []),
-        ConfigDict(type=MicroBatchHook.__name__, size=size),
-    ]
-
-
-def describe_batch(config: Config, processes: int, lr_factor: float = 1.0) -> str:
-    """Describe the images of a step, how they are divided, and the learning rate, with `--lr-factor` if it is not 1."""
-    size = config.train_dataloader.batch_size
-    parts = [f"{processes} processes"] if processes > 1 else []
-    for hook in config.get("custom_hooks") or []:
-        if hook.type == MicroBatchHook.__name__:
-            parts.append(f"{size // hook.size} micro-batches")
-            size = hook.size
-    total = config.train_dataloader.batch_size * processes
-    made_of = f" ({' x '.join([*parts, str(size)])})" if parts else ""
-    rule = config.auto_scale_lr
-    ratio = total / rule["base_batch_size"] if rule.get("enable") else 1
-    times = f"{ratio * lr_factor:g}"
-    rate = "the config's" if times == "1" else f"{times} of the config's"
-    asked = "" if lr_factor == 1 else f" (--lr-factor {lr_factor:g})"
-    return f"{total} images a step{made_of}, learning rate {rate}{asked}"
+from contract import progress
+from contract.errors import UserError
+from engine.measure.memory import GIB, StepMemory
+from engine.runner.batch import KEY, NONE, evenly
 
 
 @HOOKS.register_module()
-class MicroBatchHook(Hook):
-    """Train on each batch in micro-batches.
+class DeviceBatchHook(Hook):
+    """Train each process's share of a step in passes of `size` images.
+
+    On a GPU, the size is chosen from free memory. If a pass decides no statistics, it is the largest that fits;
+    otherwise the published one, or the largest below it that fits.
 
     Args:
-        size: Images of a micro-batch; the last one of an epoch may have fewer.
+        size: Images of a pass; the last one of a step may have fewer.
+        share: Images of the process's step.
+        processes: Number of processes.
+        fixed: Whether the config sets the size, so that it is not chosen from memory.
+        statistics: What a pass decides; see `engine.runner.batch`.
+        published: Images behind published batch statistics; None if none are trained.
+        keep_numbers: Refuse a size that changes trained statistics.
+
+    Attributes:
+        estimate: Computes the memory of a step; None on a device whose memory is not asked.
+        chosen: Called with the size once it is known.
     """
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    # After the hooks that allocate memory, such as averaged weights.
+    priority = "LOW"
+
+    def __init__(
+        self,
+        size: int,
+        share: int,
+        processes: int = 1,
+        fixed: bool = False,
+        statistics: str = NONE,
+        published: int | None = None,
+        keep_numbers: bool = False,
+    ) -> None:
+        self.size, self.share, self.processes = size, share, processes
+        self.fixed, self.statistics, self.published = fixed, statistics, published
+        self.keep_numbers = keep_numbers
+        self.estimate: Callable[[Any], StepMemory] | None = None
+        self.chosen: Callable[[int], None] = lambda size: None
 
     def before_train(self, runner: Any) -> None:
-        """Replace the model's `train_step`, as mmengine's compilation does."""
+        """Choose the size, and replace the model's `train_step`, as mmengine's compilation does.
+
+        Raises:
+            UserError: Not even one image fits, or the size must not change and does not fit.
+        """
+        if self.estimate is not None and not self.fixed:
+            self._choose(runner)
+        self.chosen(self.size)
         model = runner.model
-        model.train_step = functools.partial(_train_step, model, type(model).train_step, self.size)
+        model.train_step = functools.partial(_train_step, model, type(model).train_step, self)
+
+    def _choose(self, runner: Any) -> None:
+        assert self.estimate is not None
+        try:
+            memory = self.estimate(runner)
+        except Exception as error:  # the network's code may be the user's
+            reason = (str(error).strip().splitlines() or [""])[0]
+            _note(
+                f"the memory of a step is unknown ({type(error).__name__}: {reason}); passes have {self.size} images"
+            )
+            return
+        free = free_bytes()
+        start = self.share if self.statistics == NONE else self.size
+        fits = next((n for n in halves(start) if memory.of(n) <= free), 0)
+        # All processes make equally many passes.
+        common = torch.tensor(fits, device=next(runner.model.parameters()).device)
+        all_reduce(common, "min")
+        fits = int(common)
+        if fits == 0:
+            raise UserError(
+                f"a training step on one image needs about {memory.of(1) / GIB:.1f} GiB of device memory, and "
+                f"{free / GIB:.1f} GiB are free; take a smaller network or image size, or a device with more memory"
+            )
+        if fits < self.size and self.statistics != NONE:
+            self._shrink(fits, memory, free)
+        self.size = evenly(self.share, fits)
+
+    def _shrink(self, fits: int, memory: StepMemory, free: float) -> None:
+        """Say, or refuse, that trained statistics are those of fewer images than published."""
+        needs = (
+            f"{self.size} images of a pass need about {memory.of(self.size) / GIB:.1f} GiB of device memory, and "
+            f"{free / GIB:.1f} GiB are free"
+        )
+        if self.keep_numbers:
+            self._refuse(needs, fits)
+        _note(
+            f"{needs}; passes have {fits}, and batch statistics are those of fewer images than published"
+        )
+
+    def _refuse(self, what: str, fits: int) -> NoReturn:
+        if progress.is_asked_for() and is_main_process():
+            progress.write({KEY: fits, "changes_numbers": self.statistics != NONE})
+        also = (
+            "" if self.statistics == NONE else "; batch statistics are then those of fewer images"
+        )
+        raise UserError(f"{what}; set {KEY}={fits} for smaller passes of the same step{also}")
+
+    def out_of_memory(self, images: int, error: Exception) -> NoReturn:
+        """Raise the sentence for a pass that did not fit.
+
+        Raises:
+            UserError: With the key that halves the passes.
+        """
+        free, total = torch.cuda.mem_get_info() if torch.cuda.is_available() else (0, 0)
+        what = f"out of device memory in a pass of {images} images ({free / GIB:.1f} of {total / GIB:.1f} GiB are free)"
+        if images <= 1:
+            raise UserError(f"{what}; take a smaller network or image size") from error
+        self._refuse(what, evenly(images, -(-images // 2)))
+
+
+def halves(images: int) -> Iterator[int]:
+    """Yield the numbers of images, its half, a quarter … down to 1, rounded up."""
+    while images > 1:
+        yield images
+        images = -(-images // 2)
+    yield 1
+
+
+def free_bytes() -> float:
+    """Return the memory of the current GPU that tensors can still use."""
+    free, _ = torch.cuda.mem_get_info()
+    return free + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+
+
+def _note(sentence: str) -> None:
+    if is_main_process():
+        print(f"note: {sentence}", flush=True)
 
 
 def _train_step(
     model: nn.Module,
     train_step: Callable[..., dict[str, Tensor]],
-    size: int,
+    hook: DeviceBatchHook,
     data: dict[str, Any],
     optim_wrapper: OptimWrapper,
 ) -> dict[str, Tensor]:
-    count = len(data["inputs"])
+    count, size = len(data["inputs"]), hook.size
+    if count <= size:
+        with _memory_named(hook, count):
+            return train_step(model, data, optim_wrapper=optim_wrapper)
     logs: dict[str, Tensor] = {}
     for start in range(0, count, size):
         part = {key: values[start : start + size] for key, values in data.items()}
-        share = _ShareOfStep(optim_wrapper, len(part["inputs"]) / count, last=start + size >= count)
-        for name, value in train_step(model, part, optim_wrapper=share).items():
-            logs[name] = logs.get(name, 0) + share.fraction * value
+        images = len(part["inputs"])
+        share = _ShareOfStep(optim_wrapper, images / count, last=start + size >= count)
+        with _memory_named(hook, images):
+            for name, value in train_step(model, part, optim_wrapper=share).items():
+                logs[name] = logs.get(name, 0) + share.fraction * value
     return logs
+
+
+@contextlib.contextmanager
+def _memory_named(hook: DeviceBatchHook, images: int) -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        hook.out_of_memory(images, error)
 
 
 class _ShareOfStep:

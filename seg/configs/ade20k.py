@@ -33,7 +33,7 @@ lr = 0.01
 weight_decay = 5e-4
 # Decided by the two keys above instead of the base config.
 optim_wrapper = dict(optimizer=dict(lr=None, weight_decay=None))
-# lr is for a batch of 16; fewer devices accumulate it from micro-batches (engine/runner/accumulation.py).
+# lr is for a batch of 16; fewer devices accumulate it from several passes (engine/runner/batch.py).
 auto_scale_lr = dict(enable=True, base_batch_size=16)
 # Further test protocols; set by the tricks `multi_scale_flip` and `sliding`.
 multi_scale = None

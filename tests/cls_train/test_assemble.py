@@ -248,7 +248,9 @@ def test_default_decays_all_parameters():
 def test_assembled_config(image_folder):
     job = _job(image_folder, recipe="efficient", tricks=("label_smoothing", "mixup", "cosine"))
     config = assemble(job)
-    assert config.train_dataloader.batch_size == 1024
+    # The statistics' images; `engine.runner.batch` makes the step of the whole batch.
+    assert config.train_dataloader.batch_size == 128
+    assert config.auto_scale_lr.base_batch_size == 1024
     assert config.train_dataloader.drop_last
     assert config.train_cfg.max_epochs == 200
     model = config.model
@@ -261,14 +263,26 @@ def test_assembled_config(image_folder):
     assert config.val_dataloader.dataset.classes == ["c0", "c1", "c2"]
 
 
-def test_processes_split_batch(image_folder, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "4")
-    assert assemble(_job(image_folder)).train_dataloader.batch_size == 64
-    monkeypatch.setenv("WORLD_SIZE", "3")
-    with pytest.raises(
-        UserError, match="a batch of 256 images cannot be divided among 3 processes"
-    ):
-        assemble(_job(image_folder))
+@pytest.mark.parametrize(
+    ("overrides", "images"),
+    [
+        ({}, 32),
+        # The statistics of 128 of 1,024 images.
+        ({"batch_size_factor": 4}, 128),
+        ({"batch_size": 8}, 8),
+        ({"batch_norm_images": 64}, 64),
+        ({"batch_norm_images": None}, 256),
+    ],
+)
+def test_batch_statistics_are_those_of_a_published_device(image_folder, overrides, images):
+    config = assemble(_job(image_folder, overrides=overrides))
+    assert config.train_dataloader.batch_size == images
+
+
+@pytest.mark.parametrize("images", [1, 0, True, 2.5])
+def test_batch_norm_images_is_a_number(image_folder, images):
+    with pytest.raises(UserError, match=r"batch_norm_images=.* expected a number of at least 2"):
+        assemble(_job(image_folder, overrides={"batch_norm_images": images}))
 
 
 @pytest.mark.parametrize(

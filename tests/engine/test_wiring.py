@@ -84,10 +84,15 @@ def test_hooks_follow_recipe_hooks(monkeypatch):
         "ValidationHistoryHook",
         "ProgressHook",
     ]
-    assert [hook.type for hook in _wired(monkeypatch).custom_hooks] == expected
+    made = [hook.type for hook in _wired(monkeypatch).custom_hooks]
+    assert made == [*expected, "DeviceBatchHook"]
     config = _wired(monkeypatch, checkpoint=Path("b.safetensors"))
-    assert [hook.type for hook in config.custom_hooks] == [*expected, "LoadReportHook"]
-    assert config.custom_hooks[-1].checkpoint == "b.safetensors"
+    assert [hook.type for hook in config.custom_hooks] == [
+        *expected,
+        "LoadReportHook",
+        "DeviceBatchHook",
+    ]
+    assert config.custom_hooks[-2].checkpoint == "b.safetensors"
     assert config.model.backbone.checkpoint == "b.safetensors"
 
 

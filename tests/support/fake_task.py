@@ -34,6 +34,8 @@ def main():
     report = {"stage": task, "step": 1, "steps": 2, "loss": 1.5, "eta_seconds": 3.0}
     print("@progress " + json.dumps(report), flush=True)
     print("some output", flush=True)
+    if behaviour.startswith("memory="):
+        run_out_of_memory(words, *behaviour.removeprefix("memory=").split(","))
     behave(behaviour, journal, name)
     if task == "cls":
         seed = option(words, "--seed")
@@ -68,6 +70,17 @@ def fill(result, words):
     result["budget"] = option(words, "--budget")
     result["seed"] = int(option(words, "--seed"))
     result["data"]["fingerprint"] = option(words, "--data-fingerprint")
+
+
+def run_out_of_memory(words, fits, changes):
+    """Fail like a task whose passes of 8 images do not fit, unless the command sets at most `fits`."""
+    settings = dict(word.split("=", 1) for word in words if word.startswith("device_batch_size="))
+    images = int(settings.get("device_batch_size", 8))
+    if images > int(fits):
+        report = {"device_batch_size": images // 2, "changes_numbers": changes == "changes"}
+        print("@progress " + json.dumps(report), flush=True)
+        print(f"error: out of device memory in a pass of {images} images", file=sys.stderr)
+        sys.exit(2)
 
 
 def behave(behaviour, journal, name):

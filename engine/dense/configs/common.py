@@ -8,6 +8,8 @@ ema = None
 # Batch norm of the backbone: 'frozen' keeps the stored statistics, 'trained' updates them, and 'synchronised' updates
 # them with the batch of all GPUs.
 batch_norm = "frozen"
+# Most images in a forward pass on one device; None chooses from its memory (engine/runner/batch.py).
+device_batch_size = None
 # Test on held-out training images; the trick `holdout` sets this.
 holdout = False
 # Alternatives to fine-tuning the whole backbone on all images; set by the tricks `frozen_backbone`, `few_shot_10` …

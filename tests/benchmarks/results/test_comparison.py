@@ -81,6 +81,27 @@ def test_segmentor_with_tricks_has_other_protocol(tmp_path, tricks, compared):
     assert len(found) == compared
 
 
+@pytest.mark.parametrize(
+    ("images", "compared"), [((None, None), True), ((32, 32), True), ((16, 32), False)]
+)
+def test_other_batch_statistics_are_not_compared(tmp_path, capsys, images, compared):
+    run = _mini(tmp_path / "run", 45.0)
+    batch = {
+        "images": 32,
+        "processes": 1,
+        "device_batch_size": 16,
+        "batch_norm_images": images[0],
+        "published_batch_norm_images": images[1],
+    }
+    edit_json(
+        run / "cells/standard/cls/seed-1/result.json", lambda result: result.update(batch=batch)
+    )
+    assert bool(compare(read_run(run))) == compared
+    main(["verify", str(run)])
+    said = "standard · cls: not compared, because its batch statistics are those of 16 images and"
+    assert (said in capsys.readouterr().out) == (not compared)
+
+
 def test_suite_holds_published_figure(tmp_path):
     run = write_run(tmp_path / "run", references={"tricks": {"top1": 77.9, "map": 79.2}})
     edit_json(run / "plan.json", lambda plan: plan["stages"]["cls"].update(config=figures.IMAGENET))

@@ -4,12 +4,16 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
 from torch import nn
 
-from engine.runner.accumulation import MicroBatchHook, describe_batch, wire_accumulation
+from contract import progress
+from contract.errors import UserError
+from engine.measure.memory import GIB, StepMemory
+from engine.runner import accumulation
+from engine.runner.accumulation import DeviceBatchHook, halves
+from engine.runner.batch import NONE, PASS
 
 
 class Model(BaseModel):
@@ -35,7 +39,7 @@ def _trained(size, steps=3):
     model = Model()
     wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9))
     if size is not None:
-        MicroBatchHook(size).before_train(SimpleNamespace(model=model))
+        DeviceBatchHook(size, share=5).before_train(SimpleNamespace(model=model))
     logs = []
     for _ in range(steps):
         data = {
@@ -59,51 +63,108 @@ def test_micro_batches_match_whole_batch():
     assert parts.silent == 6
 
 
-@pytest.mark.parametrize(
-    ("size", "processes", "enable", "loaded", "words"),
-    [
-        (2, 8, True, 2, "16 images a step (8 processes x 2), learning rate the config's"),
-        (2, 1, True, 16, "16 images a step (8 micro-batches x 2), learning rate the config's"),
-        (
-            2,
-            3,
-            True,
-            4,
-            "12 images a step (3 processes x 2 micro-batches x 2), learning rate 0.75 of the config's",
-        ),
-        (16, 1, True, 16, "16 images a step, learning rate the config's"),
-        (32, 1, True, 32, "32 images a step, learning rate 2 of the config's"),
-        (2, 1, False, 2, "2 images a step, learning rate the config's"),
-    ],
-)
-def test_published_batch_is_kept_and_reported(size, processes, enable, loaded, words):
-    config = Config(
-        dict(
-            train_dataloader=dict(batch_size=size),
-            auto_scale_lr=dict(enable=enable, base_batch_size=16),
-        )
-    )
-    wire_accumulation(config, processes)
-    assert config.train_dataloader.batch_size == loaded
-    assert describe_batch(config, processes) == words
+def test_halves_end_with_one_image():
+    assert list(halves(20)) == [20, 10, 5, 3, 2, 1]
+
+
+@pytest.fixture
+def free(monkeypatch):
+    """A device with 4 GiB free."""
+    monkeypatch.setattr(accumulation, "free_bytes", lambda: 4 * GIB)
+
+
+def _chosen(hook, gib_per_image):
+    """Return the size that a hook chooses if each image needs so many GiB."""
+    model = Model()
+    # Exactly, without the margin that `StepMemory.of` adds.
+    memory = SimpleNamespace(of=lambda images: images * gib_per_image * GIB)
+    hook.estimate = lambda runner: memory
+    found = []
+    hook.chosen = found.append
+    hook.before_train(SimpleNamespace(model=model))
+    assert found == [hook.size]
+    return hook.size
 
 
 @pytest.mark.parametrize(
-    ("size", "factor", "rate"),
+    ("statistics", "gib", "size"),
     [
-        (16, 3.0, "3 of the config's (--lr-factor 3)"),
-        (16, 0.3, "0.3 of the config's (--lr-factor 0.3)"),
-        # The rule on the batch and the factor multiply; where they cancel, the factor is reported all the same.
-        (8, 3.0, "1.5 of the config's (--lr-factor 3)"),
-        (8, 2.0, "the config's (--lr-factor 2)"),
-        (16, 1.0, "the config's"),
+        # Nothing depends on the size: the largest that fits, up to the whole step.
+        (NONE, 0.1, 16),
+        (NONE, 0.3, 8),
+        (NONE, 3.0, 1),
+        # Statistics do: never more than published, fewer only if memory demands it.
+        (PASS, 0.1, 8),
+        (PASS, 0.9, 4),
     ],
 )
-def test_lr_factor_is_reported(size, factor, rate):
-    config = Config(
-        dict(
-            train_dataloader=dict(batch_size=size),
-            auto_scale_lr=dict(enable=True, base_batch_size=16),
-        )
-    )
-    assert describe_batch(config, 1, factor) == f"{size} images a step, learning rate {rate}"
+def test_size_is_chosen_from_free_memory(free, capsys, statistics, gib, size):
+    published = None if statistics == NONE else 8
+    hook = DeviceBatchHook(8, share=16, statistics=statistics, published=published)
+    assert _chosen(hook, gib) == size
+    noted = capsys.readouterr().out
+    if statistics == PASS and size < 8:
+        assert "note: 8 images of a pass need about 7.2 GiB of device memory, and 4.0 GiB" in noted
+    else:
+        assert not noted
+
+
+def test_size_of_the_config_is_kept(free):
+    assert _chosen(DeviceBatchHook(8, share=16, fixed=True), 3.0) == 8
+
+
+def test_step_that_cannot_fit_is_refused(free):
+    with pytest.raises(UserError, match=r"one image needs about 5.0 GiB of device memory, and 4.0"):
+        _chosen(DeviceBatchHook(8, share=16), 5.0)
+
+
+def test_planned_numbers_are_not_changed_silently(free, monkeypatch, capsys):
+    """Under an identity, the harness learns which size fits; by hand, the message names the key."""
+    monkeypatch.setenv(progress.VARIABLE, "1")
+    hook = DeviceBatchHook(8, share=16, statistics=PASS, published=8, keep_numbers=True)
+    with pytest.raises(UserError, match="set device_batch_size=4 for smaller passes of the same"):
+        _chosen(hook, 0.9)
+    report = progress.parse(capsys.readouterr().out.encode())
+    assert report == {"device_batch_size": 4, "changes_numbers": True}
+
+
+def test_unknown_memory_is_noted(capsys):
+    def fail(runner):
+        raise ValueError("no shapes")
+
+    hook = DeviceBatchHook(2, share=4)
+    hook.estimate = fail
+    hook.before_train(SimpleNamespace(model=Model()))
+    assert hook.size == 2
+    assert "the memory of a step is unknown (ValueError: no shapes)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("size", "words", "half"),
+    [
+        (2, "in a pass of 2 images .* set device_batch_size=1 for smaller passes", 1),
+        (5, "in a pass of 5 images .* set device_batch_size=3 for smaller passes", 3),
+        (1, "in a pass of 1 images .* take a smaller network", None),
+    ],
+)
+def test_out_of_memory_names_the_key(monkeypatch, capsys, size, words, half):
+    monkeypatch.setenv(progress.VARIABLE, "1")
+    model = Model()
+
+    def forward(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(model, "forward", forward)
+    DeviceBatchHook(size, share=5).before_train(SimpleNamespace(model=model))
+    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
+    data = {"inputs": list(torch.randn(5, 3)), "data_samples": [0.0] * 5}
+    with pytest.raises(UserError, match=words):
+        model.train_step(data, optim_wrapper=wrapper)
+    report = progress.parse(capsys.readouterr().out.encode())
+    wanted = None if half is None else {"device_batch_size": half, "changes_numbers": False}
+    assert report == wanted
+
+
+def test_margin_covers_workspaces():
+    memory = StepMemory(fixed=1 * GIB, per_image=0.5 * GIB, transient=0.1 * GIB)
+    assert memory.of(10) == pytest.approx(1.15 * 7 * GIB + 512 * 2**20)

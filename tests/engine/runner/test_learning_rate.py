@@ -97,8 +97,8 @@ def test_multiplies_every_scheduled_rate(monkeypatch, schedule):
         # Eight micro-batches of 2 make up the 16 that the rate belongs to.
         (1, None, 1.0),
         (8, None, 1.0),
-        # 3 processes with 2 micro-batches of 2 make 12 of 16; a smoke run's 2 images are an eighth.
-        (3, None, 0.75),
+        # 3 processes with 5 images each make 15 of 16; a smoke run's 2 images are an eighth.
+        (3, None, 15 / 16),
         (1, Budget(iterations=2, batch_size=2), 0.125),
     ],
 )

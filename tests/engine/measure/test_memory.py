@@ -1,0 +1,76 @@
+"""The memory of a training step: fake tensors against sums by hand and against published limits."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import backbones
+from engine.measure.memory import GIB, step_memory
+
+
+class Classifier(nn.Module):
+    def __init__(self, spec):
+        super().__init__()
+        self.backbone = backbones.create(spec)
+        self.head = nn.Linear(self.backbone.feature_info[-1].channels, 1000)
+
+
+def classify(network, images, device, size=224):
+    shown = torch.empty(images, 3, size, size, device=device)
+    shown = shown.contiguous(memory_format=torch.channels_last)
+    logits = network.head(network.backbone(shown)[-1].mean((2, 3)))
+    return functional.cross_entropy(logits, torch.zeros(images, dtype=torch.long, device=device))
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_bytes_are_those_that_autograd_saves(device):
+    """Two linear layers with a ReLU between: their inputs are saved, the weights are not counted."""
+    net = nn.Sequential(nn.Linear(100, 50), nn.ReLU(), nn.Linear(50, 10))
+
+    def run(network, images, place):
+        return network(torch.empty(images, 100, device=place, requires_grad=True)).sum()
+
+    found = step_memory(net, run, device=device, state_per_weight=2)
+    # Per image the input (100), and the ReLU's output (50), which the second layer shares.
+    assert found.per_image == 4 * (100 + 50)
+    weights = 4 * (100 * 50 + 50 + 50 * 10 + 10)
+    assert found.fixed == 3 * weights
+    assert found.transient == 2 * 4 * 100
+
+
+def test_mixed_precision_saves_half_and_the_cast_weights():
+    net = nn.Sequential(nn.Linear(100, 50, bias=False), nn.ReLU(), nn.Linear(50, 10, bias=False))
+
+    def run(network, images, place):
+        return network(torch.empty(images, 100, device=place, requires_grad=True)).sum()
+
+    found = step_memory(net, run, dtype=torch.bfloat16, state_per_weight=0)
+    assert found.per_image == 2 * (100 + 50)
+    # Gradients in float32, and the weights of the first and second layer in bfloat16.
+    assert found.fixed == (4 + 2) * (100 * 50 + 50 * 10)
+    assert not torch.is_autocast_enabled("cuda")
+
+
+def test_network_and_generators_are_unchanged():
+    net = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)).eval()
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    state = torch.random.get_rng_state()
+    step_memory(net, lambda network, n, place: network(torch.empty(n, 4, device=place)).sum())
+    assert not net.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(
+    ("spec", "fits", "does_not"),
+    [
+        # timm's benchmark of training throughput on an RTX 3090 (24 GB; AMP, NHWC), largest batch that ran.
+        ("resnet50_d", 384, 512),
+        ("resnet152_d", 192, 256),
+    ],
+)
+def test_estimate_brackets_published_limits(spec, fits, does_not):
+    memory = step_memory(Classifier(spec), classify, dtype=torch.bfloat16)
+    usable = 23.5 * GIB  # 24 GB less what CUDA itself takes
+    assert memory.of(fits) < usable < memory.of(does_not)
