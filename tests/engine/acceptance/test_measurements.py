@@ -1,18 +1,20 @@
 """Verdicts on speed, memory and architecture, and the command line."""
 
+import argparse
+
 import pytest
 import torch
 
 from contract.acceptance import parse_facts, parse_line
 from engine.acceptance import __main__ as command
-from engine.acceptance import memory
+from engine.acceptance import memory, speed
 from engine.acceptance.device import supported
 from engine.acceptance.in_process import task_by_name
-from engine.acceptance.speed import Speeds, judge
+from engine.acceptance.speed import GIB, Speeds, StepBytes, judge, judge_memory
 
 
 def test_starved_device_names_the_cores():
-    line = judge(Speeds(device=2400, fed=1000, core=120, workers=8), "cls, cuda", cores=8)
+    line = judge(Speeds(device=2400, fed=1000, core=120, workers=8), "cls, cuda", 8, "cuda")
     assert line.verdict == "note"
     assert line.found == (
         "2400 images/s of one batch, 1000 with 8 loader process(es); a core loads 120 images/s, so 20.0 cores are "
@@ -22,13 +24,38 @@ def test_starved_device_names_the_cores():
 
 
 def test_fed_device():
-    line = judge(Speeds(device=2400, fed=2300, core=300, workers=8), "cls, cuda", cores=8)
+    line = judge(Speeds(device=2400, fed=2300, core=300, workers=8), "cls, cuda", 8, "cuda")
     assert line.verdict == "ok" and "8.0 cores" in line.found
 
 
 def test_too_few_workers():
-    line = judge(Speeds(device=600, fed=250, core=300, workers=1), "cls, cuda", cores=8)
+    line = judge(Speeds(device=600, fed=250, core=300, workers=1), "cls, cuda", 8, "cuda")
     assert line.found.endswith("with 8 core(s); a higher number of workers may help")
+
+
+def test_cpu_loads_its_own_images():
+    line = judge(Speeds(device=600, fed=250, core=300, workers=1), "cls, cpu", 2, "cpu")
+    assert line.verdict == "ok" and "waits" not in line.found
+
+
+@pytest.mark.parametrize(("measured", "verdict"), [(9, "ok"), (11, "failed"), (3, "note")])
+def test_memory_of_a_step(measured, verdict):
+    line = judge_memory(StepBytes(64, 10 * GIB, measured * GIB), "cls")
+    assert line.verdict == verdict
+    assert line.found == f"{measured}.00 GiB" and "10.00 GiB" in line.expected
+
+
+@pytest.mark.filterwarnings("ignore")  # mmengine's own, about its file clients
+def test_speed_of_a_small_classifier(image_folder, monkeypatch):
+    monkeypatch.setattr(speed, "_SECONDS", 0.1)
+    words = ["speed", "--data", str(image_folder), "--batch-size", "4", "--workers", "0"]
+    parser = argparse.ArgumentParser()
+    speed.add_options(parser)
+    (line,) = speed.check_speed(parser.parse_args(words[1:]), "cpu")
+    assert line.verdict == "ok" and line.check == "speed of cls with resnet10_b-w8, cpu"
+    assert all(
+        line.numbers[name] > 0 for name in ("images/s without loading", "images/s of a core")
+    )
 
 
 @pytest.mark.parametrize(
