@@ -17,15 +17,19 @@ from contract.errors import UserError
 from contract.files import read_json
 from contract.result import CURVES_FILE, RESULT_FILE, Result, read_result
 from contract.settings import PRECISIONS
-from contract.tasks import TASKS
+from contract.tasks import SOURCE, TASKS
 
 ITERATIONS = 3
 _BUDGET = {"smoke": {"iterations": ITERATIONS, "batch_size": 4, "test_images": 4}}
 _EXPECTED = "finite losses, a valid result.json"
 # Relative differences of the first loss from the CPU's in float32, same weights and images. A detector's loss is of
-# sampled regions, and two equally good regions may change places.
-_TOLERANCE = {"float32": 1e-3, "mixed": 0.05}
-_TOLERANCE_SAMPLED = {"float32": 0.02, "mixed": 0.1}
+# sampled regions, and two equally good regions may change places. A segmentor's last layer starts near zero, so its
+# first loss depends little on the features, and must be the closer.
+_TOLERANCES = {
+    "cls": {"float32": 1e-3, "mixed": 0.05},
+    "det": {"float32": 0.02, "mixed": 0.1},
+    "seg": {"float32": 1e-4, "mixed": 1e-3},
+}
 
 
 def checks(session: Session) -> list[Check]:
@@ -145,13 +149,13 @@ def _first_losses(session: Session, case: Case) -> Iterator[Line]:
 
 
 def _compare(case: Case, precision: str, found: float, expected: float) -> Line:
-    tolerances = _TOLERANCE_SAMPLED if case.task == "det" else _TOLERANCE
+    tolerances = _TOLERANCES.get(case.task, _TOLERANCES[SOURCE])
     tolerance = tolerances["float32" if precision == "fp32" else "mixed"]
     difference = abs(found - expected) / abs(expected)
     return Line(
         check=f"first loss of {case}, {precision}",
-        found=f"{found:.5f} ({difference:.2%} off)",
-        expected=f"{expected:.5f} by the CPU in float32, within {tolerance:.1%}",
+        found=f"{found:.5f} ({difference:.3%} off)",
+        expected=f"{expected:.5f} by the CPU in float32, within {tolerance:.2%}",
         verdict="ok" if difference <= tolerance else "failed",
         numbers={"loss": found, "loss_cpu_float32": expected},
     )

@@ -45,7 +45,7 @@ class FakeMachine:
 
     def __init__(self) -> None:
         self.facts = FACTS
-        self.losses: dict[str, list[float]] = {"fp32": [2.0, 1.9, 1.8], "bf16": [2.02, 1.9, 1.8]}
+        self.losses: dict[str, list[float]] = {"fp32": [2.0, 1.9, 1.8], "bf16": [2.001, 1.9, 1.8]}
         self.faults: list[tuple[tuple[str, ...], Outcome]] = []
         self.change: Callable[[str, str, dict[str, Any]], object] = lambda *_: None
         self.weights = np.ones(4, np.float32)

@@ -89,7 +89,7 @@ def test_good_machine(acceptance: Acceptance) -> None:
     assert acceptance.line("every task, fp16").verdict == "skipped"
     assert acceptance.line("tests marked gpu").verdict == "skipped"
     # Every line is printed: verdict, check, found, expected.
-    assert "2.02000 (1.00% off)" in acceptance.text
+    assert "2.00100 (0.050% off)" in acceptance.text
     assert f"{len(names)} checks in " in acceptance.text
     # Everything is hidden from torch but the CPU.
     commands = [environment for command, environment in acceptance.machine.commands[1:]]
@@ -142,7 +142,7 @@ def test_wrong_first_loss(acceptance: Acceptance) -> None:
     acceptance.machine.losses["bf16"] = [2.2, 1.9, 1.8]
     assert acceptance.run() == 1
     line = acceptance.line("first loss of seg, bf16")
-    assert line.verdict == "failed" and line.found == "2.20000 (10.00% off)"
+    assert line.verdict == "failed" and line.found == "2.20000 (10.000% off)"
 
 
 @pytest.mark.parametrize("peak", [0.0, 1e9, None])
@@ -189,7 +189,7 @@ def test_gpu_that_torch_cannot_use(acceptance: Acceptance, monkeypatch: pytest.M
 
 def test_gpu(acceptance: Acceptance) -> None:
     acceptance.machine.facts = GPU_FACTS
-    acceptance.machine.losses["bf16"] = [2.02, 1.9, 1.8]
+    acceptance.machine.losses["bf16"] = [2.001, 1.9, 1.8]
     assert acceptance.run() == 0
     assert acceptance.line("cls, bf16, cuda").verdict == "ok"
     # Both precisions are compared with a run on the CPU.
