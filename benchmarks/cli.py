@@ -110,8 +110,18 @@ def _parser() -> Parser:
     verify.add_argument(
         "path", type=Path, nargs="?", metavar="PATH", help="after a KIND: the dataset's folder"
     )
+    _add_doctor_options(parsers["doctor"])
     parsers["list"].add_argument("what", choices=LISTS, metavar="KIND", help=", ".join(LISTS))
     return parser
+
+
+def _add_doctor_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--full", action="store_true", help="try everything on this machine, in some minutes")
+    add(
+        "--json", type=Path, metavar="FILE", help="with --full: write all findings, for bug reports"
+    )
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="with --full")
 
 
 def _add_data_commands(parser: argparse.ArgumentParser) -> None:

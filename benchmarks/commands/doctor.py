@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from benchmarks.acceptance.accept import accept
 from benchmarks.commands.request import make_console
 from benchmarks.plan.compute import as_compute
 from benchmarks.plan.machine import choose_slots, cpu_cores, memory_bytes
@@ -55,19 +56,40 @@ Finding = tuple[str, str, str]
 
 
 def doctor(options: argparse.Namespace) -> int:
-    """Check this machine and print the findings."""
-    return examine(make_console(), ROOT)
+    """Check this machine and print the findings; with `--full`, try everything."""
+    console = make_console()
+    if not options.full:
+        if options.json is not None or options.device != "auto":
+            raise UserError("--json and --device were given without --full, which they belong to")
+        return examine(console, ROOT)
+    findings = print_findings(console, ROOT)
+    console.print()
+    return accept(
+        console,
+        ROOT,
+        device=options.device,
+        findings=findings,
+        repair=any(state == REPAIR for _, _, state in findings),
+        target=options.json,
+    )
 
 
 def examine(console: Console, root: Path) -> int:
     """Print the findings.
 
+    Returns:
+        0 if suites can run here, even if some still need data; else 1.
+    """
+    findings = print_findings(console, root)
+    return 1 if any(state == REPAIR for _, _, state in findings) else 0
+
+
+def print_findings(console: Console, root: Path) -> list[Finding]:
+    """Print the findings and return them.
+
     Args:
         console: Where to print.
         root: The repository.
-
-    Returns:
-        0 if suites can run here, even if some still need data; else 1.
     """
     tasks, gpus = _tasks(root)
     findings = [*_python(root), *_machine(root, gpus), *tasks]
@@ -77,7 +99,7 @@ def examine(console: Console, root: Path) -> int:
     for what, found, state in findings:
         table.add_row(what, escape(found), _STYLES[state])
     console.print(table)
-    return 1 if any(state == REPAIR for _, _, state in findings) else 0
+    return findings
 
 
 def _python(root: Path) -> Iterator[Finding]:

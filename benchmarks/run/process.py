@@ -62,6 +62,16 @@ class TaskProcess:
         self._reader.start()
 
     @property
+    def pid(self) -> int:
+        """The process that leads the task's group."""
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether that process runs, even if others of the task outlive it; `poll` waits for their output."""
+        return self._process.poll() is None
+
+    @property
     def seconds(self) -> float:
         """Time since the start."""
         return time.monotonic() - self.started

@@ -1,0 +1,1 @@
+"""Does everything work on this machine? The checks of `python -m benchmarks doctor --full`."""
