@@ -64,7 +64,7 @@ def assemble(job: Job) -> Config:
                 dataset=_dataset(root / "train", transforms_of(recipe, "train_pipeline"), None),
             ),
             val_dataloader=dict(
-                batch_size=max(1, min(batch // world_size(), 128)),
+                batch_size=max(1, min(batch // world_size(), recipe.device_batch_size or 128)),
                 num_workers=recipe.workers,
                 sampler=dict(type="DefaultSampler", shuffle=False),
                 collate_fn=dict(type="default_collate"),

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from contract import tasks
 from contract.command_line import Parser, positive_factor
 from contract.errors import UserError
@@ -156,6 +158,8 @@ def explain(
     sentence = user_error(error)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         sentence = _full_disk(error)
+    if sentence is None and isinstance(error, torch.OutOfMemoryError):
+        sentence = _full_device(error)
     if sentence is not None:
         return 2, f"error{where}: {sentence}"
     lines = "".join(traceback.format_exception(error)).rstrip()
@@ -166,6 +170,15 @@ def _full_disk(error: OSError) -> str:
     return (
         f"the disk is full ({error}); free some space and run the same command with --resume, "
         "which goes on from the last checkpoint"
+    )
+
+
+def _full_device(error: Exception) -> str:
+    """Describe an error outside of a training step, whose passes have their own message."""
+    first = str(error).strip().splitlines()[0]
+    return (
+        f"out of device memory outside of a training step ({first}); close other programs that use the device, or "
+        "test smaller batches with --set val_dataloader.batch_size=1 (a classifier: --set device_batch_size=32)"
     )
 
 

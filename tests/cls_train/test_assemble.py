@@ -279,6 +279,13 @@ def test_batch_statistics_are_those_of_a_published_device(image_folder, override
     assert config.train_dataloader.batch_size == images
 
 
+def test_smaller_passes_also_test_fewer_images(image_folder):
+    assert assemble(_job(image_folder)).val_dataloader.batch_size == 128
+    small = assemble(_job(image_folder, overrides={"device_batch_size": 16}))
+    assert small.val_dataloader.batch_size == 16
+    assert small.device_batch_size == 16
+
+
 @pytest.mark.parametrize("images", [1, 0, True, 2.5])
 def test_batch_norm_images_is_a_number(image_folder, images):
     with pytest.raises(UserError, match=r"batch_norm_images=.* expected a number of at least 2"):

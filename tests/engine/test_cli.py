@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from contract.errors import UserError
 from contract.tasks import TASKS
-from engine.cli import Options, parse
+from engine.cli import Options, explain, parse
 
 LEAST = ["mini", "--data", "d", "--work-dir", "w"]
 
@@ -91,3 +92,15 @@ def test_required_options(missing):
 
 def test_largest_seed():
     assert _cls("--seed", "4294967295").seed == 4294967295
+
+
+def test_full_device_outside_of_a_step():
+    """A training step has its own message; a validation or a measurement gets this one, without a traceback."""
+    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee the docs.")
+    status, message = explain(error)
+    assert status == 2
+    assert message.startswith(
+        "error: out of device memory outside of a training step (CUDA out of memory. Tried to "
+        "allocate 2.00 GiB.); close other programs"
+    )
+    assert "--set val_dataloader.batch_size=1" in message
