@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import venv
 import zipfile
 from pathlib import Path
 
+import pip
 import pytest
 
 from benchmarks import setup_environment as setup
@@ -20,9 +22,14 @@ import zipfile
 def build_editable(folder, settings=None, metadata=None):
     name = "toy-1-py3-none-any.whl"
     with zipfile.ZipFile(folder + "/" + name, "w") as wheel:
-        info = "Metadata-Version: 2.1\\nName: toy\\nVersion: 1\\nRequires-Dist: torch>=2.6\\nRequires-Dist: torchvision\\n"
-        wheel.writestr("toy-1.dist-info/METADATA", info)
-        wheel.writestr("toy-1.dist-info/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        needs = "Requires-Dist: torch>=2.6\\nRequires-Dist: torchvision\\n"
+        wheel.writestr(
+            "toy-1.dist-info/METADATA", "Metadata-Version: 2.1\\nName: toy\\nVersion: 1\\n" + needs
+        )
+        wheel.writestr(
+            "toy-1.dist-info/WHEEL",
+            "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
+        )
         wheel.writestr("toy-1.dist-info/RECORD", "")
     return name
 """
@@ -78,6 +85,13 @@ def set_up(root, monkeypatch):
     monkeypatch.setenv("PIP_DISABLE_PIP_VERSION_CHECK", "1")
     monkeypatch.setenv("PIP_INDEX_URL", (root / "pypi").as_uri())
     monkeypatch.setattr(setup, "_works", lambda test, torch: False)
+    # An environment without pip is made in a moment; pip comes from the running Python.
+    venv.create(root / ".venv", symlinks=True)
+    (root / "tools").mkdir()
+    (root / "tools" / "pip").symlink_to(Path(pip.__file__).parent)
+    monkeypatch.setenv("PYTHONPATH", str(root / "tools"))
+    run = setup._call
+    monkeypatch.setattr(setup, "_call", lambda command: 0 if "venv" in command else run(command))
 
     def call(**variables: str) -> dict[str, str]:
         for name, value in variables.items():
