@@ -96,7 +96,11 @@ def cpu_capabilities() -> dict[str, Any]:
     query = getattr(torch.cpu, "get_capabilities", None)
     if query is not None:
         return query()
-    return {"amx_bf16": torch.cpu._is_amx_tile_supported(), "avx512_bf16": False}
+    # torch before 2.11.
+    return {
+        "amx_bf16": torch.cpu._is_amx_tile_supported(),
+        "avx512_bf16": torch.cpu._is_avx512_bf16_supported(),
+    }
 
 
 @OPTIM_WRAPPERS.register_module()

@@ -63,6 +63,18 @@ def test_reads_own_capabilities():
     assert "amx_bf16" in precision.cpu_capabilities() or not precision.cpu_capabilities()
 
 
+@pytest.mark.parametrize("supported", [True, False])
+def test_capabilities_of_torch_before_2_11(monkeypatch, supported):
+    monkeypatch.delattr(precision.torch.cpu, "get_capabilities", raising=False)
+    for name, value in (
+        ("_is_amx_tile_supported", False),
+        ("_is_avx512_bf16_supported", supported),
+    ):
+        monkeypatch.setattr(precision.torch.cpu, name, lambda value=value: value)
+    expected = "bfloat16" if supported else "float32"
+    assert precision.choose_precision("auto", "cpu").dtype == expected
+
+
 @pytest.mark.parametrize(
     ("requested", "device", "dtype"),
     [
