@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from engine.hardware import AMD, NVIDIA, Card, Hardware
+from engine.runner.precision import automatic_dtype
 
 CUDA_VARIABLE, HIP_VARIABLE = "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"
 _ROCR_VARIABLE = "ROCR_VISIBLE_DEVICES"
@@ -127,7 +128,7 @@ def _alike(gpus: Sequence[Gpu]) -> Iterator[Gpu]:
         reason = None
         if not gpu.arch_supported:
             reason = f"torch {torch.__version__} has no kernels for it"
-        elif first and gpu.capability and (gpu.capability[0] >= 8) != (first[0] >= 8):
+        elif first and gpu.capability and automatic_dtype(gpu.capability) != automatic_dtype(first):
             reason = f"GPU {gpus[0].id} ({gpus[0].name}) has another number format"
         yield replace(gpu, left_out=reason)
 

@@ -82,12 +82,15 @@ def start(*, deterministic: bool) -> None:
 
 
 def _apply(*, tf32: bool, cudnn_benchmark: bool) -> None:
-    # The older `allow_tf32` is deprecated; the two must not be mixed.
+    torch.backends.cudnn.benchmark = cudnn_benchmark
+    if not hasattr(torch.backends.cudnn, "conv"):
+        # torch before 2.9. Later versions refuse to mix the two.
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+        return
     precision = "tf32" if tf32 else "ieee"
     torch.backends.cuda.matmul.fp32_precision = precision
     torch.backends.cudnn.conv.fp32_precision = precision  # pyright: ignore[reportAttributeAccessIssue]
     torch.backends.cudnn.rnn.fp32_precision = precision  # pyright: ignore[reportAttributeAccessIssue]
-    torch.backends.cudnn.benchmark = cudnn_benchmark
 
 
 class NumericsHook(Hook):

@@ -100,11 +100,23 @@ def _tf32(device_type: str) -> Precision:
     )
 
 
+_GPU_REASONS = {
+    "bfloat16": "this GPU computes bfloat16 in hardware",
+    "float16": "this GPU has no bfloat16 units; the loss is scaled",
+    "float32": "this GPU has no tensor cores, so float16 would hardly be faster",
+}
+
+
+def automatic_dtype(capability: tuple[int, int]) -> str:
+    """Return the dtype that `auto` takes on a GPU: tensor cores came with 7.0 (Volta), bfloat16 with 8.0 (Ampere)."""
+    major = capability[0]
+    return "bfloat16" if major >= 8 else "float16" if major == 7 else "float32"
+
+
 def _automatic(device_type: str) -> Precision:
     if device_type == "cuda":
-        if torch.cuda.get_device_capability()[0] >= 8:
-            return Precision("bfloat16", "cuda", "this GPU computes bfloat16 in hardware")
-        return Precision("float16", "cuda", "this GPU has no bfloat16 units; the loss is scaled")
+        dtype = automatic_dtype(torch.cuda.get_device_capability())
+        return Precision(dtype, "cuda", _GPU_REASONS[dtype])
     capabilities = cpu_capabilities()
     for flag, name in (("amx_bf16", "AMX"), ("avx512_bf16", "AVX-512")):
         if capabilities.get(flag):
@@ -119,7 +131,11 @@ def cpu_capabilities() -> dict[str, Any]:
     query = getattr(torch.cpu, "get_capabilities", None)
     if query is not None:
         return query()
-    return {"amx_bf16": torch.cpu._is_amx_tile_supported(), "avx512_bf16": False}
+    # torch before 2.11.
+    return {
+        "amx_bf16": torch.cpu._is_amx_tile_supported(),
+        "avx512_bf16": torch.cpu._is_avx512_bf16_supported(),
+    }
 
 
 @OPTIM_WRAPPERS.register_module()

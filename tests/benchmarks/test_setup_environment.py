@@ -15,11 +15,18 @@ from support.world import clean_environment
 from benchmarks import setup_environment as setup
 from benchmarks.suite.names import ROOT
 
+FILES = ["pyproject.toml", "benchmarks/constraints.txt", "benchmarks/constraints-torch.txt"]
+
+
+@pytest.fixture(autouse=True)
+def no_choice(monkeypatch):
+    monkeypatch.delenv(setup.TORCH_VARIABLE, raising=False)
+
 
 @pytest.fixture
 def root(tmp_path) -> Path:
     (tmp_path / "benchmarks").mkdir()
-    for name in ("pyproject.toml", "benchmarks/constraints.txt"):
+    for name in FILES:
         (tmp_path / name).write_text("alpha==1.2\n", encoding="utf-8")
     return tmp_path
 
@@ -38,7 +45,7 @@ def calls(monkeypatch) -> list[list[str]]:
         return 0
 
     monkeypatch.setattr(setup, "_call", call)
-    monkeypatch.setattr(setup, "_works", lambda test: False)
+    monkeypatch.setattr(setup, "_works", lambda test, torch: False)
     return made
 
 
@@ -71,7 +78,7 @@ def test_venv_is_made_once(root, calls, capsys):
     assert python == f"{root}/.venv/bin/python"
     [venv, pip] = calls
     assert venv[:3] == ["-m", "venv", "--clear"]
-    assert pip[-4:] == ["-c", str(root / "benchmarks/constraints.txt"), "-e", str(root)]
+    assert pip[-6:] == ["-c", str(root / FILES[1]), "-c", str(root / FILES[2]), "-e", str(root)]
     assert set_up(root, capsys) == python
     assert len(calls) == 2
 
@@ -86,13 +93,57 @@ def test_test_packages_are_separate(root, calls, capsys):
     assert len(calls) == count
 
 
-@pytest.mark.parametrize("name", ["pyproject.toml", "benchmarks/constraints.txt"])
+@pytest.mark.parametrize("name", FILES)
 def test_changed_requirements_update_venv(root, calls, capsys, name):
     set_up(root, capsys)
     (root / name).write_text("alpha==1.3\n", encoding="utf-8")
     set_up(root, capsys)
     assert len(calls) == 4
     assert "--clear" not in calls[2]
+
+
+def test_chosen_torch_replaces_that_of_the_constraints(root, calls, monkeypatch, capsys):
+    set_up(root, capsys)
+    monkeypatch.setenv(setup.TORCH_VARIABLE, "2.11.0+cu126")
+    set_up(root, capsys)
+    assert calls[-1][-5:] == ["-c", str(root / FILES[1]), "torch==2.11.0+cu126", "-e", str(root)]
+    # Later calls keep the choice, also when other requirements change.
+    monkeypatch.delenv(setup.TORCH_VARIABLE)
+    set_up(root, capsys)
+    assert len(calls) == 4
+    (root / "pyproject.toml").write_text("alpha==1.3\n", encoding="utf-8")
+    set_up(root, capsys)
+    assert len(calls) == 6
+    assert "torch==2.11.0+cu126" in calls[-1]
+
+
+def test_running_python_with_another_torch_than_chosen(root, calls, monkeypatch, capsys):
+    monkeypatch.undo()
+    made: list[list[str]] = []
+    monkeypatch.setattr(setup, "_call", lambda command: made.append(command) or 0)
+    monkeypatch.setattr(
+        setup, "CHECK", "import types; torch = types.SimpleNamespace(__version__='2.8.0+cu128')"
+    )
+    (root / ".venv").mkdir()
+    monkeypatch.setenv(setup.TORCH_VARIABLE, "2.8")
+    assert set_up(root, capsys) == sys.executable
+    monkeypatch.setenv(setup.TORCH_VARIABLE, "2.8.0+cu126")
+    assert setup.main(False, root) == 0
+    captured = capsys.readouterr()
+    assert captured.out == f"{root}/.venv/bin/python\n"
+    assert "torch is 2.8.0+cu128, TRICKBENCH_TORCH is 2.8.0+cu126" in captured.err
+    assert len(made) == 2
+
+
+@pytest.mark.parametrize("choice", ["torch==2.10.0", "cu126", "2.10.0 --pre"])
+def test_refuses_what_is_no_version(root, calls, monkeypatch, capsys, choice):
+    monkeypatch.setenv(setup.TORCH_VARIABLE, choice)
+    assert setup.main(False, root) == 2
+    message = (
+        f"error: TRICKBENCH_TORCH is {choice!r}; give a version of torch alone, such as 2.10.0"
+    )
+    assert message in capsys.readouterr().err
+    assert calls == []
 
 
 def test_interrupted_set_up_starts_over(root, calls, monkeypatch, capsys):
@@ -113,7 +164,7 @@ def test_interrupted_set_up_starts_over(root, calls, monkeypatch, capsys):
 
 
 def test_active_incomplete_venv_is_not_used(root, calls, monkeypatch, capsys):
-    monkeypatch.setattr(setup, "_works", lambda test: True)
+    monkeypatch.setattr(setup, "_works", lambda test, torch: True)
     assert set_up(root, capsys) == sys.executable
     monkeypatch.setattr(setup.sys, "prefix", str(root / ".venv"))
     set_up(root, capsys)

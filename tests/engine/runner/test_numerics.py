@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -127,3 +128,16 @@ def test_nothing_is_noted_unless_asked_for(request):
     found = runner.message_hub.runtime_info[NUMERICS]
     assert found == dict(tf32=False, cudnn_benchmark=True, deterministic=False, nondeterministic=[])
     assert numerics.notes(found) == []
+
+
+def test_torch_before_2_9(monkeypatch):
+    """It has only the older switches."""
+    old = SimpleNamespace(
+        cuda=SimpleNamespace(matmul=SimpleNamespace(allow_tf32=True)),
+        cudnn=SimpleNamespace(allow_tf32=True, benchmark=True),
+    )
+    monkeypatch.setattr(numerics.torch, "backends", old)
+    numerics._apply(tf32=False, cudnn_benchmark=False)
+    assert not (old.cuda.matmul.allow_tf32 or old.cudnn.allow_tf32 or old.cudnn.benchmark)
+    numerics._apply(tf32=True, cudnn_benchmark=True)
+    assert old.cuda.matmul.allow_tf32 and old.cudnn.allow_tf32 and old.cudnn.benchmark

@@ -14,6 +14,8 @@ from engine.runner.precision import AutocastOptimWrapper, choose_precision
 @pytest.mark.parametrize(
     ("capability", "dtype", "wrapper"),
     [
+        # Pascal: no tensor cores.
+        ((6, 1), "float32", dict(type="OptimWrapper")),
         ((7, 0), "float16", dict(type="AmpOptimWrapper", dtype="float16", loss_scale="dynamic")),
         ((7, 5), "float16", dict(type="AmpOptimWrapper", dtype="float16", loss_scale="dynamic")),
         (
@@ -31,7 +33,7 @@ from engine.runner.precision import AutocastOptimWrapper, choose_precision
 def test_auto_on_cuda_follows_compute_capability(monkeypatch, capability, dtype, wrapper):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: capability)
     chosen = choose_precision("auto", "cuda")
-    assert (chosen.dtype, chosen.device_type, chosen.mixed) == (dtype, "cuda", True)
+    assert (chosen.dtype, chosen.device_type, chosen.mixed) == (dtype, "cuda", dtype != "float32")
     assert chosen.optim_wrapper() == wrapper
 
 
@@ -62,6 +64,18 @@ def test_auto_on_cpu_follows_instructions(monkeypatch, flags, dtype, said):
 
 def test_reads_own_capabilities():
     assert "amx_bf16" in precision.cpu_capabilities() or not precision.cpu_capabilities()
+
+
+@pytest.mark.parametrize("supported", [True, False])
+def test_capabilities_of_torch_before_2_11(monkeypatch, supported):
+    monkeypatch.delattr(precision.torch.cpu, "get_capabilities", raising=False)
+    for name, value in (
+        ("_is_amx_tile_supported", False),
+        ("_is_avx512_bf16_supported", supported),
+    ):
+        monkeypatch.setattr(precision.torch.cpu, name, lambda value=value: value)
+    expected = "bfloat16" if supported else "float32"
+    assert precision.choose_precision("auto", "cpu").dtype == expected
 
 
 @pytest.mark.parametrize(
