@@ -95,9 +95,9 @@ def _sum(gradient: Tensor, vertical: Tensor, horizontal: Tensor) -> Tensor:
 def _without_tf32() -> Iterator[None]:
     """Compute products in IEEE float32, as the kernel does."""
     matmul = torch.backends.cuda.matmul
-    before = matmul.fp32_precision
-    matmul.fp32_precision = "ieee"
+    before = matmul.allow_tf32
+    matmul.allow_tf32 = False
     try:
         yield
     finally:
-        matmul.fp32_precision = before
+        matmul.allow_tf32 = before

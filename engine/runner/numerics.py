@@ -82,15 +82,11 @@ def start(*, deterministic: bool) -> None:
 
 
 def _apply(*, tf32: bool, cudnn_benchmark: bool) -> None:
+    # The switches by operation (`torch.backends.cudnn.conv.fp32_precision`) are newer, but after their use these two
+    # cannot be read any more, which torch.export and torch.compile do.
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+    torch.backends.cudnn.allow_tf32 = tf32
     torch.backends.cudnn.benchmark = cudnn_benchmark
-    if not hasattr(torch.backends.cudnn, "conv"):
-        # torch before 2.9. Later versions refuse to mix the two.
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
-        return
-    precision = "tf32" if tf32 else "ieee"
-    torch.backends.cuda.matmul.fp32_precision = precision
-    torch.backends.cudnn.conv.fp32_precision = precision  # pyright: ignore[reportAttributeAccessIssue]
-    torch.backends.cudnn.rnn.fp32_precision = precision  # pyright: ignore[reportAttributeAccessIssue]
 
 
 class NumericsHook(Hook):

@@ -19,15 +19,14 @@ def placed(place):
     """Make `cuda` available as the place says; yields torch's name of the device."""
     forget_runs()
     pretence = pretend_cuda() if place == "pretended" else contextlib.nullcontext()
-    convolutions = torch.backends.cudnn.conv
-    before = convolutions.fp32_precision
+    before = torch.backends.cudnn.allow_tf32
     # Convolutions in float32 use TF32 otherwise.
-    convolutions.fp32_precision = "ieee"
+    torch.backends.cudnn.allow_tf32 = False
     try:
         with pretence:
             yield "cpu" if place == "cpu" else "cuda"
     finally:
-        convolutions.fp32_precision = before
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def require(place, precision):

@@ -2,7 +2,6 @@
 
 import os
 import warnings
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -23,15 +22,15 @@ def usual_settings(monkeypatch):
 
 
 def _settings():
-    """What torch computes with: float32 products, float32 convolutions, cuDNN's search."""
+    """Whether float32 products and convolutions use TF32, and whether cuDNN searches."""
     return (
-        torch.backends.cuda.matmul.fp32_precision,
-        torch.backends.cudnn.conv.fp32_precision,
+        torch.backends.cuda.matmul.allow_tf32,
+        torch.backends.cudnn.allow_tf32,
         torch.backends.cudnn.benchmark,
     )
 
 
-IEEE = ("ieee", "ieee", False)
+IEEE = (False, False, False)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +57,7 @@ def test_words():
 
 
 def test_float32_is_ieee_from_the_start():
-    torch.backends.cudnn.conv.fp32_precision = "tf32"
+    torch.backends.cudnn.allow_tf32 = True
     torch.backends.cudnn.benchmark = True
     numerics.start(deterministic=False)
     assert _settings() == IEEE
@@ -73,7 +72,7 @@ def test_only_training_has_tf32_and_benchmark(request):
     for stage in ("before_train", "before_train_epoch", "before_val", "after_val", "after_train"):
         getattr(hook, stage)(runner)
         seen.append(_settings())
-    training = ("tf32", "tf32", True)
+    training = (True, True, True)
     assert seen == [IEEE, training, IEEE, training, IEEE]
 
 
@@ -128,16 +127,3 @@ def test_nothing_is_noted_unless_asked_for(request):
     found = runner.message_hub.runtime_info[NUMERICS]
     assert found == dict(tf32=False, cudnn_benchmark=True, deterministic=False, nondeterministic=[])
     assert numerics.notes(found) == []
-
-
-def test_torch_before_2_9(monkeypatch):
-    """It has only the older switches."""
-    old = SimpleNamespace(
-        cuda=SimpleNamespace(matmul=SimpleNamespace(allow_tf32=True)),
-        cudnn=SimpleNamespace(allow_tf32=True, benchmark=True),
-    )
-    monkeypatch.setattr(numerics.torch, "backends", old)
-    numerics._apply(tf32=False, cudnn_benchmark=False)
-    assert not (old.cuda.matmul.allow_tf32 or old.cudnn.allow_tf32 or old.cudnn.benchmark)
-    numerics._apply(tf32=True, cudnn_benchmark=True)
-    assert old.cuda.matmul.allow_tf32 and old.cudnn.allow_tf32 and old.cudnn.benchmark

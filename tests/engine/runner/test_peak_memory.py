@@ -122,7 +122,7 @@ def test_largest_of_all_processes(request, monkeypatch):
 
 def test_resumed_part_on_cpu_keeps_larger_peak(request, monkeypatch):
     monkeypatch.setattr(module, "_on_gpu", lambda: False)
-    monkeypatch.setattr(module, "peak_memory_mib", lambda: 200.0)
+    monkeypatch.setattr(module, "peak_memory_mib", lambda device_type: 200.0)
     runner = bare_runner(request.node.name)
     runner.message_hub.update_info("peak_memory_mib", 900.0)
     PeakMemoryHook().after_train(runner)
