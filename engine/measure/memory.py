@@ -6,6 +6,7 @@ number follows from the code that will train, in a second or two, on any machine
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -105,7 +106,7 @@ def _saved_bytes(
         state = {name: _like(tensor, place) for name, tensor in _state(model)}
         own = {tensor.untyped_storage()._cdata for tensor in state.values()}
         hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
-        with hooks, _autocast(device, dtype):
+        with hooks, _autocast(device, dtype), _unsynchronised(model):
             loss = functional_call(_Step(model, run), state, (images, place))
         sizes = [storage.nbytes() for key, storage in storages.items() if key not in own]
         del loss
@@ -130,6 +131,19 @@ def _autocast(device: str, dtype: torch.dtype | None) -> Iterator[None]:
             torch.clear_autocast_cache()
         torch.set_autocast_enabled(device, before[0])
         torch.set_autocast_dtype(device, before[1])
+
+
+@contextmanager
+def _unsynchronised(model: nn.Module) -> Iterator[None]:
+    """Let SyncBN compute as BN does: processes cannot exchange fake tensors, and BN saves as many bytes."""
+    layers = [module for module in model.modules() if isinstance(module, nn.SyncBatchNorm)]
+    for layer in layers:
+        layer.forward = functools.partial(nn.modules.batchnorm._BatchNorm.forward, layer)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward
 
 
 class _Step(nn.Module):

@@ -84,6 +84,10 @@ class DeviceBatchHook(Hook):
 
     def _choose(self, runner: Any) -> None:
         assert self.estimate is not None
+        # Exchanged before anything can fail on one process alone. The least of all lets them make equally many passes.
+        least = torch.tensor(free_bytes())
+        all_reduce(least, "min")
+        free = int(least)
         try:
             memory = self.estimate(runner)
         except Exception as error:  # the network's code may be the user's
@@ -92,13 +96,8 @@ class DeviceBatchHook(Hook):
                 f"the memory of a step is unknown ({type(error).__name__}: {reason}); passes have {self.size} images"
             )
             return
-        free = free_bytes()
         start = self.share if self.statistics == NONE else self.size
         fits = next((n for n in halves(start) if memory.of(n) <= free), 0)
-        # All processes make equally many passes.
-        common = torch.tensor(fits, device=next(runner.model.parameters()).device)
-        all_reduce(common, "min")
-        fits = int(common)
         if fits == 0:
             raise UserError(
                 f"a training step on one image needs about {memory.of(1) / GIB:.1f} GiB of device memory, and "
@@ -108,7 +107,7 @@ class DeviceBatchHook(Hook):
             self._shrink(fits, memory, free)
         self.size = evenly(self.share, fits)
 
-    def _shrink(self, fits: int, memory: StepMemory, free: float) -> None:
+    def _shrink(self, fits: int, memory: StepMemory, free: int) -> None:
         """Say, or refuse, that trained statistics are those of fewer images than published."""
         needs = (
             f"{self.size} images of a pass need about {memory.of(self.size) / GIB:.1f} GiB of device memory, and "
@@ -168,7 +167,7 @@ def halves(images: int) -> Iterator[int]:
     yield 1
 
 
-def free_bytes() -> float:
+def free_bytes() -> int:
     """Return the memory of the current GPU that tensors can still use."""
     free, _ = torch.cuda.mem_get_info()
     return free + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch import nn
+from torch import distributed, nn
 from torch.nn import functional
 
 import backbones
@@ -50,6 +50,21 @@ def test_mixed_precision_saves_half_and_the_cast_weights():
     # Gradients in float32, and the weights of the first and second layer in bfloat16.
     assert found.fixed == (4 + 2) * (100 * 50 + 50 * 10)
     assert not torch.is_autocast_enabled("cuda")
+
+
+def test_synchronised_batch_norm_counts_like_batch_norm(monkeypatch):
+    """As one of two processes, whose group cannot take fake tensors."""
+    monkeypatch.setattr(distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(distributed, "get_world_size", lambda *_: 2)
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 2, 1))
+
+    def run(network, images, place):
+        return network(torch.empty(images, 3, 16, 16, device=place)).sum()
+
+    expected = step_memory(net, run)
+    synchronised = nn.SyncBatchNorm.convert_sync_batchnorm(net, process_group="group")
+    assert step_memory(synchronised, run) == expected
+    assert "forward" not in vars(synchronised[1])
 
 
 def test_network_and_generators_are_unchanged():

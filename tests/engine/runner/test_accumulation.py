@@ -173,7 +173,7 @@ def test_planned_numbers_are_not_changed_silently(free, monkeypatch, capsys):
     assert report == {"device_batch_size": 4, "changes_numbers": True}
 
 
-def test_unknown_memory_is_noted(capsys):
+def test_unknown_memory_is_noted(free, capsys):
     def fail(runner):
         raise ValueError("no shapes")
 
@@ -182,6 +182,22 @@ def test_unknown_memory_is_noted(capsys):
     hook.before_train(SimpleNamespace(model=Model()))
     assert hook.size == 2
     assert "the memory of a step is unknown (ValueError: no shapes)" in capsys.readouterr().out
+
+
+def test_least_free_memory_of_the_processes_counts(free, monkeypatch):
+    """It is exchanged before the estimate, which may fail on one process alone: the others would wait for it."""
+    exchanged = []
+
+    def all_reduce(tensor, op):
+        exchanged.append(op)
+        tensor.fill_(1 * GIB)
+
+    monkeypatch.setattr(accumulation, "all_reduce", all_reduce)
+    assert _chosen(DeviceBatchHook(8, share=16), 0.3) == 2
+    hook = DeviceBatchHook(8, share=16)
+    hook.estimate = lambda runner: 1 / 0
+    hook.before_train(SimpleNamespace(model=Model()))
+    assert hook.size == 8 and exchanged == ["min", "min"]
 
 
 @pytest.mark.parametrize(
