@@ -19,6 +19,7 @@ from mmengine.logging.history_buffer import HistoryBuffer
 
 from contract.errors import UserError
 from contract.files import write_json
+from engine.runner.batch import HOOK, NONE
 
 JOB_FILE = "job.json"
 # Options that may differ when a job is resumed.
@@ -102,6 +103,11 @@ def _require_same(work_dir: Path, before: dict[str, Any], job: dict[str, Any]) -
 
 def _digest(config: Config) -> str:
     decisive = {key: value for key, value in config._cfg_dict.to_dict().items() if key not in _FREE}
+    # After a step that does not fit, a job goes on in smaller passes. Where they change no statistics, it is the same.
+    decisive["custom_hooks"] = [
+        {} if hook["type"] == HOOK and hook["statistics"] == NONE else hook
+        for hook in decisive.get("custom_hooks") or []
+    ]
     return hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode()).hexdigest()
 
 

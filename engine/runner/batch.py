@@ -58,9 +58,7 @@ def wire_batch(
     )
     statistics = trained_statistics(config.model)
     together = statistics == SYNCHRONISED
-    size = share if together or asked is not None else evenly(share, published)
-    if asked is not None:
-        size = min(asked, share)
+    size = evenly(share, asked or (share if together else published))
     if together and not synchronises:
         statistics = PASS
     config.train_dataloader.batch_size = share

@@ -1,6 +1,7 @@
 """The choice between resuming a job and starting over in its work dir."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from support.processes import run_ranks
 
 from contract.errors import UserError
 from engine.resume import point_at_checkpoint
+from engine.runner.batch import HOOK, NONE, PASS
 from engine.runner.distributed import join, leave
 
 
@@ -53,6 +55,20 @@ def test_fresh_start_moves_old_checkpoints(tmp_path):
     point_at_checkpoint(later, tmp_path, resume=True)
     assert not later.resume, "the old job's checkpoint was taken for this job's"
     assert json.loads((tmp_path / "job.json").read_text())["digest"]
+
+
+def test_smaller_passes_resume_unless_they_change_statistics(tmp_path):
+    def in_passes(size, statistics):
+        hook = dict(type=HOOK, size=size, fixed=True, statistics=statistics)
+        return Config({**config().to_dict(), "custom_hooks": [hook]})
+
+    for statistics, same in ((NONE, True), (PASS, False)):
+        point_at_checkpoint(in_passes(8, statistics), tmp_path, resume=False)
+        save(tmp_path / "epoch_2.pth")
+        smaller = in_passes(4, statistics)
+        with nullcontext() if same else pytest.raises(UserError, match="another config"):
+            point_at_checkpoint(smaller, tmp_path, resume=True)
+        assert smaller.resume is same
 
 
 @pytest.mark.parametrize("identity", ["aa", None])
