@@ -114,24 +114,9 @@ def all_checks(session: Session) -> list[Check]:
 
 
 def _device(session: Session, requested: str) -> Iterator[Line]:
-    """Ask torch for the device, and go on with the CPU if there is none."""
-    lines = list(session.ask_engine("device", limit_seconds=_FACTS_SECONDS))
+    """Ask torch for the device; the other checks go on with the CPU if it cannot use the requested one."""
+    yield from session.ask_engine("device", "--device", requested, limit_seconds=_FACTS_SECONDS)
     session.device = session.facts.get("type", "cpu")
-    if session.device == "cpu" and (requested == "cuda" or _shows_gpus()) and requested != "cpu":
-        yield Line(
-            check="device",
-            found=f"torch {package_versions().get('torch')}, built for CUDA {session.facts.get('cuda')}, cannot use a "
-            "GPU; the checks below are those of the CPU",
-            expected="a GPU that torch can use; with --device cpu, the CPU",
-            verdict="failed",
-        )
-    yield from lines
-
-
-def _shows_gpus() -> bool:
-    """Return whether the machine has GPUs that are not hidden from torch."""
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
-    return not hidden and isinstance(machine.query("--query-gpu=name"), list)
 
 
 def print_result(console: Console, line: Line) -> None:

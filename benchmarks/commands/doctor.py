@@ -9,7 +9,6 @@ import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -22,11 +21,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.acceptance.accept import accept
+from benchmarks.acceptance.machine import SHARED_BYTES_PER_RUN, SHARED_MEMORY, lock_problem
 from benchmarks.commands.request import make_console
 from benchmarks.plan.compute import as_compute
 from benchmarks.plan.machine import choose_slots, cpu_cores, memory_bytes
 from benchmarks.plan.preflight import check_names
-from benchmarks.plan.store import take_lock
 from benchmarks.suite.load import load_suite, suite_names
 from benchmarks.suite.model import Suite
 from benchmarks.suite.names import ROOT
@@ -40,10 +39,6 @@ else:
 
 SPARE_DISK_GIB = 5
 GIB = 1024**3
-# Loader workers pass whole batches through shared memory. At ImageNet's size, 8 workers hold two batches each of 128
-# images of 3 × 224 × 224 float32 values: 1.2 GB a run. The mini suite takes a hundredth.
-SHARED_MEMORY = Path("/dev/shm")
-SHARED_BYTES_PER_RUN = 8 * 2 * 128 * 3 * 224 * 224 * 4
 # States of a finding: fine, must be repaired before anything runs, or for information.
 OK, REPAIR, NOTE = "ok", "repair this", ""
 # By the names in `engine.doctor`.
@@ -173,14 +168,8 @@ def _shared_memory(runs: int) -> Iterator[Finding]:
 
 def _locks(folder: Path) -> tuple[str, str]:
     """Try to lock a file as `run` does."""
-    try:
-        with tempfile.NamedTemporaryFile("w", dir=folder) as file:
-            take_lock(file)  # pyright: ignore[reportArgumentType]
-    except UserError as error:
-        return str(error), REPAIR
-    except OSError as error:
-        return f"{folder} cannot be written ({error.strerror})", REPAIR
-    return f"work in {folder}", OK
+    problem = lock_problem(folder)
+    return (f"work in {folder}", OK) if problem is None else (problem, REPAIR)
 
 
 def _tasks(root: Path) -> tuple[list[Finding], tuple[str, ...]]:

@@ -10,7 +10,8 @@ import torch
 from contract.acceptance import Line, print_facts
 from contract.errors import UserError
 from contract.settings import PRECISIONS
-from engine.runner.device import _cpu_name
+from engine.gpus import arch_supported
+from engine.runner.device import device
 from engine.runner.precision import choose_precision
 
 _TOLERANCE = 2e-3
@@ -42,7 +43,7 @@ def describe(device_type: str) -> dict[str, Any]:
     gpus = [_gpu(i) for i in range(torch.cuda.device_count())] if device_type == "cuda" else []
     return {
         "type": device_type,
-        "name": gpus[0]["name"] if gpus else _cpu_name(),
+        "name": device(device_type)["name"],
         "dtypes": dtypes,
         "refusals": refusals,
         "gpus": gpus,
@@ -62,39 +63,13 @@ def _gpu(index: int) -> dict[str, Any]:
 
 
 def _architecture(index: int, gpu: dict[str, Any]) -> Line:
-    built = torch.cuda.get_arch_list()
     major, minor = gpu["capability"]
-    good = supported(major, minor, built)
     return Line(
         check=f"architecture of GPU {index}",
         found=f"sm_{major}{minor}",
-        expected=f"one that torch is built for: {', '.join(built)}",
-        verdict="ok" if good else "failed",
+        expected=f"one that torch is built for: {', '.join(torch.cuda.get_arch_list())}",
+        verdict="ok" if arch_supported((major, minor)) else "failed",
     )
-
-
-def supported(major: int, minor: int, architectures: list[str]) -> bool:
-    """Return whether a build of torch has code for a GPU.
-
-    Machine code (`sm_86`) runs on GPUs of the same major version and at least this minor one; intermediate code
-    (`compute_90`) is compiled for every later GPU.
-
-    Args:
-        major: Compute capability of the GPU.
-        minor: Its second number.
-        architectures: As `torch.cuda.get_arch_list` returns them. AMD's (`gfx90a`) are not judged.
-    """
-    for name in architectures:
-        kind, _, number = name.partition("_")
-        digits = "".join(filter(str.isdigit, number))
-        if not digits:
-            return True
-        built = divmod(int(digits), 10)
-        if kind == "compute" and built <= (major, minor):
-            return True
-        if kind == "sm" and built[0] == major and built[1] <= minor:
-            return True
-    return False
 
 
 def _compute(index: int) -> Line:

@@ -33,7 +33,7 @@ def check_memory(options: argparse.Namespace, device_type: str) -> Iterator[Line
     gauge = _allocator_peak if device_type == "cuda" else _resident_peak
     with tempfile.TemporaryDirectory() as folder:
         words = [options.config, "--backbone", options.backbone, "--data", str(options.data)]
-        words += ["--work-dir", folder, "--budget", "smoke"]
+        words += ["--work-dir", folder, "--budget", "smoke", "--device", device_type]
         with gauge() as read, contextlib.redirect_stdout(io.StringIO()):
             status = main(task_by_name(options.task), words)
             peak = read()

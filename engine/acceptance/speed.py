@@ -110,7 +110,7 @@ def check_speed(options: argparse.Namespace, device_type: str) -> Iterator[Line]
     task.assemble = with_hook
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(_FinishedError):
         words = [options.config, "--backbone", options.backbone, "--data", str(options.data)]
-        words += ["--work-dir", folder]
+        words += ["--work-dir", folder, "--device", device_type]
         for key in ("batch_size", "device_batch_size"):
             words += ["--set", f"{key}={options.batch_size}"]
         words += ["--set", f"workers={options.workers}"]

@@ -1,4 +1,4 @@
-"""Verdicts on speed, memory and architecture, and the command line."""
+"""Verdicts on speed and memory, and the command line."""
 
 import argparse
 
@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from contract.acceptance import parse_facts, parse_line
+from contract.errors import UserError
 from engine.acceptance import __main__ as command
 from engine.acceptance import memory, speed
-from engine.acceptance.device import supported
 from engine.acceptance.in_process import task_by_name
 from engine.acceptance.speed import GIB, Speeds, StepBytes, judge, judge_memory
 
@@ -86,23 +86,6 @@ def test_gauge_outlives_resets(monkeypatch):
         assert read() == 20_000
 
 
-@pytest.mark.parametrize(
-    ("capability", "built", "good"),
-    [
-        ((7, 0), ["sm_75", "sm_80"], False),
-        ((8, 6), ["sm_75", "sm_80"], True),
-        ((8, 0), ["sm_86"], False),
-        ((9, 0), ["sm_80"], False),
-        ((9, 0), ["sm_80", "compute_80"], True),
-        ((12, 0), ["sm_90", "sm_120"], True),
-        ((10, 0), ["sm_100a"], True),
-        ((9, 4), ["gfx90a", "gfx942"], True),
-    ],
-)
-def test_architecture(capability, built, good):
-    assert supported(*capability, built) == good
-
-
 @pytest.mark.parametrize("name", ["cls", "det", "seg"])
 def test_task_by_name(name):
     assert task_by_name(name).name == name
@@ -123,3 +106,18 @@ def test_command_prints_lines_for_the_harness(capsys, monkeypatch):
     assert command.main(["ops", "device", "--device", "cpu"]) == 1
     captured = capsys.readouterr()
     assert "RuntimeError: no kernel" in captured.err and "ok: device" in captured.out
+
+
+def test_device_that_cannot_be_used(capsys, monkeypatch):
+    """One line says why, and the facts are those of the CPU."""
+
+    def refuse(requested):
+        raise UserError("1 GPU is present, but torch cannot use it")
+
+    monkeypatch.setattr(command, "resolve_device", refuse)
+    assert command.main(["device", "--json"]) == 0
+    output = capsys.readouterr().out.splitlines()
+    first, second = [line for line in map(parse_line, output) if line]
+    assert (first.verdict, first.found) == ("failed", "1 GPU is present, but torch cannot use it")
+    assert second.found.startswith("cpu: ")
+    assert command.main(["device"]) == 1
