@@ -174,6 +174,8 @@ def judge_memory(memory: StepBytes, subject: str) -> Line:
 
 def _measure(runner: Any) -> Speeds:
     model, loader = runner.model, runner.train_dataloader
+    # With the number formats and kernels of training.
+    runner.call_hook("before_train_epoch")
     model.train()
     on_gpu = next(model.parameters()).is_cuda
 

@@ -36,8 +36,8 @@ def _now() -> dict[str, float | None]:
     """Return the peaks in MiB since the last reset."""
     if not _on_gpu():
         return {PEAK: peak_memory_mib("cpu"), RESERVED: None}
-    gauges = {PEAK: torch.cuda.max_memory_allocated, RESERVED: torch.cuda.max_memory_reserved}
-    return {key: round(gauge() / 2**20, 1) for key, gauge in gauges.items()}
+    reserved = round(torch.cuda.max_memory_reserved() / 2**20, 1)
+    return {PEAK: peak_memory_mib("cuda"), RESERVED: reserved}
 
 
 def _on_gpu() -> bool:

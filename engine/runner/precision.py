@@ -53,19 +53,18 @@ class Precision:
         return f"{self.dtype} on {self.device_type}: {self.reason}"
 
 
-def choose_precision(requested: str, device_type: str | None = None) -> Precision:
-    """Resolve `auto` for this machine, or check that the device supports the requested precision.
+def choose_precision(requested: str, device_type: str) -> Precision:
+    """Resolve `auto` for a device of this machine, or check that the device supports the requested precision.
 
     Args:
         requested: One of `PRECISIONS`.
-        device_type: `'cpu'` or `'cuda'`; None takes mmengine's device.
+        device_type: `'cpu'` or `'cuda'`.
 
     Raises:
         UserError: The precision is unknown, or the device has no kernels for it.
     """
     if requested not in PRECISIONS:
         raise unknown("precision", requested, PRECISIONS)
-    device_type = device_type or ("cuda" if torch.cuda.is_available() else "cpu")
     if requested == "auto":
         return _automatic(device_type)
     if requested == "fp32":

@@ -11,6 +11,7 @@ from engine.acceptance import __main__ as command
 from engine.acceptance import memory, speed
 from engine.acceptance.in_process import task_by_name
 from engine.acceptance.speed import GIB, Speeds, StepBytes, judge, judge_memory
+from engine.runner.numerics import NumericsHook
 
 
 def test_starved_device_names_the_cores():
@@ -48,6 +49,8 @@ def test_memory_of_a_step(measured, verdict):
 @pytest.mark.filterwarnings("ignore")  # mmengine's own, about its file clients
 def test_speed_of_a_small_classifier(image_folder, monkeypatch):
     monkeypatch.setattr(speed, "_SECONDS", 0.1)
+    applied = []
+    monkeypatch.setattr(NumericsHook, "_train", lambda hook: applied.append(hook.numerics))
     words = ["speed", "--data", str(image_folder), "--batch-size", "4", "--workers", "0"]
     parser = argparse.ArgumentParser()
     speed.add_options(parser)
@@ -56,6 +59,8 @@ def test_speed_of_a_small_classifier(image_folder, monkeypatch):
     assert all(
         line.numbers[name] > 0 for name in ("images/s without loading", "images/s of a core")
     )
+    # The steps have the settings of training, as cuDNN's benchmark mode.
+    assert len(applied) == 1
 
 
 @pytest.mark.parametrize(

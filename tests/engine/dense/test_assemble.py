@@ -139,7 +139,7 @@ def test_runner_gets_plain_config(world):
 
 def test_job_with_random_weights(tmp_path):
     options = Options(config="mini", data=tmp_path, work_dir=tmp_path, backbone="resnet10_b")
-    assert not Job(options, "resnet10_b", None, choose_precision("fp32")).pretrained
+    assert not Job(options, "resnet10_b", None, choose_precision("fp32", "cpu")).pretrained
 
 
 def _optimiser(config):

@@ -37,14 +37,6 @@ def test_auto_on_cuda_follows_compute_capability(monkeypatch, capability, dtype,
     assert chosen.optim_wrapper() == wrapper
 
 
-def test_auto_queries_torch(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (7, 0))
-    assert choose_precision("auto").device_type == "cuda"
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert choose_precision("auto").device_type == "cpu"
-
-
 @pytest.mark.parametrize(
     ("flags", "dtype", "said"),
     [
