@@ -57,6 +57,9 @@ def wire_batch(
         _share(rule["base_batch_size"], published, processes) if rule.get("enable") else published
     )
     statistics = trained_statistics(config.model)
+    if statistics == PASS and config.get("sync_bn"):
+        # mmengine's Runner turns every BN into SyncBN.
+        statistics = SYNCHRONISED
     together = statistics == SYNCHRONISED
     size = evenly(share, asked or (share if together else published))
     if together and not synchronises:

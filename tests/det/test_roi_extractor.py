@@ -91,5 +91,7 @@ def test_task_uses_it(tiny_voc, tmp_path):
     options = Options(
         config="mini", data=tiny_voc.root.parent, work_dir=tmp_path, backbone="resnet10_d-w8"
     )
-    config = prepare(Detection(), Job(options, "resnet10_d-w8", None, choose_precision("fp32", "cpu")))
+    config = prepare(
+        Detection(), Job(options, "resnet10_d-w8", None, choose_precision("fp32", "cpu"))
+    )
     assert config.model.roi_head.bbox_roi_extractor.type == "Float32RoIExtractor"

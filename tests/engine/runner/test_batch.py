@@ -14,13 +14,16 @@ SYNCHRONISED = dict(
 )
 
 
-def wired(size, processes, *, model=PLAIN, enable=True, base=16, synchronises=False, asked=None):
+def wired(
+    size, processes, *, model=PLAIN, enable=True, base=16, synchronises=False, asked=None, **more
+):
     config = Config(
         dict(
             model=model,
             train_dataloader=dict(batch_size=size),
             auto_scale_lr=dict(enable=enable, base_batch_size=base),
             device_batch_size=asked,
+            **more,
         )
     )
     hook = wire_batch(config, processes, synchronises=synchronises, keep_numbers=False)
@@ -122,6 +125,14 @@ def test_synchronised_statistics_keep_their_images(
         "batch_norm_images": over,
         "published_batch_norm_images": 16,
     }
+
+
+@pytest.mark.parametrize(("model", "over"), [(TRAINED, 16), (PLAIN, None)])
+def test_converted_batch_norm_is_synchronised(model, over):
+    """The key `sync_bn`, for `batch_norm = 'synchronised'` in a network without SyncBN in its heads."""
+    config = wired(2, 4, model=model, synchronises=True, sync_bn="torch")
+    use = batch_use(config, 4)
+    assert (use["batch_norm_images"], use["published_batch_norm_images"]) == (over, over)
 
 
 @pytest.mark.parametrize(
