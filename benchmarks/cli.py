@@ -121,7 +121,7 @@ def _add_doctor_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--json", type=Path, metavar="FILE", help="with --full: write all findings, for bug reports"
     )
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="with --full")
+    add("--device", choices=DEVICES, default="auto", help="with --full")
 
 
 def _add_data_commands(parser: argparse.ArgumentParser) -> None:

@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from contract import tasks
 from contract.command_line import Parser, positive_factor
 from contract.errors import UserError
 from contract.settings import BUDGETS, DEVICES, PRECISIONS
+from engine.measure.memory import is_out_of_memory
 
 INTERRUPTED = "interrupted; run the same command with --resume to go on"
 
@@ -158,7 +157,7 @@ def explain(
     sentence = user_error(error)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         sentence = _full_disk(error)
-    if sentence is None and isinstance(error, torch.OutOfMemoryError):
+    if sentence is None and is_out_of_memory(error):
         sentence = _full_device(error)
     if sentence is not None:
         return 2, f"error{where}: {sentence}"
@@ -173,7 +172,7 @@ def _full_disk(error: OSError) -> str:
     )
 
 
-def _full_device(error: Exception) -> str:
+def _full_device(error: BaseException) -> str:
     """Describe an error outside of a training step, whose passes have their own message."""
     first = str(error).strip().splitlines()[0]
     return (

@@ -101,7 +101,11 @@ def _gpus(known: dict[str, Any]) -> Iterator[Finding]:
 
 def _memory(index: int) -> Finding:
     """Describe the free memory of a GPU; other processes may have taken a part of it."""
-    free, total = torch.cuda.mem_get_info(index)
+    try:
+        free, total = torch.cuda.mem_get_info(index)
+    except RuntimeError as error:  # not even a context of CUDA fits into it
+        first = str(error).split("\n")[0]
+        return Finding(f"memory of GPU {index}", f"{first}; see nvidia-smi", NOTE)
     text = f"{free / GIB:.1f} of {total / GIB:.1f} GiB free"
     if total - free <= _USUALLY_TAKEN * total:
         return Finding(f"memory of GPU {index}", text)

@@ -7,6 +7,7 @@ number follows from the code that will train, in a second or two, on any machine
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,8 +27,18 @@ WORKSPACE_BYTES = 512 * MIB
 # Batch norm needs more than one value per channel.
 _SIZES = (2, 4)
 
+# How other parts of CUDA than torch's allocator say it: the driver, and libraries that allocate their own workspaces.
+_FULL = re.compile(r"CUDA error: out of memory|CU(BLAS|DNN|SOLVER)_STATUS_ALLOC_FAILED")
+
 # Runs the network on n images of the training size, as a training step does, and returns the loss.
 RunStep = Callable[[Any, int, torch.device], Tensor]
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that the device's memory is full."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and _FULL.search(str(error)) is not None
 
 
 @dataclass(frozen=True)

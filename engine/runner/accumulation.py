@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from contract import progress
 from contract.errors import UserError
-from engine.measure.memory import GIB, StepMemory
+from engine.measure.memory import GIB, StepMemory, is_out_of_memory
 from engine.runner.batch import KEY, NONE, evenly
 
 
@@ -206,7 +206,9 @@ def _train_step(
 def _memory_named(hook: DeviceBatchHook, images: int) -> Iterator[None]:
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
         hook.out_of_memory(images, error)
 
 

@@ -66,6 +66,19 @@ def test_gpus_and_their_memory(monkeypatch):
     assert found["memory of GPU 0"].found.startswith("60.0 of 80.0 GiB free; other processes use")
 
 
+def test_full_gpu_is_no_crash(monkeypatch):
+    """To ask for its memory, CUDA needs some of it."""
+    stub_torch(monkeypatch, A100)
+    monkeypatch.setattr(doctor, "_try_ops", lambda device_type: device_type)
+
+    def full(*_):
+        raise RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be …")
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", full)
+    found = by_subject(findings())["memory of GPU 0"]
+    assert (found.state, found.found) == (NOTE, "CUDA error: out of memory; see nvidia-smi")
+
+
 def test_failing_gpu_is_a_problem(monkeypatch):
     stub_torch(monkeypatch, A100)
 

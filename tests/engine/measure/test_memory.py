@@ -6,7 +6,7 @@ from torch import distributed, nn
 from torch.nn import functional
 
 import backbones
-from engine.measure.memory import GIB, step_memory
+from engine.measure.memory import GIB, is_out_of_memory, step_memory
 
 
 class Classifier(nn.Module):
@@ -65,6 +65,21 @@ def test_synchronised_batch_norm_counts_like_batch_norm(monkeypatch):
     synchronised = nn.SyncBatchNorm.convert_sync_batchnorm(net, process_group="group")
     assert step_memory(synchronised, run) == expected
     assert "forward" not in vars(synchronised[1])
+
+
+@pytest.mark.parametrize(
+    ("error", "full"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), True),
+        (RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be …"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
+        (RuntimeError("CUDA error: device-side assert triggered"), False),
+        (ValueError("CUDA error: out of memory"), False),
+    ],
+)
+def test_errors_of_a_full_device(error, full):
+    assert is_out_of_memory(error) is full
 
 
 def test_network_and_generators_are_unchanged():

@@ -9,7 +9,7 @@ import torch
 from support.processes import fork_ranks, run_ranks
 
 from contract.errors import UserError
-from engine.runner import distributed, rank
+from engine.runner import rank
 from engine.runner.device import device
 from engine.runner.distributed import join, leave
 
@@ -91,7 +91,3 @@ def test_others_give_rank_0_time_before_the_group(monkeypatch, capsys):
 def test_count_of_devices_includes_all_processes():
     """Each of the two processes computes with one thread."""
     assert run_ranks(lambda: device("cpu")["count"]) == [2, 2]
-
-
-def test_processes_share_steps_for_minutes():
-    assert distributed.TIMEOUT.total_seconds() == 15 * 60
