@@ -74,13 +74,7 @@ def parse(prog: str, arguments: Sequence[str] | None, task: tasks.Task) -> Optio
             metavar="FILE",
             help="backbone.safetensors; random without",
         )
-    add(
-        "--trick",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="may be repeated; in order",
-    )
+    add("--trick", action="append", default=[], metavar="NAME", help="may be repeated; in order")
     add("--seed", type=int, default=0)
     add(
         "--lr-factor",

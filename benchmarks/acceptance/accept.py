@@ -78,8 +78,8 @@ def accept(
     seconds = time.monotonic() - started
     status = 1 if repair or any(line.verdict == "failed" for line in lines) else 0
     counts = {verdict: sum(line.verdict == verdict for line in lines) for verdict in _STYLES}
-    told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-    console.print(f"\n{len(lines)} checks in {seconds:.0f} s: {told}", highlight=False)
+    summary = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    console.print(f"\n{len(lines)} checks in {seconds:.0f} s: {summary}", highlight=False)
     if target is not None:
         write_json(target, document(session, lines, findings, seconds, status))
         console.print(f"written: {target}", highlight=False, soft_wrap=True)

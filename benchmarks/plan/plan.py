@@ -194,7 +194,6 @@ class Plan:
 
     def _components(self, run: PlannedRun, fingerprint: str | None) -> dict[str, Any]:
         row, setup, task = run.row, run.setup, run.key.task
-
         limit = self.limits.of(row.name, task)
 
         def digest(path: Path | None) -> str | None:
@@ -273,9 +272,7 @@ class Plan:
             name=row.name,
             backbone=row.backbone,
             pretrain=row.pretrain,
-            tasks={
-                task: RowTaskEntry(**options.model_dump()) for task, options in row.tasks.items()
-            },
+            tasks={name: RowTaskEntry(**given.model_dump()) for name, given in row.tasks.items()},
             precision=row.precision,
             weights=None if row.weights is None else self._shown(row.weights),
             published=row.published,
@@ -303,9 +300,7 @@ def added_rows(document: PlanDocument, root: Path) -> list[Row]:
             name=row.name,
             backbone=row.backbone,
             pretrain=row.pretrain,
-            tasks={
-                task: TaskOptions(**options.model_dump()) for task, options in row.tasks.items()
-            },
+            tasks={name: TaskOptions(**given.model_dump()) for name, given in row.tasks.items()},
             precision=row.precision,
             weights=None if row.weights is None else root / row.weights,
             published=row.published,
