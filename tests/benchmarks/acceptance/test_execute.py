@@ -41,10 +41,10 @@ def test_crash_names_the_signal(tmp_path: Path) -> None:
 
 
 def test_hang_ends_with_all_its_processes(tmp_path: Path) -> None:
-    outcome = run(tmp_path, PARENT.format(seconds=60), limit_seconds=1.0)
+    outcome = run(tmp_path, PARENT.format(seconds=60), limit_seconds=3.0)
     assert outcome.status is None
     child = outcome.output.strip()
-    assert outcome.problem == f"it did not end within 1 s; last line: {child}"
+    assert outcome.problem == f"it did not end within 3 s; last line: {child}"
     assert not is_running(int(child))
 
 
@@ -64,7 +64,8 @@ def test_time_of_a_message(tmp_path: Path) -> None:
     code = "import time; time.sleep(0.5); print('it broke', flush=True); time.sleep(1)"
     outcome = run(tmp_path, code, mark="it broke")
     assert outcome.marked_seconds is not None
-    assert 0.5 <= outcome.marked_seconds <= outcome.seconds - 0.5
+    # A message that is only seen at the end has the time of the end.
+    assert 0.5 <= outcome.marked_seconds < outcome.seconds
 
 
 @pytest.mark.parametrize(
