@@ -1,4 +1,4 @@
-"""Two processes train one classifier: they agree on statistics, hand off what they tested, and resume exactly."""
+"""Two processes train one classifier: they agree on statistics, export what they tested, and resume exactly."""
 
 import os
 import signal
