@@ -184,6 +184,7 @@ def _run(task: Task, job: Job, config: Config) -> None:
     conditions = {
         "number of processes": world_size(),
         "precision": job.precision.dtype,
+        "device": job.device_type,
         "deterministic": options.deterministic,
     }
     point_at_checkpoint(

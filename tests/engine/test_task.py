@@ -169,6 +169,13 @@ def test_deterministic_algorithms(tmp_path):
     assert torch.are_deterministic_algorithms_enabled()
     used = read_result(tmp_path / "w" / "result.json").numerics
     assert used is not None and used.deterministic and not used.nondeterministic
+    job = json.loads((tmp_path / "w" / "job.json").read_text())
+    assert job["conditions"] == {
+        "number of processes": 1,
+        "precision": "float32",
+        "device": "cpu",
+        "deterministic": True,
+    }
     # The next run of a process does not inherit it.
     assert _train(root, tmp_path / "x", "--budget", "smoke") == 0
     assert not torch.are_deterministic_algorithms_enabled()
