@@ -150,7 +150,7 @@ def _driver(session: Session) -> Iterator[Line]:
         verdict="ok" if "," not in versions else "failed",
     )
     users = query("--query-compute-apps=pid")
-    busy = f"{len(users)} other process(es)" if isinstance(users, list) else users
+    busy = f"{len(users)} process(es) on all GPUs" if isinstance(users, list) else users
     for index, _, _, total, free in rows:
         yield _free_memory(index, total, free, busy)
     yield from _health()

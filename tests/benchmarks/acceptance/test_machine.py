@@ -53,14 +53,14 @@ def test_healthy_gpus(smi, tmp_path: Path) -> None:
     smi()
     found = lines(tmp_path)
     assert found["driver"].found == "580.65; 2 GPU(s): NVIDIA A100"
-    assert found["free memory of GPU 1"].found == "81000 of 81920 MiB, 0 other process(es)"
+    assert found["free memory of GPU 1"].found == "81000 of 81920 MiB, 0 process(es) on all GPUs"
     assert [line.verdict for line in found.values()] == ["ok"] * 4
 
 
 def test_busy_gpu(smi, tmp_path: Path) -> None:
     smi(free="9000", apps="17\\n18\\n")
     line = lines(tmp_path)["free memory of GPU 0"]
-    assert (line.verdict, line.found) == ("note", "9000 of 81920 MiB, 2 other process(es)")
+    assert (line.verdict, line.found) == ("note", "9000 of 81920 MiB, 2 process(es) on all GPUs")
 
 
 def test_part_of_a_gpu_has_no_figures(smi, tmp_path: Path) -> None:
