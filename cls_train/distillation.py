@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 
 import backbones
 from cls_train.losses import distillation_loss
@@ -75,6 +76,10 @@ class Distillation(nn.Module):
     @torch.no_grad()
     def compute_teacher_logits(self, inputs: Tensor) -> Tensor:
         """Return the teacher's logits `(N, K)`."""
+        if isinstance(inputs, FakeTensor):
+            # The memory of a step is being computed. Nothing of the teacher is kept for the backward pass, and its
+            # weights cannot move to a fake device.
+            return inputs.new_zeros(len(inputs), self._teacher[1].out_features)
         network, head = (part.to(inputs.device) for part in self._teacher)
         if self._normalisation is not None:
             scale, shift = (tensor.to(inputs.device) for tensor in self._normalisation)

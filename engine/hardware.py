@@ -109,6 +109,7 @@ def _nvidia_smi(*words: str) -> str:
             ["nvidia-smi", *words],
             capture_output=True,
             text=True,
+            errors="replace",
             check=False,
             timeout=_SMI_SECONDS,
         )

@@ -10,7 +10,7 @@ from contract.errors import UserError
 from engine.budget import Budget, shorten_schedule
 from engine.cli import Options
 from engine.runner.batch import KEY as DEVICE_BATCH_SIZE
-from engine.runner.batch import wire_batch
+from engine.runner.batch import checked_size, wire_batch
 from engine.runner.batch_sampler import ReplayedBatchSampler
 from engine.runner.batch_statistics import AgreeingStatisticsHook, CumulativeStatisticsHook
 from engine.runner.distributed import AnyDeviceDistributedDataParallel, launched, world_size
@@ -43,7 +43,8 @@ def wire(config: Any, task: str, options: Options, precision: Precision, budget:
             # The harness then plans again, with another identity.
             keep_numbers=options.identity is not None,
         )
-    config.pop(DEVICE_BATCH_SIZE, None)
+    # Left here by a budget that fixes the batch.
+    checked_size(config.pop(DEVICE_BATCH_SIZE, None))
     scale_rates(config, options.lr_factor)
     by_epoch = "max_epochs" in config.train_cfg
     if not by_epoch:

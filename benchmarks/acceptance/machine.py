@@ -121,8 +121,15 @@ def query(*words: str) -> list[list[str]] | str:
     command = ["nvidia-smi", *words, "--format=csv,noheader,nounits"]
     try:
         answer = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=_QUERY_SECONDS
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=_QUERY_SECONDS,
         )
+    except OSError as error:
+        return f"nvidia-smi cannot be run: {error.strerror}"
     except subprocess.TimeoutExpired:
         return f"nvidia-smi did not answer within {_QUERY_SECONDS} s"
     if answer.returncode != 0:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import math
+import os
 import platform
 import shutil
 import subprocess
@@ -57,6 +59,8 @@ def doctor(options: argparse.Namespace) -> int:
         if options.json is not None or options.device != "auto":
             raise UserError("--json and --device were given without --full, which they belong to")
         return examine(console, ROOT)
+    if options.json is not None:
+        _check_target(options.json)
     findings = print_findings(console, ROOT)
     console.print()
     return accept(
@@ -67,6 +71,25 @@ def doctor(options: argparse.Namespace) -> int:
         repair=any(state == REPAIR for _, _, state in findings),
         target=options.json,
     )
+
+
+def _check_target(file: Path) -> None:
+    """Check that a file can be written, before minutes of checks whose results it will hold.
+
+    Raises:
+        UserError: It cannot.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if file.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with tempfile.TemporaryFile(dir=file.parent):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"--json {file} was given, but this file cannot be written ({error.strerror}); name a file in a folder "
+            "that can be written"
+        ) from error
 
 
 def examine(console: Console, root: Path) -> int:

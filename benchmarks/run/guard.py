@@ -2,16 +2,18 @@
 
 The harness starts this file as the leader of a separate process group and holds the other end of its standard input.
 When the harness ends, even by SIGKILL, the kernel closes that end and the group is killed, so no task or loader
-process continues.
+process continues. torchrun gives each of its processes a group of its own; these are killed one by one.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 
 def main(command: list[str]) -> int:
@@ -29,7 +31,25 @@ def _end_with_the_harness() -> None:
     """Kill the process group as soon as the other end of standard input is closed."""
     while os.read(0, 1):
         pass
+    # A process starts no others once its parents are killed, which come first.
+    for pid in _descendants(os.getpid()):
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
     os.killpg(0, signal.SIGKILL)
+
+
+def _descendants(parent: int) -> list[int]:
+    """Return the children of a process and theirs, parents first; none on a system without /proc."""
+    children: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            # The name stands in parentheses and may contain any character.
+            after_name = path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2]
+            children.setdefault(int(after_name.split()[1]), []).append(int(path.parent.name))
+    found = list(children.get(parent, ()))
+    for pid in found:
+        found += children.get(pid, ())
+    return found
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def wire_batch(
         UserError: There are more processes than images, or the key's value is not a number of images.
     """
     rule, published = config.auto_scale_lr, config.train_dataloader.batch_size
-    asked = _checked(config.pop(KEY, None))
+    asked = checked_size(config.pop(KEY, None))
     share = (
         _share(rule["base_batch_size"], published, processes) if rule.get("enable") else published
     )
@@ -77,7 +77,12 @@ def wire_batch(
     )
 
 
-def _checked(value: Any) -> int | None:
+def checked_size(value: Any) -> int | None:
+    """Return the value of the key `device_batch_size`.
+
+    Raises:
+        UserError: It is not a number of images.
+    """
     if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
         return value
     raise UserError(

@@ -331,7 +331,8 @@ def test_mistakes(words, part, capsys):
 @pytest.mark.parametrize(
     ("error", "status", "part"),
     [
-        (KeyboardInterrupt(), 130, "Run the same command again"),
+        # It cannot go on where it was.
+        (KeyboardInterrupt(), 130, "Interrupted.\n"),
         (OSError(errno.ENOSPC, "No space", "log"), 2, "The disk is full while writing log."),
         (UserError("do this"), 2, "error: do this"),
     ],

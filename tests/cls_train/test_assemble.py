@@ -286,6 +286,12 @@ def test_smaller_passes_also_test_fewer_images(image_folder):
     assert small.device_batch_size == 16
 
 
+@pytest.mark.parametrize("value", ["x", 0])
+def test_device_batch_size_is_a_number(image_folder, value):
+    with pytest.raises(UserError, match=r"device_batch_size=.* expected the most images"):
+        assemble(_job(image_folder, overrides={"device_batch_size": value}))
+
+
 @pytest.mark.parametrize("images", [1, 0, True, 2.5])
 def test_batch_norm_images_is_a_number(image_folder, images):
     with pytest.raises(UserError, match=r"batch_norm_images=.* expected a number of at least 2"):

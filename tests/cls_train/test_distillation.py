@@ -10,6 +10,8 @@ from backbones import CheckpointError, CheckpointMetadata
 from cls_train.assemble import CONFIGS
 from cls_train.classifier import ImageClassifier
 from cls_train.distillation import Distillation
+from cls_train.train import Classification
+from engine.measure.memory import step_memory
 from contract.errors import UserError
 from engine import config as configs
 
@@ -125,3 +127,20 @@ def test_unsuitable_teachers_are_refused(teacher, tmp_path):
     backbones.export_checkpoint(network, tmp_path / "headless.safetensors", metadata)
     with pytest.raises(CheckpointError, match="holds a backbone without its classifier"):
         Distillation(str(tmp_path / "headless.safetensors"), 4, MEAN, STD)
+
+
+def test_memory_of_a_step_with_a_teacher(teacher):
+    """On fake tensors the teacher is not run, and stays where it is."""
+    student = _student(teacher[2]).train()
+    task = Classification()
+
+    def run(network, images, device):
+        return task.loss_of_shapes(network, torch.empty(images, 3, 64, 64, device=device))
+
+    memory = step_memory(student, run)
+    images = torch.rand(2, 3, 64, 64)
+    logits = student.distillation.compute_teacher_logits(images)
+    assert type(logits) is torch.Tensor and logits.device.type == "cpu"
+    student.distillation = None
+    without = step_memory(student, run)
+    assert without.per_image <= memory.per_image < 1.01 * without.per_image

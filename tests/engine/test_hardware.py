@@ -61,6 +61,12 @@ def test_hanging_nvidia_smi(monkeypatch, tmp_path):
     assert find_hardware(tmp_path) == Hardware()
 
 
+def test_nvidia_smi_that_prints_no_text(monkeypatch, tmp_path):
+    stub_nvidia_smi(monkeypatch, tmp_path, "")
+    (tmp_path / "tools" / "nvidia-smi").write_text("#!/bin/sh\nprintf '\\377\\n'\n")
+    assert find_hardware(tmp_path) == Hardware()
+
+
 def test_amd(monkeypatch, tmp_path):
     stub_nvidia_smi(monkeypatch, tmp_path, None)
     # The graphics unit of a processor is not a card to train on.

@@ -88,6 +88,10 @@ def test_no_nvidia_smi(tmp_path: Path, monkeypatch, device: str, verdict: str) -
 def test_broken_nvidia_smi(smi, tmp_path: Path, monkeypatch) -> None:
     smi("#!/bin/sh\necho 'Driver/library version mismatch'; exit 18\n")
     assert machine.query() == "nvidia-smi failed: Driver/library version mismatch"
+    smi("#!/bin/sh\nprintf '\\377, a\\n'\n")
+    assert machine.query() == [["\ufffd", "a"]]
+    smi("#!/nowhere\n")
+    assert machine.query() == "nvidia-smi cannot be run: No such file or directory"
     smi("#!/bin/sh\nexec sleep 30\n")
     monkeypatch.setattr(machine, "_QUERY_SECONDS", 0.2)
     assert machine.query() == "nvidia-smi did not answer within 0.2 s"

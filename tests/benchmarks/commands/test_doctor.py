@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 from collections import namedtuple
 from pathlib import Path
@@ -13,6 +14,7 @@ from support.gpus import listing, stub_nvidia_smi
 from benchmarks.commands import doctor
 from benchmarks.commands.doctor import NOTE, OK, REPAIR, unmet
 from benchmarks.suite.names import ROOT
+from contract.errors import UserError
 
 Usage = namedtuple("Usage", "total used free")
 SUITE = """
@@ -163,3 +165,15 @@ def test_full_mmcv_replaces_lite(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_test_extra_is_complete() -> None:
     optional = doctor._project(ROOT / "pyproject.toml")["optional-dependencies"]
     assert set(optional["export"]) <= set(optional["test"])
+
+
+@pytest.mark.parametrize("name", ["folder", "file/report.json", "/proc/none/report.json"])
+def test_file_of_a_report_is_tried_before_the_checks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(doctor, "print_findings", lambda *_: pytest.fail("the checks started"))
+    options = argparse.Namespace(full=True, json=tmp_path / name, device="auto")
+    with pytest.raises(UserError, match="this file cannot be written"):
+        doctor.doctor(options)
