@@ -9,7 +9,7 @@ import torch
 from support.processes import fork_ranks, run_ranks
 
 from contract.errors import UserError
-from engine.runner import rank
+from engine.runner import distributed, rank
 from engine.runner.device import device
 from engine.runner.distributed import join, leave
 
@@ -34,6 +34,40 @@ def _leave(folder):
 
 def test_group_ends_after_work_of_rank_0(tmp_path):
     assert run_ranks(_leave, tmp_path, processes=3) == [([True], False)] * 3
+
+
+@pytest.fixture
+def second_of_three(monkeypatch):
+    """A process of torchrun on a machine with GPUs; returns what it asks torch for."""
+    asked = {}
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
+    monkeypatch.setattr(distributed, "_store", None)
+    found = (torch.distributed.HashStore(), 1, 3)
+    monkeypatch.setattr(distributed, "rendezvous", lambda *_, **__: iter([found]))
+    monkeypatch.setattr(torch.cuda, "set_device", lambda index: asked.update(gpu=index))
+    monkeypatch.setattr(
+        torch.distributed,
+        "init_process_group",
+        lambda backend, **options: asked.update(backend=backend, size=options["world_size"]),
+    )
+    return asked
+
+
+def test_gpu_is_that_of_the_local_rank(monkeypatch, second_of_three):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    join("cuda")
+    assert second_of_three == dict(gpu=1, backend="nccl", size=3)
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch, second_of_three):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(
+        UserError, match=r"started 3 processes on a machine that shows 1 GPU.* --nproc_per_node 1"
+    ):
+        join("cuda")
+    assert not second_of_three
 
 
 def _fail(folder, joined, errors):
