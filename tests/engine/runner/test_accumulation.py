@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
+from support.processes import run_ranks
 from torch import nn
 
 from contract import progress
@@ -14,6 +15,7 @@ from engine.measure.memory import GIB, StepMemory
 from engine.runner import accumulation
 from engine.runner.accumulation import DeviceBatchHook, halves
 from engine.runner.batch import NONE, PASS
+from engine.runner.distributed import join, leave
 
 
 class Model(BaseModel):
@@ -184,20 +186,21 @@ def test_unknown_memory_is_noted(free, capsys):
     assert "the memory of a step is unknown (ValueError: no shapes)" in capsys.readouterr().out
 
 
-def test_least_free_memory_of_the_processes_counts(free, monkeypatch):
-    """It is exchanged before the estimate, which may fail on one process alone: the others would wait for it."""
-    exchanged = []
-
-    def all_reduce(tensor, op):
-        exchanged.append(op)
-        tensor.fill_(1 * GIB)
-
-    monkeypatch.setattr(accumulation, "all_reduce", all_reduce)
-    assert _chosen(DeviceBatchHook(8, share=16), 0.3) == 2
+def _choose_by_rank():
+    join("cpu")
+    rank = torch.distributed.get_rank()
+    accumulation.free_bytes = lambda: (4, 1, 4)[rank] * GIB
     hook = DeviceBatchHook(8, share=16)
-    hook.estimate = lambda runner: 1 / 0
+    memory = SimpleNamespace(of=lambda images: 0.3 * images * GIB)
+    hook.estimate = lambda runner: memory if rank < 2 else 1 / 0
     hook.before_train(SimpleNamespace(model=Model()))
-    assert hook.size == 8 and exchanged == ["min", "min"]
+    leave()
+    return hook.size
+
+
+def test_least_free_memory_of_the_processes_counts():
+    """It is exchanged before the estimate, which may fail on one process alone: the others would wait for it."""
+    assert run_ranks(_choose_by_rank, processes=3) == [2, 2, 8]
 
 
 @pytest.mark.parametrize(
