@@ -213,14 +213,14 @@ def _memory_named(hook: DeviceBatchHook, images: int) -> Iterator[None]:
 
 
 class _ShareOfStep:
-    """The interface of an optimiser wrapper that `train_step` needs, for one micro-batch of a step."""
+    """The interface of an optimiser wrapper that `train_step` needs, for one pass of a step."""
 
     def __init__(self, wrapper: OptimWrapper, fraction: float, *, last: bool) -> None:
         self.wrapper, self.fraction, self.last = wrapper, fraction, last
 
     @contextlib.contextmanager
     def optim_context(self, model: Any) -> Iterator[None]:
-        """Enter the wrapper's context; processes exchange gradients only with the last micro-batch."""
+        """Enter the wrapper's context; processes exchange gradients only in the last pass."""
         silent = hasattr(model, "no_sync") and not self.last
         with (
             model.no_sync() if silent else contextlib.nullcontext(),
@@ -229,7 +229,7 @@ class _ShareOfStep:
             yield
 
     def update_params(self, loss: Tensor) -> None:
-        """Add the gradients of the loss, a mean over the micro-batch; step with the last one."""
+        """Add the gradients of the loss, a mean over the pass; step after the last one."""
         self.wrapper.backward(self.fraction * loss)
         if self.last:
             self.wrapper.step()
