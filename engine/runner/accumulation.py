@@ -71,8 +71,13 @@ class DeviceBatchHook(Hook):
         Raises:
             UserError: Not even one image fits, or the size must not change and does not fit.
         """
-        if self.estimate is not None and not self.fixed:
+        kept = runner.message_hub.runtime_info.get(KEY)
+        if kept is not None and self.statistics != NONE and not self.fixed:
+            # A resumed run keeps its statistics, however much memory is free now.
+            self.size = min(kept, self.share)
+        elif self.estimate is not None and not self.fixed:
             self._choose(runner)
+        runner.message_hub.update_info(KEY, self.size)
         self.chosen(self.size)
         model = runner.model
         self.averages = {

@@ -36,12 +36,19 @@ class Model(BaseModel):
         return {"loss_square": error.square().mean()}
 
 
+def _runner(model, **kept):
+    """A runner whose checkpoint, if it was resumed, keeps some values."""
+    kept = dict(kept)
+    hub = SimpleNamespace(runtime_info=kept, update_info=kept.__setitem__)
+    return SimpleNamespace(model=model, message_hub=hub)
+
+
 def _trained(size, steps=3):
     torch.manual_seed(4)
     model = Model()
     wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9))
     if size is not None:
-        DeviceBatchHook(size, share=5).before_train(SimpleNamespace(model=model))
+        DeviceBatchHook(size, share=5).before_train(_runner(model))
     logs = []
     for _ in range(steps):
         data = {
@@ -83,7 +90,7 @@ def test_running_statistics_take_a_step_once(momentum):
     model = Normalised(momentum)
     wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.0))
     hook = DeviceBatchHook(4, share=10, statistics=PASS, published=4)
-    hook.before_train(SimpleNamespace(model=model))
+    hook.before_train(_runner(model))
     mean = torch.zeros(2, dtype=torch.float64)
     variance = torch.ones(2, dtype=torch.float64)
     for _ in range(3):
@@ -103,7 +110,7 @@ def test_running_statistics_take_a_step_once(momentum):
 def test_cumulative_statistics_stay_cumulative():
     model = Normalised(None)
     wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.0))
-    DeviceBatchHook(2, share=4).before_train(SimpleNamespace(model=model))
+    DeviceBatchHook(2, share=4).before_train(_runner(model))
     data = {"inputs": list(torch.randn(4, 2, dtype=torch.float64)), "data_samples": [0] * 4}
     model.train_step(data, optim_wrapper=wrapper)
     expected = torch.stack(data["inputs"]).mean(0)
@@ -128,7 +135,7 @@ def _chosen(hook, gib_per_image):
     hook.estimate = lambda runner: memory
     found = []
     hook.chosen = found.append
-    hook.before_train(SimpleNamespace(model=model))
+    hook.before_train(_runner(model))
     assert found == [hook.size]
     return hook.size
 
@@ -156,6 +163,21 @@ def test_size_is_chosen_from_free_memory(free, capsys, statistics, gib, size):
         assert not noted
 
 
+@pytest.mark.parametrize(
+    ("statistics", "size"),
+    [
+        # Less memory is free than before the interruption; trained statistics stay those of 8 images.
+        (PASS, 8),
+        (NONE, 2),
+    ],
+)
+def test_resumed_run_keeps_trained_statistics(free, statistics, size):
+    hook = DeviceBatchHook(16, share=16, statistics=statistics, published=16)
+    hook.estimate = lambda runner: SimpleNamespace(of=lambda images: images * 2 * GIB)
+    hook.before_train(_runner(Model(), device_batch_size=8))
+    assert hook.size == size
+
+
 def test_size_of_the_config_is_kept(free):
     assert _chosen(DeviceBatchHook(8, share=16, fixed=True), 3.0) == 8
 
@@ -181,7 +203,7 @@ def test_unknown_memory_is_noted(free, capsys):
 
     hook = DeviceBatchHook(2, share=4)
     hook.estimate = fail
-    hook.before_train(SimpleNamespace(model=Model()))
+    hook.before_train(_runner(Model()))
     assert hook.size == 2
     assert "the memory of a step is unknown (ValueError: no shapes)" in capsys.readouterr().out
 
@@ -193,7 +215,7 @@ def _choose_by_rank():
     hook = DeviceBatchHook(8, share=16)
     memory = SimpleNamespace(of=lambda images: 0.3 * images * GIB)
     hook.estimate = lambda runner: memory if rank < 2 else 1 / 0
-    hook.before_train(SimpleNamespace(model=Model()))
+    hook.before_train(_runner(Model()))
     leave()
     return hook.size
 
@@ -219,7 +241,7 @@ def test_out_of_memory_names_the_key(monkeypatch, capsys, size, words, half):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
     monkeypatch.setattr(model, "forward", forward)
-    DeviceBatchHook(size, share=5).before_train(SimpleNamespace(model=model))
+    DeviceBatchHook(size, share=5).before_train(_runner(model))
     wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
     data = {"inputs": list(torch.randn(5, 3)), "data_samples": [0.0] * 5}
     with pytest.raises(UserError, match=words):
