@@ -65,7 +65,9 @@ def assemble(job: Job) -> Config:
                 dataset=_dataset(root / "train", transforms_of(recipe, "train_pipeline"), None),
             ),
             val_dataloader=dict(
-                batch_size=max(1, min(batch // world_size(), checked_size(recipe.device_batch_size) or 128)),
+                batch_size=max(
+                    1, min(batch // world_size(), checked_size(recipe.device_batch_size) or 128)
+                ),
                 num_workers=recipe.workers,
                 sampler=dict(type="DefaultSampler", shuffle=False),
                 collate_fn=dict(type="default_collate"),
