@@ -11,9 +11,9 @@ from cls_train.assemble import CONFIGS
 from cls_train.classifier import ImageClassifier
 from cls_train.distillation import Distillation
 from cls_train.train import Classification
-from engine.measure.memory import step_memory
 from contract.errors import UserError
 from engine import config as configs
+from engine.measure.memory import step_memory
 
 MEAN, STD = (123.68, 116.779, 103.939), (58.393, 57.12, 57.375)
 SPEC = "resnet10_d-w8"
