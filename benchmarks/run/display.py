@@ -59,7 +59,8 @@ class PlainDisplay:
         self._console = console
         self._total = total
         self._interval = interval_seconds
-        self._ended = 0
+        # A run may be repeated.
+        self._ended: set[RunKey] = set()
         self._spoke: dict[RunKey, float] = {}
         self._lock = threading.Lock()
 
@@ -86,7 +87,7 @@ class PlainDisplay:
     def ended(self, key: RunKey, text: str, *, good: bool) -> None:
         """Print the outcome of a run."""
         with self._lock:
-            self._ended += 1
+            self._ended.add(key)
             self._print(f"{key}: {text}")
 
     def close(self) -> None:
@@ -94,7 +95,7 @@ class PlainDisplay:
 
     def _print(self, text: str) -> None:
         width = len(str(self._total))
-        line = f"[{self._ended:>{width}}/{self._total}] {text}"
+        line = f"[{len(self._ended):>{width}}/{self._total}] {text}"
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -110,7 +111,8 @@ class LiveDisplay:
         )
         self._tasks: dict[RunKey, TaskID] = {}
         self._total = total
-        self._ended = 0
+        # A run may be repeated.
+        self._ended: set[RunKey] = set()
         self._progress.start()
 
     def started(self, key: RunKey, note: str) -> None:
@@ -134,12 +136,12 @@ class LiveDisplay:
 
     def ended(self, key: RunKey, text: str, *, good: bool) -> None:
         """Replace a bar with a line."""
-        self._ended += 1
+        self._ended.add(key)
         task = self._tasks.pop(key, None)
         if task is not None:
             self._progress.remove_task(task)
         sign = "[green]✓[/]" if good else "[red]✗[/]"
-        counter = f"{self._ended}/{self._total}"
+        counter = f"{len(self._ended)}/{self._total}"
         self._progress.console.print(
             f"{sign} {counter} {escape(f'{key}: {text}')}", highlight=False
         )

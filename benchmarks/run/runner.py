@@ -290,6 +290,9 @@ class Runner:
             # It would be invalid and block a new result.
             (folder / RESULT_FILE).unlink()
         else:
+            if self._is_outdated(run):
+                self._repeat(run)
+                return
             # The result is written last, so it is valid even if the process failed afterwards.
             late = f" (exit status {status} after its result)" if status else ""
             run.state = CACHED
@@ -313,7 +316,35 @@ class Runner:
         self._plan.limits.set(run.key.row, run.key.task, limit)
         self._again.append(run)
         self._display.warned(run.key, f"{message}. It starts again with {KEY}={limit.images}")
+        if limit.changes_numbers:
+            self._train_alike(run.key)
         return True
+
+    def _train_alike(self, key: RunKey) -> None:
+        """Repeat what is done of a row's task under other batch statistics, and what was trained from it."""
+        done = [run for run in self._plan.wanted if self._is_done(run.key)]
+        outdated = {run.key for run in done if (run.key.row, run.key.task) == (key.row, key.task)}
+        while more := {run.key for run in done if run.needs in outdated} - outdated:
+            outdated |= more
+        for run in done:
+            if run.key in outdated:
+                del self.outcomes[run.key]
+                self._repeat(run)
+
+    def _is_done(self, key: RunKey) -> bool:
+        return key in self.outcomes and self.outcomes[key].status in (CACHED, COMPLETED)
+
+    def _is_outdated(self, run: PlannedRun) -> bool:
+        """Return whether other passes were chosen for a run, or for its classifier, while it was training."""
+        limit = self._plan.limits.of(run.key.row, run.key.task)
+        images = limit.images if limit is not None and limit.changes_numbers else None
+        if images != (run.components or {}).get(KEY):
+            return True
+        return run.needs is not None and not self._is_done(run.needs)
+
+    def _repeat(self, run: PlannedRun) -> None:
+        self._again.append(run)
+        self._display.warned(run.key, "repeated, so that all seeds have equal batch statistics")
 
     def _end_cached(self, run: PlannedRun) -> None:
         self._plan.store.show(run.key, str(run.identity))

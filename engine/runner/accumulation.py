@@ -106,7 +106,8 @@ class DeviceBatchHook(Hook):
         if fits == 0:
             raise UserError(
                 f"a training step on one image needs about {memory.of(1) / GIB:.1f} GiB of device memory, and "
-                f"{free / GIB:.1f} GiB are free; take a smaller network or image size, or a device with more memory"
+                f"{free / GIB:.1f} GiB are free; take a smaller network or image size, or a device with more memory; "
+                f"{KEY}=1 tries it without the estimate"
             )
         if fits < self.size and self.statistics != NONE:
             self._shrink(fits, memory, free)

@@ -152,6 +152,35 @@ def test_too_large_passes_are_halved_once(tmp_path, changes):
     assert {outcome.status for outcome in world.run(SERIAL).values()} == {CACHED}
 
 
+@pytest.mark.parametrize("slots", [SERIAL, Slots(2, 1, (), "")])
+@pytest.mark.parametrize("changes", ["changes", "same"])
+def test_seeds_of_a_row_have_equal_batch_statistics(tmp_path, slots, changes):
+    """A later seed that needs smaller passes repeats an earlier one, in the same command."""
+    world = World(
+        tmp_path,
+        suite=make_suite(seeds=(0, 3)),
+        behaviour={"scratch/det/seed-3": f"memory=4,{changes}"},
+    )
+    outcomes = world.run(slots)
+    assert {outcome.status for outcome in outcomes.values()} == {COMPLETED}
+    starts = [line.split()[1] for line in world.journal_lines("start scratch/det/seed-0")]
+    assert len(starts) == (2 if changes == "changes" else 1)
+    assert {outcome.status for outcome in world.run(slots).values()} == {CACHED}
+
+
+def test_smaller_passes_of_a_classifier_repeat_its_other_seeds(tmp_path):
+    world = World(
+        tmp_path,
+        suite=make_suite(seeds=(0, 3)),
+        behaviour={"standard/cls/seed-3": "memory=4,changes"},
+    )
+    statuses = {outcome.status for outcome in world.run(SERIAL).values()}
+    # What starts from a classifier stays if the repetition has the same weights, as it has here.
+    assert statuses <= {COMPLETED, CACHED}
+    assert len(world.journal_lines("start standard/cls/seed-0")) == 2
+    assert {outcome.status for outcome in world.run(SERIAL).values()} == {CACHED}
+
+
 def test_passes_are_halved_once_only(tmp_path):
     world = World(tmp_path, behaviour={"scratch/det": "memory=2,same"})
     outcomes = world.run()

@@ -183,7 +183,10 @@ def test_size_of_the_config_is_kept(free):
 
 
 def test_step_that_cannot_fit_is_refused(free):
-    with pytest.raises(UserError, match=r"one image needs about 5.0 GiB of device memory, and 4.0"):
+    with pytest.raises(
+        UserError,
+        match=r"one image needs about 5.0 GiB of device memory, and 4.0.*device_batch_size=1 tries",
+    ):
         _chosen(DeviceBatchHook(8, share=16), 5.0)
 
 
