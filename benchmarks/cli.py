@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
-from contract.command_line import Parser, positive_factor
+from contract.command_line import Parser, device_name, positive_factor
 from contract.errors import UserError
 from contract.settings import BUDGETS, DEVICES, PRECISIONS
 from contract.tasks import TASKS
@@ -122,7 +122,7 @@ def _add_doctor_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--json", type=Path, metavar="FILE", help="with --full: write all findings, for bug reports"
     )
-    add("--device", choices=DEVICES, default="auto", help="with --full")
+    add("--device", type=device_name, choices=DEVICES, default="auto", help="with --full")
 
 
 def _add_data_commands(parser: argparse.ArgumentParser) -> None:
@@ -178,7 +178,8 @@ def _add_suite_options(parser: argparse.ArgumentParser, *, tasks: bool) -> None:
     add("--seeds", nargs="+", type=_seed, metavar="N", help="in place of the suite's seeds")
     add("--budget", default="full", help=f"{', '.join(BUDGETS)} (default: full)")
     add("--precision", default="auto", help=f"{', '.join(PRECISIONS)} (default: auto)")
-    add("--device", default="auto", help=f"{', '.join(DEVICES)} (default: auto, a GPU if any)")
+    help_text = f"{', '.join(DEVICES)} (default: auto, a GPU if any)"
+    add("--device", type=device_name, default="auto", help=help_text)
     add(
         "--deterministic",
         action="store_true",

@@ -40,6 +40,11 @@ class Parser(argparse.ArgumentParser):
             raise unknown(name, str(value), [str(choice) for choice in action.choices])
 
 
+def device_name(text: str) -> str:
+    """Return the name of a device; `gpu` is another word for `cuda`."""
+    return "cuda" if text.lower() == "gpu" else text
+
+
 def positive_factor(option: str) -> Callable[[str], float]:
     """Return the `type=` of an option whose value multiplies a learning rate.
 

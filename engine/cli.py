@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from contract import tasks
-from contract.command_line import Parser, positive_factor
+from contract.command_line import Parser, device_name, positive_factor
 from contract.errors import UserError
 from contract.settings import BUDGETS, DEVICES, PRECISIONS
 from engine.measure.memory import is_out_of_memory
@@ -85,7 +85,13 @@ def parse(prog: str, arguments: Sequence[str] | None, task: tasks.Task) -> Optio
     )
     add("--budget", choices=BUDGETS, default="full")
     add("--precision", choices=PRECISIONS, default="auto")
-    add("--device", choices=DEVICES, default="auto", help="default: a GPU if there is one")
+    add(
+        "--device",
+        type=device_name,
+        choices=DEVICES,
+        default="auto",
+        help="default: a GPU if there is one",
+    )
     add(
         "--deterministic",
         action="store_true",
@@ -170,8 +176,8 @@ def _full_device(error: BaseException) -> str:
     """Describe an error outside of a training step, whose passes have their own message."""
     first = str(error).strip().splitlines()[0]
     return (
-        f"out of device memory outside of a training step ({first}); close other programs that use the device, or "
-        "test smaller batches with --set val_dataloader.batch_size=1 (a classifier: --set device_batch_size=32)"
+        f"out of device memory ({first}); close other programs that use the device, take a smaller network or image "
+        "size, or test smaller batches with --set val_dataloader.batch_size=1 (a classifier: device_batch_size=32)"
     )
 
 

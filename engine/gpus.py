@@ -188,6 +188,11 @@ def unusable(hardware: Hardware) -> str:
 
 
 def _reason(hardware: Hardware) -> tuple[str, str]:
+    if not hardware.loaded:
+        return (
+            "the NVIDIA driver is not loaded",
+            "install or repair the driver, so that nvidia-smi lists the GPU",
+        )
     install = f"install a build of torch for {{}} ({_SEE})"
     if torch.version.cuda is None and torch.version.hip is None:
         platform = "ROCm" if hardware.vendor == AMD else "CUDA"

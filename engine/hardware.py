@@ -55,6 +55,7 @@ class Hardware:
         vendor: `NVIDIA` or `AMD`; empty if there is no GPU.
         cards: The GPUs, in the order of the PCI bus.
         driver: The version of the kernel driver; None if it is unknown.
+        loaded: Whether the driver is loaded; if not, the GPUs are those on the PCI bus.
         granted: Whether this process sees the devices' files. A container or a batch job may have been given none.
     """
 
@@ -62,6 +63,7 @@ class Hardware:
     cards: tuple[Card, ...] = ()
     driver: str | None = None
     granted: bool = True
+    loaded: bool = True
 
 
 def find_hardware(root: Path = Path("/")) -> Hardware:
@@ -79,7 +81,8 @@ def find_hardware(root: Path = Path("/")) -> Hardware:
     if cards:
         driver = _text(root / "sys/module/amdgpu/version").strip() or None
         return Hardware(AMD, cards, driver, (root / "dev/kfd").exists())
-    return Hardware()
+    cards = tuple(_nvidia_on_bus(root))
+    return Hardware(NVIDIA, cards, loaded=False) if cards else Hardware()
 
 
 def parse_nvidia_smi(text: str) -> tuple[Card, ...]:
@@ -126,6 +129,15 @@ def _nvidia_cards(root: Path) -> Iterator[Card]:
         yield Card(facts.get("Model") or "NVIDIA GPU", facts.get("GPU UUID", ""))
     if not folders:
         yield from (Card("NVIDIA GPU") for _ in _nvidia_files(root))
+
+
+def _nvidia_on_bus(root: Path) -> Iterator[Card]:
+    """Yield the NVIDIA GPUs on the PCI bus, which do not need a driver to be listed."""
+    for folder in sorted((root / "sys/bus/pci/devices").glob("*")):
+        kind = _text(folder / "class").strip()
+        # Graphics and compute controllers; a card's sound and USB controllers have other classes.
+        if _text(folder / "vendor").strip() == "0x10de" and kind[:6] in ("0x0300", "0x0302"):
+            yield Card(f"NVIDIA GPU at {folder.name}")
 
 
 def _nvidia_files(root: Path) -> list[Path]:

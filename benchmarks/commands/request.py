@@ -106,7 +106,7 @@ def check_names_and_backbones(suite: Suite, request: Request, ask: Ask | None) -
     specs = {row.backbone for row in (*suite.rows, *suite.teachers)}
     device = request.selection.device
     compute = find_compute(specs, request.root, request.cache, ask, device)
-    preflight.check_device(compute)
+    preflight.check_device(compute, request.selection.precision)
     return compute
 
 

@@ -90,14 +90,20 @@ def check_names(suite: Suite, root: Path, wanted: Iterable[Row] | None = None) -
         raise UserError("\n".join(problems))
 
 
-def check_device(compute: Compute) -> None:
-    """Check that runs can use the device of this machine.
+def check_device(compute: Compute, precision: str) -> None:
+    """Check that runs can use the device of this machine, in the precision of a command.
 
     Raises:
-        UserError: A GPU is present that torch cannot use, or the requested device does not exist.
+        UserError: A GPU is present that torch cannot use, or the device or its precision does not exist.
     """
     if compute.problem is not None:
         raise UserError(compute.problem)
+    possible = [name for name, dtype in compute.dtypes.items() if dtype is not None]
+    if precision in compute.dtypes and precision not in possible:
+        device = f"the GPU ({compute.gpus[0].name})" if compute.gpus else "the CPU"
+        raise UserError(
+            f"--precision {precision} was given, which {device} does not support; choose one of {', '.join(possible)}."
+        )
 
 
 def _unknown_names(row: Row, root: Path) -> list[str]:

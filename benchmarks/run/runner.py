@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -29,7 +28,7 @@ from benchmarks.published import curves
 from benchmarks.run.command import CommandBuilder, task_command
 from benchmarks.run.display import Display, format_seconds
 from benchmarks.run.place import environment, place
-from benchmarks.run.process import TaskProcess, terminate
+from benchmarks.run.process import TaskProcess, caught_signals, terminate
 from contract.files import read_json, write_json
 from contract.result import RESULT_FILE
 
@@ -133,7 +132,7 @@ class Runner:
                 self._end_cached(run)
             else:
                 pending.append(run)
-        with _caught_signals() as signals:
+        with caught_signals() as signals:
             try:
                 while pending or self._running or self._again:
                     if signals:
@@ -391,22 +390,3 @@ def _headline(result: Mapping[str, Any]) -> str:
         if isinstance(metric, dict) and isinstance(metric.get("value"), int | float)
     ]
     return f": {', '.join(metrics)}" if metrics else ""
-
-
-@contextmanager
-def _caught_signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM in a list for an orderly shutdown.
-
-    Both handlers are set explicitly, because a shell starts background jobs with SIGINT ignored.
-    """
-    caught: list[int] = []
-
-    def catch(number: int, frame: object) -> None:
-        caught.append(number)
-
-    before = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 MIB, GIB = 2**20, 2**30
 # Memory that no tensor of the network accounts for: convolution workspaces, and blocks that the allocator cannot use
@@ -117,7 +119,7 @@ def _saved_bytes(
         state = {name: _like(tensor, place) for name, tensor in _state(model)}
         own = {tensor.untyped_storage()._cdata for tensor in state.values()}
         hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
-        with hooks, _autocast(device, dtype), _unsynchronised(model):
+        with hooks, _autocast(device, dtype), _unsynchronised(model), _FusedAttention():
             loss = functional_call(_Step(model, run), state, (images, place))
         sizes = [storage.nbytes() for key, storage in storages.items() if key not in own]
         del loss
@@ -155,6 +157,28 @@ def _unsynchronised(model: nn.Module) -> Iterator[None]:
     finally:
         for layer in layers:
             del layer.forward
+
+
+class _Attention(torch.autograd.Function):
+    """What the fused kernels of attention keep: their inputs, their output, and a number for each query."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        output = query.new_empty(*query.shape[:-1], value.shape[-1])
+        ctx.save_for_backward(query, key, value, output, query.new_empty(query.shape[:-1]).float())
+        return output
+
+
+class _FusedAttention(TorchFunctionMode):
+    """Compute attention as a GPU does; on fake tensors torch takes the form that keeps every pair of positions."""
+
+    def __torch_function__(
+        self, function: Any, types: Any, arguments: Any = (), named: Any = None
+    ) -> Any:
+        if function is not functional.scaled_dot_product_attention:
+            return function(*arguments, **(named or {}))
+        given = dict(zip(("query", "key", "value"), arguments, strict=False)) | (named or {})
+        return _Attention.apply(given["query"], given["key"], given["value"])
 
 
 class _Step(nn.Module):

@@ -288,6 +288,12 @@ def test_device_is_asked_for_printed_and_passed_on(harness, monkeypatch, capsys)
     assert record["command"][record["command"].index("--device") + 1] == "cpu"
 
 
+def test_precision_that_the_device_does_not_have(harness):
+    with pytest.raises(UserError, match=r"--precision fp16 was given, which the CPU does not supp"):
+        harness.run("--precision", "fp16")
+    assert harness.world.journal_lines() == []
+
+
 def test_unknown_backbone(harness):
     with pytest.raises(UserError, match="unknown backbone 'vgg'"):
         harness.run("--backbone", "vgg")
@@ -308,7 +314,7 @@ def test_unknown_backbone(harness):
         (["run", "--seeds", "x"], "a seed is a whole number"),
         (["run", "--jobs", "0"], "expected auto or a whole number, 1 or more"),
         (["run", "--budget", "ful"], "unknown budget 'ful'; did you mean 'full'?"),
-        (["run", "--device", "gpu"], "unknown device 'gpu'; did you mean 'cpu'?"),
+        (["run", "--device", "cudda"], "unknown device 'cudda'; did you mean 'cuda'?"),
         (["run", "--precision", "fp61"], "unknown precision 'fp61'; did you mean 'fp16'?"),
         (["run", "--rows", "trick"], "unknown row 'trick'; did you mean 'tricks'?"),
         (["run", "--stages", "sge"], "unknown task 'sge'; did you mean 'seg'?"),

@@ -100,7 +100,11 @@ def test_full_device_outside_of_a_step():
     status, message = explain(error)
     assert status == 2
     assert message.startswith(
-        "error: out of device memory outside of a training step (CUDA out of memory. Tried to "
-        "allocate 2.00 GiB.); close other programs"
+        "error: out of device memory (CUDA out of memory. Tried to allocate 2.00 GiB.); close other "
+        "programs"
     )
     assert "--set val_dataloader.batch_size=1" in message
+
+
+def test_gpu_is_another_word_for_cuda():
+    assert _cls("--device", "gpu").device == "cuda"

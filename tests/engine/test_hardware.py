@@ -4,6 +4,7 @@ import pytest
 from support.gpus import A100, amd_files, listing, nvidia_files, stub_nvidia_smi, write_files
 
 from engine import hardware
+from engine.gpus import unusable
 from engine.hardware import Card, Hardware, Instance, find_hardware
 
 
@@ -73,3 +74,21 @@ def test_amd(monkeypatch, tmp_path):
     assert find_hardware(write_files(tmp_path / "laptop", amd_files(0.5))) == Hardware()
     found = find_hardware(write_files(tmp_path / "server", amd_files(192, 192)))
     assert found == Hardware("AMD", (Card("AMD gfx942"),) * 2, "6.10.5")
+
+
+def test_gpu_on_the_bus_without_a_driver(tmp_path, monkeypatch):
+    """A card is found by its PCI class; its sound controller is not one."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for name, vendor, kind in (
+        ("0000:00:02.0", "0x8086", "0x030000"),
+        ("0000:3b:00.0", "0x10de", "0x030200"),
+        ("0000:3b:00.1", "0x10de", "0x040300"),
+    ):
+        folder = tmp_path / "sys/bus/pci/devices" / name
+        folder.mkdir(parents=True)
+        (folder / "vendor").write_text(vendor + "\n")
+        (folder / "class").write_text(kind + "\n")
+    found = find_hardware(tmp_path)
+    assert found.cards == (Card("NVIDIA GPU at 0000:3b:00.0"),)
+    assert not found.loaded
+    assert "the NVIDIA driver is not loaded; install or repair the driver" in unusable(found)

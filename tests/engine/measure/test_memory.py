@@ -104,3 +104,15 @@ def test_estimate_brackets_published_limits(spec, fits, does_not):
     memory = step_memory(Classifier(spec), classify, dtype=torch.bfloat16)
     usable = 23.5 * GIB  # 24 GB less what CUDA itself takes
     assert memory.of(fits) < usable < memory.of(does_not)
+
+
+def test_attention_keeps_no_pairs_of_positions():
+    """Fused attention keeps query, key, value, output and a float32 number for each query."""
+
+    def run(network, images, place):
+        shape = (images, 2, 1000, 16)
+        query, key, value = (torch.empty(shape, device=place, requires_grad=True) for _ in range(3))
+        return functional.scaled_dot_product_attention(query, key, value).square().sum()
+
+    found = step_memory(nn.Linear(1, 1), run)
+    assert found.per_image == 4 * 2 * 1000 * (4 * 16 + 1)
