@@ -4,9 +4,6 @@ import os
 
 import pytest
 
-# Where there is a GPU, mmengine imports it in its first run, and it warns if distutils was imported before it.
-import setuptools  # noqa: F401
-
 # Of CUDA and of ROCm.
 VISIBLE = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
 

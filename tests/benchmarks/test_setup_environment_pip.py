@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import venv
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
-import pip
 import pytest
 
 from benchmarks import setup_environment as setup
@@ -88,7 +88,9 @@ def set_up(root, monkeypatch):
     # An environment without pip is made in a moment; pip comes from the running Python.
     venv.create(root / ".venv", symlinks=True)
     (root / "tools").mkdir()
-    (root / "tools" / "pip").symlink_to(Path(pip.__file__).parent)
+    # Importing pip here would import distutils, of which setuptools warns later.
+    pip = Path(str(metadata.distribution("pip").locate_file("pip")))
+    (root / "tools" / "pip").symlink_to(pip)
     monkeypatch.setenv("PYTHONPATH", str(root / "tools"))
     run = setup._call
     monkeypatch.setattr(setup, "_call", lambda command: 0 if "venv" in command else run(command))
