@@ -1,7 +1,7 @@
 """How a GPU computes float32 and chooses kernels: TF32, cuDNN's benchmark mode, deterministic algorithms.
 
-torch computes float32 convolutions in TF32 on Ampere and later GPUs unless it is told otherwise: with 10 bits of
-mantissa instead of 23. Here float32 means IEEE float32 everywhere; `--precision tf32` asks for TF32, in training only.
+By default, torch computes float32 convolutions on Ampere and later GPUs in TF32, with 10 bits of mantissa instead of
+23. Here float32 means IEEE float32 everywhere; `--precision tf32` asks for TF32, in training only.
 
 cuDNN's benchmark mode times several algorithms for every new shape and keeps the fastest. It pays where all batches
 have one shape, and costs more than it saves where image sizes vary. A task says whether its training batches have one

@@ -5,6 +5,8 @@ Source: "Autocast Op Reference", pytorch.org/docs/stable/amp.html, lists for CUD
 
 import torch
 
+from support.cuda_rules import nested_values
+
 LOWER = {
     "conv1d", "conv2d", "conv3d", "conv_transpose2d", "linear", "matmul", "mm", "mv", "bmm", "addmm", "einsum",
     "__matmul__", "__rmatmul__", "prelu", "scaled_dot_product_attention",
@@ -26,7 +28,7 @@ def cast_arguments(func, args, kwargs):
     elif name in FLOAT32:
         dtype = torch.float32
     elif name in WIDEST:
-        found = [leaf.dtype for leaf in _leaves(args) if _is_eligible(leaf)]
+        found = [leaf.dtype for leaf in nested_values(args) if _is_eligible(leaf)]
         dtype = torch.float32 if torch.float32 in found else None
     else:
         return args, kwargs
@@ -39,14 +41,6 @@ def cast_arguments(func, args, kwargs):
         return value.to(dtype=dtype) if _is_eligible(value) else value
 
     return tuple(map(cast, args)), {key: cast(value) for key, value in kwargs.items()}
-
-
-def _leaves(values):
-    for value in values:
-        if isinstance(value, (list, tuple)):
-            yield from _leaves(value)
-        else:
-            yield value
 
 
 def _is_eligible(value):

@@ -23,7 +23,7 @@ from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from support.cuda_autocast import cast_arguments
-from support.cuda_rules import WAITS, check_devices, check_generators
+from support.cuda_rules import WAITS, check_devices, check_generators, nested_values
 from support.cuda_stubs import STUBS
 
 CUDA = torch.device("cuda", 0)
@@ -137,7 +137,7 @@ class PretendFunctions(TorchFunctionMode):
             args = (func, *args)
             func = convert
         before = self.mode.named_meta
-        self.mode.named_meta = any(map(_is_meta, _leaves((*args, *kwargs.values()))))
+        self.mode.named_meta = any(map(_is_meta, nested_values((*args, *kwargs.values()))))
         try:
             return func(*args, **kwargs)
         finally:
@@ -160,15 +160,6 @@ def _shape_of(value):
     with no_dispatch():
         shape = torch.empty_like(value.inner, device="meta")
     return shape.requires_grad_(value.requires_grad)
-
-
-def _leaves(values):
-    # Faster than torch's pytree; arguments of ops are nested in lists and tuples only.
-    for value in values:
-        if isinstance(value, (list, tuple)):
-            yield from _leaves(value)
-        else:
-            yield value
 
 
 def _map(function, tree):
@@ -243,7 +234,7 @@ CONVERSIONS = {
 
 def _dispatch(func, args, kwargs, mode):
     """Run an op on the CPU; refuse what CUDA refuses."""
-    leaves = list(_leaves((*args, *kwargs.values())))
+    leaves = list(nested_values((*args, *kwargs.values())))
     tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
     ours = [tensor for tensor in tensors if isinstance(tensor, PretendTensor)]
     to_device = _is_on_device(func, args, kwargs, ours, mode)
@@ -311,7 +302,7 @@ def _group_by_device(group):
 
     def grouped(lists, with_indices=False):
         found = group(lists, with_indices)
-        on_device = any(isinstance(leaf, PretendTensor) for leaf in _leaves(lists))
+        on_device = any(isinstance(leaf, PretendTensor) for leaf in nested_values(lists))
         if not on_device:
             return found
         return {
