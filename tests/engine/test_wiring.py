@@ -214,3 +214,12 @@ def test_fraction_is_partial(value):
             Precision("float32", "cpu", "test"),
             Budget(),
         )
+
+
+@pytest.mark.parametrize("budget", [Budget(), Budget(iterations=2, batch_size=2)])
+def test_wrong_images_of_a_pass_are_refused_in_every_budget(budget):
+    config = _config(max_epochs=3)
+    config.device_batch_size = 0
+    precision = Precision("float32", "cpu", "test")
+    with pytest.raises(UserError, match=r"device_batch_size=0 was given; expected the most images"):
+        wire(config, "cls", Options("c", Path("w"), Path("d")), precision, budget)
