@@ -32,6 +32,7 @@ DATA_COMMANDS = {
     "verify": "check a dataset: every file, every annotation, every label",
 }
 LISTS = ("tricks", "backbones", "suites", "tasks", "datasets")
+TEACHERS = "teachers"
 _FUNCTIONS = {"list": "list_names"}
 
 
@@ -186,6 +187,28 @@ def _add_suite_options(parser: argparse.ArgumentParser, *, tasks: bool) -> None:
         help="deterministic algorithms where torch has them, see docs/determinism.md; slower on a GPU",
     )
     add("--jobs", type=_jobs, metavar="N", help="runs at a time (default: what the machine takes)")
+    add(
+        "--gpus",
+        type=_gpus,
+        metavar="ID,ID",
+        help="use these GPUs, busy or not (default: all that no other process occupies)",
+    )
+    add(
+        "--gpus-per-run",
+        type=_processes,
+        action="append",
+        default=[],
+        metavar="N",
+        help="train each run on N GPUs by torchrun; teachers=N: only the teachers; repeatable",
+    )
+    # The same on a CPU, where several processes are slower than one: for tests.
+    add(
+        "--processes-per-run",
+        type=_processes,
+        action="append",
+        default=[],
+        help=argparse.SUPPRESS,
+    )
     add("--run-dir", type=Path, metavar="DIR", help="default: runs/SUITE, and a suffix for --set")
     add(
         "--set", action="append", default=[], metavar="TASK.KEY=VALUE", help="override a config key"
@@ -206,6 +229,28 @@ def _jobs(text: str) -> int | None:
     if not text.isdigit() or int(text) == 0:
         raise UserError(f"--jobs {text} was given; expected auto or a whole number, 1 or more.")
     return int(text)
+
+
+def _gpus(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise UserError(f"--gpus {text} was given; expected ids separated by commas, such as 0,2.")
+    return names
+
+
+def _processes(text: str) -> tuple[bool, int]:
+    """Return whether a number is that of teachers only, and the number."""
+    name, equals, number = text.rpartition("=")
+    if (
+        name not in ("", TEACHERS)
+        or (equals and not name)
+        or not number.isdigit()
+        or int(number) == 0
+    ):
+        raise UserError(
+            f"--gpus-per-run {text} was given; expected a whole number, 1 or more, or {TEACHERS}=N."
+        )
+    return name == TEACHERS, int(number)
 
 
 def _restore_signals() -> None:

@@ -114,8 +114,9 @@ def test_more_processes_than_gpus(monkeypatch):
     monkeypatch.setenv("RANK", "2")
     monkeypatch.setenv("LOCAL_RANK", "2")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(
-        UserError, match=r"4 processes on a machine that shows 2 GPU.*nproc_per_node 2"
+        UserError, match=r"4 processes were started on a machine that shows 2 GPU.*nproc_per_node 2"
     ):
         distributed.join("cuda")

@@ -14,11 +14,11 @@ from benchmarks.commands.request import (
     make_console,
     plan_request,
     read_request,
+    share_machine,
     wanted_datasets,
 )
 from benchmarks.plan import preflight
 from benchmarks.plan.compute import Ask
-from benchmarks.plan.machine import choose_slots
 from benchmarks.plan.plan import CACHED, RESUME, RUN, WAITS, Plan
 from benchmarks.plan.timings import Timings, total_seconds
 from benchmarks.run.display import format_seconds
@@ -42,7 +42,7 @@ def plan(options: argparse.Namespace, *, root: Path = ROOT, ask: Ask | None = No
         for name, dataset in suite.used_datasets.items()
     }
     planned = plan_request(suite, request, data, compute)
-    slots = choose_slots(options.jobs, compute.gpu_ids)
+    slots, watch = share_machine(options.jobs, options.gpus, compute, request.selection)
     timings = Timings(request.cache / "timings.json")
     costs = timings.estimate(planned.wanted, request.selection.budget)
     table = Table("run", "state", "why", "time", "memory", box=None, pad_edge=False)
@@ -58,7 +58,7 @@ def plan(options: argparse.Namespace, *, root: Path = ROOT, ask: Ask | None = No
             escape(run.reason.splitlines()[0]),
             *time_and_memory,
         )
-    announce(console, planned, slots)
+    announce(console, planned, slots, watch)
     console.print(table)
     for problem in dict.fromkeys(data[name].problem for name in wanted if data[name].problem):
         console.print(escape(f"Data: {problem}"), soft_wrap=True)

@@ -20,12 +20,12 @@ from benchmarks.commands.request import (
     make_console,
     plan_request,
     read_request,
+    share_machine,
     wanted_datasets,
     wanted_rows,
 )
 from benchmarks.plan import preflight
 from benchmarks.plan.compute import Ask
-from benchmarks.plan.machine import choose_slots
 from benchmarks.plan.plan import CACHED, Plan
 from benchmarks.plan.store import LOG_FILE, locked
 from benchmarks.plan.timings import Timings
@@ -59,6 +59,7 @@ def run(
     return run_request(
         read_request(options, root),
         jobs=options.jobs,
+        gpus=options.gpus,
         fail_fast=options.fail_fast,
         build_command=build_command,
         ask=ask,
@@ -69,6 +70,7 @@ def run_request(
     request: Request,
     *,
     jobs: int | None,
+    gpus: Sequence[str] | None,
     fail_fast: bool,
     build_command: CommandBuilder,
     ask: Ask | None,
@@ -81,6 +83,7 @@ def run_request(
     with locked(request.run_dir):
         suite = request.table()
         compute = check_names_and_backbones(suite, request, ask)
+        slots, watch = share_machine(jobs, gpus, compute, request.selection)
         wanted = wanted_datasets(suite, request.selection)
         preflight.generate_missing([suite.datasets[name] for name in wanted], console.print)
         rows = wanted_rows(suite, request.selection)
@@ -93,8 +96,7 @@ def run_request(
                 for name, dataset in suite.used_datasets.items()
             }
         plan = plan_request(suite, request, data, compute)
-        slots = choose_slots(jobs, compute.gpu_ids)
-        announce(console, plan, slots)
+        announce(console, plan, slots, watch)
         display = make_display(console, len(plan.wanted))
         runner = Runner(
             plan,
@@ -103,6 +105,7 @@ def run_request(
             Timings(request.cache / "timings.json"),
             build_command=build_command,
             fail_fast=fail_fast,
+            watch=watch,
         )
         try:
             outcomes = runner.run()

@@ -88,4 +88,6 @@ def _name(run: PlannedRun, budget: str) -> str:
     row, task = run.row, run.key.task
     recipe = row.of(task).recipe
     parts = [task, run.setup.config, row.backbone, budget]
+    if run.processes > 1:
+        parts.append(f"{run.processes} processes")
     return "|".join([*parts, *([recipe] if recipe is not None else []), *run.tricks])

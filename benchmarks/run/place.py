@@ -20,7 +20,7 @@ def environment(plan: Plan, threads: int, gpu: str | None) -> dict[str, str]:
     Args:
         plan: The plan.
         threads: The number of threads.
-        gpu: The GPU; None for all or none.
+        gpu: The GPUs, separated by commas; None for all or none.
     """
     paths = [str(plan.root), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
@@ -45,11 +45,14 @@ def _visible_gpus(plan: Plan, gpu: str | None) -> dict[str, str]:
 
 def place(plan: Plan, run: PlannedRun, gpu: str | None) -> str:
     """Describe where a run trains and in which number format, as `on GPU 3 (NVIDIA A100, bfloat16)`."""
-    compute = plan.compute
+    compute, count = plan.compute, run.processes
     dtype = compute.dtype(plan.precision(run)) if TASKS[run.key.task].trains else ""
     where = "the CPU" if compute.device == "cpu" else "the GPU"
     name = ""
     if gpu is not None:
-        where, name = f"GPU {gpu}", compute.gpu_name(gpu)
+        first = compute.gpu_name(gpu.split(",")[0])
+        where, name = (f"GPU {gpu}", first) if count == 1 else (f"GPUs {gpu}", f"{count} × {first}")
+    elif count > 1:
+        name = f"{count} processes"
     details = ", ".join(filter(None, (name, dtype)))
     return f"on {where} ({details})" if details else f"on {where}"
