@@ -274,5 +274,5 @@ def check_processes(compute: Compute, gpus: Sequence[str], selection: Selection)
         parts = len(gpus) - len(found)
         also = f" and {parts} MIG instances, which cannot train a run together" if parts else ""
         raise UserError(
-            f"{given}, and runs may use {len(found)} whole GPUs{also}; expected at most as many as there are."
+            f"{given}, and runs may use {len(found)} whole GPU(s){also}; expected at most as many as there are."
         )

@@ -133,8 +133,9 @@ class Runner:
             finally:
                 left = [running.process for running in self._running.values()]
                 terminate(left, self._grace_seconds, lambda: len(signals) > 1)
-                for running in self._running.values():
+                for key, running in self._running.items():
                     running.lock.close()
+                    self._schedule.end(key)
         self._show_others(decide=True)
         self._plan.write()
         return [self.outcomes[r.key] for r in self._plan.wanted if r.key in self.outcomes]

@@ -13,6 +13,7 @@ from benchmarks.plan.gpus import Watch, whole
 from benchmarks.plan.machine import Slots
 from benchmarks.plan.plan import Plan, PlannedRun
 from benchmarks.plan.store import RunKey
+from benchmarks.run.gpu_locks import GpuLocks
 from contract.tasks import TASKS
 
 
@@ -57,6 +58,7 @@ class Schedule:
         slots: The number of concurrent runs and their resources.
         seconds: Expected time of each run.
         watch: Tells which GPUs other processes occupy; None uses them all.
+        locks: Keeps other commands from the GPUs of this one; unused without `watch`.
         warn: Called with a run that has to wait for GPUs, and the reason.
     """
 
@@ -67,12 +69,15 @@ class Schedule:
         seconds: Mapping[RunKey, float],
         watch: Watch | None = None,
         warn: Callable[[RunKey, str], None] = lambda key, text: None,
+        locks: GpuLocks | None = None,
     ) -> None:
+        self._locks = locks or GpuLocks()
         self._slots, self._watch, self._warn = slots, watch, warn
         self._chains = longest_chains(plan, seconds)
         self._position = {run.key: position for position, run in enumerate(plan.runs)}
         self._placed: dict[RunKey, _Placed] = {}
         self._held = False
+        self._told: set[str] = set()
 
     def order(self, runs: Sequence[PlannedRun]) -> list[PlannedRun]:
         """Return runs in the order in which they should start; equal ones keep the order of the plan."""
@@ -83,6 +88,7 @@ class Schedule:
     def begin_round(self) -> None:
         """Start to offer runs anew, in their order."""
         self._held = False
+        self._give_back()
 
     def find_place(self, run: PlannedRun) -> tuple[str, ...] | None:
         """Return the GPUs on which a run can start now, () if it needs none; None if it has to wait.
@@ -97,10 +103,15 @@ class Schedule:
         gpus = self._slots.gpus if run.processes == 1 else whole(self._slots.gpus)
         occupied = self._occupied(run, gpus)
         usable = [gpu for gpu in gpus if gpu not in occupied]
-        free = [gpu for gpu in usable if self._has_room(gpu)]
-        if len(free) >= run.processes:
-            return tuple(sorted(free, key=lambda gpu: len(self._on(gpu)))[: run.processes])
-        self._held = len(usable) >= run.processes
+        free = sorted(filter(self._has_room, usable), key=lambda gpu: len(self._on(gpu)))
+        chosen, refused = [], []
+        for gpu in free:
+            if len(chosen) < run.processes:
+                (chosen if self._take(run, gpu) else refused).append(gpu)
+        if len(chosen) == run.processes:
+            return tuple(chosen)
+        self._give_back()
+        self._held = len(usable) - len(refused) >= run.processes
         return None
 
     def start(self, run: PlannedRun, gpus: tuple[str, ...]) -> None:
@@ -116,6 +127,7 @@ class Schedule:
     def end(self, key: RunKey) -> None:
         """Note that a run has ended."""
         del self._placed[key]
+        self._give_back()
         if self._watch is not None:
             self._watch.forget()
 
@@ -126,10 +138,23 @@ class Schedule:
         there = self._on(gpu)
         return len(there) < self._slots.runs_per_gpu and all(placed.settled for placed in there)
 
+    def _take(self, run: PlannedRun, gpu: str) -> bool:
+        if self._watch is None or self._locks.take(gpu):
+            return True
+        if gpu not in self._told:
+            self._told.add(gpu)
+            self._warn(run.key, f"GPU {gpu} is used by another command of yours")
+        return False
+
+    def _give_back(self) -> None:
+        """Give back the GPUs of runs that have ended, or that were given a place and did not start."""
+        self._locks.keep({gpu for placed in self._placed.values() for gpu in placed.gpus})
+
     def _occupied(self, run: PlannedRun, gpus: Sequence[str]) -> Mapping[str, str]:
         if self._watch is None:
             return {}
-        occupied = self._watch.occupied(gpu for gpu in gpus if not self._on(gpu))
+        idle = [gpu for gpu in gpus if not self._on(gpu)]
+        occupied = self._watch.occupied(idle)
         for gpu, reason in occupied.items():
             if self._watch.is_news(gpu):
                 self._warn(run.key, f"no run starts on GPU {gpu} for now: {reason}")
