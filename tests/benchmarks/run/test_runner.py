@@ -31,7 +31,7 @@ from benchmarks.run.ending import failure_message
 from benchmarks.run.place import environment
 from benchmarks.run.runner import COMPLETED, FAILED, SKIPPED, Interrupted, Runner
 from benchmarks.suite.select import Selection
-from contract.files import read_json
+from contract.files import read_json, write_json
 
 SERIAL = Slots(1, 2, (), "test")
 
@@ -221,6 +221,27 @@ def test_assigns_one_gpu_per_run(tmp_path):
     world.run(Slots(2, 1, ("0", "1"), "one per GPU"))
     used = {line.split("gpu=")[1][0] for line in world.journal_lines("start")[:2]}
     assert used == {"0", "1"}
+
+
+def test_second_run_on_a_gpu_starts_after_the_first_report(tmp_path):
+    world = World(tmp_path, behaviour={"standard/cls": "hang", "tricks/cls": "fail"})
+    slots = Slots(2, 1, ("0",), "as asked for with --jobs", runs_per_gpu=2)
+    outcomes = world.run(slots, fail_fast=True)
+    assert outcomes["tricks/cls"].status == FAILED
+    # It was still running.
+    assert "standard/cls" not in outcomes
+
+
+def test_longest_chain_starts_first(tmp_path):
+    world = World(tmp_path)
+    timings = {
+        f"{task}|{task}/configs/mini.py|resnet10_b|full": {"seconds": seconds, "memory_mib": 1}
+        for task, seconds in (("det", 1.0), ("seg", 99.0))
+    }
+    write_json(world.root / "runs" / ".cache" / "timings.json", timings)
+    world.run(SERIAL)
+    starts = [line.split()[1] for line in world.journal_lines("start")]
+    assert starts[:3] == ["standard/cls/seed-0", "tricks/cls/seed-0", "scratch/seg/seed-0"]
 
 
 def test_progress_is_displayed_and_not_logged(tmp_path):

@@ -167,10 +167,11 @@ def test_equal_estimates_keep_the_order_of_the_plan():
     assert order == [name_of(run) for run in plan.runs]
 
 
-def test_done_runs_have_no_time():
+@pytest.mark.parametrize(("det", "seg"), [(5.0, 2.0), (2.0, 5.0)])
+def test_a_chain_goes_on_with_the_longest_of_its_runs(det, seg):
     plan = make_plan(("A cls", "A det"), ("A cls", "A seg"))
-    chains = longest_chains(plan, {key("A cls"): 0.0, key("A det"): 5.0, key("A seg"): 2.0})
-    assert chains == {key("A cls"): 5.0, key("A det"): 5.0, key("A seg"): 2.0}
+    chains = longest_chains(plan, {key("A cls"): 1.0, key("A det"): det, key("A seg"): seg})
+    assert chains == {key("A cls"): 6.0, key("A det"): det, key("A seg"): seg}
 
 
 def test_teacher_on_all_gpus_first_then_one_each():
