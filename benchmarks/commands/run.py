@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import time
 from collections import Counter
@@ -24,14 +25,16 @@ from benchmarks.commands.request import (
     wanted_rows,
 )
 from benchmarks.plan import preflight
+from benchmarks.plan.claims import CLAIMS, Owner, hold
 from benchmarks.plan.compute import Ask
 from benchmarks.plan.machine import choose_slots
 from benchmarks.plan.plan import CACHED, Plan
-from benchmarks.plan.store import LOG_FILE, locked
+from benchmarks.plan.store import LOG_FILE
 from benchmarks.plan.timings import Timings
 from benchmarks.run.command import CommandBuilder, task_command
 from benchmarks.run.display import format_seconds, make_display
 from benchmarks.run.runner import COMPLETED, FAILED, SKIPPED, Interrupted, Outcome, Runner
+from benchmarks.suite.model import Suite
 from benchmarks.suite.names import ROOT
 
 SETUP_SECONDS_VARIABLE = "TRICKBENCH_SETUP_SECONDS"
@@ -78,43 +81,56 @@ def run_request(
     console = make_console()
     # A mistake in the options ends here, before there is a run folder.
     request.table()
-    with locked(request.run_dir):
-        suite = request.table()
-        compute = check_names_and_backbones(suite, request, ask)
-        wanted = wanted_datasets(suite, request.selection)
-        preflight.generate_missing([suite.datasets[name] for name in wanted], console.print)
-        rows = wanted_rows(suite, request.selection)
-        preflight.fetch_published(rows, request.root, console.print)
-        with console.status("Checking the data"):
-            data = {
-                name: preflight.inspect_data(dataset, request.cache)
-                if name in wanted
-                else preflight.glance_at_data(dataset, request.cache)
-                for name, dataset in suite.used_datasets.items()
-            }
-        plan = plan_request(suite, request, data, compute)
-        slots = choose_slots(jobs, compute.gpu_ids)
-        announce(console, plan, slots)
-        display = make_display(console, len(plan.wanted))
-        runner = Runner(
-            plan,
-            slots,
-            display,
-            Timings(request.cache / "timings.json"),
-            build_command=build_command,
-            fail_fast=fail_fast,
-        )
-        try:
-            outcomes = runner.run()
-        except Interrupted:
-            display.close()
-            _say_how_to_continue(console, runner, plan)
-            return INTERRUPTED
-        finally:
-            display.close()
-        page = write_and_print(request.run_dir, console)
+    request.run_dir.mkdir(parents=True, exist_ok=True)
+    suite = request.table()
+    compute = check_names_and_backbones(suite, request, ask)
+    wanted = wanted_datasets(suite, request.selection)
+    prepare_inputs(suite, request, wanted, console)
+    with console.status("Checking the data"):
+        data = {
+            name: preflight.inspect_data(dataset, request.cache)
+            if name in wanted
+            else preflight.glance_at_data(dataset, request.cache)
+            for name, dataset in suite.used_datasets.items()
+        }
+    plan = plan_request(suite, request, data, compute)
+    slots = choose_slots(jobs, compute.gpu_ids)
+    announce(console, plan, slots)
+    display = make_display(console, len(plan.wanted))
+    runner = Runner(
+        plan,
+        slots,
+        display,
+        Timings(request.cache / "timings.json"),
+        build_command=build_command,
+        fail_fast=fail_fast,
+    )
+    try:
+        outcomes = runner.run()
+    except Interrupted:
+        display.close()
+        _say_how_to_continue(console, runner, plan)
+        return INTERRUPTED
+    finally:
+        display.close()
+    page = write_and_print(request.run_dir, console)
     _summarise(console, plan, outcomes, page, time.monotonic() - started)
     return 1 if any(o.status in (FAILED, SKIPPED) for o in outcomes) else 0
+
+
+def prepare_inputs(
+    suite: Suite, request: Request, datasets: Sequence[str], console: Console
+) -> None:
+    """Generate missing datasets and fetch published weights, one command at a time."""
+
+    def say(owner: Owner) -> None:
+        console.print(f"Waiting for {owner}, which prepares the data.", soft_wrap=True)
+
+    # Downloads can take long. An owner that has died is noticed all the same.
+    with hold(request.cache / CLAIMS / "inputs", say, patience=math.inf):
+        preflight.generate_missing([suite.datasets[name] for name in datasets], console.print)
+        rows = wanted_rows(suite, request.selection)
+        preflight.fetch_published(rows, request.root, console.print)
 
 
 def _summarise(
