@@ -15,6 +15,7 @@ from benchmarks.plan.compute import Ask, Compute, find_compute
 from benchmarks.plan.machine import Slots
 from benchmarks.plan.plan import Plan, added_rows, make_plan
 from benchmarks.plan.preflight import DataState
+from benchmarks.plan.store import RunKey
 from benchmarks.plan.union import earlier_plan
 from benchmarks.suite.load import load_suite
 from benchmarks.suite.model import Row, Suite
@@ -120,9 +121,13 @@ def wanted_datasets(suite: Suite, selection: Selection) -> list[str]:
 
 
 def plan_request(
-    suite: Suite, request: Request, data: dict[str, DataState], compute: Compute
+    suite: Suite,
+    request: Request,
+    data: dict[str, DataState],
+    compute: Compute,
+    only: RunKey | None = None,
 ) -> Plan:
-    """Return the plan of a request."""
+    """Return the plan of a request; see `make_plan`."""
     return make_plan(
         suite,
         request.selection,
@@ -130,6 +135,7 @@ def plan_request(
         root=request.root,
         run_dir=request.run_dir,
         compute=compute,
+        only=only,
     )
 
 

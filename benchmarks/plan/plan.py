@@ -329,6 +329,7 @@ def make_plan(
     root: Path,
     run_dir: Path,
     compute: Compute | None = None,
+    only: RunKey | None = None,
 ) -> Plan:
     """Create the runs of a table and decide the state of each.
 
@@ -339,6 +340,7 @@ def make_plan(
         root: The repository.
         run_dir: The run folder.
         compute: The device of the runs.
+        only: The only run to select and decide, with those that it starts from; None for the selection's.
 
     Raises:
         UserError: There is nothing to run.
@@ -365,10 +367,31 @@ def make_plan(
             f"There is nothing to run: {'; '.join(reasons)}. Choose other rows or tasks; rows "
             f"without pretraining have no {TASKS[SOURCE].label}."
         )
+    chain = _chain(plan, only)
     for run in plan.runs:
-        plan.decide(run)
+        if chain is None or run.key in chain:
+            plan.decide(run)
+        if chain is not None:
+            run.wanted = run.key == only
     _find_twins(plan)
     return plan
+
+
+def _chain(plan: Plan, key: RunKey | None) -> set[RunKey] | None:
+    """Return a run and those that it starts from; None for None.
+
+    Raises:
+        UserError: The plan has no such run.
+    """
+    if key is None:
+        return None
+    needs = {run.key: run.needs for run in plan.runs}
+    if key not in needs:
+        raise UserError(f"--only names {key}, which is no run of suite {plan.suite.name}.")
+    chain = {key}
+    while (key := needs[key]) is not None:
+        chain.add(key)
+    return chain
 
 
 def _find_twins(plan: Plan) -> None:

@@ -27,6 +27,8 @@ from contract.result import CHECKPOINT_FILE, RESULT_FILE
 RUN_FILE = "run.json"
 FAILURE_FILE = "failure.json"
 LOG_FILE = "stage.log"
+# The last progress report; hidden, so that it is not shown in run folders.
+PROGRESS_FILE = ".progress.json"
 # The name of `RUN_FILE` before there was a store.
 _OLD_RUN_FILE = "cell.json"
 _STORE = "store"

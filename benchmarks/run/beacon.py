@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.plan.store import PROGRESS_FILE
 from contract.files import read_json, write_json
 
-# Hidden, so that it is not shown in run folders.
-PROGRESS_FILE = ".progress.json"
 SECONDS_BETWEEN_WRITES = 5.0
 
 

@@ -161,7 +161,7 @@ class Runner:
         for run in self._plan.runs:
             if run.wanted:
                 continue
-            if decide:
+            if decide and run.is_decided:
                 self._plan.decide(run)
             if run.state == CACHED:
                 self._plan.store.show(run.key, str(run.identity))
