@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
+from benchmarks.cluster.options import add_cluster_options
 from contract.command_line import Parser, device_name, positive_factor
 from contract.errors import UserError
 from contract.settings import BUDGETS, DEVICES, PRECISIONS
@@ -21,6 +22,7 @@ COMMANDS = {
     "run": "run a suite and print its table",
     "plan": "show which runs a command would start, and why",
     "sweep": "choose each row's learning rate on held-out training images",
+    "status": "show where the runs of a folder stand, whichever machines train them",
     "report": "write the table and report.html of a run folder again",
     "verify": "check a run against published figures: RUN_DIR; or a dataset: KIND PATH",
     "data": "prepare or verify datasets",
@@ -85,7 +87,10 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     Raises:
         UserError: A command or an option is unknown or wrong.
     """
-    return _parser().parse_args(list(words))
+    found = _parser().parse_args(list(words))
+    # Jobs of a cluster get the same command.
+    found.words = list(words)
+    return found
 
 
 def _parser() -> Parser:
@@ -106,7 +111,10 @@ def _parser() -> Parser:
         )
     _add_sweep_options(parsers["sweep"])
     _add_data_commands(parsers["data"])
-    parsers["report"].add_argument("run_dir", type=Path, metavar="RUN_DIR", help="as in runs/mini")
+    add_cluster_options(parsers["run"])
+    for name in ("report", "status"):
+        parsers[name].add_argument("run_dir", type=Path, metavar="RUN_DIR", help="as in runs/mini")
+    _add_status_options(parsers["status"])
     verify = parsers["verify"]
     verify.add_argument("subject", metavar="RUN_DIR|KIND", help=f"a run folder; or {_kinds()}")
     verify.add_argument(
@@ -115,6 +123,13 @@ def _parser() -> Parser:
     _add_doctor_options(parsers["doctor"])
     parsers["list"].add_argument("what", choices=LISTS, metavar="KIND", help=", ".join(LISTS))
     return parser
+
+
+def _add_status_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--json", action="store_true", help="print everything as JSON")
+    help_text = "print it again every SECONDS (default: 10), until nothing is left to do"
+    add("--watch", type=float, nargs="?", const=10.0, metavar="SECONDS", help=help_text)
 
 
 def _add_doctor_options(parser: argparse.ArgumentParser) -> None:

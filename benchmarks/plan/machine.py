@@ -72,7 +72,9 @@ def cpu_cores() -> int:
     quota, period = [*_control_group("cpu.max").split(), "", ""][:2]
     if quota.isdigit() and period.isdigit():
         cores = min(cores, max(1, int(quota) // int(period)))
-    return cores
+    # Slurm binds processes to their cores on some clusters only.
+    allocated = os.environ.get("SLURM_CPUS_ON_NODE", "")
+    return min(cores, max(1, int(allocated))) if allocated.isdigit() else cores
 
 
 def memory_bytes() -> int:
