@@ -20,7 +20,7 @@ from datasets.prepare.catalogue import SETS
 
 COMMANDS = {
     "run": "run a suite and print its table",
-    "plan": "show which runs a command would start, and why",
+    "plan": "show which runs a command would start, why, and what they cost",
     "sweep": "choose each row's learning rate on held-out training images",
     "status": "show where the runs of a folder stand, whichever machines train them",
     "report": "write the table and report.html of a run folder again",
@@ -33,6 +33,7 @@ DATA_COMMANDS = {
     "prepare": "download and arrange datasets, or generate the miniworld",
     "verify": "check a dataset: every file, every annotation, every label",
 }
+MEASURE = ("unknown", "never", "again")
 LISTS = ("tricks", "backbones", "suites", "tasks", "datasets")
 TEACHERS = "teachers"
 _FUNCTIONS = {"list": "list_names"}
@@ -109,6 +110,7 @@ def _parser() -> Parser:
         parsers[name].add_argument(
             "--fail-fast", action="store_true", help="end at the first failed run"
         )
+    _add_plan_options(parsers["plan"])
     _add_sweep_options(parsers["sweep"])
     _add_data_commands(parsers["data"])
     add_cluster_options(parsers["run"])
@@ -166,6 +168,22 @@ def _add_prepare_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="DIR",
         help="imagenet: where its archives are, as they can't be downloaded (default: the root)",
+    )
+
+
+def _add_plan_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--measure",
+        choices=MEASURE,
+        default=MEASURE[0],
+        help="which times to measure, about 20 s each: of unknown steps (default), never, or all again",
+    )
+    parser.add_argument(
+        "--no-measure",
+        dest="measure",
+        action="store_const",
+        const="never",
+        help="as --measure never",
     )
 
 

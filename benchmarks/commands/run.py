@@ -29,10 +29,10 @@ from benchmarks.commands.request import (
 from benchmarks.plan import preflight
 from benchmarks.plan.claims import CLAIMS, Owner, hold
 from benchmarks.plan.compute import Ask
+from benchmarks.plan.estimate import timings_of
 from benchmarks.plan.plan import CACHED, Plan
 from benchmarks.plan.preflight import DataState
 from benchmarks.plan.store import LOG_FILE, RunKey, write_failure
-from benchmarks.plan.timings import Timings
 from benchmarks.run.command import CommandBuilder, task_command
 from benchmarks.run.display import format_seconds, make_display
 from benchmarks.run.runner import COMPLETED, FAILED, SKIPPED, Interrupted, Outcome, Runner
@@ -107,7 +107,7 @@ def run_request(
         plan,
         slots,
         display,
-        Timings(request.cache / "timings.json"),
+        timings_of(plan, slots.threads),
         build_command=build_command,
         fail_fast=fail_fast,
         watch=watch,
