@@ -25,13 +25,16 @@ COMMANDS = {
     "status": "show where the runs of a folder stand, whichever machines train them",
     "report": "write the table and report.html of a run folder again",
     "verify": "check a run against published figures: RUN_DIR; or a dataset: KIND PATH",
-    "data": "prepare or verify datasets",
+    "data": "prepare, verify, shrink, pack or unpack datasets",
     "doctor": "show what this machine and its packages offer",
     "list": "list the tricks, backbones, suites, tasks or datasets",
 }
 DATA_COMMANDS = {
     "prepare": "download and arrange datasets, or generate the miniworld",
     "verify": "check a dataset: every file, every annotation, every label",
+    "shrink": "make a smaller copy of an image folder",
+    "pack": "make a packed copy of an image folder, for network file systems",
+    "unpack": "make the image folder of a packed copy",
 }
 MEASURE = ("unknown", "never", "again")
 LISTS = ("tricks", "backbones", "suites", "tasks", "datasets")
@@ -150,6 +153,25 @@ def _add_data_commands(parser: argparse.ArgumentParser) -> None:
     verify = actions.add_parser("verify", help=DATA_COMMANDS["verify"])
     verify.add_argument("kind", metavar="KIND", help=_kinds())
     verify.add_argument("path", type=Path, metavar="PATH", help="the dataset's folder")
+    for name in ("shrink", "pack", "unpack"):
+        _add_conversion_arguments(actions.add_parser(name, help=DATA_COMMANDS[name]), name)
+
+
+def _add_conversion_arguments(parser: argparse.ArgumentParser, name: str) -> None:
+    add = parser.add_argument
+    packed = name == "unpack"
+    add("source", type=Path, metavar="SRC", help="a packed folder" if packed else "an image folder")
+    add("target", type=Path, metavar="DST", help="the new folder")
+    if name == "shrink":
+        help_text = "largest short side in pixels; smaller images are copied (default: 384)"
+        add("--short-side", type=int, default=384, metavar="PX", help=help_text)
+        add("--quality", type=int, default=90, metavar="Q", help="JPEG quality (default: 90)")
+    if name == "pack":
+        help_text = "size of a shard in MiB (default: 256)"
+        add("--shard-mib", type=int, default=256, metavar="N", help=help_text)
+    if name != "unpack":
+        add("--kind", choices=["imagefolder"], default="imagefolder", help="layout of SRC")
+    add("--processes", type=int, metavar="N", help="default: one for each core")
 
 
 def _kinds() -> str:

@@ -37,11 +37,12 @@ from engine.record import curves, result_fields
 from engine.resume import point_at_checkpoint
 from engine.runner import numerics
 from engine.runner.device import pinned_to
-from engine.runner.distributed import join, launched, leave, world_size
+from engine.runner.distributed import join, launched, leave, local_processes, world_size
 from engine.runner.learning_rate import apply_multipliers
 from engine.runner.numerics import Numerics, choose_numerics
 from engine.runner.peak_memory import PeakMemoryHook
 from engine.runner.rank import run_rank
+from engine.runner.shared_memory import fit_workers
 from engine.runner.timing import ELAPSED
 from engine.runner.validation import VALIDATION_HISTORY
 from engine.wiring import wire
@@ -215,6 +216,7 @@ def _run(task: Task, job: Job, config: Config) -> None:
     started = time.monotonic()
     runner = Runner.from_cfg(config)
     _require_a_batch(runner)
+    _fit_shared_memory(runner)
     attach(task, job, config, runner)
     used = choose_numerics(
         job.precision, one_shape=task.one_shape, deterministic=options.deterministic
@@ -268,6 +270,15 @@ def _require_a_batch(runner: Any) -> None:
     )
 
 
+def _fit_shared_memory(runner: Any) -> None:
+    """Let the loaders' workers fit into the shared memory of this machine."""
+    loaders = [runner.train_dataloader, runner.val_loop.dataloader]
+    notes = fit_workers(loaders, local_processes())
+    if is_main_process():
+        for note in notes:
+            print(f"note: {note}", flush=True)
+
+
 def _announce(job: Job, config: Config, runner: Any, used: Numerics) -> None:
     if not is_main_process():
         return
@@ -276,4 +287,4 @@ def _announce(job: Job, config: Config, runner: Any, used: Numerics) -> None:
     print(f"device:    {job.device_type}: {job.device_reason}")
     print(f"precision: {job.precision}; evaluation in float32")
     print(f"numerics:  {used}")
-    print(f"workers:   {config.train_dataloader.num_workers} loader process(es)", flush=True)
+    print(f"workers:   {runner.train_dataloader.num_workers} loader process(es)", flush=True)
