@@ -13,15 +13,15 @@ from rich.markup import escape
 
 from benchmarks.plan import preflight
 from benchmarks.plan.compute import Ask, Compute, find_compute
-from benchmarks.plan.document import PLAN_FILE, added_rows, read_plan
 from benchmarks.plan.gpus import Watch, check_processes, choose_gpus
 from benchmarks.plan.machine import Slots, choose_slots
-from benchmarks.plan.plan import Plan, make_plan
+from benchmarks.plan.plan import Plan, added_rows, make_plan
 from benchmarks.plan.preflight import DataState
+from benchmarks.plan.store import RunKey
+from benchmarks.plan.union import earlier_plan
 from benchmarks.suite.load import load_suite
 from benchmarks.suite.model import Row, Suite
 from benchmarks.suite.select import Selection, parse_override, select
-from contract.errors import UserError
 from contract.tasks import SOURCE, TASKS
 
 _CONSOLE_WIDTH = 140
@@ -52,14 +52,9 @@ class Request:
         """Return the suite of the whole table, including rows and seeds that the run folder already has."""
         tricks = preflight.available_tricks(self.root)
         rows, seeds = [], ()
-        if (self.run_dir / PLAN_FILE).is_file():
-            try:
-                earlier = read_plan(self.run_dir)
-            except UserError:
-                earlier = None  # it will be written again
-            same = earlier is not None and earlier.suite == self.suite.name
-            if earlier is not None and same and earlier.budget == self.selection.budget:
-                rows, seeds = added_rows(earlier, self.root), earlier.seeds
+        earlier = earlier_plan(self.run_dir, self.suite.name, self.selection.budget)
+        if earlier is not None:
+            rows, seeds = added_rows(earlier, self.root), earlier.seeds
         return select(self.suite, self.selection, tricks, earlier_rows=rows, earlier_seeds=seeds)
 
 
@@ -133,9 +128,13 @@ def wanted_datasets(suite: Suite, selection: Selection) -> list[str]:
 
 
 def plan_request(
-    suite: Suite, request: Request, data: dict[str, DataState], compute: Compute
+    suite: Suite,
+    request: Request,
+    data: dict[str, DataState],
+    compute: Compute,
+    only: RunKey | None = None,
 ) -> Plan:
-    """Return the plan of a request."""
+    """Return the plan of a request; see `make_plan`."""
     return make_plan(
         suite,
         request.selection,
@@ -143,6 +142,7 @@ def plan_request(
         root=request.root,
         run_dir=request.run_dir,
         compute=compute,
+        only=only,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +73,19 @@ def cpu_cores() -> int:
     quota, period = [*_control_group("cpu.max").split(), "", ""][:2]
     if quota.isdigit() and period.isdigit():
         cores = min(cores, max(1, int(quota) // int(period)))
-    return cores
+    # Slurm binds processes to their cores on some clusters only.
+    allocated = os.environ.get("SLURM_CPUS_ON_NODE", "")
+    return min(cores, max(1, int(allocated))) if allocated.isdigit() else cores
+
+
+def cpu_model() -> str:
+    """Return the model of the CPU, or its architecture."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
+    names = [line.partition(":")[2].strip() for line in text.splitlines() if "model name" in line]
+    return names[0] if names else platform.machine()
 
 
 def memory_bytes() -> int:

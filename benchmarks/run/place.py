@@ -7,6 +7,7 @@ import os
 from benchmarks.plan.plan import Plan, PlannedRun
 from contract import progress
 from contract.tasks import TASKS
+from datasets import listing
 
 # How often a waiting libgomp thread spins before it sleeps. Without a limit, threads on a shared core wait for each
 # other in full time slices: beside two busy processes, a step of a small network took 12 times as long as alone, with
@@ -27,6 +28,8 @@ def environment(plan: Plan, threads: int, gpu: str | None) -> dict[str, str]:
         "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", SPIN_COUNT),
         progress.VARIABLE: "1",
         "PYTHONUNBUFFERED": "1",
+        # The files of the datasets, listed once for all runs.
+        listing.VARIABLE: str(plan.root / "runs" / ".cache"),
         # The user's own classes may lie elsewhere.
         "PYTHONPATH": os.pathsep.join(paths),
         "OMP_NUM_THREADS": str(threads),

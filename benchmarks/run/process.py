@@ -33,7 +33,6 @@ class TaskProcess:
         cwd: The working directory.
         environment: Variables in addition to those of this process.
         on_progress: Called from another thread with each progress report of the task.
-        keep_open: A file descriptor that stays open while the task runs; None for no file.
     """
 
     def __init__(
@@ -44,7 +43,6 @@ class TaskProcess:
         cwd: Path,
         environment: Mapping[str, str],
         on_progress: Callable[[dict[str, Any]], None],
-        keep_open: int | None = None,
     ) -> None:
         self.log = log
         self.started = time.monotonic()
@@ -60,7 +58,6 @@ class TaskProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            pass_fds=() if keep_open is None else (keep_open,),
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

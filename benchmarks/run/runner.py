@@ -8,8 +8,9 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any
 
+from benchmarks.plan.claims import Claim, Found
 from benchmarks.plan.estimate import expected_seconds
 from benchmarks.plan.gpus import Watch
 from benchmarks.plan.limits import KEY, Limit, reported
@@ -25,6 +26,7 @@ from benchmarks.plan.store import (
 )
 from benchmarks.plan.timings import Timings
 from benchmarks.published import curves
+from benchmarks.run.beacon import Beacon
 from benchmarks.run.command import CommandBuilder, task_command
 from benchmarks.run.display import Display, format_seconds
 from benchmarks.run.ending import failure_message, headline, without_launcher
@@ -48,12 +50,14 @@ class _Running:
     """A run that has a process.
 
     Attributes:
-        lock: Lock that keeps other harnesses from training the same identity.
+        lock: Claim that keeps other harnesses from training the same identity.
+        beacon: Stores its progress for `status`.
     """
 
     run: PlannedRun
     process: TaskProcess
-    lock: IO[str]
+    lock: Claim
+    beacon: Beacon
 
 
 class Runner:
@@ -145,7 +149,7 @@ class Runner:
         for run in self._plan.runs:
             if run.wanted:
                 continue
-            if decide:
+            if decide and run.is_decided:
                 self._plan.decide(run)
             if run.state == CACHED:
                 self._plan.store.show(run.key, str(run.identity))
@@ -193,17 +197,21 @@ class Runner:
         plan, store = self._plan, self._plan.store
         lock = store.lock(identity)
         if lock is None:
-            if run.key not in self._next_try:
-                self._display.warned(run.key, "another command trains the same; waiting for it")
-            self._next_try[run.key] = time.monotonic() + _SECONDS_BETWEEN_TRIES
+            self._wait_for_other(run, store.holder(identity))
             return False
         # The other harness may have finished between the check and the lock.
         plan.decide(run)
+        folder = plan.work_dir(run)
         if run.state == CACHED:
             lock.close()
             self._end_cached(run)
             return True
-        folder = plan.work_dir(run)
+        waited = self._next_try.pop(run.key, None) is not None
+        if waited and (failure := read_json(folder / FAILURE_FILE)):
+            lock.close()
+            store.show(run.key, identity)
+            self._end(run, FAILED, f"{failure.get('message')} (in the other command)")
+            return True
         threads = self._slots.threads
         command = self._build_command(plan, run)
         if run.state == RESUME:
@@ -224,21 +232,27 @@ class Runner:
         plan.write()
         gpu = ",".join(gpus) or None
         self._schedule.start(run, gpus)
+        beacon = Beacon(folder, gpu)
         process = TaskProcess(
             command,
             log=folder / LOG_FILE,
             cwd=plan.root,
             environment=environment(plan, threads, gpu),
-            on_progress=lambda report: self._report(run, report),
-            keep_open=lock.fileno(),
+            on_progress=lambda report: self._report(run, report, beacon),
         )
-        self._running[run.key] = _Running(run, process, lock)
+        self._running[run.key] = _Running(run, process, lock, beacon)
         store.show(run.key, identity)
         verb = "goes on" if run.state == RESUME else "started"
         self._display.started(run.key, f"{verb} {place(plan, run, gpu)}: {run.reason}")
         return True
 
-    def _report(self, run: PlannedRun, report: Mapping[str, Any]) -> None:
+    def _wait_for_other(self, run: PlannedRun, holder: Found | None) -> None:
+        if run.key not in self._next_try:
+            who = "" if holder is None else f" ({holder.owner})"
+            self._display.warned(run.key, f"another command{who} trains the same; waiting for it")
+        self._next_try[run.key] = time.monotonic() + _SECONDS_BETWEEN_TRIES
+
+    def _report(self, run: PlannedRun, report: Mapping[str, Any], beacon: Beacon) -> None:
         """Show the progress of a run, and warn if a validation is behind all published curves."""
         limit = reported(report)
         if limit is not None:
@@ -246,6 +260,7 @@ class Runner:
         elif "best" not in report:
             self._schedule.progressed(run.key)
             self._display.progressed(run.key, report)
+            beacon.report(report)
         elif self._plan.selection.budget == "full" and run.lr_factor == 1:
             sentence = curves.validation_warning(run.row.backbone, run.row.tricks, report)
             if sentence is not None:
@@ -256,16 +271,27 @@ class Runner:
         ended = []
         for key, running in self._running.items():
             status = running.process.poll()
-            if status is not None:
+            if status is not None or running.lock.is_lost:
                 ended.append((key, status))
         for key, status in ended:
             running = self._running.pop(key)
             self._schedule.end(key)
-            self._finish(running.run, running.process, status)
+            if status is not None and running.lock.is_held():
+                self._finish(running, status)
+            else:
+                self._leave_to_other(running)
             running.lock.close()
         return bool(ended)
 
-    def _finish(self, run: PlannedRun, process: TaskProcess, status: int) -> None:
+    def _leave_to_other(self, running: _Running) -> None:
+        """End the task of a run that another harness took over while this one did not answer."""
+        terminate([running.process], 0.0, lambda: True)
+        text = "ended here: another command took it over, because this one did not answer"
+        self._display.warned(running.run.key, text)
+        self._again.append(running.run)
+
+    def _finish(self, running: _Running, status: int) -> None:
+        run, process = running.run, running.process
         folder, identity = self._plan.work_dir(run), str(run.identity)
         status, tail = without_launcher(status, process.tail())
         result = read_json(folder / RESULT_FILE)
@@ -283,6 +309,7 @@ class Runner:
             # The result is written last, so it is valid even if the process failed afterwards.
             late = f" (exit status {status} after its result)" if status else ""
             run.state = CACHED
+            running.beacon.remove()
             self._plan.store.show(run.key, identity)
             self._timings.record(run, self._plan.selection.budget, result, process.seconds)
             self._end(run, COMPLETED, "", f"done in {took}{headline(result)}{late}")

@@ -8,13 +8,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from benchmarks.plan.gpus import Watch, whole
 from benchmarks.plan.machine import Slots
-from benchmarks.plan.plan import Plan, PlannedRun
+from benchmarks.plan.plan import CACHED, Plan, PlannedRun
 from benchmarks.plan.store import RunKey
 from benchmarks.run.gpu_locks import GpuLocks
 from contract.tasks import TASKS
+
+
+def with_guesses(plan: Plan, seconds: Mapping[RunKey, float]) -> dict[RunKey, float]:
+    """Return the time of each selected run; 0 if it is done.
+
+    A run of unknown time gets the median of its task's known runs, else of all; without any, each gets one second, so
+    that the longest chain is the one with the most runs.
+
+    Args:
+        plan: The plan.
+        seconds: Expected time of each run that is left and whose time is known.
+    """
+    known: dict[str, list[float]] = {}
+    for key, value in seconds.items():
+        known.setdefault(key.task, []).append(value)
+    every = list(seconds.values()) or [1.0]
+    return {
+        run.key: 0.0
+        if run.state == CACHED
+        else seconds.get(run.key, median(known.get(run.key.task, every)))
+        for run in plan.wanted
+    }
 
 
 def longest_chains(plan: Plan, seconds: Mapping[RunKey, float]) -> dict[RunKey, float]:
@@ -22,7 +45,7 @@ def longest_chains(plan: Plan, seconds: Mapping[RunKey, float]) -> dict[RunKey, 
 
     Args:
         plan: The plan.
-        seconds: Expected time of each run; 0 for those that are done.
+        seconds: Time of each run; 0 for those that are done.
     """
     found: dict[RunKey, float] = {}
     behind: dict[RunKey, float] = {}
@@ -56,7 +79,7 @@ class Schedule:
     Args:
         plan: The plan.
         slots: The number of concurrent runs and their resources.
-        seconds: Expected time of each run.
+        seconds: Expected time of each run; those of unknown time may be missing.
         watch: Tells which GPUs other processes occupy; None uses them all.
         locks: Keeps other commands from the GPUs of this one; unused without `watch`.
         warn: Called with a run that has to wait for GPUs, and the reason.
@@ -73,7 +96,7 @@ class Schedule:
     ) -> None:
         self._locks = locks or GpuLocks()
         self._slots, self._watch, self._warn = slots, watch, warn
-        self._chains = longest_chains(plan, seconds)
+        self._chains = longest_chains(plan, with_guesses(plan, seconds))
         self._position = {run.key: position for position, run in enumerate(plan.runs)}
         self._placed: dict[RunKey, _Placed] = {}
         self._held = False

@@ -39,6 +39,11 @@ def launched() -> bool:
     return "RANK" in os.environ
 
 
+def local_processes() -> int:
+    """Return how many processes of this run are on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if launched() else 1
+
+
 def world_size() -> int:
     """Return the number of processes that torchrun started."""
     return int(os.environ.get("WORLD_SIZE", "1"))
