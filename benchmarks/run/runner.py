@@ -33,7 +33,7 @@ from benchmarks.run.ending import failure_message, headline, without_launcher
 from benchmarks.run.outcome import COMPLETED, FAILED, SKIPPED, Outcome
 from benchmarks.run.place import environment, place
 from benchmarks.run.process import TaskProcess, caught_signals, terminate
-from benchmarks.run.schedule import Schedule
+from benchmarks.run.schedule import Schedule, with_guesses
 from contract.files import read_json, write_json
 from contract.result import RESULT_FILE
 
@@ -94,7 +94,9 @@ class Runner:
         self._build_command = build_command
         self._fail_fast = fail_fast
         self._grace_seconds = grace_seconds
-        self._schedule = Schedule(plan, slots, expected_seconds(plan), watch, display.warned)
+        self._schedule = Schedule(
+            plan, slots, with_guesses(plan, expected_seconds(plan)), watch, display.warned
+        )
         self._running: dict[RunKey, _Running] = {}
         # Images of a pass that would fit, reported by runs whose passes did not.
         self._reported: dict[RunKey, Limit] = {}
