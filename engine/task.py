@@ -35,7 +35,9 @@ from engine.measure.trial import run_trial
 from engine.passes import attach
 from engine.record import curves, result_fields
 from engine.resume import point_at_checkpoint
-from engine.runner import numerics
+from engine.runner import numerics, stop
+from engine.runner.checkpoint import ELAPSED
+from engine.runner.checkpoint_files import keep_the_network
 from engine.runner.device import pinned_to
 from engine.runner.distributed import join, launched, leave, local_processes, world_size
 from engine.runner.learning_rate import apply_multipliers
@@ -43,7 +45,6 @@ from engine.runner.numerics import Numerics, choose_numerics
 from engine.runner.peak_memory import PeakMemoryHook
 from engine.runner.rank import run_rank
 from engine.runner.shared_memory import fit_workers
-from engine.runner.timing import ELAPSED
 from engine.runner.validation import VALIDATION_HISTORY
 from engine.wiring import wire
 
@@ -163,7 +164,8 @@ def main(task: Task, arguments: Sequence[str] | None = None) -> int:
         else:
             run(task, parse(prog, words, task.entry))
 
-    return run_rank(work) if launched() else exit_status(work)
+    with stop.caught_signals():
+        return run_rank(work) if launched() else exit_status(work)
 
 
 def run(task: Task, options: Options) -> None:
@@ -258,6 +260,7 @@ def _write(
     fields["inference"] = measured.inference
     fields["metrics"] = metrics
     write_result(options.work_dir / RESULT_FILE, fields)
+    keep_the_network(options.work_dir)
     print(", ".join(f"{m.name} {m.value:.2f}{m.unit}" for m in metrics))
 
 
