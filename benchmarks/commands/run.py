@@ -32,6 +32,7 @@ from benchmarks.plan.timings import Timings
 from benchmarks.run.command import CommandBuilder, task_command
 from benchmarks.run.display import format_seconds, make_display
 from benchmarks.run.runner import COMPLETED, FAILED, SKIPPED, Interrupted, Outcome, Runner
+from benchmarks.run.times import PLANNING, REPORT, RUNNING, Times
 from benchmarks.suite.names import ROOT
 
 SETUP_SECONDS_VARIABLE = "TRICKBENCH_SETUP_SECONDS"
@@ -74,7 +75,7 @@ def run_request(
     ask: Ask | None,
 ) -> int:
     """Execute a request; see `run`."""
-    started = time.monotonic()
+    started, times = time.monotonic(), Times()
     console = make_console()
     # A mistake in the options ends here, before there is a run folder.
     request.table()
@@ -96,6 +97,8 @@ def run_request(
         slots = choose_slots(jobs, compute.gpu_ids)
         announce(console, plan, slots)
         display = make_display(console, len(plan.wanted))
+        times.places = slots.jobs
+        times.harness[PLANNING] = time.monotonic() - started
         runner = Runner(
             plan,
             slots,
@@ -103,16 +106,21 @@ def run_request(
             Timings(request.cache / "timings.json"),
             build_command=build_command,
             fail_fast=fail_fast,
+            times=times,
         )
         try:
-            outcomes = runner.run()
+            with times.phase(RUNNING):
+                outcomes = runner.run()
         except Interrupted:
             display.close()
             _say_how_to_continue(console, runner, plan)
             return INTERRUPTED
         finally:
             display.close()
-        page = write_and_print(request.run_dir, console)
+        with times.phase(REPORT):
+            page = write_and_print(request.run_dir, console)
+        times.write(request.run_dir)
+    times.show(console)
     _summarise(console, plan, outcomes, page, time.monotonic() - started)
     return 1 if any(o.status in (FAILED, SKIPPED) for o in outcomes) else 0
 

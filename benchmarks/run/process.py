@@ -14,11 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from contract import progress
+from benchmarks.run.launcher import ForkedProcess, Launchers
+from contract import guard, progress
 
 LOG_TAIL_LINES = 40
 
-_GUARD = Path(__file__).with_name("guard.py")
+_GUARD = Path(guard.__file__)
 
 
 class TaskProcess:
@@ -31,6 +32,7 @@ class TaskProcess:
         environment: Variables in addition to those of this process.
         on_progress: Called from another thread with each progress report of the task.
         keep_open: A file descriptor that stays open while the task runs; None for no file.
+        launchers: Processes that have imported the tasks' packages; None always starts a new process.
     """
 
     def __init__(
@@ -42,13 +44,15 @@ class TaskProcess:
         environment: Mapping[str, str],
         on_progress: Callable[[dict[str, Any]], None],
         keep_open: int | None = None,
+        launchers: Launchers | None = None,
     ) -> None:
         self.log = log
         self.started = time.monotonic()
         self.log_error: OSError | None = None
         self._on_progress = on_progress
         self._log_file = log.open("ab", buffering=0)
-        self._process = subprocess.Popen(
+        files = () if keep_open is None else (keep_open,)
+        self._start_anew = lambda: subprocess.Popen(
             # -I and -S: the guard needs only the standard library, and starts faster without the rest.
             [sys.executable, "-I", "-S", str(_GUARD), *command],
             cwd=cwd,
@@ -57,8 +61,10 @@ class TaskProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            pass_fds=() if keep_open is None else (keep_open,),
+            pass_fds=files,
         )
+        forked = launchers and launchers.start(command, cwd, environment, files)
+        self._process = forked or self._start_anew()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -86,6 +92,8 @@ class TaskProcess:
         if self.log_error is not None:
             raise self.log_error
         status = self._process.poll()
+        if isinstance(self._process, ForkedProcess) and self._process.failed_to_start:
+            self._replace_launcher()
         if status is None:
             return None
         # Remaining child processes would keep the output open and the machine busy.
@@ -106,6 +114,14 @@ class TaskProcess:
             text = file.read().decode("utf-8", errors="replace")
         return text.splitlines()[-LOG_TAIL_LINES:]
 
+    def _replace_launcher(self) -> None:
+        """Start the task in a new process, because the launcher ended before it could."""
+        self._reader.join(timeout=10)
+        self._close_pipes()
+        self._process = self._start_anew()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
     def _read(self) -> None:
         stream = self._process.stdout
         assert stream is not None
@@ -123,6 +139,9 @@ class TaskProcess:
 
     def _close(self) -> None:
         self._log_file.close()
+        self._close_pipes()
+
+    def _close_pipes(self) -> None:
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 with contextlib.suppress(BrokenPipeError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import signal
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
@@ -27,8 +28,10 @@ from benchmarks.plan.timings import Timings
 from benchmarks.published import curves
 from benchmarks.run.command import CommandBuilder, task_command
 from benchmarks.run.display import Display, format_seconds
+from benchmarks.run.launcher import Launchers
 from benchmarks.run.place import environment, place
 from benchmarks.run.process import TaskProcess, caught_signals, terminate
+from benchmarks.run.times import Times
 from contract.files import read_json, write_json
 from contract.result import RESULT_FILE
 
@@ -85,6 +88,7 @@ class Runner:
         build_command: Returns a run's command line.
         fail_fast: End at the first failure.
         grace_seconds: Time that tasks have to end after an interruption.
+        times: Where the times of the runs are noted.
     """
 
     def __init__(
@@ -97,6 +101,7 @@ class Runner:
         build_command: CommandBuilder = task_command,
         fail_fast: bool = False,
         grace_seconds: float = 10.0,
+        times: Times | None = None,
     ) -> None:
         self.outcomes: dict[RunKey, Outcome] = {}
         self._plan = plan
@@ -106,6 +111,7 @@ class Runner:
         self._build_command = build_command
         self._fail_fast = fail_fast
         self._grace_seconds = grace_seconds
+        self._times = Times() if times is None else times
         self._running: dict[RunKey, _Running] = {}
         # Images of a pass that would fit, reported by runs whose passes did not.
         self._reported: dict[RunKey, Limit] = {}
@@ -132,6 +138,11 @@ class Runner:
                 self._end_cached(run)
             else:
                 pending.append(run)
+        self._launchers = Launchers(
+            self._plan.root,
+            environment(self._plan, self._slots.threads, None),
+            Counter(run.key.task for run in pending),
+        )
         with caught_signals() as signals:
             try:
                 while pending or self._running or self._again:
@@ -148,6 +159,7 @@ class Runner:
                 terminate(left, self._grace_seconds, lambda: len(signals) > 1)
                 for running in self._running.values():
                     running.lock.close()
+                self._launchers.close()
         self._show_others(decide=True)
         self._plan.write()
         return [self.outcomes[r.key] for r in self._plan.wanted if r.key in self.outcomes]
@@ -175,6 +187,7 @@ class Runner:
                 reason = "failed" if needed.status == FAILED else "was skipped"
                 self._settle(run, SKIPPED, f"skipped: its {run.source} {reason}")
                 return True
+        self._times.ready(run.key)
         if len(self._running) >= self._slots.jobs:
             return False
         if time.monotonic() < self._next_try.get(run.key, 0.0):
@@ -234,6 +247,7 @@ class Runner:
         write_json(folder / RUN_FILE, document)
         plan.write()
         gpu = self._free_gpu()
+        self._times.started(run.key)
         process = TaskProcess(
             command,
             log=folder / LOG_FILE,
@@ -241,6 +255,7 @@ class Runner:
             environment=environment(plan, threads, gpu),
             on_progress=lambda report: self._report(run, report),
             keep_open=lock.fileno(),
+            launchers=self._launchers,
         )
         self._running[run.key] = _Running(run, process, lock, gpu)
         store.show(run.key, identity)
@@ -274,6 +289,7 @@ class Runner:
                 ended.append((key, status))
         for key, status in ended:
             running = self._running.pop(key)
+            self._times.ended(key, self._plan.work_dir(running.run))
             self._finish(running.run, running.process, status)
             running.lock.close()
         return bool(ended)

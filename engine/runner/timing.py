@@ -1,4 +1,4 @@
-"""The time of a run: wall-clock seconds over all interruptions, and CPU seconds of each iteration."""
+"""The time of a run: wall-clock seconds over all interruptions, of its phases, and CPU seconds of each iteration."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.registry import HOOKS
 
+from contract.timing import CLOCK, TRAINING, VALIDATION, WRITING
 from engine.runner.batch_statistics import agree_on_statistics
 
 ELAPSED = "elapsed_seconds"
@@ -25,7 +26,8 @@ class TimedCheckpointHook(CheckpointHook):
     def _save_checkpoint(self, runner: Any) -> None:
         # All processes come here, and only the main process goes on to `before_save_checkpoint`.
         agree_on_statistics(runner)
-        super()._save_checkpoint(runner)
+        with CLOCK.phase(WRITING):
+            super()._save_checkpoint(runner)
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Store the seconds of training so far."""
@@ -62,3 +64,26 @@ class CpuTimeHook(Hook):
         used = time.process_time()
         runner.message_hub.update_scalar("train/cpu_time", used - self.used)
         self.used = used
+
+
+class PhaseHook(Hook):
+    """Tell the clock of phases when training and validations begin and end."""
+
+    # After the hooks that prepare the training.
+    priority = "LOWEST"
+
+    def before_train(self, runner: Any) -> None:
+        """Begin the training."""
+        CLOCK.enter(TRAINING)
+
+    def after_train(self, runner: Any) -> None:
+        """End the training."""
+        CLOCK.leave()
+
+    def before_val(self, runner: Any) -> None:
+        """Begin a validation."""
+        CLOCK.enter(VALIDATION)
+
+    def after_val(self, runner: Any) -> None:
+        """End a validation."""
+        CLOCK.leave()
