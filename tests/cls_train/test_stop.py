@@ -26,10 +26,27 @@ def start(image_folder, tiny_config):
 
     def run(folder, *more):
         forget_runs()
-        words = [str(tiny_config), "--data", str(image_folder), "--work-dir", str(folder), "--seed", "3"]
+        words = [
+            str(tiny_config),
+            "--data",
+            str(image_folder),
+            "--work-dir",
+            str(folder),
+            "--seed",
+            "3",
+        ]
         words += ["--backbone", "resnet10_b-w8", "--recipe", "efficient", "--trick", "cosine"]
         words += ["--trick", "mixup", "--trick", "label_smoothing", "--trick", "ema"]
-        words += ["--set", "workers=1", "--set", "epochs_factor=1", "--set", "batch_size_factor=1", "--budget", "full"]
+        words += [
+            "--set",
+            "workers=1",
+            "--set",
+            "epochs_factor=1",
+            "--set",
+            "batch_size_factor=1",
+            "--budget",
+            "full",
+        ]
         with pytest.MonkeyPatch.context() as patch:
             # Costs are not what is tested.
             patch.setattr("engine.measure.costs.SECONDS", 0)
