@@ -13,9 +13,10 @@ from rich.markup import escape
 
 from benchmarks.plan import preflight
 from benchmarks.plan.compute import Ask, Compute, find_compute
+from benchmarks.plan.document import added_rows
 from benchmarks.plan.gpus import Watch, check_processes, choose_gpus
 from benchmarks.plan.machine import Slots, choose_slots
-from benchmarks.plan.plan import Plan, added_rows, make_plan
+from benchmarks.plan.plan import Plan, make_plan
 from benchmarks.plan.preflight import DataState
 from benchmarks.plan.store import RunKey
 from benchmarks.plan.union import earlier_plan

@@ -36,6 +36,7 @@ from benchmarks.plan.store import LOG_FILE, RunKey, write_failure
 from benchmarks.run.command import CommandBuilder, task_command
 from benchmarks.run.display import format_seconds, make_display
 from benchmarks.run.runner import COMPLETED, FAILED, SKIPPED, Interrupted, Outcome, Runner
+from benchmarks.run.times import PLANNING, REPORT, RUNNING, Times
 from benchmarks.suite.model import Suite
 from benchmarks.suite.names import ROOT
 
@@ -86,7 +87,7 @@ def run_request(
     only: RunKey | None = None,
 ) -> int:
     """Execute a request; see `run`. `only` restricts it to one run, without a report."""
-    started = time.monotonic()
+    started, times = time.monotonic(), Times()
     console = make_console()
     # A mistake in the options ends here, before there is a run folder.
     request.table()
@@ -103,6 +104,8 @@ def run_request(
         return 1
     announce(console, plan, slots, watch)
     display = make_display(console, len(plan.wanted))
+    times.places = slots.jobs
+    times.harness[PLANNING] = time.monotonic() - started
     runner = Runner(
         plan,
         slots,
@@ -111,11 +114,13 @@ def run_request(
         build_command=build_command,
         fail_fast=fail_fast,
         watch=watch,
+        times=times,
     )
     if only is not None and (needs := plan.find(only).needs) is not None:
         runner.outcomes[needs] = Outcome(needs, CACHED)
     try:
-        outcomes = runner.run()
+        with times.phase(RUNNING):
+            outcomes = runner.run()
     except Interrupted:
         display.close()
         _say_how_to_continue(console, runner, plan)
@@ -123,7 +128,10 @@ def run_request(
     finally:
         display.close()
     if only is None:
-        page = write_and_print(request.run_dir, console)
+        with times.phase(REPORT):
+            page = write_and_print(request.run_dir, console)
+        times.write(request.run_dir)
+        times.show(console)
         _summarise(console, plan, outcomes, page, time.monotonic() - started)
     return 1 if any(o.status in (FAILED, SKIPPED) for o in outcomes) else 0
 

@@ -6,6 +6,7 @@ A failed run is reported, dependent runs are skipped, and all others continue.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -30,10 +31,12 @@ from benchmarks.run.beacon import Beacon
 from benchmarks.run.command import CommandBuilder, task_command
 from benchmarks.run.display import Display, format_seconds
 from benchmarks.run.ending import failure_message, headline, without_launcher
+from benchmarks.run.launcher import Launchers
 from benchmarks.run.outcome import COMPLETED, FAILED, SKIPPED, Outcome
 from benchmarks.run.place import environment, place
 from benchmarks.run.process import TaskProcess, caught_signals, terminate
-from benchmarks.run.schedule import Schedule
+from benchmarks.run.schedule import Schedule, with_guesses
+from benchmarks.run.times import Times
 from contract.files import read_json, write_json
 from contract.result import RESULT_FILE
 
@@ -72,6 +75,7 @@ class Runner:
         fail_fast: End at the first failure.
         grace_seconds: Time that tasks have to end after an interruption.
         watch: Tells which GPUs other processes occupy; None uses them all.
+        times: Where the times of the runs are noted.
     """
 
     def __init__(
@@ -85,6 +89,7 @@ class Runner:
         fail_fast: bool = False,
         grace_seconds: float = 10.0,
         watch: Watch | None = None,
+        times: Times | None = None,
     ) -> None:
         self.outcomes: dict[RunKey, Outcome] = {}
         self._plan = plan
@@ -94,7 +99,10 @@ class Runner:
         self._build_command = build_command
         self._fail_fast = fail_fast
         self._grace_seconds = grace_seconds
-        self._schedule = Schedule(plan, slots, expected_seconds(plan), watch, display.warned)
+        self._schedule = Schedule(
+            plan, slots, with_guesses(plan, expected_seconds(plan)), watch, display.warned
+        )
+        self._times = Times() if times is None else times
         self._running: dict[RunKey, _Running] = {}
         # Images of a pass that would fit, reported by runs whose passes did not.
         self._reported: dict[RunKey, Limit] = {}
@@ -122,6 +130,11 @@ class Runner:
             else:
                 pending.append(run)
         pending = self._schedule.order(pending)
+        self._launchers = Launchers(
+            self._plan.root,
+            environment(self._plan, self._slots.threads, None),
+            Counter(run.key.task for run in pending),
+        )
         with caught_signals() as signals:
             try:
                 while pending or self._running or self._again:
@@ -140,6 +153,7 @@ class Runner:
                 for key, running in self._running.items():
                     running.lock.close()
                     self._schedule.end(key)
+                self._launchers.close()
         self._show_others(decide=True)
         self._plan.write()
         return [self.outcomes[r.key] for r in self._plan.wanted if r.key in self.outcomes]
@@ -167,6 +181,7 @@ class Runner:
                 reason = "failed" if needed.status == FAILED else "was skipped"
                 self._settle(run, SKIPPED, f"skipped: its {run.source} {reason}")
                 return True
+        self._times.ready(run.key)
         if time.monotonic() < self._next_try.get(run.key, 0.0):
             return False
         gpus = self._schedule.find_place(run)
@@ -232,6 +247,7 @@ class Runner:
         plan.write()
         gpu = ",".join(gpus) or None
         self._schedule.start(run, gpus)
+        self._times.started(run.key)
         beacon = Beacon(folder, gpu)
         process = TaskProcess(
             command,
@@ -239,6 +255,7 @@ class Runner:
             cwd=plan.root,
             environment=environment(plan, threads, gpu),
             on_progress=lambda report: self._report(run, report, beacon),
+            launchers=self._launchers,
         )
         self._running[run.key] = _Running(run, process, lock, beacon)
         store.show(run.key, identity)
@@ -276,6 +293,7 @@ class Runner:
         for key, status in ended:
             running = self._running.pop(key)
             self._schedule.end(key)
+            self._times.ended(key, self._plan.work_dir(running.run))
             if status is not None and running.lock.is_held():
                 self._finish(running, status)
             else:

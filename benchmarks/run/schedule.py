@@ -79,7 +79,7 @@ class Schedule:
     Args:
         plan: The plan.
         slots: The number of concurrent runs and their resources.
-        seconds: Expected time of each run; those of unknown time may be missing.
+        seconds: Time of each run, as `with_guesses` returns it.
         watch: Tells which GPUs other processes occupy; None uses them all.
         locks: Keeps other commands from the GPUs of this one; unused without `watch`.
         warn: Called with a run that has to wait for GPUs, and the reason.
@@ -96,7 +96,7 @@ class Schedule:
     ) -> None:
         self._locks = locks or GpuLocks()
         self._slots, self._watch, self._warn = slots, watch, warn
-        self._chains = longest_chains(plan, with_guesses(plan, seconds))
+        self._chains = longest_chains(plan, seconds)
         self._position = {run.key: position for position, run in enumerate(plan.runs)}
         self._placed: dict[RunKey, _Placed] = {}
         self._held = False
