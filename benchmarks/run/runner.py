@@ -99,9 +99,8 @@ class Runner:
         self._build_command = build_command
         self._fail_fast = fail_fast
         self._grace_seconds = grace_seconds
-        self._schedule = Schedule(
-            plan, slots, with_guesses(plan, expected_seconds(plan)), watch, display.warned
-        )
+        seconds = with_guesses(plan, expected_seconds(plan, slots.threads))
+        self._schedule = Schedule(plan, slots, seconds, watch, display.warned)
         self._times = Times() if times is None else times
         self._running: dict[RunKey, _Running] = {}
         # Images of a pass that would fit, reported by runs whose passes did not.
