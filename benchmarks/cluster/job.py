@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 # Asks the command to store checkpoints and to end.
 _STOP = signal.SIGTERM
+_GUARD = Path(__file__).parents[1] / "run" / "guard.py"
 
 
 class RunJob:
@@ -39,16 +41,23 @@ class RunJob:
 
     def __call__(self) -> None:
         """Train the run, and end with the command's exit status."""
-        # A group of its own, so that signals for this process alone do not reach it.
+        # The guard ends the command if this process is killed, where Slurm does not track its children.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks", *self.command],
+            [
+                *(sys.executable, "-I", "-S", str(_GUARD)),
+                *(sys.executable, "-m", "benchmarks"),
+                *self.command,
+            ],
             cwd=self.folder,
             env={**os.environ, **self.variables},
+            stdin=subprocess.PIPE,
             start_new_session=True,
         )
         # submitit only notes SIGTERM in its log.
         signal.signal(signal.SIGTERM, self._pass_on)
         status = self._process.wait()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
         if status != 0:
             # No traceback: the command has printed the reason, and Slurm sees the failure.
             sys.stdout.flush()
@@ -58,11 +67,15 @@ class RunJob:
         """Let the run store its state, and return what continues it; submitit then requeues the job."""
         import submitit.helpers
 
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(_STOP)
+        self._stop()
+        if self._process is not None:
             self._process.wait()
         return submitit.helpers.DelayedSubmission(self)
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
         if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(_STOP)
+            # To the group, because the guard itself takes no signals.
+            os.killpg(self._process.pid, _STOP)

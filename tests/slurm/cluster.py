@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+import psutil
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel", "srun")
 
@@ -113,9 +117,13 @@ class Cluster:
         (folder / "slurm.conf").write_text(text, encoding="utf-8")
         self._run(
             "munged",
-            ["munged", "--foreground", "--force", "--key-file", str(key)]
-            + ["--socket", str(folder / "munge.socket"), "--pid-file", str(folder / "munged.pid")]
-            + ["--log-file", str(folder / "munged.log"), "--seed-file", str(folder / "munged.seed")],
+            [
+                *("munged", "--foreground", "--force", "--key-file", str(key)),
+                *("--socket", str(folder / "munge.socket")),
+                *("--pid-file", str(folder / "munged.pid")),
+                *("--log-file", str(folder / "munged.log")),
+                *("--seed-file", str(folder / "munged.seed")),
+            ],
         )
         self._wait(lambda: (folder / "munge.socket").exists(), 20, "munged starts")
         self._run("slurmctld", ["slurmctld", "-D", "-c"])
@@ -196,8 +204,6 @@ def _steps(node: str) -> list[int]:
 
 
 def _descendants(parent: int) -> list[int]:
-    import psutil
-
     try:
         return [child.pid for child in psutil.Process(parent).children(recursive=True)]
     except psutil.Error:
@@ -205,7 +211,5 @@ def _descendants(parent: int) -> list[int]:
 
 
 def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, 9)
-    except ProcessLookupError:
-        pass
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
