@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -55,6 +56,7 @@ class RunJob:
         )
         # submitit only notes SIGTERM in its log.
         signal.signal(signal.SIGTERM, self._pass_on)
+        _wait_for(self._process.pid)
         status = self._process.wait()
         assert self._process.stdin is not None
         self._process.stdin.close()
@@ -69,13 +71,23 @@ class RunJob:
 
         self._stop()
         if self._process is not None:
-            self._process.wait()
+            _wait_for(self._process.pid)
         return submitit.helpers.DelayedSubmission(self)
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
         self._stop()
 
     def _stop(self) -> None:
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None and self._process.returncode is None:
             # To the group, because the guard itself takes no signals.
-            os.killpg(self._process.pid, _STOP)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, _STOP)
+
+
+def _wait_for(pid: int) -> None:
+    """Wait until a child has ended, and leave its exit status where it is.
+
+    `Popen.wait` holds a lock, so a signal handler that interrupts it must not call it again.
+    """
+    with contextlib.suppress(ChildProcessError):
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
