@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from rich.markup import escape
 
 from benchmarks.plan import preflight
 from benchmarks.plan.compute import Ask, Compute, find_compute
-from benchmarks.plan.machine import Slots
-from benchmarks.plan.plan import Plan, added_rows, make_plan
+from benchmarks.plan.document import added_rows
+from benchmarks.plan.gpus import Watch, check_processes, choose_gpus
+from benchmarks.plan.machine import Slots, choose_slots
+from benchmarks.plan.plan import Plan, make_plan
 from benchmarks.plan.preflight import DataState
 from benchmarks.plan.store import RunKey
 from benchmarks.plan.union import earlier_plan
@@ -68,12 +71,17 @@ def read_selection(options: argparse.Namespace) -> Selection:
     for text in options.set:
         task, key, value = parse_override(text)
         overrides.setdefault(task, {})[key] = value
+    # The last one of each kind counts.
+    processes = dict([*options.processes_per_run, *options.gpus_per_run])
     folders = {task: getattr(options, f"{task}_data") for task in TASKS}
     return Selection(
         budget=options.budget,
         precision=options.precision,
         device=options.device,
         deterministic=options.deterministic,
+        processes=processes.get(False, 1),
+        teacher_processes=processes.get(True),
+        gloo=not options.gpus_per_run,
         backbones=tuple(options.backbone),
         rows=None if options.rows is None else tuple(options.rows),
         tasks=None if options.tasks is None else tuple(options.tasks),
@@ -145,8 +153,33 @@ def make_console() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=_CONSOLE_WIDTH)
 
 
-def announce(console: Console, plan: Plan, slots: Slots) -> None:
-    """Print a summary of the plan, and the device of its runs."""
+def share_machine(
+    jobs: int | None, gpus: Sequence[str] | None, compute: Compute, selection: Selection
+) -> tuple[Slots, Watch | None]:
+    """Choose the number of concurrent runs and their GPUs.
+
+    Args:
+        jobs: Value of the option `--jobs`.
+        gpus: Value of the option `--gpus`.
+        compute: The device of the runs.
+        selection: The selection.
+
+    Returns:
+        The shares, and what tells which GPUs other processes occupy; None if they do not matter.
+
+    Raises:
+        UserError: The GPUs do not exist, or are too few.
+    """
+    chosen = choose_gpus(compute, gpus)
+    check_processes(compute, chosen, selection)
+    most = max(selection.processes, selection.teacher_processes or 1)
+    slots = choose_slots(jobs, chosen, selection.processes, most)
+    watched = [gpu for gpu in compute.gpus if gpu.id in chosen]
+    return slots, Watch(watched) if watched and gpus is None else None
+
+
+def announce(console: Console, plan: Plan, slots: Slots, watch: Watch | None = None) -> None:
+    """Print a summary of the plan, the device of its runs, and the GPUs that other processes occupy."""
     done = sum(run.state == "cached" for run in plan.wanted)
     others = len(plan.runs) - len(plan.wanted)
     also = f" (of {len(plan.runs)} in the table)" if others else ""
@@ -156,6 +189,11 @@ def announce(console: Console, plan: Plan, slots: Slots) -> None:
         soft_wrap=True,
     )
     console.print(escape(_device_in_words(plan.compute)), soft_wrap=True)
+    if watch is not None:
+        for gpu, reason in watch.occupied(slots.gpus).items():
+            watch.is_news(gpu, least_times=1)
+            text = f"GPU {gpu}: {reason}. No run starts on it for now; --gpus uses it all the same."
+            console.print(escape(text), soft_wrap=True)
     for name, why in plan.unavailable.items():
         console.print(escape(f"Row {name}: {why}."), soft_wrap=True)
 

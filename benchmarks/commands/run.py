@@ -22,17 +22,17 @@ from benchmarks.commands.request import (
     make_console,
     plan_request,
     read_request,
+    share_machine,
     wanted_datasets,
     wanted_rows,
 )
 from benchmarks.plan import preflight
 from benchmarks.plan.claims import CLAIMS, Owner, hold
 from benchmarks.plan.compute import Ask
-from benchmarks.plan.machine import choose_slots
+from benchmarks.plan.estimate import timings_of
 from benchmarks.plan.plan import CACHED, Plan
 from benchmarks.plan.preflight import DataState
 from benchmarks.plan.store import LOG_FILE, RunKey, write_failure
-from benchmarks.plan.timings import Timings
 from benchmarks.run.command import CommandBuilder, task_command
 from benchmarks.run.display import format_seconds, make_display
 from benchmarks.run.runner import COMPLETED, FAILED, SKIPPED, Interrupted, Outcome, Runner
@@ -67,6 +67,7 @@ def run(
     return run_request(
         request,
         jobs=options.jobs,
+        gpus=options.gpus,
         fail_fast=options.fail_fast,
         build_command=build_command,
         ask=ask,
@@ -78,6 +79,7 @@ def run_request(
     request: Request,
     *,
     jobs: int | None,
+    gpus: Sequence[str] | None,
     fail_fast: bool,
     build_command: CommandBuilder,
     ask: Ask | None,
@@ -91,6 +93,7 @@ def run_request(
     request.run_dir.mkdir(parents=True, exist_ok=True)
     suite = request.table()
     compute = check_names_and_backbones(suite, request, ask)
+    slots, watch = share_machine(jobs, gpus, compute, request.selection)
     wanted = datasets_of(suite, request, None if only is None else only.task)
     data = _prepare_inputs(suite, request, wanted, console)
     plan = plan_request(suite, request, data, compute, only)
@@ -98,16 +101,16 @@ def run_request(
         write_failure(plan.store.view(only), None, problem)
         console.print(escape(f"FAILED {only}: {problem}"), soft_wrap=True)
         return 1
-    slots = choose_slots(jobs, compute.gpu_ids)
-    announce(console, plan, slots)
+    announce(console, plan, slots, watch)
     display = make_display(console, len(plan.wanted))
     runner = Runner(
         plan,
         slots,
         display,
-        Timings(request.cache / "timings.json"),
+        timings_of(plan, slots.threads),
         build_command=build_command,
         fail_fast=fail_fast,
+        watch=watch,
     )
     if only is not None and (needs := plan.find(only).needs) is not None:
         runner.outcomes[needs] = Outcome(needs, CACHED)

@@ -22,7 +22,7 @@ from benchmarks.plan.preflight import DataState, available_tricks
 from benchmarks.plan.store import FAILURE_FILE, RunKey, Store, identity_in, is_complete, run_file
 from benchmarks.plan.union import earlier_plan, united
 from benchmarks.suite.load import missing_tricks
-from benchmarks.suite.model import Row, Suite, TaskOptions, TaskSetup
+from benchmarks.suite.model import Row, Suite, TaskSetup
 from benchmarks.suite.select import Selection
 from contract.errors import UserError
 from contract.files import file_sha256, read_json, write_json
@@ -48,6 +48,7 @@ class PlannedRun:
         data: The dataset.
         needs: The run that writes its initial checkpoint or its teacher's.
         wanted: Whether the command selects it; the table includes it in any case.
+        processes: Number of processes that train it together.
         components: The components of the identity; None while they are not known.
         identity: Hash of `components`.
         state: CACHED, RUN, RESUME or WAITS.
@@ -64,6 +65,7 @@ class PlannedRun:
     data: DataState
     needs: RunKey | None
     wanted: bool = True
+    processes: int = 1
     components: Mapping[str, Any] | None = None
     identity: str | None = None
     state: str = RUN
@@ -221,6 +223,8 @@ class Plan:
             "packages": dict(package_versions()),
             # The defaults are absent, so that they give the same identity as no option.
             **({} if run.lr_factor == 1 else {"lr_factor": run.lr_factor}),
+            # Sums in another order, and with some networks batch statistics of other images.
+            **({} if run.processes == 1 else {"processes": run.processes}),
             # Absent unless memory demands other batch statistics than the published ones.
             **({KEY: limit.images} if limit is not None and limit.changes_numbers else {}),
             **({"deterministic": True} if self.selection.deterministic else {}),
@@ -295,30 +299,6 @@ class Plan:
     def _shown(self, path: Path) -> str:
         """Return a path that is valid on another machine, if possible."""
         return (path.relative_to(self.root) if path.is_relative_to(self.root) else path).as_posix()
-
-
-def added_rows(document: PlanDocument, root: Path) -> list[Row]:
-    """Return the rows that `--backbone` added to a run folder earlier.
-
-    Args:
-        document: The run folder's plan.
-        root: The repository.
-    """
-    return [
-        Row(
-            name=row.name,
-            backbone=row.backbone,
-            pretrain=row.pretrain,
-            tasks={name: TaskOptions(**given.model_dump()) for name, given in row.tasks.items()},
-            precision=row.precision,
-            weights=None if row.weights is None else root / row.weights,
-            published=row.published,
-            note=row.note,
-            added=True,
-        )
-        for row in document.rows
-        if row.added
-    ]
 
 
 def make_plan(
@@ -413,7 +393,8 @@ def _lay_out(plan: Plan, data: Mapping[str, DataState]) -> Iterator[PlannedRun]:
         for row in suite.teachers:
             if row.name in named:
                 key = RunKey(row.name, SOURCE, suite.teacher_seed)
-                yield PlannedRun(key, row, setup, data[setup.data], None, wanted=False)
+                processes = selection.teacher_processes or selection.processes
+                yield PlannedRun(key, row, setup, data[setup.data], None, False, processes)
     for task, setup in suite.tasks.items():
         for seed in suite.seeds:
             for row in available:
@@ -426,5 +407,6 @@ def _lay_out(plan: Plan, data: Mapping[str, DataState]) -> Iterator[PlannedRun]:
                     needs = RunKey(row.name, SOURCE, seed)
                 run = PlannedRun(key, row, setup, data[setup.data], needs)
                 run.wanted = selection.wants(row.name, task, seed)
+                run.processes = selection.processes if TASKS[task].trains else 1
                 run.checkpoint = None if task == SOURCE else row.weights
                 yield run

@@ -14,9 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from contract import progress
 
-LOG_TAIL_LINES = 40
+# torchrun reports several lines on each of its processes.
+LOG_TAIL_LINES = 400
 
 _GUARD = Path(__file__).with_name("guard.py")
 
@@ -93,6 +96,12 @@ class TaskProcess:
 
     def signal(self, number: int) -> None:
         """Send a signal to the task and its children."""
+        if number == signal.SIGKILL and self._process.returncode is None:
+            # torchrun's processes are not in the group; it passes all other signals on to them.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                for child in psutil.Process(self._process.pid).children(recursive=True):
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        child.kill()
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)
 

@@ -73,10 +73,10 @@ def test_iteration_loop_resumes_at_once(monkeypatch):
     # mmengine saves at the end only where the interval does not exceed the training.
     assert config.default_hooks.checkpoint.interval == 30
     assert not config.default_hooks.checkpoint.by_epoch
-    assert config.default_hooks.checkpoint.max_keep_ckpts == 2
+    assert config.default_hooks.checkpoint.minutes == 10
 
 
-def test_batch_sampler_is_replayed_where_runs_resume_within_an_epoch(monkeypatch):
+def test_batch_sampler_is_replayed_because_runs_resume_within_an_epoch(monkeypatch):
     own = dict(type="AspectRatioBatchSampler")
     found = []
     for train_cfg in (dict(max_iters=30), dict(max_epochs=3)):
@@ -85,7 +85,7 @@ def test_batch_sampler_is_replayed_where_runs_resume_within_an_epoch(monkeypatch
         options = Options("c", Path("w"), Path("d"))
         wire(config, "det", options, Precision("float32", "cpu", "test"), Budget())
         found.append(config.train_dataloader.batch_sampler.to_dict())
-    assert found == [dict(type="ReplayedBatchSampler", batches=own), own]
+    assert found == [dict(type="ReplayedBatchSampler", batches=own)] * 2
 
 
 def test_hooks_follow_recipe_hooks(monkeypatch):
@@ -142,9 +142,13 @@ def _save(path):
 
 def test_newest_checkpoint_by_number(tmp_path):
     assert latest_checkpoint(tmp_path) is None
-    for name in ("epoch_9.pth", "epoch_10.pth", "epoch_2.pth"):
+    # In the middle of the tenth epoch, and what a kill left of the end of the eleventh.
+    names = ("epoch_9.pth", "epoch_9_iter_95.pth", "epoch_10.pth", "epoch_2.pth", ".epoch_11.pth")
+    for name in names:
         _save(tmp_path / name)
     assert latest_checkpoint(tmp_path).name == "epoch_10.pth"
+    _save(tmp_path / "epoch_10_iter_104.pth")
+    assert latest_checkpoint(tmp_path).name == "epoch_10_iter_104.pth"
 
 
 @pytest.mark.parametrize(
