@@ -14,7 +14,7 @@ from cls_train.losses import SmoothedTargets, SoftmaxFocalLoss
 from cls_train.metric import TopKAccuracy
 from cls_train.schedules import schedulers
 from contract.errors import UserError, unknown
-from datasets.layouts.imagefolder import Folder
+from datasets.layouts.imagefolder import open_split
 from engine import config as configs
 from engine.adapter import TransferBackbone
 from engine.image_folder import (
@@ -49,7 +49,7 @@ def assemble(job: Job) -> Config:
     """Return the Runner config of the classification task."""
     recipe = load_recipe(job)
     root = job.options.data
-    classes = list(Folder(root / "train").classes())
+    classes = list(open_split(root / "train").classes())
     epochs = max(1, round(recipe.epochs * recipe.epochs_factor))
     batch = recipe.batch_size * recipe.batch_size_factor
     published = _batch_norm_images(recipe, batch)

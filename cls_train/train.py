@@ -64,6 +64,11 @@ class Classification(Task):
         minutes = runner.train_dataloader.dataset.images_total / images_per_second / 60
         return [Metric(name="epoch_minutes", value=minutes, unit="min", higher_is_better=False)]
 
+    def without_teacher(self, config: Config) -> None:
+        """Train on the labels alone."""
+        model: Any = config.model
+        model.distillation = None
+
     def loss_of_shapes(self, model: Any, images: Tensor) -> Tensor:
         """Return the loss against uniform targets."""
         targets = images.new_full((len(images), model.num_classes), 1 / model.num_classes)

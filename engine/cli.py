@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import errno
 import sys
@@ -49,6 +50,7 @@ class Options:
     checkpoint_minutes: float = 10.0
     identity: str | None = None
     data_fingerprint: str | None = None
+    measure: Path | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
 
 
@@ -116,6 +118,8 @@ def parse(prog: str, arguments: Sequence[str] | None, task: tasks.Task) -> Optio
     add("--identity", metavar="HEX", help="recorded in the result")
     add("--data-fingerprint", metavar="HEX", help="recorded in the result: which data these are")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="override a config key")
+    # Of the harness: train for some seconds and write what a run costs, see engine/measure/trial.py.
+    add("--measure", type=Path, help=argparse.SUPPRESS)
     values = vars(parser.parse_args(arguments))
     if not 0 <= values["seed"] < 2**32:
         raise UserError(f"--seed {values['seed']} was given; it must lie in 0 to {2**32 - 1}")

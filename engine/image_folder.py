@@ -9,6 +9,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS
@@ -16,13 +17,12 @@ from torch import nn
 from torchvision.transforms import v2
 
 from contract.errors import UserError, unknown
-from datasets.images import read_rgb
-from datasets.layouts.imagefolder import Folder
+from datasets.layouts.imagefolder import open_split
 
 
 @DATASETS.register_module()
 class ImageFolderDataset:
-    """`root/<class>/*.jpg`; a sample is `{'inputs': (3, H, W) in 0..255, 'labels': class index}`.
+    """`root/<class>/*.jpg`, or the same packed; a sample is `{'inputs': (3, H, W) in 0..255, 'labels': class index}`.
 
     Args:
         root: The split's folder, such as `data/imagenet/train`.
@@ -40,16 +40,15 @@ class ImageFolderDataset:
     def __init__(
         self, root: str, pipeline: Sequence[Mapping[str, Any]], classes: Sequence[str] | None = None
     ) -> None:
-        folder = Folder(Path(root))
-        found = folder.classes()
+        split = open_split(Path(root))
+        found = split.classes()
         if classes is not None and tuple(classes) != found:
             odd = sorted(set(found) ^ set(classes))
             raise UserError(
                 f"{root} has other class folders than the training set (for example {odd[:3]}); "
                 "both splits need the same ones"
             )
-        # Plain pairs: a `Path` for each of a million images would take half a gigabyte.
-        self.samples = [(str(sample.image), sample.label) for sample in folder.samples()]
+        self.samples = split.samples()
         self.classes = found
         self.transform = build_pipeline(pipeline)
 
@@ -58,10 +57,14 @@ class ImageFolderDataset:
         """The class names in label order."""
         return {"classes": self.classes}
 
+    @property
+    def blocks(self) -> np.ndarray | None:
+        """The shard of each sample; None if each is in a file of its own."""
+        return self.samples.blocks
+
     def get_data_info(self, index: int) -> dict[str, Any]:
         """Return path and label of a sample."""
-        path, label = self.samples[index]
-        return {"img_path": path, "label": label}
+        return {"img_path": self.samples.path(index), "label": self.samples.label(index)}
 
     def classes_in(self, info: dict[str, Any]) -> frozenset[Hashable]:
         """Return the class of an image, from its annotation; few-shot subsets are stratified by it."""
@@ -71,8 +74,8 @@ class ImageFolderDataset:
         return len(self.samples)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        path, label = self.samples[index]
-        return {"inputs": self.transform(read_rgb(path)), "labels": label}
+        label = self.samples.label(index)
+        return {"inputs": self.transform(self.samples.decode(index)), "labels": label}
 
 
 # Our transforms, by name; they take float images and have priority over torchvision's.

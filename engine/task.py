@@ -5,6 +5,7 @@ Tasks differ in their subclass of `Task`; everything else is in this module.
 
 from __future__ import annotations
 
+import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -22,13 +23,15 @@ from contract import tasks
 from contract.errors import UserError
 from contract.files import write_json
 from contract.result import CURVES_FILE, RESULT_FILE, Metric, write_result
-from contract.settings import ROOT
+from contract.settings import ROOT, SCHEDULES
 from engine import config as configs
 from engine.budget import resolve as resolve_budget
 from engine.cli import Options, exit_status, make_work_dir, parse
 from engine.job import Job, resolve_job
 from engine.measure.costs import measure
 from engine.measure.samples import LabelledFeatures, TransferabilityHook
+from engine.measure.schedule import answer
+from engine.measure.trial import run_trial
 from engine.passes import attach
 from engine.record import curves, result_fields
 from engine.resume import point_at_checkpoint
@@ -36,11 +39,12 @@ from engine.runner import numerics, stop
 from engine.runner.checkpoint import ELAPSED
 from engine.runner.checkpoint_files import keep_the_network
 from engine.runner.device import pinned_to
-from engine.runner.distributed import join, launched, leave, world_size
+from engine.runner.distributed import join, launched, leave, local_processes, world_size
 from engine.runner.learning_rate import apply_multipliers
 from engine.runner.numerics import Numerics, choose_numerics
 from engine.runner.peak_memory import PeakMemoryHook
 from engine.runner.rank import run_rank
+from engine.runner.shared_memory import fit_workers
 from engine.runner.validation import VALIDATION_HISTORY
 from engine.wiring import wire
 
@@ -124,6 +128,14 @@ class Task(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} does not say how its loss is computed")
 
+    def without_teacher(self, config: Config) -> None:
+        """Remove a teacher from a config, in place; it may not be trained yet when the run's cost is measured."""
+        return
+
+    def further_test_work(self, config: Config) -> float:
+        """Return the work of `further_metrics`, as a multiple of one test of all images."""
+        return 0.0
+
     def further_metrics(self, runner: Any) -> list[Metric]:
         """Return metrics that are measured once, after the last validation, in all processes together."""
         return []
@@ -144,9 +156,13 @@ class Task(ABC):
 def main(task: Task, arguments: Sequence[str] | None = None) -> int:
     """Run the command line of a task and return the exit status; a failing process of several ends at once."""
     prog = f"python -m {task.entry.module}"
+    words = sys.argv[1:] if arguments is None else list(arguments)
 
     def work() -> None:
-        run(task, parse(prog, arguments, task.entry))
+        if words[:1] == [SCHEDULES]:
+            answer(task, Path(words[1]), Path(words[2]))
+        else:
+            run(task, parse(prog, words, task.entry))
 
     with stop.caught_signals():
         return run_rank(work) if launched() else exit_status(work)
@@ -165,6 +181,9 @@ def run(task: Task, options: Options) -> None:
         with pinned_to(job.device_type):
             config = prepare(task, job)
             join(job.device_type)
+            if options.measure is not None:
+                run_trial(task, job, config, options.measure)
+                return
             _run(task, job, config)
             # After an error the group must not be ended: NCCL would wait for the other processes.
             leave()
@@ -199,6 +218,7 @@ def _run(task: Task, job: Job, config: Config) -> None:
     started = time.monotonic()
     runner = Runner.from_cfg(config)
     _require_a_batch(runner)
+    _fit_shared_memory(runner)
     attach(task, job, config, runner)
     used = choose_numerics(
         job.precision, one_shape=task.one_shape, deterministic=options.deterministic
@@ -253,6 +273,15 @@ def _require_a_batch(runner: Any) -> None:
     )
 
 
+def _fit_shared_memory(runner: Any) -> None:
+    """Let the loaders' workers fit into the shared memory of this machine."""
+    loaders = [runner.train_dataloader, runner.val_loop.dataloader]
+    notes = fit_workers(loaders, local_processes())
+    if is_main_process():
+        for note in notes:
+            print(f"note: {note}", flush=True)
+
+
 def _announce(job: Job, config: Config, runner: Any, used: Numerics) -> None:
     if not is_main_process():
         return
@@ -261,4 +290,4 @@ def _announce(job: Job, config: Config, runner: Any, used: Numerics) -> None:
     print(f"device:    {job.device_type}: {job.device_reason}")
     print(f"precision: {job.precision}; evaluation in float32")
     print(f"numerics:  {used}")
-    print(f"workers:   {config.train_dataloader.num_workers} loader process(es)", flush=True)
+    print(f"workers:   {runner.train_dataloader.num_workers} loader process(es)", flush=True)

@@ -16,7 +16,7 @@ from contract.errors import UserError
 from contract.files import write_json
 from contract.result import EVALUATION_FILE, RESULT_FILE, Metric, write_result
 from contract.tasks import TASKS
-from datasets.layouts.imagefolder import Folder
+from datasets.layouts.imagefolder import open_split
 from engine import config as configs
 from engine.adapter import TransferBackbone
 from engine.budget import Budget
@@ -25,7 +25,7 @@ from engine.cli import exit_status, make_work_dir, parse
 from engine.image_folder import ImageFolderDataset, transforms_of
 from engine.job import Job, resolve_job
 from engine.normalisation import normalisation
-from engine.record import common_fields
+from engine.record import common_fields, images_of
 from engine.runner import numerics
 from engine.runner.device import peak_memory_mib, pinned_to
 from engine.runner.distributed import world_size
@@ -102,7 +102,7 @@ def run(job: Job) -> None:
     fields = {
         **common_fields(job, TASK, train, test, report, _notes(config, len(train))),
         "recipe": None,
-        "protocol": protocol(config),
+        "protocol": {**protocol(config), **images_of(job.options.data)},
         "peak_memory_mib": peak_memory_mib(job.device_type),
         "costs": [
             Metric(name=name, value=value, unit="s", higher_is_better=False)
@@ -155,7 +155,7 @@ def _datasets(job: Job, config: Config, budget: Budget) -> tuple[SeededDataset, 
     """Return the training and the test images, both with the test pipeline."""
     root, seed = job.options.data, job.options.seed
     pipeline = transforms_of(config, "test_pipeline")
-    classes = list(Folder(root / "train").classes())
+    classes = list(open_split(root / "train").classes())
     train: Any = ImageFolderDataset(str(root / "train"), pipeline)
     limit = None
     if budget.iterations is not None:

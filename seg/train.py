@@ -74,6 +74,13 @@ class Segmentation(DenseTask):
         found = multi_scale.evaluate(runner, settings)
         return [Metric(name=f"{name}_ms", value=100 * getattr(found, name)) for name in METRICS]
 
+    def further_test_work(self, config: Config) -> float:
+        """Return the work of the tests at several scales: that of each grows with its pixels."""
+        settings = config.get("multi_scale")
+        if settings is None:
+            return 0.0
+        return sum(scale**2 for scale in settings["scales"]) * (2 if settings["flip"] else 1)
+
     def infer(self, model: Any, image: Tensor) -> object:
         """Run the segmentor without its auxiliary head, which only training needs, on every window."""
         test = model.test_cfg

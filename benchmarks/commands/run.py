@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import time
 from collections import Counter
@@ -12,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from benchmarks.commands.on_cluster import check_input, datasets_of, plan_for_jobs, submit
 from benchmarks.commands.report import write_and_print
 from benchmarks.commands.request import (
     Request,
@@ -20,18 +22,21 @@ from benchmarks.commands.request import (
     make_console,
     plan_request,
     read_request,
+    share_machine,
     wanted_datasets,
     wanted_rows,
 )
 from benchmarks.plan import preflight
+from benchmarks.plan.claims import CLAIMS, Owner, hold
 from benchmarks.plan.compute import Ask
-from benchmarks.plan.machine import choose_slots
+from benchmarks.plan.estimate import timings_of
 from benchmarks.plan.plan import CACHED, Plan
-from benchmarks.plan.store import LOG_FILE, locked
-from benchmarks.plan.timings import Timings
+from benchmarks.plan.preflight import DataState
+from benchmarks.plan.store import LOG_FILE, RunKey, write_failure
 from benchmarks.run.command import CommandBuilder, task_command
 from benchmarks.run.display import format_seconds, make_display
 from benchmarks.run.runner import COMPLETED, FAILED, SKIPPED, Interrupted, Outcome, Runner
+from benchmarks.suite.model import Suite
 from benchmarks.suite.names import ROOT
 
 SETUP_SECONDS_VARIABLE = "TRICKBENCH_SETUP_SECONDS"
@@ -56,12 +61,17 @@ def run(
     Returns:
         The exit status.
     """
+    request = read_request(options, root)
+    if options.cluster is not None:
+        return _submit(options, request, ask)
     return run_request(
-        read_request(options, root),
+        request,
         jobs=options.jobs,
+        gpus=options.gpus,
         fail_fast=options.fail_fast,
         build_command=build_command,
         ask=ask,
+        only=options.only,
     )
 
 
@@ -69,52 +79,88 @@ def run_request(
     request: Request,
     *,
     jobs: int | None,
+    gpus: Sequence[str] | None,
     fail_fast: bool,
     build_command: CommandBuilder,
     ask: Ask | None,
+    only: RunKey | None = None,
 ) -> int:
-    """Execute a request; see `run`."""
+    """Execute a request; see `run`. `only` restricts it to one run, without a report."""
     started = time.monotonic()
     console = make_console()
     # A mistake in the options ends here, before there is a run folder.
     request.table()
-    with locked(request.run_dir):
-        suite = request.table()
-        compute = check_names_and_backbones(suite, request, ask)
-        wanted = wanted_datasets(suite, request.selection)
+    request.run_dir.mkdir(parents=True, exist_ok=True)
+    suite = request.table()
+    compute = check_names_and_backbones(suite, request, ask)
+    slots, watch = share_machine(jobs, gpus, compute, request.selection)
+    wanted = datasets_of(suite, request, None if only is None else only.task)
+    data = _prepare_inputs(suite, request, wanted, console)
+    plan = plan_request(suite, request, data, compute, only)
+    if only is not None and (problem := check_input(plan, plan.find(only), console)) is not None:
+        write_failure(plan.store.view(only), None, problem)
+        console.print(escape(f"FAILED {only}: {problem}"), soft_wrap=True)
+        return 1
+    announce(console, plan, slots, watch)
+    display = make_display(console, len(plan.wanted))
+    runner = Runner(
+        plan,
+        slots,
+        display,
+        timings_of(plan, slots.threads),
+        build_command=build_command,
+        fail_fast=fail_fast,
+        watch=watch,
+    )
+    if only is not None and (needs := plan.find(only).needs) is not None:
+        runner.outcomes[needs] = Outcome(needs, CACHED)
+    try:
+        outcomes = runner.run()
+    except Interrupted:
+        display.close()
+        _say_how_to_continue(console, runner, plan)
+        return INTERRUPTED
+    finally:
+        display.close()
+    if only is None:
+        page = write_and_print(request.run_dir, console)
+        _summarise(console, plan, outcomes, page, time.monotonic() - started)
+    return 1 if any(o.status in (FAILED, SKIPPED) for o in outcomes) else 0
+
+
+def _submit(options: argparse.Namespace, request: Request, ask: Ask | None) -> int:
+    """Submit the runs of a request as jobs of a cluster."""
+    console = make_console()
+    request.table()
+    request.run_dir.mkdir(parents=True, exist_ok=True)
+    suite = request.table()
+    wanted = wanted_datasets(suite, request.selection)
+    # Machines that train may have no network.
+    data = _prepare_inputs(suite, request, wanted, console)
+    plan, is_certain = plan_for_jobs(suite, request, data, ask)
+    return submit(options, plan, console, is_certain=is_certain)
+
+
+def _prepare_inputs(
+    suite: Suite, request: Request, wanted: Sequence[str], console: Console
+) -> dict[str, DataState]:
+    """Generate missing datasets, fetch published weights, and check the data; one command at a time."""
+
+    def say(owner: Owner) -> None:
+        console.print(f"Waiting for {owner}, which prepares the data.", soft_wrap=True)
+
+    # Downloads can take long. An owner that has died is noticed all the same.
+    with hold(request.cache / CLAIMS / "inputs", say, patience=math.inf):
         preflight.generate_missing([suite.datasets[name] for name in wanted], console.print)
         rows = wanted_rows(suite, request.selection)
         preflight.fetch_published(rows, request.root, console.print)
-        with console.status("Checking the data"):
-            data = {
-                name: preflight.inspect_data(dataset, request.cache)
-                if name in wanted
-                else preflight.glance_at_data(dataset, request.cache)
-                for name, dataset in suite.used_datasets.items()
-            }
-        plan = plan_request(suite, request, data, compute)
-        slots = choose_slots(jobs, compute.gpu_ids)
-        announce(console, plan, slots)
-        display = make_display(console, len(plan.wanted))
-        runner = Runner(
-            plan,
-            slots,
-            display,
-            Timings(request.cache / "timings.json"),
-            build_command=build_command,
-            fail_fast=fail_fast,
-        )
-        try:
-            outcomes = runner.run()
-        except Interrupted:
-            display.close()
-            _say_how_to_continue(console, runner, plan)
-            return INTERRUPTED
-        finally:
-            display.close()
-        page = write_and_print(request.run_dir, console)
-    _summarise(console, plan, outcomes, page, time.monotonic() - started)
-    return 1 if any(o.status in (FAILED, SKIPPED) for o in outcomes) else 0
+    with console.status("Checking the data"):
+        return {
+            name: preflight.inspect_data(dataset, request.cache)
+            if name in wanted
+            else preflight.glance_at_data(dataset, request.cache)
+            for name, dataset in suite.used_datasets.items()
+        }
 
 
 def _summarise(

@@ -95,6 +95,9 @@ def sweep(
             precision=selection.precision,
             device=selection.device,
             deterministic=selection.deterministic,
+            processes=selection.processes,
+            teacher_processes=selection.teacher_processes,
+            gloo=selection.gloo,
             rows=tuple(trial_name(row.name, factor) for row in rows for factor in factors),
             seeds=(seed,),
         ),
@@ -104,6 +107,7 @@ def sweep(
     status = run_request(
         request,
         jobs=options.jobs,
+        gpus=options.gpus,
         fail_fast=options.fail_fast,
         build_command=build_command,
         ask=ask,

@@ -14,9 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from contract import progress
 
-LOG_TAIL_LINES = 40
+# torchrun reports several lines on each of its processes.
+LOG_TAIL_LINES = 400
 
 _GUARD = Path(__file__).with_name("guard.py")
 
@@ -30,7 +33,6 @@ class TaskProcess:
         cwd: The working directory.
         environment: Variables in addition to those of this process.
         on_progress: Called from another thread with each progress report of the task.
-        keep_open: A file descriptor that stays open while the task runs; None for no file.
     """
 
     def __init__(
@@ -41,7 +43,6 @@ class TaskProcess:
         cwd: Path,
         environment: Mapping[str, str],
         on_progress: Callable[[dict[str, Any]], None],
-        keep_open: int | None = None,
     ) -> None:
         self.log = log
         self.started = time.monotonic()
@@ -57,7 +58,6 @@ class TaskProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            pass_fds=() if keep_open is None else (keep_open,),
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -96,6 +96,12 @@ class TaskProcess:
 
     def signal(self, number: int) -> None:
         """Send a signal to the task and its children."""
+        if number == signal.SIGKILL and self._process.returncode is None:
+            # torchrun's processes are not in the group; it passes all other signals on to them.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                for child in psutil.Process(self._process.pid).children(recursive=True):
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        child.kill()
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)
 

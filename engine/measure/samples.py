@@ -75,7 +75,8 @@ class TransferabilityHook(Hook):
         train, test = runner.train_dataloader.dataset, runner.val_loop.dataloader.dataset
         # A run that is tested on some of its images uses no more of them here.
         most = MOST_IMAGES if test.images_used == test.images_total else test.images_used
-        images = [train.images[position] for position in spaced(len(train.images), most)]
+        used = train.images
+        images = [used[position] for position in spaced(len(used), most)]
         per_image = -(-MOST_SAMPLES // len(images))
         features, labels = [], []
         # All datasets of a split have the same pipeline.

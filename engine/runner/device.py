@@ -16,7 +16,14 @@ from mmengine.device import utils as mmengine_device
 
 from contract.errors import UserError, unknown
 from contract.settings import DEVICES
-from engine.gpus import CUDA_VARIABLE, HIP_VARIABLE, check_architecture, hidden_by, unusable
+from engine.gpus import (
+    CUDA_VARIABLE,
+    HIP_VARIABLE,
+    check_architecture,
+    gpu_index,
+    hidden_by,
+    unusable,
+)
 from engine.hardware import find_hardware
 
 # torch then reads the variables above at each question, and not only when the driver starts, which it does while
@@ -54,7 +61,7 @@ def resolve_device(requested: str = "auto") -> Device:
         return Device("cpu", "asked for")
     asked_for = requested == "cuda"
     if torch.cuda.is_available():
-        index = int(os.environ.get("LOCAL_RANK", "0"))
+        index = gpu_index()
         if index < torch.cuda.device_count() and (problem := check_architecture(index)):
             raise UserError(problem)
         return Device("cuda", "asked for" if asked_for else "torch can use it")

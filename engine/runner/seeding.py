@@ -24,6 +24,7 @@ from torch.utils.data import Sampler
 from contract.errors import UserError
 from engine.few_shot import stratified_subset
 from engine.runner.batch_sampler import ReplayedBatchSampler
+from engine.runner.block_order import block_order
 
 
 def seed_everything(*key: int) -> None:
@@ -64,7 +65,8 @@ class SeededDataset:
         self.seed = seed
         self.total = len(self.dataset)
         self.length = self.total if limit is None else min(limit, self.total)
-        self.chosen = None if fraction is None else self._choose(fraction)
+        # An array: loader workers would copy a list, whose numbers are objects.
+        self.chosen = None if fraction is None else np.asarray(self._choose(fraction))
 
     @property
     def metainfo(self) -> dict[str, Any]:
@@ -89,7 +91,18 @@ class SeededDataset:
     @property
     def images(self) -> Sequence[int]:
         """Positions in the dataset of the images that training uses: all, or the chosen subset."""
-        return range(self.images_total) if self.chosen is None else self.chosen
+        return range(self.images_total) if self.chosen is None else self.chosen.tolist()
+
+    @property
+    def blocks(self) -> np.ndarray | None:
+        """The block in which each sample is stored, if the dataset is packed; the order of training follows it."""
+        blocks = getattr(self.dataset, "blocks", None)
+        if blocks is None:
+            return None
+        positions = np.arange(self.length) * self.total // self.length
+        if self.chosen is not None:
+            positions = self.chosen[positions % len(self.chosen)]
+        return blocks[positions]
 
     def _choose(self, fraction: float) -> list[int]:
         # All datasets of a split are of the same kind.
@@ -110,7 +123,7 @@ class SeededDataset:
 
     def _index(self, position: int) -> int:
         index = position % self.length * self.total // self.length
-        return index if self.chosen is None else self.chosen[index % len(self.chosen)]
+        return index if self.chosen is None else int(self.chosen[index % len(self.chosen)])
 
     def __len__(self) -> int:
         return self.length
@@ -140,12 +153,20 @@ class SeededSampler(Sampler[int]):
         seed: The run's seed; every epoch's order is drawn from (seed, epoch).
         shuffle: Draw a new order for every epoch.
         infinite: Continue with the next epoch after the last sample, for iteration-based loops.
+        blocks: The block in which each sample is stored (n,); the order is then that of
+            `engine.runner.block_order`. None takes the dataset's, if it has any.
     """
 
     def __init__(
-        self, dataset: Sized, seed: int, shuffle: bool = True, infinite: bool = False
+        self,
+        dataset: Sized,
+        seed: int,
+        shuffle: bool = True,
+        infinite: bool = False,
+        blocks: np.ndarray | None = None,
     ) -> None:
         self.dataset = dataset
+        self.blocks = getattr(dataset, "blocks", None) if blocks is None else blocks
         self.seed = seed
         self.shuffle = shuffle
         self.infinite = infinite
@@ -172,7 +193,11 @@ class SeededSampler(Sampler[int]):
         count = len(self.dataset)
         order = np.arange(count)
         if self.shuffle:
-            np.random.default_rng([self.seed, epoch]).shuffle(order)
+            generator = np.random.default_rng([self.seed, epoch])
+            if self.blocks is None:
+                generator.shuffle(order)
+            else:
+                order = block_order(self.blocks, generator)
         order = np.resize(order, self.per_process * self.world_size)
         return (epoch * count + order[self.rank :: self.world_size]).tolist()
 

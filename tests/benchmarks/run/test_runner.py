@@ -27,8 +27,9 @@ from support.world import (
 from benchmarks.plan.compute import Gpu
 from benchmarks.plan.machine import Slots
 from benchmarks.plan.plan import CACHED
+from benchmarks.run.ending import failure_message
 from benchmarks.run.place import environment
-from benchmarks.run.runner import COMPLETED, FAILED, SKIPPED, Interrupted, Runner, failure_message
+from benchmarks.run.runner import COMPLETED, FAILED, SKIPPED, Interrupted, Runner
 from benchmarks.suite.select import Selection
 from contract.files import read_json
 
