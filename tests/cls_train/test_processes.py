@@ -175,7 +175,7 @@ def test_pair_stops_together_and_matches_uninterrupted(pair, images, tiny_config
     options = {**OPTIONS, "hooks": [Signal(8, rank)]}
     call = (images, tiny_config, tmp_path), options
     said = run_ranks(_call_until_stopped, *call, processes=PROCESSES)
-    assert said[0] == said[1] and said[0].startswith("stopped: iteration 9 of 18 is saved")
+    assert said[0] == said[1] and said[0].startswith("stopped: iteration 9 of 30 is saved")
     assert (tmp_path / "epoch_1_iter_9.pth").is_file()
     resumed = _pair(images, tiny_config, tmp_path, resume=True, **OPTIONS)
     for found, expected in zip(resumed, pair[1], strict=True):

@@ -26,27 +26,10 @@ def start(image_folder, tiny_config):
 
     def run(folder, *more):
         forget_runs()
-        words = [
-            str(tiny_config),
-            "--data",
-            str(image_folder),
-            "--work-dir",
-            str(folder),
-            "--seed",
-            "3",
-        ]
+        words = [str(tiny_config), "--data", str(image_folder), "--work-dir", str(folder), "--seed", "3"]
         words += ["--backbone", "resnet10_b-w8", "--recipe", "efficient", "--trick", "cosine"]
         words += ["--trick", "mixup", "--trick", "label_smoothing", "--trick", "ema"]
-        words += [
-            "--set",
-            "workers=1",
-            "--set",
-            "epochs_factor=1",
-            "--set",
-            "batch_size_factor=1",
-            "--budget",
-            "full",
-        ]
+        words += ["--set", "epochs_factor=1", "--set", "batch_size_factor=1", "--budget", "full"]
         with pytest.MonkeyPatch.context() as patch:
             # Costs are not what is tested.
             patch.setattr("engine.measure.costs.SECONDS", 0)
@@ -76,7 +59,7 @@ def _outcome(folder):
 
 def test_stopped_run_matches_uninterrupted(start, tmp_path, uninterrupted, capsys):
     run = functools.partial(start, tmp_path)
-    # In the middle of the second epoch, while a worker loads the next batch.
+    # In the middle of the second epoch.
     said = stopped_run(run, 8, resume=False, capsys=capsys)
     assert said == (
         "stopped: iteration 8 of 18 is saved; run the same command with --resume to go on"
