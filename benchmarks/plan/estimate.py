@@ -81,9 +81,7 @@ def estimates(plan: Plan, threads: int | None = None) -> dict[RunKey, Estimate]:
     }
 
 
-def _estimate(
-    plan: Plan, run: PlannedRun, before: Cost | None, measured: Measurements
-) -> Estimate:
+def _estimate(plan: Plan, run: PlannedRun, before: Cost | None, measured: Measurements) -> Estimate:
     cost, current = measured_cost(plan, run, measured)
     if before is not None:
         if cost is not None:
@@ -97,9 +95,7 @@ def _estimate(
     return Estimate(None, UNKNOWN) if stated is None else Estimate(Cost(stated), STATED)
 
 
-def measured_cost(
-    plan: Plan, run: PlannedRun, measured: Measurements
-) -> tuple[Cost | None, bool]:
+def measured_cost(plan: Plan, run: PlannedRun, measured: Measurements) -> tuple[Cost | None, bool]:
     """Return the cost of a run from measurements, None if they are incomplete; and whether they are of today's code."""
     facts, trial = measured.facts(run), measured.trial(run)
     if facts is None or trial is None:
@@ -138,7 +134,7 @@ def published_sizes(plan: Plan, run: PlannedRun) -> tuple[int, int] | None:
 
 
 def _stated_seconds(plan: Plan, run: PlannedRun) -> float | None:
-    """Return the GPU-hours that the suite states for a classifier, in seconds; None on a CPU, where they say nothing."""
+    """Return the GPU-hours that the suite states for a classifier, in seconds; None on a CPU."""
     hours = run.row.gpu_hours
     budget = plan.selection.budget
     if hours is None or run.key.task != SOURCE or plan.compute.device == "cpu" or budget == "smoke":
