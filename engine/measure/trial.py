@@ -42,7 +42,7 @@ LOAD_SECONDS = 1.0
 # After the first iteration, which chooses kernels and fills the loader's queue.
 LEAST_ITERATIONS = 3
 # On a CPU a whole published batch would take minutes. The speed hardly depends on the batch there.
-CPU_PIXELS = 16 * 224 * 224
+CPU_PIXELS = 8 * 224 * 224
 _UNLIMITED = 10**9
 
 
@@ -207,7 +207,9 @@ def _take_small_batches(config: Config, pixels: int) -> None:
     sizes = [hook.size for hook in hooks if hook["type"] == HOOK]
     largest = min([*sizes, config.train_dataloader.batch_size])
     # Batch norm needs two values per channel.
-    config.train_dataloader.batch_size = min(largest, max(2, round(CPU_PIXELS / pixels)))
+    size = min(largest, max(2, round(CPU_PIXELS / pixels)))
+    config.train_dataloader.batch_size = size
+    config.val_dataloader.batch_size = min(size, config.val_dataloader.batch_size)
     config.custom_hooks = [hook for hook in hooks if hook["type"] != HOOK]
 
 

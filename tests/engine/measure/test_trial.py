@@ -56,13 +56,17 @@ def test_figures_of_a_short_training(figures):
 def test_small_batches_on_a_cpu_never_exceed_a_pass():
     def batch(size: int, pixels: int) -> int:
         hook = dict(type="DeviceBatchHook", size=size)
-        config = Config(dict(custom_hooks=[hook], train_dataloader=dict(batch_size=256)))
+        loaders = dict(
+            train_dataloader=dict(batch_size=256), val_dataloader=dict(batch_size=64)
+        )
+        config = Config(dict(custom_hooks=[hook], **loaders))
         trial._take_small_batches(config, pixels)
         assert config.custom_hooks == []
+        assert config.val_dataloader.batch_size == min(64, config.train_dataloader.batch_size)
         return config.train_dataloader.batch_size
 
-    assert batch(128, 224 * 224) == 16
-    assert batch(128, 64 * 64) == 128
+    assert batch(128, 224 * 224) == 8
+    assert batch(128, 64 * 64) == 98
     assert batch(2, 64 * 64) == 2
     # At least two, for batch norm.
     assert batch(16, 2048 * 1024) == 2
