@@ -80,9 +80,12 @@ class Study:
         return self.command(*SUITE, *cluster, *words, **variables)
 
     def status(self) -> dict[str, dict[str, Any]]:
-        """Return what `status --json` says of each run, by `row/task`."""
+        """Return what `status --json` says of each run, by `row/task`, and `/1` for seed 1."""
         runs = json.loads(self.command("status", str(self.run_dir), "--json").stdout)["runs"]
-        return {f"{run['row']}/{run['task']}": run for run in runs}
+        return {
+            f"{run['row']}/{run['task']}" + (f"/{run['seed']}" if run["seed"] else ""): run
+            for run in runs
+        }
 
     def note(self, fault: str, seen: str) -> None:
         """Note what was observed."""
@@ -108,7 +111,7 @@ class Study:
         pid = int(state["owner"].split()[1])
 
         def task() -> psutil.Process | None:
-            module = f"{run.split('/')[1]}"
+            module = run.split("/")[1]
             names = {"cls": "cls_train.train", "det": "det.train", "seg": "seg.train"}
             with contextlib.suppress(psutil.Error):
                 for child in psutil.Process(pid).children(recursive=True):
@@ -124,6 +127,11 @@ class Study:
         task = self.running(run)
         task.suspend()
         return task
+
+    def start_again(self, job: str) -> None:
+        """Start a requeued job, for which Slurm waits two minutes otherwise."""
+        self.until(f"{job} is requeued", lambda: self.cluster.queue().get(job) == "PENDING")
+        self.cluster.call(["scontrol", "update", f"jobid={job}", "starttime=now"])
 
     def _state(self, run: str, state: str) -> dict[str, Any] | None:
         found = self.status()[run]
@@ -158,15 +166,15 @@ def test_suite_survives_faults(study: Study) -> None:
     _requeue(study, "standard/cls")
     study.becomes("tricks/cls", "done")
     _time_limit(study, "standard/det")
+    study.until("all jobs end", lambda: not cluster.queue())
+    study.submit()
+    study.until("all jobs end", lambda: not cluster.queue())
     _drained_node(study)
     _dead_node(study)
     study.until("all jobs end", lambda: not cluster.queue())
-    for _ in range(2):
-        study.submit()
-        study.until("all jobs end", lambda: not cluster.queue())
     assert {run["state"] for run in study.status().values()} == {"done"}
-    again = study.submit()
-    assert "8 done before" in again.stdout and "Submitted 0 runs" in again.stdout
+    again = study.submit("--seeds", "0", "1", "--rows", "scratch")
+    assert "4 done before" in again.stdout and "Submitted 0 runs" in again.stdout
     assert study.command("report", str(study.run_dir)).returncode == 0
     _compare_with_local_run(study)
 
@@ -224,8 +232,8 @@ def _requeue(study: Study, run: str) -> None:
     job = study.status()[run]["job"]
     study.cluster.call(["scontrol", "requeue", job])
     study.until("the task is gone", lambda: not _is_alive(task))
-    done = study.becomes(run, "done")
-    assert done["state"] == "done"
+    study.start_again(job)
+    study.becomes(run, "done")
     study.note(
         "scontrol requeue (as preemption does)",
         "the same job starts again, takes the run over at once and ends it",
@@ -238,6 +246,7 @@ def _time_limit(study: Study, run: str) -> None:
     study.cluster.call(["scontrol", "update", f"jobid={job}", "timelimit=1"])
     study.until("the task is gone", lambda: not _is_alive(task))
     study.cluster.call(["scontrol", "update", f"jobid={job}", "timelimit=15"])
+    study.start_again(job)
     log = (study.run_dir / "slurm" / f"{job}_0_log.out").read_text(encoding="utf-8")
     assert "Caught signal SIGUSR2" in log and "Calling checkpoint method" in log
     study.becomes(run, "done")
@@ -252,47 +261,45 @@ def _time_limit(study: Study, run: str) -> None:
 def _drained_node(study: Study) -> None:
     call = study.cluster.call
     call(["scontrol", "update", "nodename=node1", "state=drain", "reason=test"])
-    answer = study.submit()
+    answer = study.submit("--rows", "scratch", "--seeds", "1")
     assert answer.returncode == 0, answer.stdout
-    study.becomes("scratch/seg", "done")
-    log = call(["sinfo", "--noheader", "--Node", "--format", "%N %T"])
-    assert "node1 drain" in log
+    study.hold("scratch/det/1")
+    assert _node(study, "scratch/det/1") == "node2"
+    assert study.cluster.states()["node1"] == "drained"
     call(["scontrol", "update", "nodename=node1", "state=resume"])
-    study.note(
-        "a node is drained", "its jobs end, the others go to the other node; no command is needed"
-    )
+    study.note("a node is drained", "jobs start on the other node; no command is needed")
 
 
 def _dead_node(study: Study) -> None:
-    """Kill a node's daemon with the job on it."""
-    study.submit()
-    candidates = ("tricks/det", "tricks/seg")
-    run = study.until(
-        "a run of the tricks runs",
-        lambda: next(
-            (name for name in candidates if study.status()[name]["state"] == "running"), None
-        ),
-    )
-    task = study.hold(run)
+    """Kill the daemon and all processes of the node that still trains a run."""
+    run = "scratch/det/1"
     job = study.status()[run]["job"]
-    node = study.cluster.call(
-        ["squeue", "--noheader", "-r", "--job", job, "--format", "%N"]
-    ).strip()
-    study.cluster.kill_node(node)
+    task = study.running(run)
+    study.cluster.kill_node("node2")
     study.until("the task is gone", lambda: not _is_alive(task))
+    study.until("the node is down", lambda: "down" in study.cluster.states()["node2"])
+    study.start_again(job)
+    study.until("another node has the job", lambda: _node(study, run) == "node1")
     study.becomes(run, "done")
     study.note(
         "a node dies (slurmd and all of its processes killed)",
         "Slurm requeues the job on the other node, which takes the run over and ends it",
     )
-    study.cluster.start_node(node)
+    study.cluster.start_node("node2")
+
+
+def _node(study: Study, run: str) -> str:
+    job = study.status()[run]["job"]
+    words = ["squeue", "--noheader", "-r", "--job", job, "--format", "%N"]
+    return study.cluster.call(words).strip()
 
 
 def _compare_with_local_run(study: Study) -> None:
     local = study.folder / "local" / "mini"
     cores = os.cpu_count() or 1
-    answer = study.command(*SUITE, "--jobs", str(cores), "--run-dir", str(local))
-    assert answer.returncode == 0, answer.stdout + answer.stderr
+    for words in ([], ["--rows", "scratch", "--seeds", "1"]):
+        answer = study.command(*SUITE, *words, "--jobs", str(cores), "--run-dir", str(local))
+        assert answer.returncode == 0, answer.stdout + answer.stderr
     compared = 0
     for path in sorted(local.glob("cells/*/*/*/result.json")):
         other = study.run_dir / path.relative_to(local)
