@@ -160,11 +160,11 @@ def test_suite_survives_faults(study: Study) -> None:
     """In the end its results are those of a local run."""
     cluster = study.cluster
     _busy_scheduler(study)
-    _killed_task(study, "standard/cls")
-    _killed_command(study, "tricks/cls")
+    held = [study.hold(run) for run in ("standard/cls", "tricks/cls")]
+    _killed_task(study, "standard/cls", held[0])
+    _killed_command(study, "tricks/cls", held[1])
     study.submit()
     _requeue(study, "standard/cls")
-    study.becomes("tricks/cls", "done")
     _time_limit(study, "standard/det")
     study.until("all jobs end", lambda: not cluster.queue())
     study.submit()
@@ -197,8 +197,8 @@ def _busy_scheduler(study: Study) -> None:
     study.note("sbatch refuses one run for good", f"this run alone fails: “{failed['note']}”")
 
 
-def _killed_task(study: Study, run: str) -> None:
-    study.running(run).send_signal(signal.SIGKILL)
+def _killed_task(study: Study, run: str, task: psutil.Process) -> None:
+    task.send_signal(signal.SIGKILL)
     failed = study.becomes(run, "failed")
     assert "killed (signal 9)" in failed["note"] and Path(failed["log"]).is_file()
     study.note(
@@ -207,8 +207,7 @@ def _killed_task(study: Study, run: str) -> None:
     )
 
 
-def _killed_command(study: Study, run: str) -> None:
-    task = study.hold(run)
+def _killed_command(study: Study, run: str, task: psutil.Process) -> None:
     job = study.status()[run]["job"]
     study.cluster.call(["scancel", "--batch", "--signal=KILL", job])
     study.until(f"{run} is not running", lambda: study.status()[run]["state"] != "running")
