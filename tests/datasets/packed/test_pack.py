@@ -119,7 +119,9 @@ def test_webdataset_reads_the_shards(odd, small_shards, tmp_path):
         found.append((image, int(sample["cls"])))
     gc.collect()  # of the open shards, here where they are expected
     expected = Folder(odd / "train").samples()
-    assert sorted(found) == sorted((expected.read(i), expected.label(i)) for i in range(len(expected)))
+    assert sorted(found) == sorted(
+        (expected.read(i), expected.label(i)) for i in range(len(expected))
+    )
 
 
 def test_interrupted_packing_continues(image_set, tmp_path, monkeypatch):

@@ -141,7 +141,9 @@ def test_damaged_copies_are_refused(packed, tmp_path):
         verify("imagefolder", packed)
     index.write_bytes(kept)
     (packed / "packed.json").write_text('{"format": 99}')
-    with pytest.raises(UserError, match="has the format 99; expected format 1. Pack the data again"):
+    with pytest.raises(
+        UserError, match=r"has the format 99; expected format 1\. Pack the data again"
+    ):
         verify("imagefolder", packed)
 
 
@@ -156,7 +158,9 @@ def test_name_outside_of_the_folder_is_not_unpacked(cls, tmp_path, monkeypatch):
         return samples
 
     monkeypatch.setattr(Folder, "samples", escaping)
-    monkeypatch.setattr(packing.Samples, "path", lambda self, i: str(sorted(cls.glob("train/*/*"))[i]))
+    monkeypatch.setattr(
+        packing.Samples, "path", lambda self, i: str(sorted(cls.glob("train/*/*"))[i])
+    )
     packed = packed_copy(cls, tmp_path / "packed")
     with pytest.raises(UserError, match=r"'\.\./\.\./.*lies outside the dataset"):
         unpacked_copy(packed, tmp_path / "back")

@@ -101,7 +101,10 @@ def test_generators_stay_as_they_are(free):
 def test_bytes_are_those_of_all_tensors():
     """What torch shares: whole storages, also of views, anywhere in a batch."""
 
-    sample = {"inputs": torch.zeros(3, 10, 10), "data_samples": Annotation(), "name": "x" * 999}
-    assert shared_bytes(pseudo_collate([sample, sample])) == 2 * (1200 + 80)
+    samples = [
+        {"inputs": torch.zeros(3, 10, 10), "data_samples": Annotation(), "name": "x" * 999}
+        for _ in range(2)
+    ]
+    assert shared_bytes(pseudo_collate(samples)) == 2 * (1200 + 80)
     assert shared_bytes([torch.zeros(100, 100)[:1]]) == 40_000
     assert shared_bytes({"array": np.zeros(9)}) == 0
