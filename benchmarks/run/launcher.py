@@ -168,9 +168,7 @@ class Launchers:
         runs: The number of runs by task; a task with one run gets no launcher, because it would save nothing.
     """
 
-    def __init__(
-        self, cwd: Path, environment: Mapping[str, str], runs: Mapping[str, int]
-    ) -> None:
+    def __init__(self, cwd: Path, environment: Mapping[str, str], runs: Mapping[str, int]) -> None:
         self._cwd = cwd
         self._environment = dict(environment)
         self._modules = {TASKS[task].module for task, count in runs.items() if count > 1}

@@ -27,7 +27,7 @@ MOST_RUNS = 50
 # Below it, quartiles say little.
 LEAST_RUNS = 5
 # Time limit of each of the two timings, after the warm-up; a network that takes longer than this is timed once.
-SECONDS = 1.0
+SECONDS = 0.5
 # On a GPU, the first runs of a new shape load kernels and choose algorithms.
 WARM_UPS = {"cpu": 1, "cuda": 3}
 

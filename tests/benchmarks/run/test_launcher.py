@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -191,6 +192,20 @@ def test_dead_launcher_is_replaced_by_a_new_process(place, launchers, monkeypatc
         assert run.end() == 3
         # A new process imports the module where its GPU is visible.
         assert "with GPUs '7'" in run.text()
+
+
+def test_module_without_the_function_is_started_as_a_process(place, launchers, monkeypatch):
+    code = 'import sys; print("argument", sys.argv[1]); sys.exit(4)'
+    folder = place / "other"
+    folder.mkdir()
+    (folder / "fake_launched.py").write_text(f"if __name__ == '__main__':\n    {code}\n")
+    environment = {**ENVIRONMENT, "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}"}
+    with closing(Launcher("fake_launched", ROOT, environment, further=())) as other:
+        monkeypatch.setitem(launchers._launchers, "fake_launched", other)
+        monkeypatch.setattr(launchers, "_environment", environment)
+        run = _Run(folder, launchers, "draw", PYTHONPATH=environment["PYTHONPATH"])
+        assert run.end() == 4
+    assert run.text() == "argument draw\n"
 
 
 def test_other_commands_get_processes_of_their_own(place, launchers):
