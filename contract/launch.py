@@ -28,7 +28,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
-from contract.guard import guard
+from contract.guard import SIGNALS, guard
 
 # Variable of a run: MiB of program files that it shares with this process. The kernel gives a forked process a copy of
 # the memory, but maps the pages of files only when they are used again; the run's peak memory would miss them.
@@ -119,8 +119,9 @@ def _start(
         return lambda: os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     for file in private:
         os.close(file)
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _point(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(output, 1)
     _point(output, 2)
