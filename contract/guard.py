@@ -17,9 +17,6 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-# The task handles them: it saves where it is, and ends.
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-
 
 def main(command: list[str]) -> int:
     """Run a command and return its exit status, 128 + N if signal N ended it."""
@@ -36,7 +33,7 @@ def guard(start: Callable[[], Callable[[], int]]) -> int:
         The exit status, 128 + N if signal N ended the child.
     """
     # The task handles the signals. A handler, unlike SIG_IGN, is not inherited by the child.
-    for number in SIGNALS:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, lambda *_: None)
     wait = start()
     threading.Thread(target=_end_with_the_harness, daemon=True).start()

@@ -28,7 +28,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
-from contract.guard import SIGNALS, guard
+from contract.guard import guard
 
 # Variable of a run: MiB of program files that it shares with this process. The kernel gives a forked process a copy of
 # the memory, but maps the pages of files only when they are used again; the run's peak memory would miss them.
@@ -119,7 +119,8 @@ def _start(
         return lambda: os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     for file in private:
         os.close(file)
-    for number in SIGNALS:
+    # Those that the guard handles; a fork keeps its handlers.
+    for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     _point(os.open(os.devnull, os.O_RDONLY), 0)

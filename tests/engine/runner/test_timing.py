@@ -2,8 +2,7 @@
 
 from support.runners import bare_runner
 
-from contract import timing
-from engine.runner.timing import ELAPSED, CpuTimeHook, PhaseHook, TimedCheckpointHook
+from engine.runner.timing import ELAPSED, CpuTimeHook, TimedCheckpointHook
 
 
 def test_elapsed_time_continues_from_checkpoint(request, monkeypatch):
@@ -30,14 +29,3 @@ def test_logs_cpu_time_of_this_process(request, monkeypatch):
     hook.after_train_iter(runner, 0)
     hook.after_train_iter(runner, 1)
     assert list(runner.message_hub.get_scalar("train/cpu_time").data[0]) == [0.5, 1.5]
-
-
-def test_validations_are_no_training(monkeypatch):
-    clock = timing.PhaseClock()
-    monkeypatch.setattr("engine.runner.timing.CLOCK", clock)
-    hook, runner = PhaseHook(), object()
-    seen = [clock._open[-1]]
-    for step in (hook.before_train, hook.before_val, hook.after_val, hook.after_train):
-        step(runner)
-        seen.append(clock._open[-1])
-    assert seen == ["preparing", "training", "validation", "training", "preparing"]
