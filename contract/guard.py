@@ -37,7 +37,7 @@ def guard(start: Callable[[], Callable[[], int]]) -> int:
         The exit status, 128 + N if signal N ended the child.
     """
     # The task handles the signals. A handler, unlike SIG_IGN, is not inherited by the child.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, lambda *_: None)
     _adopt_orphans()
     wait = start()
