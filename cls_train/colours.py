@@ -79,8 +79,8 @@ def saturation(factor: float) -> Affine:
 
 
 def hue(turns: float) -> Affine:
-    """Return a rotation of the hue."""
-    u, w = math.cos(2 * math.pi * turns), math.sin(2 * math.pi * turns)
+    """Return a rotation of the hue, from red to green to blue; MXNet turns the other way, from U[-h, h] too."""
+    u, w = math.cos(2 * math.pi * turns), -math.sin(2 * math.pi * turns)
     rotation = np.array([[1, 0, 0], [0, u, -w], [0, w, u]])
     return Affine(_FROM_YIQ @ rotation @ _TO_YIQ)
 

@@ -27,7 +27,7 @@ from engine.augmentation import (
 )
 from engine.decoding import RandomCrop, decode_plain_jpeg, to_bytes, to_pillow
 
-# How training images are decoded, cropped and resized: by libjpeg-turbo and torchvision, or by Pillow.
+# How training images are decoded, cropped and resized: by simplejpeg and torch, or by Pillow.
 DECODERS = ("turbo", "pillow")
 
 
