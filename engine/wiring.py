@@ -17,6 +17,7 @@ from engine.runner.checkpoint import PositionCheckpointHook
 from engine.runner.distributed import AnyDeviceDistributedDataParallel, launched, world_size
 from engine.runner.epoch_loop import ResumableEpochTrainLoop
 from engine.runner.learning_rate import scale_rates
+from engine.runner.loader_processes import wire_processes_of_loaders
 from engine.runner.load_report import LoadReportHook
 from engine.runner.loss_guard import NonFiniteLossHook
 from engine.runner.precision import Precision
@@ -53,6 +54,9 @@ def wire(config: Any, task: str, options: Options, precision: Precision, budget:
     config.train_cfg.pop("by_epoch", None)
     config.train_cfg.type = loop.__name__
     _wire_loaders(config, options.seed, budget, by_epoch)
+    wire_processes_of_loaders(
+        config, precision.device_type, by_harness=options.identity is not None
+    )
     config.optim_wrapper.update(precision.optim_wrapper())
     config.model.backbone.channels_last = True
     if options.checkpoint is not None:
@@ -88,8 +92,6 @@ def _wire_loaders(config: Config, seed: int, budget: Budget, by_epoch: bool) -> 
         limit = budget.iterations * train.batch_size * world_size()
     if budget.iterations is not None:
         train.num_workers, test.num_workers = budget.workers, 0
-    for loader in (train, test):
-        loader.persistent_workers = loader.num_workers > 0
     fraction = _train_fraction(config)
     # `_delete_` is not needed: the whole dict is new.
     train.dataset = ConfigDict(
@@ -100,6 +102,8 @@ def _wire_loaders(config: Config, seed: int, budget: Budget, by_epoch: bool) -> 
     train.sampler = ConfigDict(
         type=SeededSampler.__name__, seed=seed, shuffle=True, infinite=not by_epoch
     )
+    if by_epoch and train.get("batch_sampler") is None and train.get("drop_last"):
+        train.sampler.update(epochs=config.train_cfg.max_epochs, whole=train.batch_size)
     test.dataset = ConfigDict(
         type=SeededDataset.__name__, dataset=test.dataset, seed=seed, limit=budget.test_images
     )

@@ -26,7 +26,7 @@ from benchmarks.acceptance import (
 )
 from benchmarks.acceptance.perform import Check, perform
 from benchmarks.acceptance.session import Session
-from benchmarks.plan.machine import cpu_cores
+from contract.machine import cpu_cores
 from contract.acceptance import SCHEMA_VERSION, Document, Line
 from contract.files import write_json
 from contract.settings import git_state, package_versions
