@@ -187,7 +187,7 @@ def test_other_settings_do_not_continue(image_set, tmp_path, monkeypatch):
         patch.setattr(packing, "_write_shard", full)
         with pytest.raises(UserError, match=r"stopped at shard: No space.*Free some space and run"):
             packed_copy(image_set, tmp_path / "packed")
-    with pytest.raises(UserError, match=r"unfinished packed .*other settings.*give the same"):
+    with pytest.raises(UserError, match=r"unfinished packed, .*other settings.*Give the same"):
         packed_copy(image_set, tmp_path / "packed", shard_mib=2)
     packed_copy(image_set, tmp_path / "packed")
 
