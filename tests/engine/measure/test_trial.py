@@ -56,9 +56,7 @@ def test_figures_of_a_short_training(figures):
 def test_small_batches_on_a_cpu_never_exceed_a_pass():
     def batch(size: int, pixels: int) -> int:
         hook = dict(type="DeviceBatchHook", size=size)
-        loaders = dict(
-            train_dataloader=dict(batch_size=256), val_dataloader=dict(batch_size=64)
-        )
+        loaders = dict(train_dataloader=dict(batch_size=256), val_dataloader=dict(batch_size=64))
         config = Config(dict(custom_hooks=[hook], **loaders))
         trial._take_small_batches(config, pixels)
         assert config.custom_hooks == []
