@@ -52,7 +52,7 @@ def test_forked_run_has_the_numbers_of_a_process_of_its_own(tmp_path, image_fold
     name = "backbone.safetensors"
     assert (forked / name).read_bytes() == (own / name).read_bytes()
     states = [
-        torch.load(folder / "epoch_1.pth", weights_only=False)["optimizer"]["state"]
+        torch.load(folder / "epoch_1.pth", weights_only=False)["state_dict"]
         for folder in (forked, own)
     ]
     torch.testing.assert_close(states[0], states[1], rtol=0, atol=0)
