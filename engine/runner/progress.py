@@ -63,7 +63,8 @@ class ProgressHook(Hook):
             return
         self.reported = now
         rate = (step - self.first_iter) / max(now - self.started, 1e-9)
-        loss = runner.message_hub.get_scalar("train/loss").current()
+        # The message hub may get the losses of several iterations together, later.
+        loss = float((outputs or {})["loss"])
         if self.bar is not None:
             note = f"loss {loss:.3f}, {rate * self.batch_size:.1f} images/s"
             self.bar.update(self.bar_task, completed=step, note=note)
