@@ -43,4 +43,5 @@ def _is_average(layer: Any) -> bool:
 def _geometry(feature: Tensor, layer: Any) -> Geometry:
     rows, columns = layer.output_size
     ratio, scale = layer.sampling_ratio, layer.spatial_scale
-    return Geometry(tuple(feature.shape), rows, columns, scale, ratio, layer.aligned)
+    images, channels, height, width = feature.shape
+    return Geometry((images, channels, height, width), rows, columns, scale, ratio, layer.aligned)

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import rich.progress
+import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
@@ -64,7 +65,7 @@ class ProgressHook(Hook):
         self.reported = now
         rate = (step - self.first_iter) / max(now - self.started, 1e-9)
         # The message hub may get the losses of several iterations together, later.
-        loss = float((outputs or {})["loss"])
+        loss = float(torch.as_tensor((outputs or {})["loss"]).detach())
         if self.bar is not None:
             note = f"loss {loss:.3f}, {rate * self.batch_size:.1f} images/s"
             self.bar.update(self.bar_task, completed=step, note=note)
