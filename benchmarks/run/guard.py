@@ -23,7 +23,7 @@ _PR_SET_CHILD_SUBREAPER = 36  # of linux/prctl.h
 def main(command: list[str]) -> int:
     """Run a command and return its exit status, 128 + N if signal N ended it."""
     # The task handles the signals. A handler, unlike SIG_IGN, is not inherited by the child.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, lambda *_: None)
     _adopt_orphans()
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL)

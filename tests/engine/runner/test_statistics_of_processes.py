@@ -13,9 +13,9 @@ from torch import nn
 from engine.resume import _resume_types
 from engine.runner.averaging import EpochEMAHook
 from engine.runner.batch_statistics import AgreeingStatisticsHook
+from engine.runner.checkpoint import PositionCheckpointHook
 from engine.runner.distributed import join, leave
 from engine.runner.seeding import SeededDataset
-from engine.runner.checkpoint import PositionCheckpointHook
 
 
 class Numbers:

@@ -18,7 +18,10 @@ def _signal_from_elsewhere(pid, number):
 
 def test_a_signal_stops_at_once_or_is_noted():
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(stop.Stopped, match="run the same command with --resume"), stop.caught_signals():
+    with (
+        pytest.raises(stop.Stopped, match="run the same command with --resume"),
+        stop.caught_signals(),
+    ):
         assert not stop.requested()
         stop.defer()
         os.kill(os.getpid(), signal.SIGTERM)
