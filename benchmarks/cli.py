@@ -16,6 +16,7 @@ from contract.command_line import STOPPED, Parser, device_name, duration, positi
 from contract.errors import UserError
 from contract.settings import BUDGETS, DEVICES, PRECISIONS
 from contract.tasks import TASKS
+from contract.trackers import TRACKERS
 from datasets.prepare.catalogue import SETS
 
 COMMANDS = {
@@ -277,6 +278,13 @@ def _add_suite_options(parser: argparse.ArgumentParser, *, tasks: bool) -> None:
         action="append",
         default=[],
         help=argparse.SUPPRESS,
+    )
+    add(
+        "--tracker",
+        action="append",
+        choices=TRACKERS,
+        default=[],
+        help="report losses and scores to it as well, see docs/cluster.md; repeatable",
     )
     add("--run-dir", type=Path, metavar="DIR", help="default: runs/SUITE, and a suffix for --set")
     add(

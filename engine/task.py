@@ -46,6 +46,7 @@ from engine.runner.peak_memory import PeakMemoryHook
 from engine.runner.rank import run_rank
 from engine.runner.shared_memory import fit_workers
 from engine.runner.validation import VALIDATION_HISTORY
+from engine.trackers import finish_trackers, report_result, wire_trackers
 from engine.wiring import wire
 
 
@@ -195,6 +196,7 @@ def prepare(task: Task, job: Job) -> Config:
     config = Config(task.assemble(job)._cfg_dict, format_python_code=False)
     budget = resolve_budget(job.options.budget, config.pop("budgets", {}))
     wire(config, task.name, job.options, job.precision, budget)
+    wire_trackers(config, task.name, job.spec, job.options)
     configs.check_arguments(config, task.scope)
     return config
 
@@ -230,6 +232,15 @@ def _run(task: Task, job: Job, config: Config) -> None:
             TransferabilityHook(task.labelled_features, options.checkpoint)  # pyright: ignore[reportArgumentType]
         )
     runner.register_hook(PeakMemoryHook())
+    try:
+        _train_and_test(task, job, config, runner, used, started)
+    finally:
+        finish_trackers(runner)
+
+
+def _train_and_test(
+    task: Task, job: Job, config: Config, runner: Any, used: Numerics, started: float
+) -> None:
     with numerics.recorded(runner, used):
         runner.train()
     history = runner.message_hub.runtime_info[VALIDATION_HISTORY]
@@ -260,6 +271,7 @@ def _write(
     fields["inference"] = measured.inference
     fields["metrics"] = metrics
     write_result(options.work_dir / RESULT_FILE, fields)
+    report_result(runner, [*metrics, *fields["costs"]])
     keep_the_network(options.work_dir)
     print(", ".join(f"{m.name} {m.value:.2f}{m.unit}" for m in metrics))
 

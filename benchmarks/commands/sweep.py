@@ -96,6 +96,7 @@ def sweep(
             precision=selection.precision,
             device=selection.device,
             deterministic=selection.deterministic,
+            trackers=selection.trackers,
             processes=selection.processes,
             teacher_processes=selection.teacher_processes,
             gloo=selection.gloo,
