@@ -22,6 +22,7 @@ from contract.command_line import (
 )
 from contract.errors import UserError
 from contract.settings import BUDGETS, DEVICES, PRECISIONS
+from contract.trackers import TRACKERS
 from engine.measure.memory import is_out_of_memory
 from engine.runner import stop
 
@@ -48,6 +49,8 @@ class Options:
     deterministic: bool = False
     resume: bool = False
     checkpoint_minutes: float = 10.0
+    trackers: tuple[str, ...] = ()
+    tracker_run: str | None = None
     identity: str | None = None
     data_fingerprint: str | None = None
     measure: Path | None = None
@@ -108,13 +111,8 @@ def parse(prog: str, arguments: Sequence[str] | None, task: tasks.Task) -> Optio
         help="deterministic algorithms where torch has them; slower on a GPU",
     )
     add("--resume", action="store_true", help="go on from the last checkpoint in the work dir")
-    add(
-        "--checkpoint-minutes",
-        type=positive_number("--checkpoint-minutes"),
-        default=10.0,
-        metavar="N",
-        help="longest time without a checkpoint (default: 10)",
-    )
+    if task.trains:
+        _add_training_options(parser)
     add("--identity", metavar="HEX", help="recorded in the result")
     add("--data-fingerprint", metavar="HEX", help="recorded in the result: which data these are")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="override a config key")
@@ -124,8 +122,29 @@ def parse(prog: str, arguments: Sequence[str] | None, task: tasks.Task) -> Optio
     if not 0 <= values["seed"] < 2**32:
         raise UserError(f"--seed {values['seed']} was given; it must lie in 0 to {2**32 - 1}")
     values["tricks"] = tuple(values.pop("trick"))
+    if task.trains:
+        values["trackers"] = tuple(values.pop("tracker"))
     values["overrides"] = dict(_override(text) for text in values.pop("set"))
     return Options(**values)
+
+
+def _add_training_options(parser: Parser) -> None:
+    add = parser.add_argument
+    add(
+        "--checkpoint-minutes",
+        type=positive_number("--checkpoint-minutes"),
+        default=10.0,
+        metavar="N",
+        help="longest time without a checkpoint (default: 10)",
+    )
+    add(
+        "--tracker",
+        action="append",
+        choices=TRACKERS,
+        default=[],
+        help="report losses and scores to it as well; may be repeated",
+    )
+    add("--tracker-run", metavar="PATH", help="SUITE/ROW/TASK/SEED, the run's place in a tracker")
 
 
 def _override(text: str) -> tuple[str, Any]:

@@ -50,6 +50,7 @@ from engine.runner.rank import run_rank
 from engine.runner.shared_memory import fit_workers
 from engine.runner.timing import PhaseHook
 from engine.runner.validation import VALIDATION_HISTORY
+from engine.trackers import finish_trackers, report_result, wire_trackers
 from engine.wiring import wire
 
 
@@ -208,6 +209,7 @@ def prepare(task: Task, job: Job) -> Config:
     config = Config(task.assemble(job)._cfg_dict, format_python_code=False)
     budget = resolve_budget(job.options.budget, config.pop("budgets", {}))
     wire(config, task.name, job.options, job.precision, budget)
+    wire_trackers(config, task.name, job.spec, job.options)
     configs.check_arguments(config, task.scope)
     return config
 
@@ -246,6 +248,15 @@ def _run(task: Task, job: Job, config: Config) -> None:
         )
     runner.register_hook(PeakMemoryHook())
     runner.register_hook(PhaseHook())
+    try:
+        _train_and_test(task, job, config, runner, used, started)
+    finally:
+        finish_trackers(runner)
+
+
+def _train_and_test(
+    task: Task, job: Job, config: Config, runner: Any, used: Numerics, started: float
+) -> None:
     with numerics.recorded(runner, used):
         runner.train()
     history = runner.message_hub.runtime_info[VALIDATION_HISTORY]
@@ -279,6 +290,7 @@ def _write(
     fields["metrics"] = metrics
     CLOCK.write(options.work_dir)
     write_result(options.work_dir / RESULT_FILE, fields)
+    report_result(runner, [*metrics, *fields["costs"]])
     keep_the_network(options.work_dir)
     print(", ".join(f"{m.name} {m.value:.2f}{m.unit}" for m in metrics))
 

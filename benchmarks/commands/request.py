@@ -24,6 +24,7 @@ from benchmarks.suite.load import load_suite
 from benchmarks.suite.model import Row, Suite
 from benchmarks.suite.select import Selection, parse_override, select
 from contract.tasks import SOURCE, TASKS
+from contract.trackers import require_installed
 
 _CONSOLE_WIDTH = 140
 
@@ -74,11 +75,13 @@ def read_selection(options: argparse.Namespace) -> Selection:
     # The last one of each kind counts.
     processes = dict([*options.processes_per_run, *options.gpus_per_run])
     folders = {task: getattr(options, f"{task}_data") for task in TASKS}
+    require_installed(options.tracker)
     return Selection(
         budget=options.budget,
         precision=options.precision,
         device=options.device,
         deterministic=options.deterministic,
+        trackers=tuple(options.tracker),
         processes=processes.get(False, 1),
         teacher_processes=processes.get(True),
         gloo=not options.gpus_per_run,

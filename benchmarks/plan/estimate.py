@@ -14,11 +14,11 @@ from typing import Any
 from benchmarks.plan.costs import Cost, cost_of
 from benchmarks.plan.hardware import hardware_of
 from benchmarks.plan.machine import choose_slots
-from contract.machine import cpu_cores
 from benchmarks.plan.measurements import COSTS_FILE, Measurements
 from benchmarks.plan.plan import CACHED, Plan, PlannedRun
 from benchmarks.plan.store import RunKey
 from benchmarks.plan.timings import Timings
+from contract.machine import cpu_cores
 from contract.tasks import SOURCE
 from datasets.prepare.catalogue import SETS
 

@@ -161,7 +161,7 @@ class TaskProcess:
 def terminate(
     processes: Sequence[TaskProcess], grace_seconds: float, in_a_hurry: Callable[[], bool]
 ) -> None:
-    """End tasks: ask them first, so they can close their files, and kill those that remain.
+    """End tasks: ask them first, so they can save their position, and kill those that remain.
 
     Args:
         processes: The tasks.
@@ -169,7 +169,7 @@ def terminate(
         in_a_hurry: Returns whether to kill them at once; called while waiting.
     """
     for process in processes:
-        process.signal(signal.SIGINT)
+        process.signal(signal.SIGTERM)
     deadline = time.monotonic() + grace_seconds
     while time.monotonic() < deadline and not in_a_hurry():
         if all([_has_ended(process) for process in processes]):
@@ -191,16 +191,17 @@ def _has_ended(process: TaskProcess) -> bool:
 
 @contextmanager
 def caught_signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM in a list for an orderly shutdown.
+    """Collect SIGINT, SIGTERM and SIGUSR1 in a list for an orderly shutdown.
 
-    Both handlers are set explicitly, because a shell starts background jobs with SIGINT ignored.
+    The handlers are set explicitly, because a shell starts background jobs with SIGINT ignored.
     """
     caught: list[int] = []
 
     def catch(number: int, frame: object) -> None:
         caught.append(number)
 
-    before = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    before = {number: signal.signal(number, catch) for number in numbers}
     try:
         yield caught
     finally:

@@ -36,19 +36,7 @@ from contract.tasks import SOURCE
 
 SEEDS = 3
 TASKS = 3
-NETWORKS = """
-timm:resnet18 timm:resnet50 timm:resnet101 timm:resnet152 timm:resnext50_32x4d timm:seresnet50 timm:wide_resnet50_2
-timm:resnetrs50 timm:resnest50d timm:res2net50_26w_4s timm:efficientnet_b0 timm:efficientnet_b2 timm:efficientnet_b4
-timm:efficientnetv2_rw_s timm:tf_efficientnetv2_b0 timm:mobilenetv3_large_100 timm:mobilenetv2_100
-timm:mobilenetv4_conv_medium timm:regnety_016 timm:regnety_040 timm:regnetx_032 timm:convnext_tiny timm:convnext_small
-timm:convnextv2_tiny timm:swin_tiny_patch4_window7_224 timm:swin_small_patch4_window7_224 timm:swinv2_tiny_window8_256
-timm:vit_small_patch16_224 timm:vit_base_patch16_224 timm:deit_small_patch16_224 timm:hrnet_w18 timm:hrnet_w32
-timm:densenet121 timm:densenet169 timm:dla34 timm:dla60 timm:vgg16_bn timm:cspresnet50 timm:cspdarknet53 timm:darknet53
-timm:ghostnet_100 timm:mnasnet_100 timm:fbnetc_100 timm:hardcorenas_a timm:rexnet_100 timm:pvt_v2_b2
-timm:poolformer_s12 timm:maxvit_tiny_rw_224 timm:edgenext_small timm:repvgg_b0 torchvision:resnet50
-torchvision:regnet_y_1_6gf torchvision:convnext_tiny torchvision:densenet121 torchvision:mobilenet_v3_large
-torchvision:efficientnet_b0 torchvision:swin_t torchvision:vgg16 torchvision:resnext50_32x4d torchvision:mnasnet1_0
-""".split()
+NETWORKS = ["timm:resnet18", "timm:resnet50", "timm:resnet101", "timm:resnet152", "timm:resnext50_32x4d", "timm:seresnet50", "timm:wide_resnet50_2", "timm:resnetrs50", "timm:resnest50d", "timm:res2net50_26w_4s", "timm:efficientnet_b0", "timm:efficientnet_b2", "timm:efficientnet_b4", "timm:efficientnetv2_rw_s", "timm:tf_efficientnetv2_b0", "timm:mobilenetv3_large_100", "timm:mobilenetv2_100", "timm:mobilenetv4_conv_medium", "timm:regnety_016", "timm:regnety_040", "timm:regnetx_032", "timm:convnext_tiny", "timm:convnext_small", "timm:convnextv2_tiny", "timm:swin_tiny_patch4_window7_224", "timm:swin_small_patch4_window7_224", "timm:swinv2_tiny_window8_256", "timm:vit_small_patch16_224", "timm:vit_base_patch16_224", "timm:deit_small_patch16_224", "timm:hrnet_w18", "timm:hrnet_w32", "timm:densenet121", "timm:densenet169", "timm:dla34", "timm:dla60", "timm:vgg16_bn", "timm:cspresnet50", "timm:cspdarknet53", "timm:darknet53", "timm:ghostnet_100", "timm:mnasnet_100", "timm:fbnetc_100", "timm:hardcorenas_a", "timm:rexnet_100", "timm:pvt_v2_b2", "timm:poolformer_s12", "timm:maxvit_tiny_rw_224", "timm:edgenext_small", "timm:repvgg_b0", "torchvision:resnet50", "torchvision:regnet_y_1_6gf", "torchvision:convnext_tiny", "torchvision:densenet121", "torchvision:mobilenet_v3_large", "torchvision:efficientnet_b0", "torchvision:swin_t", "torchvision:vgg16", "torchvision:resnext50_32x4d", "torchvision:mnasnet1_0"]
 SUITE = """
 tasks = dict(
     cls=dict(config="cls_train/configs/mini.py", data="cls"),

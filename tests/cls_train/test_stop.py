@@ -26,7 +26,15 @@ def start(image_folder, tiny_config):
 
     def run(folder, *more):
         forget_runs()
-        words = [str(tiny_config), "--data", str(image_folder), "--work-dir", str(folder), "--seed", "3"]
+        words = [
+            str(tiny_config),
+            "--data",
+            str(image_folder),
+            "--work-dir",
+            str(folder),
+            "--seed",
+            "3",
+        ]
         words += ["--backbone", "resnet10_b-w8", "--recipe", "efficient", "--trick", "cosine"]
         words += ["--trick", "mixup", "--trick", "label_smoothing", "--trick", "ema"]
         words += ["--set", "epochs_factor=1", "--set", "batch_size_factor=1", "--budget", "full"]
@@ -67,12 +75,12 @@ def test_stopped_run_matches_uninterrupted(start, tmp_path, uninterrupted, capsy
     assert [path.name for path in checkpoints(tmp_path)] == ["epoch_1_iter_8.pth", "epoch_1.pth"]
     # Twice in the last iteration of an epoch, whose end saves.
     stopped_run(run, 12, number=signal.SIGTERM, times=2, capsys=capsys)
-    assert [path.name for path in checkpoints(tmp_path)][0] == "epoch_2.pth"
+    assert checkpoints(tmp_path)[0].name == "epoch_2.pth"
     stopped_run(run, 13, capsys=capsys)
     # Nothing is lost in a validation.
     said = stopped_run(run, 18, number=signal.SIGTERM, in_validation=True, capsys=capsys)
     assert "nothing was lost since the last checkpoint" in said
-    assert [path.name for path in checkpoints(tmp_path)][0] == "epoch_3.pth"
+    assert checkpoints(tmp_path)[0].name == "epoch_3.pth"
     assert not (tmp_path / "result.json").exists()
     assert run("--resume") == 0
     assert _outcome(tmp_path) == _outcome(uninterrupted)

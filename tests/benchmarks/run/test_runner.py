@@ -296,7 +296,7 @@ def test_interrupt_ends_tasks_and_resumes_later(tmp_path, number):
     runner = world.runner(Slots(2, 1, (), "test"))
 
     _interrupt(world, runner, tasks=2, number=number)
-    assert "interrupted standard/cls/seed-0" in world.journal_lines("interrupted")
+    assert "saved standard/cls/seed-0" in world.journal_lines("saved")
     world.behaviour.clear()
     assert {outcome.status for outcome in world.run().values()} == {COMPLETED}
     assert any("start standard/cls/seed-0 resumed" in line for line in world.journal_lines())
