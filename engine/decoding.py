@@ -108,9 +108,10 @@ class RandomCrop:
         """
         box = self.crop.make_params([image])
         top, left, height, width = box["top"], box["left"], box["height"], box["width"]
-        part = image[:, top : top + height, left : left + width]
-        # The kernel for bytes is faster on a crop without gaps.
-        part = part.permute(1, 2, 0).contiguous().permute(2, 0, 1)[None]
+        part = image.permute(1, 2, 0)[top : top + height, left : left + width]
+        # The kernel for bytes is faster on a crop without gaps. It keeps the channels side by side if the strides of the
+        # batch say so, which those of a batch dimension that is added to a permuted image do not.
+        part = part.contiguous()[None].permute(0, 3, 1, 2)
         resized = functional.interpolate(part, size=self.size, mode="bilinear", antialias=True)[0]
         if self.flip_probability is not None and torch.rand(1) < self.flip_probability:
             resized = resized.flip(-1)
