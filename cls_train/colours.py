@@ -55,7 +55,9 @@ class ColorJitter(ColourTransform):
     def draw_affine(self) -> Affine:
         """Draw factors and order as torchvision does."""
         params: dict[str, Any] = self.drawn.make_params([])
-        factors = [params[f"{name}_factor"] for name in ("brightness", "contrast", "saturation", "hue")]
+        factors = [
+            params[f"{name}_factor"] for name in ("brightness", "contrast", "saturation", "hue")
+        ]
         change = Affine(_IDENTITY)
         for which in params["fn_idx"].tolist():
             if factors[which] is not None:

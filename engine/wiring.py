@@ -16,8 +16,8 @@ from engine.runner.batch_statistics import AgreeingStatisticsHook, CumulativeSta
 from engine.runner.distributed import AnyDeviceDistributedDataParallel, launched, world_size
 from engine.runner.epoch_loop import ResumableEpochTrainLoop
 from engine.runner.learning_rate import scale_rates
-from engine.runner.loader_processes import wire_processes_of_loaders
 from engine.runner.load_report import LoadReportHook
+from engine.runner.loader_processes import wire_processes_of_loaders
 from engine.runner.loss_guard import NonFiniteLossHook
 from engine.runner.precision import Precision
 from engine.runner.progress import ProgressHook

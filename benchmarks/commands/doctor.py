@@ -28,12 +28,12 @@ from benchmarks.acceptance.machine import SHARED_BYTES_PER_RUN, SHARED_MEMORY, c
 from benchmarks.commands.request import make_console
 from benchmarks.plan.compute import as_compute
 from benchmarks.plan.machine import choose_slots, memory_bytes
-from contract.machine import cpu_cores
 from benchmarks.plan.preflight import check_names
 from benchmarks.suite.load import load_suite, suite_names
 from benchmarks.suite.model import Suite
 from benchmarks.suite.names import ROOT
 from contract.errors import UserError
+from contract.machine import cpu_cores
 from datasets.prepare.catalogue import SETS
 
 if sys.version_info >= (3, 11):

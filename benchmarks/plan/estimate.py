@@ -14,11 +14,11 @@ from typing import Any
 from benchmarks.plan.costs import Cost, cost_of
 from benchmarks.plan.hardware import hardware_of
 from benchmarks.plan.machine import choose_slots
-from contract.machine import cpu_cores
 from benchmarks.plan.measurements import COSTS_FILE, Measurements
 from benchmarks.plan.plan import CACHED, Plan, PlannedRun
 from benchmarks.plan.store import RunKey
 from benchmarks.plan.timings import Timings
+from contract.machine import cpu_cores
 from contract.tasks import SOURCE
 from datasets.prepare.catalogue import SETS
 
@@ -81,9 +81,7 @@ def estimates(plan: Plan, threads: int | None = None) -> dict[RunKey, Estimate]:
     }
 
 
-def _estimate(
-    plan: Plan, run: PlannedRun, before: Cost | None, measured: Measurements
-) -> Estimate:
+def _estimate(plan: Plan, run: PlannedRun, before: Cost | None, measured: Measurements) -> Estimate:
     cost, current = measured_cost(plan, run, measured)
     if before is not None:
         if cost is not None:
@@ -97,9 +95,7 @@ def _estimate(
     return Estimate(None, UNKNOWN) if stated is None else Estimate(Cost(stated), STATED)
 
 
-def measured_cost(
-    plan: Plan, run: PlannedRun, measured: Measurements
-) -> tuple[Cost | None, bool]:
+def measured_cost(plan: Plan, run: PlannedRun, measured: Measurements) -> tuple[Cost | None, bool]:
     """Return the cost of a run from measurements, None if they are incomplete; and whether they are of today's code."""
     facts, trial = measured.facts(run), measured.trial(run)
     if facts is None or trial is None:

@@ -139,7 +139,7 @@ def _torchvision(root: Path) -> Any:
 
 
 def _timm(root: Path) -> Any:
-    """timm's training loader with its default colour jitter; it normalises batches on the device."""
+    """Timm's training loader with its default colour jitter; it normalises batches on the device."""
     return create_loader(
         ImageFolder(str(root)),
         (3, _SIZE, _SIZE),
