@@ -12,10 +12,11 @@ from importlib import import_module
 from pathlib import Path
 
 from benchmarks.cluster.options import add_cluster_options
-from contract.command_line import Parser, device_name, positive_factor
+from contract.command_line import STOPPED, Parser, device_name, duration, positive_factor
 from contract.errors import UserError
 from contract.settings import BUDGETS, DEVICES, PRECISIONS
 from contract.tasks import TASKS
+from contract.trackers import TRACKERS
 from datasets.prepare.catalogue import SETS
 
 COMMANDS = {
@@ -42,6 +43,10 @@ TEACHERS = "teachers"
 _FUNCTIONS = {"list": "list_names"}
 
 
+class TimeIsOver(BaseException):
+    """SIGUSR1 came before or after the runs."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
@@ -49,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The arguments after `python -m benchmarks`; None takes those of the process.
 
     Returns:
-        The exit status: 0; 1 if a run failed; 2 for a user's mistake, including wrong data; 130 after an interruption.
+        The exit status: 0; 1 if a run failed; 2 for a user's mistake, including wrong data; 75 if runs were stopped
+        and the same command goes on with them; 130 after an interruption.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     _restore_signals()
@@ -63,6 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         again = "" if "doctor" in words[:1] else " Run the same command again to continue."
         print(f"\nInterrupted.{again}", file=sys.stderr)
         return 130
+    except TimeIsOver:
+        print("\nStopped. Run the same command again to continue.", file=sys.stderr)
+        return STOPPED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -112,6 +121,12 @@ def _parser() -> Parser:
     for name in ("run", "sweep"):
         parsers[name].add_argument(
             "--fail-fast", action="store_true", help="end at the first failed run"
+        )
+        parsers[name].add_argument(
+            "--stop-after",
+            type=duration("--stop-after"),
+            metavar="TIME",
+            help="save everything and end with status 75 after a time such as 2h, 90m or 1h30m",
         )
     _add_plan_options(parsers["plan"])
     _add_sweep_options(parsers["sweep"])
@@ -264,6 +279,13 @@ def _add_suite_options(parser: argparse.ArgumentParser, *, tasks: bool) -> None:
         default=[],
         help=argparse.SUPPRESS,
     )
+    add(
+        "--tracker",
+        action="append",
+        choices=TRACKERS,
+        default=[],
+        help="report losses and scores to it as well, see docs/cluster.md; repeatable",
+    )
     add("--run-dir", type=Path, metavar="DIR", help="default: runs/SUITE, and a suffix for --set")
     add(
         "--set", action="append", default=[], metavar="TASK.KEY=VALUE", help="override a config key"
@@ -309,10 +331,14 @@ def _processes(text: str) -> tuple[bool, int]:
 
 
 def _restore_signals() -> None:
-    """Let Ctrl-C and SIGTERM interrupt, even if a shell started this with SIGINT ignored."""
+    """Let Ctrl-C and SIGTERM interrupt, even if a shell started this with SIGINT ignored; SIGUSR1 ends the time."""
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
+    def stop(number: int, frame: object) -> None:
+        raise TimeIsOver
+
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGUSR1, stop)

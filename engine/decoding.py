@@ -1,8 +1,8 @@
 """Decode JPEG files and crop them for training, without Pillow where the pixels are the same.
 
 simplejpeg decodes by libjpeg-turbo, as Pillow does, and its pixels are equal; torchvision's decoders are deprecated
-since 0.29. torch's antialiased resize of uint8 images, which is vectorised, replaces Pillow's; the two differ by at most
-2 grey levels.
+since 0.29. torch's antialiased resize of uint8 images, which is vectorised, replaces Pillow's; the two differ by at
+most 2 grey levels.
 """
 
 from __future__ import annotations

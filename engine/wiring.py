@@ -13,12 +13,14 @@ from engine.runner.batch import KEY as DEVICE_BATCH_SIZE
 from engine.runner.batch import checked_size, wire_batch
 from engine.runner.batch_sampler import ReplayedBatchSampler
 from engine.runner.batch_statistics import AgreeingStatisticsHook, CumulativeStatisticsHook
+from engine.runner.checkpoint import PositionCheckpointHook
 from engine.runner.distributed import AnyDeviceDistributedDataParallel, launched, world_size
 from engine.runner.epoch_loop import ResumableEpochTrainLoop
+from engine.runner.history import BoundedHistoryHook
 from engine.runner.learning_rate import scale_rates
 from engine.runner.load_report import LoadReportHook
 from engine.runner.loader_processes import wire_processes_of_loaders
-from engine.runner.loss_guard import NonFiniteLossHook
+from engine.runner.loss_guard import INTERVAL, NonFiniteLossHook, PositionHook
 from engine.runner.precision import Precision
 from engine.runner.progress import ProgressHook
 from engine.runner.seeding import (
@@ -27,7 +29,7 @@ from engine.runner.seeding import (
     SeededDataset,
     SeededSampler,
 )
-from engine.runner.timing import CpuTimeHook, TimedCheckpointHook
+from engine.runner.timing import CpuTimeHook
 from engine.runner.validation import ValidationHistoryHook
 
 
@@ -75,6 +77,7 @@ def wire(config: Any, task: str, options: Options, precision: Precision, budget:
     if not synchronises:
         _replace_synchronised_norm(config.model)
     _wire_hooks(config, task, options, by_epoch)
+    _wire_losses(config, precision.device_type)
     if passes is not None:
         config.custom_hooks.append(passes)
     if budget.iterations is not None:
@@ -106,8 +109,7 @@ def _wire_loaders(config: Config, seed: int, budget: Budget, by_epoch: bool) -> 
     test.dataset = ConfigDict(
         type=SeededDataset.__name__, dataset=test.dataset, seed=seed, limit=budget.test_images
     )
-    if not by_epoch and train.get("batch_sampler") is not None:
-        # An epoch-based run resumes at the start of an epoch, where a batch sampler starts anyway.
+    if train.get("batch_sampler") is not None:
         train.batch_sampler = ConfigDict(
             type=ReplayedBatchSampler.__name__, batches=train.batch_sampler
         )
@@ -149,19 +151,17 @@ def _wire_hooks(config: Config, task: str, options: Options, by_epoch: bool) -> 
     if not by_epoch:
         interval = min(interval, loop.max_iters)
     hooks.checkpoint = ConfigDict(
-        type=TimedCheckpointHook.__name__,
+        type=PositionCheckpointHook.__name__,
         interval=interval,
         by_epoch=by_epoch,
-        # The older checkpoint is kept until the newer one is complete.
-        max_keep_ckpts=2,
+        minutes=options.checkpoint_minutes,
     )
-    hooks.logger = ConfigDict(type="LoggerHook", interval=50, log_metric_by_epoch=by_epoch)
-    config.log_processor = ConfigDict(window_size=50, by_epoch=by_epoch)
+    hooks.logger = ConfigDict(type="LoggerHook", interval=INTERVAL, log_metric_by_epoch=by_epoch)
+    config.log_processor = ConfigDict(window_size=INTERVAL, by_epoch=by_epoch)
     batch_size = config.train_dataloader.batch_size * world_size()
     config.custom_hooks = [
         *(config.get("custom_hooks") or []),
         ConfigDict(type=SeedEachIterationHook.__name__, seed=options.seed),
-        ConfigDict(type=NonFiniteLossHook.__name__),
         ConfigDict(type=CpuTimeHook.__name__),
         ConfigDict(type=ValidationHistoryHook.__name__),
         ConfigDict(type=ProgressHook.__name__, task=task, batch_size=batch_size),
@@ -170,6 +170,16 @@ def _wire_hooks(config: Config, task: str, options: Options, by_epoch: bool) -> 
         config.custom_hooks.append(
             ConfigDict(type=LoadReportHook.__name__, checkpoint=str(options.checkpoint))
         )
+
+
+def _wire_losses(config: Config, device_type: str) -> None:
+    """Read losses rarely from a GPU, and bound their histories."""
+    config.default_hooks.runtime_info = ConfigDict(type=PositionHook.__name__)
+    interval = 1 if device_type == "cpu" else INTERVAL
+    config.custom_hooks += [
+        ConfigDict(type=BoundedHistoryHook.__name__),
+        ConfigDict(type=NonFiniteLossHook.__name__, interval=interval),
+    ]
 
 
 def _replace_synchronised_norm(node: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -13,9 +13,10 @@ from rich.markup import escape
 
 from benchmarks.plan import preflight
 from benchmarks.plan.compute import Ask, Compute, find_compute
+from benchmarks.plan.document import added_rows
 from benchmarks.plan.gpus import Watch, check_processes, choose_gpus
 from benchmarks.plan.machine import Slots, choose_slots
-from benchmarks.plan.plan import Plan, added_rows, make_plan
+from benchmarks.plan.plan import Plan, make_plan
 from benchmarks.plan.preflight import DataState
 from benchmarks.plan.store import RunKey
 from benchmarks.plan.union import earlier_plan
@@ -23,6 +24,7 @@ from benchmarks.suite.load import load_suite
 from benchmarks.suite.model import Row, Suite
 from benchmarks.suite.select import Selection, parse_override, select
 from contract.tasks import SOURCE, TASKS
+from contract.trackers import require_installed
 
 _CONSOLE_WIDTH = 140
 
@@ -73,11 +75,13 @@ def read_selection(options: argparse.Namespace) -> Selection:
     # The last one of each kind counts.
     processes = dict([*options.processes_per_run, *options.gpus_per_run])
     folders = {task: getattr(options, f"{task}_data") for task in TASKS}
+    require_installed(options.tracker)
     return Selection(
         budget=options.budget,
         precision=options.precision,
         device=options.device,
         deterministic=options.deterministic,
+        trackers=tuple(options.tracker),
         processes=processes.get(False, 1),
         teacher_processes=processes.get(True),
         gloo=not options.gpus_per_run,
@@ -150,6 +154,15 @@ def make_console() -> Console:
     """Return the console for standard output; wide if no terminal limits it."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=_CONSOLE_WIDTH)
+
+
+def selection_of(suite: Suite, selection: Selection, only: RunKey | None) -> Selection:
+    """Return a selection with the processes of a single run, for a machine that trains no other; None for all runs."""
+    if only is None:
+        return selection
+    is_teacher = only.row in {teacher.name for teacher in suite.teachers}
+    processes = (selection.teacher_processes if is_teacher else None) or selection.processes
+    return replace(selection, processes=processes, teacher_processes=None)
 
 
 def share_machine(

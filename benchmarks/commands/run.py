@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -22,6 +22,7 @@ from benchmarks.commands.request import (
     make_console,
     plan_request,
     read_request,
+    selection_of,
     share_machine,
     wanted_datasets,
     wanted_rows,
@@ -35,9 +36,13 @@ from benchmarks.plan.preflight import DataState
 from benchmarks.plan.store import LOG_FILE, RunKey, write_failure
 from benchmarks.run.command import CommandBuilder, task_command
 from benchmarks.run.display import format_seconds, make_display
-from benchmarks.run.runner import COMPLETED, FAILED, SKIPPED, Interrupted, Outcome, Runner
+from benchmarks.run.outcome import COMPLETED, FAILED, SKIPPED, STOPPED, Outcome
+from benchmarks.run.runner import Interrupted, Runner
+from benchmarks.run.stopping import stop_time
+from benchmarks.run.times import PLANNING, REPORT, RUNNING, Times
 from benchmarks.suite.model import Suite
 from benchmarks.suite.names import ROOT
+from contract.command_line import STOPPED as STOPPED_STATUS
 
 SETUP_SECONDS_VARIABLE = "TRICKBENCH_SETUP_SECONDS"
 INTERRUPTED = 130
@@ -69,6 +74,7 @@ def run(
         jobs=options.jobs,
         gpus=options.gpus,
         fail_fast=options.fail_fast,
+        stop_after=options.stop_after,
         build_command=build_command,
         ask=ask,
         only=options.only,
@@ -81,19 +87,20 @@ def run_request(
     jobs: int | None,
     gpus: Sequence[str] | None,
     fail_fast: bool,
+    stop_after: float | None,
     build_command: CommandBuilder,
     ask: Ask | None,
     only: RunKey | None = None,
 ) -> int:
     """Execute a request; see `run`. `only` restricts it to one run, without a report."""
-    started = time.monotonic()
+    started, times = time.monotonic(), Times()
     console = make_console()
     # A mistake in the options ends here, before there is a run folder.
     request.table()
     request.run_dir.mkdir(parents=True, exist_ok=True)
     suite = request.table()
     compute = check_names_and_backbones(suite, request, ask)
-    slots, watch = share_machine(jobs, gpus, compute, request.selection)
+    slots, watch = share_machine(jobs, gpus, compute, selection_of(suite, request.selection, only))
     wanted = datasets_of(suite, request, None if only is None else only.task)
     data = _prepare_inputs(suite, request, wanted, console)
     plan = plan_request(suite, request, data, compute, only)
@@ -103,6 +110,8 @@ def run_request(
         return 1
     announce(console, plan, slots, watch)
     display = make_display(console, len(plan.wanted))
+    times.places = slots.jobs
+    times.harness[PLANNING] = time.monotonic() - started
     runner = Runner(
         plan,
         slots,
@@ -110,21 +119,32 @@ def run_request(
         timings_of(plan, slots.threads),
         build_command=build_command,
         fail_fast=fail_fast,
+        stop_at=stop_time(started, stop_after),
+        say=console.print,
         watch=watch,
+        times=times,
     )
     if only is not None and (needs := plan.find(only).needs) is not None:
         runner.outcomes[needs] = Outcome(needs, CACHED)
     try:
-        outcomes = runner.run()
+        with times.phase(RUNNING):
+            outcomes = runner.run()
     except Interrupted:
         display.close()
-        _say_how_to_continue(console, runner, plan)
+        _say_how_to_continue(console, "Interrupted", runner.outcomes.values(), plan)
         return INTERRUPTED
     finally:
         display.close()
     if only is None:
-        page = write_and_print(request.run_dir, console)
+        with times.phase(REPORT):
+            page = write_and_print(request.run_dir, console)
+        times.write(request.run_dir)
+        times.show(console)
         _summarise(console, plan, outcomes, page, time.monotonic() - started)
+    left = len(plan.wanted) - len(outcomes) if runner.is_stopped else 0
+    if left or any(outcome.status == STOPPED for outcome in outcomes):
+        _say_how_to_continue(console, "Stopped", outcomes, plan)
+        return STOPPED_STATUS
     return 1 if any(o.status in (FAILED, SKIPPED) for o in outcomes) else 0
 
 
@@ -174,13 +194,15 @@ def _summarise(
     console.print(
         f"{times} Runs: {counts[COMPLETED]} run, {counts[CACHED]} cached, {counts[FAILED]} "
         f"failed, {counts[SKIPPED]} skipped"
+        + (f", {counts[STOPPED]} stopped" if counts[STOPPED] else "")
         + (f"; {len(plan.unavailable)} rows not available." if plan.unavailable else "."),
         soft_wrap=True,
     )
     console.print(f"Report: {page}", soft_wrap=True)
     unsettled = len(plan.wanted) - len(outcomes)
     if unsettled:
-        console.print(f"{unsettled} runs were not started, because of --fail-fast.")
+        why = "--fail-fast" if counts[FAILED] else "the time is over"
+        console.print(f"{unsettled} runs were not started ({why}).")
     for outcome in outcomes:
         if outcome.status in (FAILED, SKIPPED):
             log = plan.run_dir / outcome.key.path / LOG_FILE
@@ -188,10 +210,12 @@ def _summarise(
             console.print(escape(f"FAILED {outcome.key}: {outcome.message}{where}"), soft_wrap=True)
 
 
-def _say_how_to_continue(console: Console, runner: Runner, plan: Plan) -> None:
-    done = sum(o.status in (CACHED, COMPLETED) for o in runner.outcomes.values())
+def _say_how_to_continue(
+    console: Console, what: str, outcomes: Iterable[Outcome], plan: Plan
+) -> None:
+    done = sum(outcome.status in (CACHED, COMPLETED) for outcome in outcomes)
     console.print(
-        f"Interrupted: {done} of {len(plan.wanted)} runs are done and kept. Run the same command "
-        "again to continue; runs that had started resume from their last checkpoint.",
+        f"{what}: {done} of {len(plan.wanted)} runs are done and kept. Run the same command "
+        "again to continue; runs that had started go on where they were saved.",
         soft_wrap=True,
     )

@@ -134,7 +134,7 @@ def published_sizes(plan: Plan, run: PlannedRun) -> tuple[int, int] | None:
 
 
 def _stated_seconds(plan: Plan, run: PlannedRun) -> float | None:
-    """Return the GPU-hours that the suite states for a classifier, in seconds; None on a CPU, where they say nothing."""
+    """Return the GPU-hours that the suite states for a classifier, in seconds; None on a CPU."""
     hours = run.row.gpu_hours
     budget = plan.selection.budget
     if hours is None or run.key.task != SOURCE or plan.compute.device == "cpu" or budget == "smoke":

@@ -38,6 +38,11 @@ def task_command(plan: Plan, run: PlannedRun) -> list[str]:
     limit = plan.limits.of(row.name, key.task)
     if limit is not None and KEY not in run.setup.overrides:
         command += ["--set", f"{KEY}={limit.images}"]
+    trackers = plan.selection.trackers if TASKS[key.task].trains else ()
+    for name in trackers:
+        command += ["--tracker", name]
+    if trackers:
+        command += ["--tracker-run", f"{plan.suite.name}/{row.name}/{key.task}/seed-{key.seed}"]
     command += ["--data-fingerprint", str(run.data.fingerprint)]
     return [*command, "--identity", str(run.identity)]
 

@@ -9,6 +9,8 @@ from benchmarks.plan.store import RunKey
 COMPLETED = "completed"
 FAILED = "failed"
 SKIPPED = "skipped"
+# Not finished; the same command goes on with it.
+STOPPED = "stopped"
 
 
 @dataclass(frozen=True)
@@ -17,8 +19,8 @@ class Outcome:
 
     Attributes:
         key: The run.
-        status: `benchmarks.plan.plan.CACHED`, COMPLETED, FAILED or SKIPPED.
-        message: Why it failed or was skipped; else empty.
+        status: `benchmarks.plan.plan.CACHED`, COMPLETED, FAILED, SKIPPED or STOPPED.
+        message: Why it failed, was skipped or stopped; else empty.
     """
 
     key: RunKey

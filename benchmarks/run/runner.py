@@ -6,7 +6,8 @@ A failed run is reported, dependent runs are skipped, and all others continue.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,10 +31,14 @@ from benchmarks.run.beacon import Beacon
 from benchmarks.run.command import CommandBuilder, task_command
 from benchmarks.run.display import Display, format_seconds
 from benchmarks.run.ending import failure_message, headline, without_launcher
-from benchmarks.run.outcome import COMPLETED, FAILED, SKIPPED, Outcome
+from benchmarks.run.launcher import Launchers
+from benchmarks.run.outcome import COMPLETED, FAILED, SKIPPED, STOPPED, Outcome
 from benchmarks.run.place import environment, place
 from benchmarks.run.process import TaskProcess, caught_signals, terminate
-from benchmarks.run.schedule import Schedule
+from benchmarks.run.schedule import Schedule, with_guesses
+from benchmarks.run.stopping import GRACE_SECONDS, SAVING, Stopping, stopped_message
+from benchmarks.run.times import Times
+from contract.command_line import STOPPED_REPORT
 from contract.files import read_json, write_json
 from contract.result import RESULT_FILE
 
@@ -63,6 +68,10 @@ class _Running:
 class Runner:
     """Executes a plan.
 
+    Attributes:
+        outcomes: What became of each run so far.
+        is_stopped: Whether the time was over before all runs had ended.
+
     Args:
         plan: The plan; states and identities of its runs are filled in as they become known.
         slots: The number of concurrent runs and their resources.
@@ -70,8 +79,11 @@ class Runner:
         timings: The store of finished runs' costs.
         build_command: Returns a run's command line.
         fail_fast: End at the first failure.
-        grace_seconds: Time that tasks have to end after an interruption.
+        grace_seconds: Time that tasks have to save and end.
+        stop_at: When to stop, of `time.monotonic`; None for never.
+        say: Prints a sentence.
         watch: Tells which GPUs other processes occupy; None uses them all.
+        times: Where the times of the runs are noted.
     """
 
     def __init__(
@@ -83,10 +95,14 @@ class Runner:
         *,
         build_command: CommandBuilder = task_command,
         fail_fast: bool = False,
-        grace_seconds: float = 10.0,
+        grace_seconds: float = GRACE_SECONDS,
+        stop_at: float | None = None,
+        say: Callable[[str], None] = lambda text: None,
         watch: Watch | None = None,
+        times: Times | None = None,
     ) -> None:
         self.outcomes: dict[RunKey, Outcome] = {}
+        self.is_stopped = False
         self._plan = plan
         self._slots = slots
         self._display = display
@@ -94,7 +110,13 @@ class Runner:
         self._build_command = build_command
         self._fail_fast = fail_fast
         self._grace_seconds = grace_seconds
-        self._schedule = Schedule(plan, slots, expected_seconds(plan), watch, display.warned)
+        self._stop_at = stop_at
+        self._say = say
+        # Runs that reported that they were told to stop.
+        self._said_stopped: set[RunKey] = set()
+        seconds = with_guesses(plan, expected_seconds(plan, slots.threads))
+        self._schedule = Schedule(plan, slots, seconds, watch, display.warned)
+        self._times = Times() if times is None else times
         self._running: dict[RunKey, _Running] = {}
         # Images of a pass that would fit, reported by runs whose passes did not.
         self._reported: dict[RunKey, Limit] = {}
@@ -107,7 +129,8 @@ class Runner:
         """Execute all selected runs that are not finished.
 
         Returns:
-            The outcome of each selected run, in the order of the plan; with `fail_fast`, of those that ended.
+            The outcome of each selected run, in the order of the plan; after `fail_fast` or a stop, of those that
+            ended.
 
         Raises:
             Interrupted: Ctrl-C or SIGTERM, after the tasks have ended.
@@ -122,11 +145,22 @@ class Runner:
             else:
                 pending.append(run)
         pending = self._schedule.order(pending)
+        self._launchers = Launchers(
+            self._plan.root,
+            environment(self._plan, self._slots.threads, None),
+            Counter(run.key.task for run in pending),
+        )
         with caught_signals() as signals:
+            stopping = Stopping(signals, self._stop_at)
             try:
                 while pending or self._running or self._again:
-                    if signals:
+                    if stopping.interruptions:
                         raise Interrupted
+                    if stopping.is_due:
+                        self.is_stopped = True
+                        self._end_running(lambda: stopping.interruptions > 0)
+                        self._collect()
+                        break
                     pending, self._again = [*self._again, *pending], []
                     self._schedule.begin_round()
                     pending = [run for run in pending if not self._take(run)]
@@ -135,14 +169,21 @@ class Runner:
                     if self._fail_fast and self._failures():
                         break
             finally:
-                left = [running.process for running in self._running.values()]
-                terminate(left, self._grace_seconds, lambda: len(signals) > 1)
+                self._end_running(lambda: stopping.interruptions > 1)
                 for key, running in self._running.items():
                     running.lock.close()
                     self._schedule.end(key)
+                self._launchers.close()
         self._show_others(decide=True)
         self._plan.write()
         return [self.outcomes[r.key] for r in self._plan.wanted if r.key in self.outcomes]
+
+    def _end_running(self, in_a_hurry: Callable[[], bool]) -> None:
+        """Tell running tasks to save and end, and wait until they have."""
+        left = [running.process for running in self._running.values()]
+        if left:
+            self._say(SAVING)
+        terminate(left, self._grace_seconds, in_a_hurry)
 
     def _show_others(self, *, decide: bool = False) -> None:
         """Update the views of finished runs in the table that the command did not select."""
@@ -163,10 +204,14 @@ class Runner:
             needed = self.outcomes.get(run.needs)
             if needed is None:
                 return False
+            if needed.status == STOPPED:
+                self._end(run, STOPPED, f"not started: its {run.source} was stopped")
+                return True
             if needed.status not in (CACHED, COMPLETED):
                 reason = "failed" if needed.status == FAILED else "was skipped"
                 self._settle(run, SKIPPED, f"skipped: its {run.source} {reason}")
                 return True
+        self._times.ready(run.key)
         if time.monotonic() < self._next_try.get(run.key, 0.0):
             return False
         gpus = self._schedule.find_place(run)
@@ -232,6 +277,7 @@ class Runner:
         plan.write()
         gpu = ",".join(gpus) or None
         self._schedule.start(run, gpus)
+        self._times.started(run.key)
         beacon = Beacon(folder, gpu)
         process = TaskProcess(
             command,
@@ -239,6 +285,7 @@ class Runner:
             cwd=plan.root,
             environment=environment(plan, threads, gpu),
             on_progress=lambda report: self._report(run, report, beacon),
+            launchers=self._launchers,
         )
         self._running[run.key] = _Running(run, process, lock, beacon)
         store.show(run.key, identity)
@@ -257,6 +304,8 @@ class Runner:
         limit = reported(report)
         if limit is not None:
             self._reported[run.key] = limit
+        elif STOPPED_REPORT in report:
+            self._said_stopped.add(run.key)
         elif "best" not in report:
             self._schedule.progressed(run.key)
             self._display.progressed(run.key, report)
@@ -276,6 +325,7 @@ class Runner:
         for key, status in ended:
             running = self._running.pop(key)
             self._schedule.end(key)
+            self._times.ended(key, self._plan.work_dir(running.run))
             if status is not None and running.lock.is_held():
                 self._finish(running, status)
             else:
@@ -297,6 +347,11 @@ class Runner:
         result = read_json(folder / RESULT_FILE)
         took = format_seconds(process.seconds)
         if result is None or result.get("status") != "completed":
+            reported = run.key in self._said_stopped
+            if stopped := stopped_message(status, asked=self.is_stopped, reported=reported):
+                self._plan.store.show(run.key, identity)
+                self._end(run, STOPPED, stopped, f"after {took}: {stopped}")
+                return
             message = failure_message(status, tail)
         elif result.get("identity") != identity:
             message = "the task wrote a result.json of another identity than it was given"

@@ -1,7 +1,8 @@
 """Which run starts next, and on which GPUs.
 
 List scheduling on the critical path: of the runs that can start, the one with the longest chain of runs behind it
-starts first. So teachers come first, then classifiers, then the longest of the others.
+starts first. So teachers come first, then classifiers, then the longest of the others. Runs on more GPUs than others
+start before these, because GPUs that become free one after the other would wait for the last.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ class Schedule:
     Args:
         plan: The plan.
         slots: The number of concurrent runs and their resources.
-        seconds: Expected time of each run; those of unknown time may be missing.
+        seconds: Time of each run, as `with_guesses` returns it.
         watch: Tells which GPUs other processes occupy; None uses them all.
         locks: Keeps other commands from the GPUs of this one; unused without `watch`.
         warn: Called with a run that has to wait for GPUs, and the reason.
@@ -96,7 +97,7 @@ class Schedule:
     ) -> None:
         self._locks = locks or GpuLocks()
         self._slots, self._watch, self._warn = slots, watch, warn
-        self._chains = longest_chains(plan, with_guesses(plan, seconds))
+        self._chains = longest_chains(plan, seconds)
         self._position = {run.key: position for position, run in enumerate(plan.runs)}
         self._placed: dict[RunKey, _Placed] = {}
         self._held = False
@@ -104,9 +105,11 @@ class Schedule:
 
     def order(self, runs: Sequence[PlannedRun]) -> list[PlannedRun]:
         """Return runs in the order in which they should start; equal ones keep the order of the plan."""
-        return sorted(
-            runs, key=lambda run: (-self._chains.get(run.key, 0.0), self._position[run.key])
-        )
+
+        def urgency(run: PlannedRun) -> tuple[float, ...]:
+            return -run.processes, -self._chains.get(run.key, 0.0), self._position[run.key]
+
+        return sorted(runs, key=urgency)
 
     def begin_round(self) -> None:
         """Start to offer runs anew, in their order."""

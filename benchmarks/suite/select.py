@@ -41,6 +41,7 @@ class Selection:
         precision: Value of the tasks' option `--precision`.
         device: Value of the tasks' option `--device`.
         deterministic: Whether the tasks get the option `--deterministic`.
+        trackers: Experiment trackers that the tasks report to.
         processes: Number of processes that train a run together, each on a GPU.
         teacher_processes: The same for teachers; None for `processes`.
         gloo: Whether several processes may train a run on a CPU.
@@ -56,6 +57,7 @@ class Selection:
     precision: str = "auto"
     device: str = "auto"
     deterministic: bool = False
+    trackers: tuple[str, ...] = ()
     processes: int = 1
     teacher_processes: int | None = None
     gloo: bool = False

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.model import is_model_wrapper
 
 from contract.machine import cpu_cores
-from engine.runner.distributed import launched, local_processes
+from engine.runner.distributed import local_processes
 
 # More do not help: they compete for the file system and for memory.
 MOST_WORKERS = 32
@@ -46,8 +46,8 @@ def automatic_workers(device_type: str, *, by_harness: bool = False) -> int:
         return 1 if cores <= 2 else 2
     share = cores // local_processes()
     threads = os.environ.get("OMP_NUM_THREADS", "")
-    # torchrun sets the variable to 1, and users do for other reasons.
-    if by_harness and not launched() and threads.isdigit():
+    # Without the harness, torchrun sets the variable to 1, and users set it for other reasons.
+    if by_harness and threads.isdigit():
         share = min(share, int(threads))
     return max(1, min(MOST_WORKERS, share - 1))
 

@@ -74,10 +74,10 @@ def test_iteration_loop_resumes_at_once(monkeypatch):
     # mmengine saves at the end only where the interval does not exceed the training.
     assert config.default_hooks.checkpoint.interval == 30
     assert not config.default_hooks.checkpoint.by_epoch
-    assert config.default_hooks.checkpoint.max_keep_ckpts == 2
+    assert config.default_hooks.checkpoint.minutes == 10
 
 
-def test_batch_sampler_is_replayed_where_runs_resume_within_an_epoch(monkeypatch):
+def test_batch_sampler_is_replayed_because_runs_resume_within_an_epoch(monkeypatch):
     own = dict(type="AspectRatioBatchSampler")
     found = []
     for train_cfg in (dict(max_iters=30), dict(max_epochs=3)):
@@ -86,27 +86,28 @@ def test_batch_sampler_is_replayed_where_runs_resume_within_an_epoch(monkeypatch
         options = Options("c", Path("w"), Path("d"))
         wire(config, "det", options, Precision("float32", "cpu", "test"), Budget())
         found.append(config.train_dataloader.batch_sampler.to_dict())
-    assert found == [dict(type="ReplayedBatchSampler", batches=own), own]
+    assert found == [dict(type="ReplayedBatchSampler", batches=own)] * 2
 
 
 def test_hooks_follow_recipe_hooks(monkeypatch):
     expected = [
         "EMAHook",
         "SeedEachIterationHook",
-        "NonFiniteLossHook",
         "CpuTimeHook",
         "ValidationHistoryHook",
         "ProgressHook",
     ]
+    losses = ["BoundedHistoryHook", "NonFiniteLossHook"]
     made = [hook.type for hook in _wired(monkeypatch).custom_hooks]
-    assert made == [*expected, "DeviceBatchHook"]
+    assert made == [*expected, *losses, "DeviceBatchHook"]
     config = _wired(monkeypatch, checkpoint=Path("b.safetensors"))
     assert [hook.type for hook in config.custom_hooks] == [
         *expected,
         "LoadReportHook",
+        *losses,
         "DeviceBatchHook",
     ]
-    assert config.custom_hooks[-2].checkpoint == "b.safetensors"
+    assert config.custom_hooks[-4].checkpoint == "b.safetensors"
     assert config.model.backbone.checkpoint == "b.safetensors"
 
 
@@ -143,9 +144,13 @@ def _save(path):
 
 def test_newest_checkpoint_by_number(tmp_path):
     assert latest_checkpoint(tmp_path) is None
-    for name in ("epoch_9.pth", "epoch_10.pth", "epoch_2.pth"):
+    # In the middle of the tenth epoch, and what a kill left of the end of the eleventh.
+    names = ("epoch_9.pth", "epoch_9_iter_95.pth", "epoch_10.pth", "epoch_2.pth", ".epoch_11.pth")
+    for name in names:
         _save(tmp_path / name)
     assert latest_checkpoint(tmp_path).name == "epoch_10.pth"
+    _save(tmp_path / "epoch_10_iter_104.pth")
+    assert latest_checkpoint(tmp_path).name == "epoch_10_iter_104.pth"
 
 
 @pytest.mark.parametrize(
@@ -260,3 +265,22 @@ def test_workers_and_pinned_memory(device, monkeypatch):
     assert (train.num_workers, test.num_workers) == (2 if device == "cpu" else 7, 0)
     assert (train.persistent_workers, test.persistent_workers) == (True, False)
     assert train.pin_memory is test.pin_memory is (device == "cuda")
+
+
+def test_losses_are_read_rarely_from_a_gpu():
+    intervals = {}
+    for device in ("cpu", "cuda"):
+        config = _config(max_iters=30)
+        wire(
+            config,
+            "det",
+            Options("c", Path("w"), Path("d")),
+            Precision("float32", device, ""),
+            Budget(),
+        )
+        intervals[device] = next(
+            hook.interval for hook in config.custom_hooks if hook.type == "NonFiniteLossHook"
+        )
+        # mmengine's own hook would read every loss in every iteration.
+        assert config.default_hooks.runtime_info.type == "PositionHook"
+    assert intervals == {"cpu": 1, "cuda": config.default_hooks.logger.interval}
