@@ -1,8 +1,8 @@
 """Colour transforms of training images: one affine change of each image's colours, applied per batch on the device.
 
 Sources: brightness, contrast, saturation and hue are those of MXNet's `image.py` (apache/mxnet, python/mxnet/image),
-which GluonCV's recipes for "Bag of Tricks" (1812.01187) used: linear, without clipping to 0..255 in between. torchvision
-draws the factors and their order.
+which GluonCV's recipes for "Bag of Tricks" (1812.01187) used: linear, without clipping to 0..255 in between.
+torchvision draws the factors and their order.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from engine.augmentation import Affine, ColourTransform, register_batch_transfor
 _GREY = np.array([0.299, 0.587, 0.114])
 _TO_GREY = np.tile(_GREY, (3, 1))
 _IDENTITY = np.eye(3)
-# RGB to YIQ. MXNet has -0.321 and 0.311, with which grey would be tinted, and a rounded inverse, with which a rotation by
-# 0 would change an image.
+# RGB to YIQ. MXNet has -0.321 and 0.311, with which grey would be tinted, and a rounded inverse, with which a rotation
+# by 0 would change an image.
 _TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 _FROM_YIQ = np.linalg.inv(_TO_YIQ)
 
@@ -55,7 +55,9 @@ class ColorJitter(ColourTransform):
     def draw_affine(self) -> Affine:
         """Draw factors and order as torchvision does."""
         params: dict[str, Any] = self.drawn.make_params([])
-        factors = [params[f"{name}_factor"] for name in ("brightness", "contrast", "saturation", "hue")]
+        factors = [
+            params[f"{name}_factor"] for name in ("brightness", "contrast", "saturation", "hue")
+        ]
         change = Affine(_IDENTITY)
         for which in params["fn_idx"].tolist():
             if factors[which] is not None:

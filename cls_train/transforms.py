@@ -51,7 +51,9 @@ class Erasing(BatchTransform):
         """Draw the rectangle; it is empty if nothing is erased."""
         if torch.rand(1) >= self.drawn.p:
             return (0, 0, 0, 0, 0)
-        params: dict[str, Any] = self.drawn.make_params([torch.empty(3, 1, 1).expand(3, height, width)])
+        params: dict[str, Any] = self.drawn.make_params(
+            [torch.empty(3, 1, 1).expand(3, height, width)]
+        )
         if params["v"] is None:
             return (0, 0, 0, 0, 0)
         seed = int(torch.randint(_SEEDS, ())) if self.fill == "noise" else 0

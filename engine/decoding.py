@@ -1,8 +1,8 @@
 """Decode JPEG files and crop them for training, without Pillow where the pixels are the same.
 
-simplejpeg decodes by libjpeg-turbo, as Pillow does, and its pixels are equal; torchvision's decoders are deprecated since
-0.29. torch's antialiased resize of uint8 images, which is vectorised, replaces Pillow's; the two differ by at most 2 grey
-levels.
+simplejpeg decodes by libjpeg-turbo, as Pillow does, and its pixels are equal; torchvision's decoders are deprecated
+since 0.29. torch's antialiased resize of uint8 images, which is vectorised, replaces Pillow's; the two differ by at
+most 2 grey levels.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class RandomCrop:
 
     def __init__(self, crop: v2.RandomResizedCrop, flip: v2.RandomHorizontalFlip | None) -> None:
         self.crop = crop
-        self.size = list(crop.size)
+        self.size: list[int] = list(crop.size)  # pyright: ignore[reportArgumentType]
         self.flip_probability = None if flip is None else flip.p
 
     @staticmethod
@@ -108,9 +108,10 @@ class RandomCrop:
         """
         box = self.crop.make_params([image])
         top, left, height, width = box["top"], box["left"], box["height"], box["width"]
-        part = image[:, top : top + height, left : left + width]
-        # The kernel for bytes is faster on a crop without gaps.
-        part = part.permute(1, 2, 0).contiguous().permute(2, 0, 1)[None]
+        part = image.permute(1, 2, 0)[top : top + height, left : left + width]
+        # The kernel for bytes is faster on a crop without gaps. It keeps the channels side by side if the strides of
+        # the batch say so, which those of a batch dimension that is added to a permuted image do not.
+        part = part.contiguous()[None].permute(0, 3, 1, 2)
         resized = functional.interpolate(part, size=self.size, mode="bilinear", antialias=True)[0]
         if self.flip_probability is not None and torch.rand(1) < self.flip_probability:
             resized = resized.flip(-1)

@@ -223,7 +223,8 @@ def colour_difference(root: Path, images: int = 24) -> tuple[float, float, float
 def table(rates: dict[str, list[float]], sizes: dict[str, int]) -> list[str]:
     """Return the rows of the table."""
     rows = [
-        "| pipeline | images/s of a core | × torchvision's reference (min–max of rounds) | bytes of an image to the device |",
+        "| pipeline | images/s of a core | × torchvision's reference (min–max of rounds) | bytes "
+        "of an image to the device |",
         "|---|--:|--:|--:|",
     ]
     for name, values in rates.items():
@@ -245,27 +246,38 @@ def section(
     rounds = len(rates["ours"])
     text = io.StringIO()
     print(
-        f"`python -m benchmarks.scripts.loader`, {rounds} rounds, one core of {cpu_model()}, torch {torch.__version__}. "
-        f"JPEG files of {_WIDTH} × {_HEIGHT} pixels and {size / 1000:.0f} kB, which the script makes, to {_SIZE} × {_SIZE} "
+        f"`python -m benchmarks.scripts.loader`, {rounds} rounds, one core of {cpu_model()}, torch "
+        f"{torch.__version__}. "
+        f"JPEG files of {_WIDTH} × {_HEIGHT} pixels and {size / 1000:.0f} kB, which the script "
+        f"makes, to {_SIZE} × {_SIZE} "
         "pixels. CPU seconds up to the collated batch, medians.\n",
         file=text,
     )
     print("\n".join(table(rates, sizes)), file=text)
     print(
         f"\nThe recipe's loader is {gain:.1f} × as fast as the same recipe by Pillow.\n\n"
-        "- A worker decodes, crops, resizes and flips. Policies such as RandAugment and rotation follow, by Pillow. The image "
-        "leaves\n  as bytes, with a few numbers drawn from (seed, epoch, index). The device applies them to the batch: "
-        "brightness, contrast,\n  saturation, hue and colour noise as one 3 × 4 matrix together with the normalisation, "
+        "- A worker decodes, crops, resizes and flips. Policies such as RandAugment and rotation "
+        "follow, by Pillow. The image "
+        "leaves\n  as bytes, with a few numbers drawn from (seed, epoch, index). The device "
+        "applies them to the batch: "
+        "brightness, contrast,\n  saturation, hue and colour noise as one 3 × 4 matrix together "
+        "with the normalisation, "
         "then erasing and cutout.\n"
-        "- JPEG files are decoded by simplejpeg (libjpeg-turbo), with Pillow's pixels exactly. torch's resize of bytes differs "
-        "from\n  Pillow's by at most 2 grey levels. Other formats, CMYK, and images that have to be turned are read by Pillow. "
+        "- JPEG files are decoded by simplejpeg (libjpeg-turbo), with Pillow's pixels exactly. "
+        "torch's resize of bytes differs "
+        "from\n  Pillow's by at most 2 grey levels. Other formats, CMYK, and images that have to "
+        "be turned are read by Pillow. "
         "Scaled decoding\n  is not used: a crop of 224 pixels is rarely taken from twice as many.\n"
-        "- The colour changes are MXNet's linear ones. torchvision turns the hue in HSV and clips after each change: the same "
-        f"draws\n  differ by {mean:.1f} grey levels on average and {most:.0f} at most, of a change of {change:.0f} on average. "
+        "- The colour changes are MXNet's linear ones. torchvision turns the hue in HSV and clips "
+        "after each change: the same "
+        f"draws\n  differ by {mean:.1f} grey levels on average and {most:.0f} at most, of a change "
+        f"of {change:.0f} on average. "
         "The difference is the hue: the rotation in\n  YIQ keeps the brightness, that in HSV the greatest channel.\n"
         "- Decoding on a GPU is not offered: torchvision deprecated its decoders in 0.29, and no GPU was at hand.\n"
-        "- With `workers = None`, a run on GPUs takes the cores of the machine divided by its processes, less one; a run on a "
-        "CPU takes\n  one or two. Batches are pinned and copied without blocking. The workers go on with the next epoch, so its "
+        "- With `workers = None`, a run on GPUs takes the cores of the machine divided by its "
+        "processes, less one; a run on a "
+        "CPU takes\n  one or two. Batches are pinned and copied without blocking. The workers go "
+        "on with the next epoch, so its "
         "first batch is there.",
         file=text,
     )

@@ -153,8 +153,8 @@ class SeededSampler(Sampler[int]):
         seed: The run's seed; every epoch's order is drawn from (seed, epoch).
         shuffle: Draw a new order for every epoch.
         infinite: Continue with the next epoch after the last sample, for iteration-based loops.
-        epochs: Continue with the next epoch after the last sample, up to this many; loader workers then prepare the next
-            epoch's first batches during the last ones of an epoch. None stops after each epoch.
+        epochs: Continue with the next epoch after the last sample, up to this many; loader workers then prepare the
+            next epoch's first batches during the last ones of an epoch. None stops after each epoch.
         whole: Leave out an epoch's last samples that do not fill a batch of so many.
         blocks: The block in which each sample is stored (n,); the order is then that of
             `engine.runner.block_order`. None takes the dataset's, if it has any.

@@ -98,7 +98,10 @@ def test_wrong_arguments():
 @pytest.mark.parametrize("fill", ["constant", "mean"])
 def test_erasing_is_torchvisions(fill):
     value = 0 if fill == "constant" else list(IMAGENET_MEAN)
-    ours, theirs = OneImage(Erasing(fill)), v2.RandomErasing(0.5, (0.02, 0.4), (0.3, 1 / 0.3), value)
+    ours, theirs = (
+        OneImage(Erasing(fill)),
+        v2.RandomErasing(0.5, (0.02, 0.4), (0.3, 1 / 0.3), value),
+    )
     for seed in range(20):
         torch.manual_seed(seed)
         found = ours(WHITE)

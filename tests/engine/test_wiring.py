@@ -13,6 +13,7 @@ from contract.errors import UserError
 from engine.budget import Budget
 from engine.cli import Options
 from engine.resume import latest_checkpoint
+from engine.runner import loader_processes
 from engine.runner.learning_rate import add_multipliers
 from engine.runner.precision import Precision
 from engine.wiring import wire
@@ -228,6 +229,42 @@ def test_wrong_images_of_a_pass_are_refused_in_every_budget(budget):
     precision = Precision("float32", "cpu", "test")
     with pytest.raises(UserError, match=r"device_batch_size=0 was given; expected the most images"):
         wire(config, "cls", Options("c", Path("w"), Path("d")), precision, budget)
+
+
+@pytest.mark.parametrize(
+    ("device", "cores", "threads", "by_harness", "processes", "workers"),
+    [
+        ("cpu", 2, "1", False, 1, 1),
+        ("cpu", 64, "1", False, 1, 2),
+        ("cuda", 1, "", False, 1, 1),
+        ("cuda", 16, "", False, 1, 15),
+        ("cuda", 16, "1", False, 1, 15),
+        ("cuda", 16, "4", True, 1, 3),
+        ("cuda", 16, "1", False, 4, 3),
+        ("cuda", 128, "", False, 1, 32),
+    ],
+)
+def test_automatic_workers(device, cores, threads, by_harness, processes, workers, monkeypatch):
+    monkeypatch.setattr(loader_processes, "cpu_cores", lambda: cores)
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    monkeypatch.delenv("RANK", raising=False)
+    if processes > 1:
+        monkeypatch.setenv("RANK", "0")
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+    assert loader_processes.automatic_workers(device, by_harness=by_harness) == workers
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_workers_and_pinned_memory(device, monkeypatch):
+    monkeypatch.setattr(loader_processes, "cpu_cores", lambda: 8)
+    config = _config(max_epochs=3)
+    config.train_dataloader.num_workers = None
+    config.val_dataloader.num_workers = 0
+    loader_processes.wire_processes_of_loaders(config, device, by_harness=False)
+    train, test = config.train_dataloader, config.val_dataloader
+    assert (train.num_workers, test.num_workers) == (2 if device == "cpu" else 7, 0)
+    assert (train.persistent_workers, test.persistent_workers) == (True, False)
+    assert train.pin_memory is test.pin_memory is (device == "cuda")
 
 
 def test_losses_are_read_rarely_from_a_gpu():

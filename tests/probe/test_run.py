@@ -140,7 +140,7 @@ def test_budgets_limit_images(image_folder, tmp_path, checkpoint):
 @pytest.mark.filterwarnings("ignore")
 def test_features_match_classifier(image_folder, tiny_config, tmp_path):
     words = [str(tiny_config), "--data", str(image_folder), "--work-dir", str(tmp_path)]
-    words += ["--backbone", SPEC, "--precision", "fp32"]
+    words += ["--backbone", SPEC, "--precision", "fp32", "--set", "epochs_factor=0.67"]
     assert train(Classification(), words) == 0
     metrics = json.loads((tmp_path / "result.json").read_text())["metrics"]
     top1 = {metric["name"]: metric["value"] for metric in metrics}["top1"]
