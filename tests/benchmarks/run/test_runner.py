@@ -24,6 +24,7 @@ from support.world import (
 )
 
 from benchmarks.plan.compute import Gpu
+from benchmarks.plan.costs import Cost
 from benchmarks.plan.machine import Slots
 from benchmarks.plan.plan import CACHED
 from benchmarks.plan.timings import Timings
