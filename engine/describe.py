@@ -28,10 +28,7 @@ from engine.runner.precision import choose_precision
 # Below, starting further processes takes longer than describing the backbones in this one.
 _LEAST_IN_PARALLEL = 8
 # The slow initialisations. `normal_` is none of them: torch repeats it until all values lie in a range.
-_DRAWS = (
-    *("uniform_", "erfinv_", "kaiming_uniform_", "kaiming_normal_", "xavier_uniform_"),
-    *("xavier_normal_", "trunc_normal_"),
-)
+_DRAWS = ("uniform_", "erfinv_", "kaiming_uniform_")
 
 
 def facts(specs: Sequence[str], requested: str = "auto") -> dict[str, Any]:

@@ -333,9 +333,8 @@ def make_plan(
         for row in suite.rows
         if (missing := missing_tricks(row, tricks))
     }
-    store = Store(run_dir)
     plan = Plan(
-        *(suite, selection, root, run_dir, compute or Compute(), unavailable, store),
+        *(suite, selection, root, run_dir, compute or Compute(), unavailable, Store(run_dir)),
         limits=Limits(run_dir),
         digests=Digests(root / "runs" / ".cache" / "digests.json"),
     )
@@ -390,7 +389,7 @@ def _find_twins(plan: Plan) -> None:
 
 def _lay_out(plan: Plan, data: Mapping[str, DataState]) -> Iterator[PlannedRun]:
     """Yield the runs, classifiers first, because all others wait for them."""
-    suite, selection = plan.suite, plan.selection
+    suite = plan.suite
     available = [row for row in suite.rows if row.name not in plan.unavailable]
     named = {row.teacher for row in available}
     if SOURCE in suite.tasks:
@@ -411,7 +410,7 @@ def _lay_out(plan: Plan, data: Mapping[str, DataState]) -> Iterator[PlannedRun]:
                 elif task != SOURCE and row.trains_classifier:
                     needs = RunKey(row.name, SOURCE, seed)
                 run = PlannedRun(key, row, setup, data[setup.data], needs)
-                run.wanted = selection.wants(row.name, task, seed)
-                run.processes = selection.processes if TASKS[task].trains else 1
+                run.wanted = plan.selection.wants(row.name, task, seed)
+                run.processes = plan.selection.processes if TASKS[task].trains else 1
                 run.checkpoint = None if task == SOURCE else row.weights
                 yield run

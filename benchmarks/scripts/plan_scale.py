@@ -1,15 +1,18 @@
 """Time the harness with many finished runs, and the first plan of many networks.
 
-Command: python -m benchmarks.scripts.plan_scale [--runs N …] [--networks N]
+Command: python -m benchmarks.scripts.plan_scale [--runs N …] [--networks N] [--accuracy]
 
-A short real run of three tasks gives the files of a finished run. They are copied, with the identities of a large suite,
-into a run folder of N finished runs; then `plan`, `run` (which finds everything done) and `report` are timed, each in a
-new process. At last a suite of many networks of timm and torchvision is planned without a cache.
+A short real run of three tasks gives the files of a finished run. They are copied, with the identities of a large
+suite, into a run folder of N finished runs; then `plan`, `run` (which finds everything done) and `report` are timed,
+each in a new process. At last a suite of many networks of timm and torchvision is planned without a cache.
+
+`--accuracy` instead measures the steps of `mini`, runs it, and compares the expected times with the real ones.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import resource
 import subprocess
@@ -27,16 +30,37 @@ from benchmarks.commands.request import (
     read_request,
 )
 from benchmarks.plan import preflight
+from benchmarks.plan.estimate import measured_cost, measurements_of, timings_of
 from benchmarks.plan.plan import Plan, PlannedRun
 from benchmarks.plan.store import RUN_FILE
 from benchmarks.suite.names import ROOT
-from contract.files import read_json, write_json
+from contract.files import read_json
 from contract.result import CHECKPOINT_FILE, RESULT_FILE
 from contract.tasks import SOURCE
 
 SEEDS = 3
 TASKS = 3
-NETWORKS = ["timm:resnet18", "timm:resnet50", "timm:resnet101", "timm:resnet152", "timm:resnext50_32x4d", "timm:seresnet50", "timm:wide_resnet50_2", "timm:resnetrs50", "timm:resnest50d", "timm:res2net50_26w_4s", "timm:efficientnet_b0", "timm:efficientnet_b2", "timm:efficientnet_b4", "timm:efficientnetv2_rw_s", "timm:tf_efficientnetv2_b0", "timm:mobilenetv3_large_100", "timm:mobilenetv2_100", "timm:mobilenetv4_conv_medium", "timm:regnety_016", "timm:regnety_040", "timm:regnetx_032", "timm:convnext_tiny", "timm:convnext_small", "timm:convnextv2_tiny", "timm:swin_tiny_patch4_window7_224", "timm:swin_small_patch4_window7_224", "timm:swinv2_tiny_window8_256", "timm:vit_small_patch16_224", "timm:vit_base_patch16_224", "timm:deit_small_patch16_224", "timm:hrnet_w18", "timm:hrnet_w32", "timm:densenet121", "timm:densenet169", "timm:dla34", "timm:dla60", "timm:vgg16_bn", "timm:cspresnet50", "timm:cspdarknet53", "timm:darknet53", "timm:ghostnet_100", "timm:mnasnet_100", "timm:fbnetc_100", "timm:hardcorenas_a", "timm:rexnet_100", "timm:pvt_v2_b2", "timm:poolformer_s12", "timm:maxvit_tiny_rw_224", "timm:edgenext_small", "timm:repvgg_b0", "torchvision:resnet50", "torchvision:regnet_y_1_6gf", "torchvision:convnext_tiny", "torchvision:densenet121", "torchvision:mobilenet_v3_large", "torchvision:efficientnet_b0", "torchvision:swin_t", "torchvision:vgg16", "torchvision:resnext50_32x4d", "torchvision:mnasnet1_0"]
+NETWORKS = [
+    f"{library}:{name}"
+    for library, names in (
+        ("timm", [
+        "resnet18", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "seresnet50", "wide_resnet50_2",
+        "resnetrs50", "resnest50d", "res2net50_26w_4s", "efficientnet_b0", "efficientnet_b2", "efficientnet_b4",
+        "efficientnetv2_rw_s", "tf_efficientnetv2_b0", "mobilenetv3_large_100", "mobilenetv2_100",
+        "mobilenetv4_conv_medium", "regnety_016", "regnety_040", "regnetx_032", "convnext_tiny", "convnext_small",
+        "convnextv2_tiny", "swin_tiny_patch4_window7_224", "swin_small_patch4_window7_224",
+        "swinv2_tiny_window8_256", "vit_small_patch16_224", "vit_base_patch16_224", "deit_small_patch16_224",
+        "hrnet_w18", "hrnet_w32", "densenet121", "densenet169", "dla34", "dla60", "vgg16_bn", "cspresnet50",
+        "cspdarknet53", "darknet53", "ghostnet_100", "mnasnet_100", "fbnetc_100", "hardcorenas_a", "rexnet_100",
+        "pvt_v2_b2", "poolformer_s12", "maxvit_tiny_rw_224", "edgenext_small", "repvgg_b0",
+        ]),
+        ("torchvision", [
+        "resnet50", "regnet_y_1_6gf", "convnext_tiny", "densenet121", "mobilenet_v3_large", "efficientnet_b0",
+        "swin_t", "vgg16", "resnext50_32x4d", "mnasnet1_0",
+        ]),
+    )
+    for name in names
+]  # fmt: skip
 SUITE = """
 tasks = dict(
     cls=dict(config="cls_train/configs/mini.py", data="cls"),
@@ -61,7 +85,13 @@ def main() -> int:
     parser.add_argument(
         "--networks", type=int, default=len(NETWORKS), help=f"at most {len(NETWORKS)}"
     )
+    parser.add_argument(
+        "--accuracy", action="store_true", help="compare expected times with real ones"
+    )
     options = parser.parse_args()
+    if options.accuracy:
+        _compare_times()
+        return 0
     with tempfile.TemporaryDirectory(prefix="plan-scale-") as name:
         folder = Path(name)
         print("Training the run whose files are copied", flush=True)
@@ -73,6 +103,28 @@ def main() -> int:
         seconds, cpu = _first_plan(folder, NETWORKS[: options.networks])
         print(f"\nFirst plan of {options.networks} networks: {seconds:.1f} s ({cpu:.1f} CPU s)")
     return 0
+
+
+def _compare_times() -> None:
+    """Measure the steps of `mini`, run it, and print the ratio of expected to real time by task."""
+    _time(["plan", "mini", "--measure", "again"])
+    with tempfile.TemporaryDirectory(prefix="plan-accuracy-") as name:
+        run_dir = Path(name) / "runs" / "mini"
+        plan = _plan(Path("mini"), run_dir)
+        measured = measurements_of(plan)
+        expected = {run.key: measured_cost(plan, run, measured)[0] for run in plan.runs}
+        _time(["run", "mini", "--run-dir", str(run_dir)])
+        taken = timings_of(plan).estimate(plan.runs, "full")
+    print("| task | expected | taken | ratio |")
+    print("|---|--:|--:|--:|")
+    for task in dict.fromkeys(run.key.task for run in plan.runs):
+        pairs = [
+            (before.seconds, after.seconds)
+            for run, after in zip(plan.runs, taken, strict=True)
+            if run.key.task == task and (before := expected[run.key]) and after
+        ]
+        one, other = (sum(values) for values in zip(*pairs, strict=True))
+        print(f"| {task} | {one:.0f} s | {other:.0f} s | {one / other:.2f} |")
 
 
 def _train_templates(run_dir: Path) -> dict[str, Path]:
@@ -119,6 +171,7 @@ def _row(folder: Path, count: int, templates: dict[str, Path]) -> str:
 
 
 def _plan(suite: Path, run_dir: Path) -> Plan:
+    # A built-in suite is named, not pointed at.
     options = cli.parse(["plan", str(suite), "--run-dir", str(run_dir)])
     request = read_request(options, ROOT)
     table = request.table()
@@ -151,10 +204,15 @@ def _copy(run: PlannedRun, target: Path, template: Path) -> None:
             weights.write(str(run.key).encode())
     started: dict[str, Any] = read_json(template / RUN_FILE) or {}
     started |= {"identity": run.identity, "components": run.components}
-    write_json(target / RUN_FILE, started)
+    _write(target / RUN_FILE, started)
     result: dict[str, Any] = read_json(template / RESULT_FILE) or {}
     result |= {"identity": run.identity, "seed": run.key.seed, "budget": "full"}
-    write_json(target / RESULT_FILE, result)
+    _write(target / RESULT_FILE, result)
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    """Write JSON without waiting for the disk, as `contract.files` does."""
+    path.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def _first_plan(folder: Path, networks: Sequence[str]) -> tuple[float, float]:

@@ -5,6 +5,7 @@ import os
 
 from benchmarks.plan import digests
 from benchmarks.plan.digests import Digests
+from contract.files import write_json
 
 
 def test_reads_a_file_again_only_after_a_change(tmp_path, monkeypatch):
@@ -28,5 +29,5 @@ def test_reads_a_file_again_only_after_a_change(tmp_path, monkeypatch):
     os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
     os.replace(other, file)
     assert Digests(kept).of(file) == hashlib.sha256(b"two").hexdigest()
-    kept.write_text('{"%s": 3}' % file, encoding="utf-8")
+    write_json(kept, {str(file): 3})
     assert Digests(kept).of(file) == hashlib.sha256(b"two").hexdigest()
