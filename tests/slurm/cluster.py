@@ -192,14 +192,12 @@ def _free_port() -> int:
 def _steps(node: str) -> list[int]:
     """Return the processes that manage jobs of a node; they are no children of its daemon."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes().decode(errors="replace")
-            variables = (path.parent / "environ").read_bytes().decode(errors="replace")
-        except OSError:
-            continue
-        if words.startswith("slurmstepd") and f"SLURMD_NODENAME={node}" in variables:
-            found.append(int(path.parent.name))
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.name() == "slurmstepd" and any(
+                child.environ().get("SLURMD_NODENAME") == node for child in process.children()
+            ):
+                found.append(process.pid)
     return found
 
 
