@@ -25,7 +25,7 @@ from contract.result import CHECKPOINT_FILE, Metric
 from engine.cli import Options
 from engine.job import Job
 from engine.runner.averaging import describe_weights, measured_model
-from engine.task import Task, main
+from engine.task import Task, run_process
 
 
 class Classification(Task):
@@ -95,5 +95,10 @@ class Classification(Task):
         return {"backbone": CHECKPOINT_FILE}
 
 
+def command() -> int:
+    """Run the command line and return the exit status."""
+    return run_process(Classification())
+
+
 if __name__ == "__main__":
-    sys.exit(main(Classification()))
+    sys.exit(command())

@@ -5,6 +5,7 @@ Tasks differ in their subclass of `Task`; everything else is in this module.
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -24,6 +25,7 @@ from contract.errors import UserError
 from contract.files import write_json
 from contract.result import CURVES_FILE, RESULT_FILE, Metric, write_result
 from contract.settings import ROOT, SCHEDULES
+from contract.timing import CLOCK, COSTS, WRITING
 from engine import config as configs
 from engine.budget import resolve as resolve_budget
 from engine.cli import Options, exit_status, make_work_dir, parse
@@ -45,6 +47,7 @@ from engine.runner.numerics import Numerics, choose_numerics
 from engine.runner.peak_memory import PeakMemoryHook
 from engine.runner.rank import run_rank
 from engine.runner.shared_memory import fit_workers
+from engine.runner.timing import PhaseHook
 from engine.runner.validation import VALIDATION_HISTORY
 from engine.trackers import finish_trackers, report_result, wire_trackers
 from engine.wiring import wire
@@ -154,8 +157,17 @@ class Task(ABC):
         return {}
 
 
+def run_process(task: Task) -> int:
+    """Run the command line of a process that does nothing else, and return the exit status."""
+    # The objects of the imported packages live as long as the process. mmengine's datasets collect garbage several
+    # times, which takes a fifth of a second with these objects and no time without.
+    gc.freeze()
+    return main(task)
+
+
 def main(task: Task, arguments: Sequence[str] | None = None) -> int:
     """Run the command line of a task and return the exit status; a failing process of several ends at once."""
+    CLOCK.restart()
     prog = f"python -m {task.entry.module}"
     words = sys.argv[1:] if arguments is None else list(arguments)
 
@@ -232,6 +244,7 @@ def _run(task: Task, job: Job, config: Config) -> None:
             TransferabilityHook(task.labelled_features, options.checkpoint)  # pyright: ignore[reportArgumentType]
         )
     runner.register_hook(PeakMemoryHook())
+    runner.register_hook(PhaseHook())
     try:
         _train_and_test(task, job, config, runner, used, started)
     finally:
@@ -247,7 +260,8 @@ def _train_and_test(
     # Every process has the history and takes part in further tests.
     metrics = [*task.metrics(history[-1]["metrics"]), *task.further_metrics(runner)]
     if is_main_process():
-        _write(task, job, config, runner, metrics, started)
+        with CLOCK.phase(WRITING):
+            _write(task, job, config, runner, metrics, started)
 
 
 def _write(
@@ -263,13 +277,15 @@ def _write(
         runner.message_hub.runtime_info.get(ELAPSED, time.monotonic() - started), 2
     )
     # Written last: nothing that changes a number may follow.
-    measured = measure(runner, task.infer, smoke=options.budget == "smoke")
+    with CLOCK.phase(COSTS):
+        measured = measure(runner, task.infer, smoke=options.budget == "smoke")
     fields["costs"] = [
         *task.costs(runner, fields["train_images_per_second"]),
         *measured.figures,
     ]
     fields["inference"] = measured.inference
     fields["metrics"] = metrics
+    CLOCK.write(options.work_dir)
     write_result(options.work_dir / RESULT_FILE, fields)
     report_result(runner, [*metrics, *fields["costs"]])
     keep_the_network(options.work_dir)

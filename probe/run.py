@@ -16,6 +16,7 @@ from contract.errors import UserError
 from contract.files import write_json
 from contract.result import EVALUATION_FILE, RESULT_FILE, Metric, write_result
 from contract.tasks import TASKS
+from contract.timing import CLOCK, TRAINING, WRITING
 from datasets.layouts.imagefolder import open_split
 from engine import config as configs
 from engine.adapter import TransferBackbone
@@ -58,6 +59,7 @@ class Split:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
+    CLOCK.restart()
 
     def work() -> None:
         with backbones.hold_checkpoints():
@@ -91,12 +93,15 @@ def run(job: Job) -> None:
     network, report = _network(job)
     # A limited run uses no workers, because starting them would take longer than the run.
     workers = config.workers if budget.iterations is None else 0
+    CLOCK.enter(TRAINING)
     learnt, tested = (
         Split(*extract(network, dataset, name, config.batch_size, workers))
         for name, dataset in (("training", train), ("test", test))
     )
     extracted = time.monotonic()
     metrics, details = probe(config, learnt, tested, train.metainfo["classes"], job.options.seed)
+    CLOCK.leave()
+    CLOCK.enter(WRITING)
     seconds = (extracted - started, time.monotonic() - extracted)
     write_json(job.options.work_dir / EVALUATION_FILE, details)
     fields = {
@@ -120,6 +125,7 @@ def run(job: Job) -> None:
         "artifacts": {"evaluation": EVALUATION_FILE},
     }
     fields["metrics"] = metrics
+    CLOCK.write(job.options.work_dir)
     write_result(job.options.work_dir / RESULT_FILE, fields)
     print(", ".join(f"{m.name} {m.value:.2f}{m.unit}" for m in metrics))
 

@@ -19,7 +19,7 @@ from torch.nn import functional
 from backbones import Feature
 from contract.result import Metric
 from engine.dense.task import DenseTask
-from engine.task import main
+from engine.task import run_process
 from seg import assemble, dataset, labels, metric, multi_scale
 from seg.examples import draw_label_maps
 from seg.labelled_features import location_features
@@ -132,5 +132,10 @@ def _scales(config: Config) -> str:
     )
 
 
+def command() -> int:
+    """Run the command line and return the exit status."""
+    return run_process(Segmentation())
+
+
 if __name__ == "__main__":
-    sys.exit(main(Segmentation()))
+    sys.exit(command())

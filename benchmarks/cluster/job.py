@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 # Asks the command to store checkpoints and to end.
 _STOP = signal.SIGTERM
+_GUARD = Path(__file__).parents[1] / "run" / "guard.py"
 
 
 class RunJob:
@@ -39,16 +42,24 @@ class RunJob:
 
     def __call__(self) -> None:
         """Train the run, and end with the command's exit status."""
-        # A group of its own, so that signals for this process alone do not reach it.
+        # The guard ends the command if this process is killed, where Slurm does not track its children.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks", *self.command],
+            [
+                *(sys.executable, "-I", "-S", str(_GUARD)),
+                *(sys.executable, "-m", "benchmarks"),
+                *self.command,
+            ],
             cwd=self.folder,
             env={**os.environ, **self.variables},
+            stdin=subprocess.PIPE,
             start_new_session=True,
         )
         # submitit only notes SIGTERM in its log.
         signal.signal(signal.SIGTERM, self._pass_on)
+        _wait_for(self._process.pid)
         status = self._process.wait()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
         if status != 0:
             # No traceback: the command has printed the reason, and Slurm sees the failure.
             sys.stdout.flush()
@@ -58,11 +69,25 @@ class RunJob:
         """Let the run store its state, and return what continues it; submitit then requeues the job."""
         import submitit.helpers
 
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(_STOP)
-            self._process.wait()
+        self._stop()
+        if self._process is not None:
+            _wait_for(self._process.pid)
         return submitit.helpers.DelayedSubmission(self)
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(_STOP)
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            # To the group, because the guard itself takes no signals.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, _STOP)
+
+
+def _wait_for(pid: int) -> None:
+    """Wait until a child has ended, and leave its exit status where it is.
+
+    `Popen.wait` holds a lock, so a signal handler that interrupts it must not call it again.
+    """
+    with contextlib.suppress(ChildProcessError):
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)

@@ -8,7 +8,8 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,7 @@ class Submitter:
         self._plan = plan
         self._settings = settings
         self._command = command
-        self._pauses = pauses
+        self._pauses = self._all_pauses = tuple(pauses)
         self._jobs = Jobs(plan.run_dir)
 
     def submit(self, group: Group, found: Submission) -> None:
@@ -148,7 +149,6 @@ class Submitter:
         Raises:
             _Refused: Slurm did not take it.
         """
-        import submitit.helpers
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
         jobs = [
@@ -156,12 +156,17 @@ class Submitter:
         ]
         for pause in (*self._pauses, None):
             try:
-                # Inside a job, Slurm's and submitit's variables would describe that one to the new ones.
-                with submitit.helpers.clean_env():
-                    return [job.job_id for job in self._executor(group).submit_array(jobs)]
+                with _outside_of_jobs():
+                    sent = [job.job_id for job in self._executor(group).submit_array(jobs)]
+                self._pauses = self._all_pauses
+                return sent
             except (FailedJobError, FailedSubmissionError, OSError) as error:
                 reason = _reason(error)
-                if pause is None or _FINAL.search(reason):
+                if _FINAL.search(reason):
+                    raise _Refused(reason) from error
+                if pause is None:
+                    # Slurm is away for longer: the other runs are tried once, and wait for it no more.
+                    self._pauses = ()
                     raise _Refused(reason) from error
                 time.sleep(pause)
         raise AssertionError("the last pause is None")
@@ -208,6 +213,22 @@ class _Refused(Exception):
     """Slurm did not take a submission."""
 
 
+@contextmanager
+def _outside_of_jobs() -> Iterator[None]:
+    """Hide variables of Slurm and submitit that would describe the job of this process to the new ones."""
+    import submitit.helpers
+
+    if "SLURM_JOB_ID" not in os.environ:
+        # There, they are the user's own defaults.
+        yield
+        return
+    configuration = os.environ.get("SLURM_CONF")
+    with submitit.helpers.clean_env():
+        if configuration is not None:
+            os.environ["SLURM_CONF"] = configuration
+        yield
+
+
 def check_slurm() -> None:
     """Check that jobs can be submitted here.
 
@@ -237,5 +258,5 @@ def job_log(run_dir: Path, job: str) -> Path:
 def _reason(error: Exception) -> str:
     """Return what sbatch said last."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = next((line for line in reversed(lines) if line.startswith("sbatch: error:")), None)
-    return (text or (lines or [type(error).__name__])[-1]).removeprefix("sbatch: error: ")
+    text = next((line for line in reversed(lines) if line.startswith("sbatch: ")), None)
+    return re.sub("^sbatch: (error: |fatal: )?", "", text or (lines or [type(error).__name__])[-1])

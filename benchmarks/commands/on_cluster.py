@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Protocol
 
 from rich.console import Console
@@ -175,7 +176,8 @@ class _DryRun:
         self._calls += 1
         if self._calls == 1:
             self._console.print(escape(self._submitter.script(group)), soft_wrap=True)
-        jobs = [f"call {self._calls}"] * len(group.runs)
+        name, count = f"call {self._calls}", len(group.runs)
+        jobs = [name] if count == 1 else [f"{name}_{index}" for index in range(count)]
         found.groups.append((group, jobs))
         found.jobs |= {
             run.key.path.as_posix(): job for run, job in zip(group.runs, jobs, strict=True)
@@ -186,7 +188,7 @@ def _summarise(
     console: Console, plan: Plan, found: Submission, options: argparse.Namespace
 ) -> None:
     for group, jobs in found.groups[:_MOST_SHOWN]:
-        first, last = group.runs[0].key, jobs[-1] if len(set(jobs)) > 1 else ""
+        first, last = group.runs[0].key, jobs[-1] if len(jobs) > 1 else ""
         runs = str(first) if len(group.runs) == 1 else f"{len(group.runs)} runs from {first}"
         after = f", after {group.after}" if group.after else ""
         name = f"{jobs[0]} to {last}" if last else jobs[0]

@@ -74,7 +74,9 @@ def plan(
     if measures:
         _measure(planned, slots, measure, console.print, again=options.measure == "again")
     found = estimates(planned, slots.threads)
-    table = Table("run", "state", "why", "time", "memory", "disk", "source", box=None, pad_edge=False)
+    table = Table(
+        "run", "state", "why", "time", "memory", "disk", "source", box=None, pad_edge=False
+    )
     for run in planned.wanted:
         table.add_row(*map(escape, _cells(run, found[run.key])))
     console.print(table)
@@ -91,7 +93,9 @@ def _measure(
     """Measure what is unknown, until Ctrl-C."""
     measured: Measurements = measurements_of(planned, slots.threads)
     try:
-        measure(planned, slots, measured, lambda text: say(escape(text), soft_wrap=True), again=again)
+        measure(
+            planned, slots, measured, lambda text: say(escape(text), soft_wrap=True), again=again
+        )
     except KeyboardInterrupt:
         say("Interrupted; what was measured is kept.")
 

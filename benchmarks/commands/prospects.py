@@ -73,7 +73,9 @@ def _time(
         f"{format_long(sum(seconds[key] for key in chain))}, {' → '.join(map(str, chain))}."
     )
     places = _PLACES.get(plan.compute.device, _PLACES["cpu"])
-    what = "With N GPUs" if plan.compute.device == "cuda" else "With N at a time, each as fast as here"
+    what = (
+        "With N GPUs" if plan.compute.device == "cuda" else "With N at a time, each as fast as here"
+    )
     spread = ", ".join(
         f"{count}: {format_long(total_seconds(seconds, needs, count))}" for count in places
     )

@@ -36,8 +36,9 @@ from benchmarks.plan.store import LOG_FILE, RunKey, write_failure
 from benchmarks.run.command import CommandBuilder, task_command
 from benchmarks.run.display import format_seconds, make_display
 from benchmarks.run.outcome import COMPLETED, FAILED, SKIPPED, STOPPED, Outcome
-from benchmarks.run.runner import Interrupted, Runner
-from benchmarks.run.stopping import stop_time
+from benchmarks.run.runner import Runner
+from benchmarks.run.stopping import Ending, Interrupted, stop_time
+from benchmarks.run.times import PLANNING, REPORT, RUNNING, Times
 from benchmarks.suite.model import Suite
 from benchmarks.suite.names import ROOT
 from contract.command_line import STOPPED as STOPPED_STATUS
@@ -91,7 +92,7 @@ def run_request(
     only: RunKey | None = None,
 ) -> int:
     """Execute a request; see `run`. `only` restricts it to one run, without a report."""
-    started = time.monotonic()
+    started, times = time.monotonic(), Times()
     console = make_console()
     # A mistake in the options ends here, before there is a run folder.
     request.table()
@@ -108,6 +109,8 @@ def run_request(
         return 1
     announce(console, plan, slots, watch)
     display = make_display(console, len(plan.wanted))
+    times.places = slots.jobs
+    times.harness[PLANNING] = time.monotonic() - started
     runner = Runner(
         plan,
         slots,
@@ -115,14 +118,15 @@ def run_request(
         timings_of(plan, slots.threads),
         build_command=build_command,
         fail_fast=fail_fast,
-        stop_at=stop_time(started, stop_after),
-        say=console.print,
+        ending=Ending(stop_time(started, stop_after), say=console.print),
         watch=watch,
+        times=times,
     )
     if only is not None and (needs := plan.find(only).needs) is not None:
         runner.outcomes[needs] = Outcome(needs, CACHED)
     try:
-        outcomes = runner.run()
+        with times.phase(RUNNING):
+            outcomes = runner.run()
     except Interrupted:
         display.close()
         _say_how_to_continue(console, "Interrupted", runner.outcomes.values(), plan)
@@ -130,7 +134,10 @@ def run_request(
     finally:
         display.close()
     if only is None:
-        page = write_and_print(request.run_dir, console)
+        with times.phase(REPORT):
+            page = write_and_print(request.run_dir, console)
+        times.write(request.run_dir)
+        times.show(console)
         _summarise(console, plan, outcomes, page, time.monotonic() - started)
     left = len(plan.wanted) - len(outcomes) if runner.is_stopped else 0
     if left or any(outcome.status == STOPPED for outcome in outcomes):

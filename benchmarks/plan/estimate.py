@@ -80,9 +80,7 @@ def estimates(plan: Plan, threads: int | None = None) -> dict[RunKey, Estimate]:
     }
 
 
-def _estimate(
-    plan: Plan, run: PlannedRun, before: Cost | None, measured: Measurements
-) -> Estimate:
+def _estimate(plan: Plan, run: PlannedRun, before: Cost | None, measured: Measurements) -> Estimate:
     cost, current = measured_cost(plan, run, measured)
     if before is not None:
         if cost is not None:
@@ -96,9 +94,7 @@ def _estimate(
     return Estimate(None, UNKNOWN) if stated is None else Estimate(Cost(stated), STATED)
 
 
-def measured_cost(
-    plan: Plan, run: PlannedRun, measured: Measurements
-) -> tuple[Cost | None, bool]:
+def measured_cost(plan: Plan, run: PlannedRun, measured: Measurements) -> tuple[Cost | None, bool]:
     """Return the cost of a run from measurements, None if they are incomplete; and whether they are of today's code."""
     facts, trial = measured.facts(run), measured.trial(run)
     if facts is None or trial is None:

@@ -16,12 +16,13 @@ from typing import Any
 
 import psutil
 
-from contract import progress
+from benchmarks.run.launcher import ForkedProcess, Launchers
+from contract import guard, progress
 
 # torchrun reports several lines on each of its processes.
 LOG_TAIL_LINES = 400
 
-_GUARD = Path(__file__).with_name("guard.py")
+_GUARD = Path(guard.__file__)
 
 
 class TaskProcess:
@@ -33,6 +34,7 @@ class TaskProcess:
         cwd: The working directory.
         environment: Variables in addition to those of this process.
         on_progress: Called from another thread with each progress report of the task.
+        launchers: Processes that have imported the tasks' packages; None always starts a new process.
     """
 
     def __init__(
@@ -43,13 +45,14 @@ class TaskProcess:
         cwd: Path,
         environment: Mapping[str, str],
         on_progress: Callable[[dict[str, Any]], None],
+        launchers: Launchers | None = None,
     ) -> None:
         self.log = log
         self.started = time.monotonic()
         self.log_error: OSError | None = None
         self._on_progress = on_progress
         self._log_file = log.open("ab", buffering=0)
-        self._process = subprocess.Popen(
+        self._start_anew = lambda: subprocess.Popen(
             # -I and -S: the guard needs only the standard library, and starts faster without the rest.
             [sys.executable, "-I", "-S", str(_GUARD), *command],
             cwd=cwd,
@@ -59,6 +62,8 @@ class TaskProcess:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        forked = launchers and launchers.start(command, cwd, environment)
+        self._process = forked or self._start_anew()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -86,6 +91,8 @@ class TaskProcess:
         if self.log_error is not None:
             raise self.log_error
         status = self._process.poll()
+        if isinstance(self._process, ForkedProcess) and self._process.failed_to_start:
+            self._replace_launcher()
         if status is None:
             return None
         # Remaining child processes would keep the output open and the machine busy.
@@ -112,6 +119,14 @@ class TaskProcess:
             text = file.read().decode("utf-8", errors="replace")
         return text.splitlines()[-LOG_TAIL_LINES:]
 
+    def _replace_launcher(self) -> None:
+        """Start the task in a new process, because the launcher ended before it could."""
+        self._reader.join(timeout=10)
+        self._close_pipes()
+        self._process = self._start_anew()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
     def _read(self) -> None:
         stream = self._process.stdout
         assert stream is not None
@@ -129,6 +144,9 @@ class TaskProcess:
 
     def _close(self) -> None:
         self._log_file.close()
+        self._close_pipes()
+
+    def _close_pipes(self) -> None:
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 with contextlib.suppress(BrokenPipeError):

@@ -11,6 +11,7 @@ from mmengine.dist import is_distributed, is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS
 
+from contract.timing import CLOCK, WRITING
 from engine.runner import checkpoint_files, stop
 from engine.runner.agreement import Agreement
 from engine.runner.batch_statistics import agree_on_statistics, every_statistics, take_statistics
@@ -167,13 +168,14 @@ class PositionCheckpointHook(CheckpointHook):
             if self.by_epoch and not within_epoch
             else f"Saving checkpoint at {done} iterations"
         )
-        runner.save_checkpoint(
-            self.out_dir,
-            checkpoint_files.partial_name(name),
-            meta=dict(epoch=epoch, iter=done),
-            by_epoch=False,
-        )
+        with CLOCK.phase(WRITING):
+            runner.save_checkpoint(
+                self.out_dir,
+                checkpoint_files.partial_name(name),
+                meta=dict(epoch=epoch, iter=done),
+                by_epoch=False,
+            )
+            if is_main_process():
+                checkpoint_files.complete(Path(self.out_dir), name)
         self._statistics = None
-        if is_main_process():
-            checkpoint_files.complete(Path(self.out_dir), name)
         self._last_saved, self._saved_iter = time.monotonic(), done

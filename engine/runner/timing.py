@@ -1,4 +1,4 @@
-"""The CPU seconds of each iteration."""
+"""The seconds of a run by phase, and the CPU seconds of each iteration."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
+
+from contract.timing import CLOCK, TRAINING, VALIDATION
 
 
 @HOOKS.register_module()
@@ -32,3 +34,26 @@ class CpuTimeHook(Hook):
         used = time.process_time()
         runner.message_hub.update_scalar("train/cpu_time", used - self.used)
         self.used = used
+
+
+class PhaseHook(Hook):
+    """Tell the clock of phases when training and validations begin and end."""
+
+    # After the hooks that prepare the training.
+    priority = "LOWEST"
+
+    def before_train(self, runner: Any) -> None:
+        """Begin the training."""
+        CLOCK.enter(TRAINING)
+
+    def after_train(self, runner: Any) -> None:
+        """End the training."""
+        CLOCK.leave()
+
+    def before_val(self, runner: Any) -> None:
+        """Begin a validation."""
+        CLOCK.enter(VALIDATION)
+
+    def after_val(self, runner: Any) -> None:
+        """End a validation."""
+        CLOCK.leave()

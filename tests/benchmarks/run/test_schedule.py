@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,10 +15,10 @@ import pytest
 from benchmarks.plan.compute import Gpu
 from benchmarks.plan.gpus import Use, Watch
 from benchmarks.plan.machine import Slots, choose_slots
-from benchmarks.plan.plan import Plan
+from benchmarks.plan.plan import CACHED, RUN, Plan
 from benchmarks.plan.store import RunKey
 from benchmarks.run.gpu_locks import GpuLocks
-from benchmarks.run.schedule import Schedule, longest_chains
+from benchmarks.run.schedule import Schedule, longest_chains, with_guesses
 
 GIB = 1024**3
 
@@ -41,6 +41,7 @@ def make_plan(*chains: tuple[str, ...], processes: Mapping[str, int] | None = No
             key=key(name),
             needs=None if before is None else key(before),
             processes=(processes or {}).get(name, 1),
+            state=RUN,
         )
         for name, before in sorted(names.items(), key=lambda item: rank[item[0].split()[1]])
     ]
@@ -167,10 +168,11 @@ def test_equal_estimates_keep_the_order_of_the_plan():
     assert order == [name_of(run) for run in plan.runs]
 
 
-def test_done_runs_have_no_time():
+@pytest.mark.parametrize(("det", "seg"), [(5.0, 2.0), (2.0, 5.0)])
+def test_a_chain_goes_on_with_the_longest_of_its_runs(det, seg):
     plan = make_plan(("A cls", "A det"), ("A cls", "A seg"))
-    chains = longest_chains(plan, {key("A cls"): 0.0, key("A det"): 5.0, key("A seg"): 2.0})
-    assert chains == {key("A cls"): 5.0, key("A det"): 5.0, key("A seg"): 2.0}
+    chains = longest_chains(plan, {key("A cls"): 1.0, key("A det"): det, key("A seg"): seg})
+    assert chains == {key("A cls"): 6.0, key("A det"): det, key("A seg"): seg}
 
 
 def test_teacher_on_all_gpus_first_then_one_each():
@@ -317,8 +319,13 @@ def test_gpus_named_by_the_user_are_not_locked(tmp_path):
     assert schedule.find_place(plan.runs[0]) == ("0",)
 
 
-def test_runs_without_an_estimate_come_last():
-    plan: Any = make_plan(("A cls",), ("B cls",))
-    schedule = Schedule(plan, slots(1), {key("B cls"): 1.0})
-    names: Sequence[str] = [name_of(run) for run in schedule.order(plan.runs)]
-    assert names == ["B cls", "A cls"]
+def test_unknown_times_are_guessed_from_known_ones():
+    plan: Any = make_plan(("A cls", "A det"), ("B cls", "B det"), ("C cls", "C seg"))
+    seconds = {key("A cls"): 2.0, key("B cls"): 8.0, key("A det"): 30.0}
+    found = with_guesses(plan, seconds)
+    assert [found[key(name)] for name in ("A cls", "A det", "B cls")] == [2.0, 30.0, 8.0]
+    # The median of two classifiers, that of one detector, and that of all runs.
+    assert [found[key(name)] for name in ("C cls", "B det", "C seg")] == [5.0, 30.0, 8.0]
+    assert set(with_guesses(plan, {}).values()) == {1.0}
+    plan.runs[2].state = CACHED
+    assert with_guesses(plan, seconds)[key("C cls")] == 0.0

@@ -10,7 +10,6 @@ from dataclasses import replace
 
 import psutil
 import pytest
-from support.processes import REPOSITORY
 from support.world import ROWS, World, make_row, make_suite, wait_for
 
 from benchmarks.plan.compute import Gpu
@@ -121,31 +120,34 @@ def test_place_on_a_cpu_names_the_processes(tmp_path):
     assert place(plan, plan.find(CLASSIFIER), None) == "on the CPU (2 processes, float32)"
 
 
-SCRIPT = """
-import os, signal, time
-for number in (signal.SIGINT, signal.SIGTERM):
-    signal.signal(number, signal.SIG_IGN)
-print("process", os.getpid(), flush=True)
-time.sleep(60)
+# Starts two processes in sessions of their own, as torchrun does, and does not end before them. They ignore the wish to
+# end.
+LAUNCHER = """
+import signal, subprocess, sys, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+code = "import os, signal, time\\n" \\
+    "for number in (signal.SIGINT, signal.SIGTERM): signal.signal(number, signal.SIG_IGN)\\n" \\
+    "print('process', os.getpid(), flush=True); time.sleep(600)"
+for _ in range(2):
+    subprocess.Popen([sys.executable, "-I", "-S", "-c", code], start_new_session=True)
+time.sleep(600)
 """
 
 
 @pytest.mark.parametrize("killed", ["task", "launcher"])
 def test_all_processes_end(tmp_path, killed):
-    """torchrun gives each of its processes a session of its own; here they ignore its wish to end."""
-    script = tmp_path / "rank.py"
-    script.write_text(SCRIPT)
+    log = tmp_path / "log"
     process = TaskProcess(
-        [sys.executable, *TORCHRUN, "2", str(script)],
-        log=tmp_path / "log",
-        cwd=REPOSITORY,
-        environment={"OMP_NUM_THREADS": "1"},
+        [sys.executable, "-I", "-S", "-c", LAUNCHER],
+        log=log,
+        cwd=tmp_path,
+        environment={},
         on_progress=lambda report: None,
     )
-    log = tmp_path / "log"
+    ranks: list[psutil.Process] = []
     try:
         found = wait_for(
-            lambda: len(ids := re.findall(r"process (\d+)", log.read_text())) == 2 and ids, 60
+            lambda: len(ids := re.findall(r"process (\d+)", log.read_text())) == 2 and ids
         )
         ranks = [psutil.Process(int(pid)) for pid in found]
         if killed == "launcher":
@@ -154,8 +156,8 @@ def test_all_processes_end(tmp_path, killed):
         else:
             terminate([process], 0.2, lambda: False)
     finally:
+        _, running = psutil.wait_procs(ranks, timeout=5)
+        for one in running:
+            one.kill()
         terminate([process], 0, lambda: True)
-    _, running = psutil.wait_procs(ranks, timeout=10)
-    for one in running:
-        one.kill()
     assert not running
