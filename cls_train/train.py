@@ -12,11 +12,13 @@ import backbones
 from backbones import CheckpointMetadata
 from cls_train import (
     classifier,
+    colours,
     distillation,
     losses,
     metric,
     mixing,
     optimisers,
+    preprocessor,
     schedules,
     transforms,
 )
@@ -34,7 +36,10 @@ class Classification(Task):
     name = "cls"
     scope = "mmengine"
     one_shape = True
-    modules = (classifier, distillation, losses, metric, mixing, optimisers, schedules, transforms)
+    modules = (
+        *(classifier, colours, distillation, losses, metric, mixing, optimisers, preprocessor),
+        *(schedules, transforms),
+    )
 
     def assemble(self, job: Job) -> Config:
         """See `cls_train.assemble`."""

@@ -42,6 +42,8 @@ def main(arguments: Sequence[str]) -> NoReturn:
     control = socket.socket(fileno=os.dup(0))
     _point(os.open(os.devnull, os.O_RDWR), 0)
     module = _import(name)
+    if not hasattr(module, "command"):
+        raise AttributeError(f"{name} has no function `command`, which runs its command line")
     for other in further:
         importlib.import_module(other)
     # Without it, each run's garbage collector would look at all objects of the packages, and copy their memory.
@@ -117,8 +119,10 @@ def _start(
         return lambda: os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     for file in private:
         os.close(file)
+    # Those that the guard handles; a fork keeps its handlers.
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _point(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(output, 1)
     _point(output, 2)
@@ -146,7 +150,7 @@ def _run(module: ModuleType, arguments: Sequence[str]) -> int:
 
 
 def _end(status: int) -> NoReturn:
-    """End the run as `multiprocessing` ends its processes: ends loader workers, and skips the deletion of all objects."""
+    """End the run as `multiprocessing` ends its processes: loader workers end, and objects are not deleted."""
     try:
         atexit._run_exitfuncs()
         for stream in (sys.stdout, sys.stderr):

@@ -31,6 +31,7 @@ PACKAGES = (
     "mmdet",
     "mmsegmentation",
     "numpy",
+    "simplejpeg",
 )
 
 

@@ -35,8 +35,8 @@ class PhaseClock:
     def restart(self) -> None:
         """Begin with the first phase."""
         self.began = time.time()
-        self._since = time.monotonic()
-        self._seconds = dict.fromkeys(PHASES, 0.0)
+        self._since = _now()
+        self._seconds: dict[str, tuple[float, ...]] = dict.fromkeys(PHASES, (0.0, 0.0))
         self._open = [PREPARING]
 
     def enter(self, phase: str) -> None:
@@ -58,21 +58,34 @@ class PhaseClock:
         finally:
             self.leave()
 
-    def seconds(self) -> dict[str, float]:
-        """Return the seconds of each phase so far."""
+    def seconds(self) -> dict[str, tuple[float, ...]]:
+        """Return the seconds of each phase so far, and the CPU seconds of this process in it."""
         self._stop()
         return dict(self._seconds)
 
     def write(self, folder: Path) -> None:
         """Write the phases to `timing.json`."""
-        phases = {name: round(seconds, 3) for name, seconds in self.seconds().items()}
-        document = {"began": self.began, "ended": time.time(), "phases": phases}
+        seconds = self.seconds()
+        document = {
+            "began": self.began,
+            "ended": time.time(),
+            "phases": {name: round(wall, 3) for name, (wall, _) in seconds.items()},
+            "cpu_phases": {name: round(cpu, 3) for name, (_, cpu) in seconds.items()},
+        }
         write_json(folder / TIMING_FILE, document)
 
     def _stop(self) -> None:
-        now = time.monotonic()
-        self._seconds[self._open[-1]] += now - self._since
+        now, phase = _now(), self._open[-1]
+        self._seconds[phase] = tuple(
+            spent + new - old
+            for spent, new, old in zip(self._seconds[phase], now, self._since, strict=True)
+        )
         self._since = now
+
+
+def _now() -> tuple[float, float]:
+    """Return the wall clock and the CPU clock of this process, in seconds."""
+    return time.monotonic(), time.process_time()
 
 
 # One per process, because a run is a process.

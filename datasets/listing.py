@@ -37,6 +37,7 @@ VARIABLE = "TRICKBENCH_LISTINGS"
 _COARSEST_SECONDS = 2
 # Each question waits for the file server.
 _THREADS = 16
+_CHUNK = 1_000
 _VERSION = 1
 _ANNOTATION_SUFFIXES = frozenset(
     (".csv", ".json", ".mat", ".npy", ".npz", ".tsv", ".txt", ".xml", ".yaml", ".yml")
@@ -225,9 +226,9 @@ def _relative(root: Path, path: str) -> str:
 
 def _states(paths: Sequence[str]) -> list[tuple[int, int]]:
     """Return size and time of each path; (-1, -1) for a missing one, such as a broken link."""
-    if len(paths) <= SAMPLE:
+    if len(paths) <= _CHUNK:
         return [_state(path) for path in paths]
-    parts = [paths[start : start + SAMPLE] for start in range(0, len(paths), SAMPLE)]
+    parts = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
     with ThreadPoolExecutor(_THREADS) as pool:
         return [state for part in pool.map(_states, parts) for state in part]
 

@@ -73,7 +73,8 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 def read_arrays(path: Path) -> dict[str, np.ndarray] | None:
     """Return the arrays of an `.npz` file, or None if it is missing or damaged."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # numpy would not close a damaged file.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     # numpy raises many kinds of errors for damaged files.
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):

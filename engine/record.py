@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from mmengine.config import Config
+from mmengine.logging import HistoryBuffer
 
 import backbones
 from datasets import made
@@ -35,22 +37,25 @@ def curves(
 ) -> dict[str, list[dict[str, float]]]:
     """Return training loss and learning rate, thinned to `CURVE_POINTS` means, and every validation."""
     scalars = runner.message_hub.log_scalars
-    losses = scalars["train/loss"].data[0]
-    rates = scalars["train/lr"].data[0]
+    losses, steps = scalars["train/loss"].data
+    rates, rate_steps = scalars["train/lr"].data
+    # An entry of a long history is the sum of several iterations.
+    ends = np.cumsum(steps).astype(int)
     per_epoch = max(1, runner.max_iters / max(1, runner.max_epochs))
     if "max_iters" in runner.cfg.train_cfg:
         per_epoch = max(
             1, len(runner.train_dataloader.dataset) / runner.cfg.train_dataloader.batch_size
         )
-    width = max(1, -(-len(losses) // CURVE_POINTS))
+    width = max(1, -(-int(ends[-1]) // CURVE_POINTS))
+    bounds = np.unique(np.searchsorted(ends, np.arange(0, ends[-1] + width, width), side="right"))
     train = [
         {
-            "step": min(start + width, len(losses)),
-            "epoch": round(min(start + width, len(losses)) / per_epoch, 4),
-            "loss": float(losses[start : start + width].mean()),
-            "lr": float(rates[min(start + width, len(rates)) - 1]),
+            "step": int(ends[stop - 1]),
+            "epoch": round(int(ends[stop - 1]) / per_epoch, 4),
+            "loss": float(losses[start:stop].sum() / steps[start:stop].sum()),
+            "lr": float(rates[stop - 1] / rate_steps[stop - 1]),
         }
-        for start in range(0, len(losses), width)
+        for start, stop in pairwise(bounds.tolist())
     ]
     validations = [
         {
@@ -110,7 +115,7 @@ def speeds(scalars: Mapping[str, Any], images: int) -> dict[str, float]:
         images: Images of an iteration of this process; all processes have as many.
     """
     seconds, waiting, cpu_seconds = (
-        _steady(scalars[f"train/{key}"].data[0]) for key in ("time", "data_time", "cpu_time")
+        _steady(_means(scalars[f"train/{key}"])) for key in ("time", "data_time", "cpu_time")
     )
     times = {
         "train_images_per_second": seconds / world_size(),
@@ -118,6 +123,11 @@ def speeds(scalars: Mapping[str, Any], images: int) -> dict[str, float]:
         "train_images_per_cpu_second": cpu_seconds,
     }
     return {name: round(images / float(np.median(each)), 2) for name, each in times.items()}
+
+
+def _means(history: HistoryBuffer) -> np.ndarray:
+    values, counts = history.data
+    return values / counts
 
 
 def _steady(values: np.ndarray) -> np.ndarray:

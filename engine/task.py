@@ -43,6 +43,7 @@ from engine.runner.checkpoint_files import keep_the_network
 from engine.runner.device import pinned_to
 from engine.runner.distributed import join, launched, leave, local_processes, world_size
 from engine.runner.learning_rate import apply_multipliers
+from engine.runner.loader_processes import copy_without_blocking
 from engine.runner.numerics import Numerics, choose_numerics
 from engine.runner.peak_memory import PeakMemoryHook
 from engine.runner.rank import run_rank
@@ -232,6 +233,8 @@ def _run(task: Task, job: Job, config: Config) -> None:
     started = time.monotonic()
     runner = Runner.from_cfg(config)
     _require_a_batch(runner)
+    if job.device_type == "cuda":
+        copy_without_blocking(runner)
     _fit_shared_memory(runner)
     attach(task, job, config, runner)
     used = choose_numerics(

@@ -16,9 +16,11 @@ from engine.runner.batch_statistics import AgreeingStatisticsHook, CumulativeSta
 from engine.runner.checkpoint import PositionCheckpointHook
 from engine.runner.distributed import AnyDeviceDistributedDataParallel, launched, world_size
 from engine.runner.epoch_loop import ResumableEpochTrainLoop
+from engine.runner.history import BoundedHistoryHook
 from engine.runner.learning_rate import scale_rates
 from engine.runner.load_report import LoadReportHook
-from engine.runner.loss_guard import NonFiniteLossHook
+from engine.runner.loader_processes import wire_processes_of_loaders
+from engine.runner.loss_guard import INTERVAL, NonFiniteLossHook, PositionHook
 from engine.runner.precision import Precision
 from engine.runner.progress import ProgressHook
 from engine.runner.seeding import (
@@ -53,6 +55,9 @@ def wire(config: Any, task: str, options: Options, precision: Precision, budget:
     config.train_cfg.pop("by_epoch", None)
     config.train_cfg.type = loop.__name__
     _wire_loaders(config, options.seed, budget, by_epoch)
+    wire_processes_of_loaders(
+        config, precision.device_type, by_harness=options.identity is not None
+    )
     config.optim_wrapper.update(precision.optim_wrapper())
     config.model.backbone.channels_last = True
     if options.checkpoint is not None:
@@ -72,6 +77,7 @@ def wire(config: Any, task: str, options: Options, precision: Precision, budget:
     if not synchronises:
         _replace_synchronised_norm(config.model)
     _wire_hooks(config, task, options, by_epoch)
+    _wire_losses(config, precision.device_type)
     if passes is not None:
         config.custom_hooks.append(passes)
     if budget.iterations is not None:
@@ -88,8 +94,6 @@ def _wire_loaders(config: Config, seed: int, budget: Budget, by_epoch: bool) -> 
         limit = budget.iterations * train.batch_size * world_size()
     if budget.iterations is not None:
         train.num_workers, test.num_workers = budget.workers, 0
-    for loader in (train, test):
-        loader.persistent_workers = loader.num_workers > 0
     fraction = _train_fraction(config)
     # `_delete_` is not needed: the whole dict is new.
     train.dataset = ConfigDict(
@@ -100,6 +104,8 @@ def _wire_loaders(config: Config, seed: int, budget: Budget, by_epoch: bool) -> 
     train.sampler = ConfigDict(
         type=SeededSampler.__name__, seed=seed, shuffle=True, infinite=not by_epoch
     )
+    if by_epoch and train.get("batch_sampler") is None and train.get("drop_last"):
+        train.sampler.update(epochs=config.train_cfg.max_epochs, whole=train.batch_size)
     test.dataset = ConfigDict(
         type=SeededDataset.__name__, dataset=test.dataset, seed=seed, limit=budget.test_images
     )
@@ -150,13 +156,12 @@ def _wire_hooks(config: Config, task: str, options: Options, by_epoch: bool) -> 
         by_epoch=by_epoch,
         minutes=options.checkpoint_minutes,
     )
-    hooks.logger = ConfigDict(type="LoggerHook", interval=50, log_metric_by_epoch=by_epoch)
-    config.log_processor = ConfigDict(window_size=50, by_epoch=by_epoch)
+    hooks.logger = ConfigDict(type="LoggerHook", interval=INTERVAL, log_metric_by_epoch=by_epoch)
+    config.log_processor = ConfigDict(window_size=INTERVAL, by_epoch=by_epoch)
     batch_size = config.train_dataloader.batch_size * world_size()
     config.custom_hooks = [
         *(config.get("custom_hooks") or []),
         ConfigDict(type=SeedEachIterationHook.__name__, seed=options.seed),
-        ConfigDict(type=NonFiniteLossHook.__name__),
         ConfigDict(type=CpuTimeHook.__name__),
         ConfigDict(type=ValidationHistoryHook.__name__),
         ConfigDict(type=ProgressHook.__name__, task=task, batch_size=batch_size),
@@ -165,6 +170,16 @@ def _wire_hooks(config: Config, task: str, options: Options, by_epoch: bool) -> 
         config.custom_hooks.append(
             ConfigDict(type=LoadReportHook.__name__, checkpoint=str(options.checkpoint))
         )
+
+
+def _wire_losses(config: Config, device_type: str) -> None:
+    """Read losses rarely from a GPU, and bound their histories."""
+    config.default_hooks.runtime_info = ConfigDict(type=PositionHook.__name__)
+    interval = 1 if device_type == "cpu" else INTERVAL
+    config.custom_hooks += [
+        ConfigDict(type=BoundedHistoryHook.__name__),
+        ConfigDict(type=NonFiniteLossHook.__name__, interval=interval),
+    ]
 
 
 def _replace_synchronised_norm(node: Any) -> None:

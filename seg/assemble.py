@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
+from mmseg.models.decode_heads import FCNHead
 
 from backbones import Feature
 from datasets.layouts import kind_of, layout_of
@@ -14,6 +15,7 @@ from datasets.records import Splits
 from engine import holdout
 from engine.dense.pictures import colour
 from engine.images import LoadImage
+from seg.heads import LossOnlyFCNHead
 from seg.labels import LoadLabels
 
 
@@ -40,6 +42,8 @@ def wire_heads(config: Config, found: list[Feature], num_classes: int) -> None:
     for head in _heads(config.model):
         head.in_channels = found[head.in_index].channels
         head.num_classes = num_classes
+        if head.type == FCNHead.__name__:
+            head.type = LossOnlyFCNHead.__name__
 
 
 def _heads(model: Any) -> list[Any]:

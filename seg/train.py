@@ -20,7 +20,7 @@ from backbones import Feature
 from contract.result import Metric
 from engine.dense.task import DenseTask
 from engine.task import run_process
-from seg import assemble, dataset, labels, metric, multi_scale
+from seg import assemble, dataset, heads, labels, metric, multi_scale
 from seg.examples import draw_label_maps
 from seg.labelled_features import location_features
 
@@ -35,7 +35,7 @@ class Segmentation(DenseTask):
 
     name = "seg"
     scope = "mmseg"
-    modules = (dataset, labels, metric)
+    modules = (dataset, heads, labels, metric)
     labelled_features = staticmethod(location_features)
     keys = frozenset({"image_scale", "resize_range", "crop_size", "multi_scale", "sliding"})
     # Every training image is cropped to the same size; test images keep theirs.

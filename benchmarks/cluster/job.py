@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from contract import guard
+
 # Asks the command to store checkpoints and to end.
 _STOP = signal.SIGTERM
-_GUARD = Path(__file__).parents[1] / "run" / "guard.py"
+_GUARD = str(guard.__file__)
 
 
 class RunJob:
@@ -45,7 +46,7 @@ class RunJob:
         # The guard ends the command if this process is killed, where Slurm does not track its children.
         self._process = subprocess.Popen(
             [
-                *(sys.executable, "-I", "-S", str(_GUARD)),
+                *(sys.executable, "-I", "-S", _GUARD),
                 *(sys.executable, "-m", "benchmarks"),
                 *self.command,
             ],

@@ -27,12 +27,13 @@ from benchmarks.acceptance.accept import accept
 from benchmarks.acceptance.machine import SHARED_BYTES_PER_RUN, SHARED_MEMORY, claim_problem
 from benchmarks.commands.request import make_console
 from benchmarks.plan.compute import as_compute
-from benchmarks.plan.machine import choose_slots, cpu_cores, memory_bytes
+from benchmarks.plan.machine import choose_slots, memory_bytes
 from benchmarks.plan.preflight import check_names
 from benchmarks.suite.load import load_suite, suite_names
 from benchmarks.suite.model import Suite
 from benchmarks.suite.names import ROOT
 from contract.errors import UserError
+from contract.machine import cpu_cores
 from datasets.prepare.catalogue import SETS
 
 if sys.version_info >= (3, 11):

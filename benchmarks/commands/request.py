@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -154,6 +154,15 @@ def make_console() -> Console:
     """Return the console for standard output; wide if no terminal limits it."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=_CONSOLE_WIDTH)
+
+
+def selection_of(suite: Suite, selection: Selection, only: RunKey | None) -> Selection:
+    """Return a selection with the processes of a single run, for a machine that trains no other; None for all runs."""
+    if only is None:
+        return selection
+    is_teacher = only.row in {teacher.name for teacher in suite.teachers}
+    processes = (selection.teacher_processes if is_teacher else None) or selection.processes
+    return replace(selection, processes=processes, teacher_processes=None)
 
 
 def share_machine(

@@ -22,6 +22,7 @@ from benchmarks.commands.request import (
     make_console,
     plan_request,
     read_request,
+    selection_of,
     share_machine,
     wanted_datasets,
     wanted_rows,
@@ -99,7 +100,7 @@ def run_request(
     request.run_dir.mkdir(parents=True, exist_ok=True)
     suite = request.table()
     compute = check_names_and_backbones(suite, request, ask)
-    slots, watch = share_machine(jobs, gpus, compute, request.selection)
+    slots, watch = share_machine(jobs, gpus, compute, selection_of(suite, request.selection, only))
     wanted = datasets_of(suite, request, None if only is None else only.task)
     data = _prepare_inputs(suite, request, wanted, console)
     plan = plan_request(suite, request, data, compute, only)

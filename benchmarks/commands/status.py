@@ -51,8 +51,8 @@ def status(options: argparse.Namespace) -> int:
 
 
 def _read(run_dir: Path) -> FolderStatus:
-    jobs = Jobs(run_dir)
-    return read_status(run_dir, jobs.alive().jobs if jobs.recorded else None)
+    alive = Jobs(run_dir).alive()
+    return read_status(run_dir, alive.jobs, is_certain=not alive.problem)
 
 
 def as_json(found: FolderStatus) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def _where(run: RunStatus) -> str:
 
 
 def _progress(run: RunStatus) -> str:
-    parts = [] if run.report is None else [describe_progress(run.report)]
+    parts = [describe_progress(run.report)] if run.report else []
     if run.heartbeat is not None:
         parts.append(f"heartbeat {format_seconds(run.heartbeat)} ago")
     if run.seconds is not None:

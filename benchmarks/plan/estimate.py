@@ -13,11 +13,12 @@ from typing import Any
 
 from benchmarks.plan.costs import Cost, cost_of
 from benchmarks.plan.hardware import hardware_of
-from benchmarks.plan.machine import choose_slots, cpu_cores
+from benchmarks.plan.machine import choose_slots
 from benchmarks.plan.measurements import COSTS_FILE, Measurements
 from benchmarks.plan.plan import CACHED, Plan, PlannedRun
 from benchmarks.plan.store import RunKey
 from benchmarks.plan.timings import Timings
+from contract.machine import cpu_cores
 from contract.tasks import SOURCE
 from datasets.prepare.catalogue import SETS
 
@@ -133,7 +134,7 @@ def published_sizes(plan: Plan, run: PlannedRun) -> tuple[int, int] | None:
 
 
 def _stated_seconds(plan: Plan, run: PlannedRun) -> float | None:
-    """Return the GPU-hours that the suite states for a classifier, in seconds; None on a CPU, where they say nothing."""
+    """Return the GPU-hours that the suite states for a classifier, in seconds; None on a CPU."""
     hours = run.row.gpu_hours
     budget = plan.selection.budget
     if hours is None or run.key.task != SOURCE or plan.compute.device == "cpu" or budget == "smoke":

@@ -6,7 +6,8 @@ import hashlib
 from dataclasses import dataclass
 
 from benchmarks.plan.compute import Compute
-from benchmarks.plan.machine import cpu_cores, cpu_model
+from benchmarks.plan.machine import cpu_model
+from contract.machine import cpu_cores
 from contract.settings import package_versions
 
 

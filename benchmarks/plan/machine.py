@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-import os
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
+from contract.machine import control_group, cpu_cores
 
 # Peak of the largest task of the mini suite, rounded up.
 MEMORY_PER_RUN_BYTES = 3 * 1024**3
@@ -65,19 +66,6 @@ def choose_slots(
     return Slots(chosen, max(1, cores // at_a_time), tuple(gpus), reason, on_a_gpu)
 
 
-def cpu_cores() -> int:
-    """Return the number of CPU cores that this process may use."""
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    quota, period = [*_control_group("cpu.max").split(), "", ""][:2]
-    if quota.isdigit() and period.isdigit():
-        cores = min(cores, max(1, int(quota) // int(period)))
-    # Slurm binds processes to their cores on some clusters only.
-    allocated = os.environ.get("SLURM_CPUS_ON_NODE", "")
-    return min(cores, max(1, int(allocated))) if allocated.isdigit() else cores
-
-
 def cpu_model() -> str:
     """Return the model of the CPU, or its architecture."""
     try:
@@ -91,13 +79,5 @@ def cpu_model() -> str:
 def memory_bytes() -> int:
     """Return the memory that this process and its children may use."""
     total = psutil.virtual_memory().total
-    limit = _control_group("memory.max").strip()
+    limit = control_group("memory.max").strip()
     return min(total, int(limit)) if limit.isdigit() else total
-
-
-def _control_group(name: str) -> str:
-    """Return a limit of the container that this process runs in; empty if there is none."""
-    try:
-        return Path("/sys/fs/cgroup", name).read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError):
-        return ""

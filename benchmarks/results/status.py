@@ -98,12 +98,16 @@ class FolderStatus:
         return sum(known) / len(known) if known else None
 
 
-def read_status(run_dir: Path, jobs: Mapping[str, str] | None = None) -> FolderStatus:
+def read_status(
+    run_dir: Path, jobs: Mapping[str, str] | None = None, *, is_certain: bool = True
+) -> FolderStatus:
     """Read where the runs of a folder stand.
 
     Args:
         run_dir: The run folder.
         jobs: Slurm jobs that wait or run, by the folder of their run.
+        is_certain: Whether Slurm said so; else they are the jobs that were submitted, and a failure is newer than its
+            job.
 
     Raises:
         UserError: There is no plan, or it cannot be read.
@@ -113,9 +117,8 @@ def read_status(run_dir: Path, jobs: Mapping[str, str] | None = None) -> FolderS
     statuses: dict[str, RunStatus] = {}
     for entry in _sources_first(plan.runs):
         needed = None if entry.needs is None else statuses.get(entry.needs)
-        statuses[entry.path] = _status(
-            entry, run_dir, store, needed, (jobs or {}).get(entry.path, "")
-        )
+        job = (jobs or {}).get(entry.path, "")
+        statuses[entry.path] = _status(entry, run_dir, store, needed, job, is_certain)
     return FolderStatus(plan, tuple(statuses[entry.path] for entry in plan.runs))
 
 
@@ -136,7 +139,12 @@ def _sources_first(runs: Sequence[RunEntry]) -> Iterator[RunEntry]:
 
 
 def _status(
-    entry: RunEntry, run_dir: Path, store: Store, needed: RunStatus | None, job: str
+    entry: RunEntry,
+    run_dir: Path,
+    store: Store,
+    needed: RunStatus | None,
+    job: str,
+    is_certain: bool,
 ) -> RunStatus:
     key = RunKey(entry.row, entry.task, entry.seed)
     view = run_dir / entry.path
@@ -152,8 +160,9 @@ def _status(
         return _held(key, holder, folder)
     failure = read_json(view / FAILURE_FILE) or (identity and read_json(folder / FAILURE_FILE))
     progress = read_json(folder / PROGRESS_FILE) or {} if identity else {}
-    if job:
-        return RunStatus(key, QUEUED, "in the queue of Slurm", job=job)
+    if job and (is_certain or not failure):
+        note = "in the queue of Slurm" if is_certain else "submitted; squeue does not answer here"
+        return RunStatus(key, QUEUED, note, job=job)
     if failure:
         log = view / LOG_FILE
         started = failure.get("exit_status") is not None

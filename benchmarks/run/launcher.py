@@ -108,7 +108,7 @@ class Launcher:
                 [sys.executable, "-m", _MODULE, module, *further],
                 cwd=cwd,
                 env={**os.environ, **environment, **_NO_GPU},
-                stdin=other,
+                stdin=other.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 # Ctrl-C is not meant for it.

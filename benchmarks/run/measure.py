@@ -192,8 +192,8 @@ def _run_trials(
         places.put(slots.gpus[number % len(slots.gpus)] if slots.gpus else None)
     rounds = -(-len(trials) // slots.jobs)
     say(
-        f"Measuring {len(trials)} kinds of step ({slots.jobs} at a time), about {rounds * SECONDS_EACH} s; Ctrl-C keeps "
-        "what is done, --measure never leaves it out"
+        f"Measuring {len(trials)} kinds of step ({slots.jobs} at a time), about {rounds * SECONDS_EACH} s; Ctrl-C "
+        "keeps what is done, --no-measure leaves it out"
     )
 
     def work(name: str, run: PlannedRun) -> tuple[PlannedRun, dict[str, Any] | None, str]:

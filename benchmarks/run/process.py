@@ -50,6 +50,7 @@ class TaskProcess:
         self.log = log
         self.started = time.monotonic()
         self.log_error: OSError | None = None
+        self._asked_to_end = False
         self._on_progress = on_progress
         self._log_file = log.open("ab", buffering=0)
         self._start_anew = lambda: subprocess.Popen(
@@ -92,6 +93,9 @@ class TaskProcess:
             raise self.log_error
         status = self._process.poll()
         if isinstance(self._process, ForkedProcess) and self._process.failed_to_start:
+            if self._asked_to_end:
+                self._close()
+                return 128 + signal.SIGKILL
             self._replace_launcher()
         if status is None:
             return None
@@ -111,6 +115,7 @@ class TaskProcess:
                         child.kill()
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)
+        self._asked_to_end = True
 
     def tail(self) -> list[str]:
         """Return the last lines of the log."""

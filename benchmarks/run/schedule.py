@@ -1,7 +1,8 @@
 """Which run starts next, and on which GPUs.
 
 List scheduling on the critical path: of the runs that can start, the one with the longest chain of runs behind it
-starts first. So teachers come first, then classifiers, then the longest of the others.
+starts first. So teachers come first, then classifiers, then the longest of the others. Runs on more GPUs than others
+start before these, because GPUs that become free one after the other would wait for the last.
 """
 
 from __future__ import annotations
@@ -104,9 +105,11 @@ class Schedule:
 
     def order(self, runs: Sequence[PlannedRun]) -> list[PlannedRun]:
         """Return runs in the order in which they should start; equal ones keep the order of the plan."""
-        return sorted(
-            runs, key=lambda run: (-self._chains.get(run.key, 0.0), self._position[run.key])
-        )
+
+        def urgency(run: PlannedRun) -> tuple[float, ...]:
+            return -run.processes, -self._chains.get(run.key, 0.0), self._position[run.key]
+
+        return sorted(runs, key=urgency)
 
     def begin_round(self) -> None:
         """Start to offer runs anew, in their order."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,8 +37,8 @@ def staged(target: Path, plan: Mapping[str, Any]) -> Iterator[Path]:
     wanted = json.loads(json.dumps(dict(plan)))
     if folder.exists() and kept != wanted:
         raise UserError(
-            f"{folder} holds an unfinished {target.name} that was made with other settings ({kept}); expected {wanted}"
-            ": give the same settings to continue it, or remove the folder"
+            f"{folder} holds an unfinished {target.name}, made from other settings than these: got {wanted}, expected "
+            f"{kept}. Give the same settings to continue it, or remove the folder."
         )
     try:
         write_json(folder / _PLAN, wanted)
@@ -57,11 +56,6 @@ def staged(target: Path, plan: Mapping[str, Any]) -> Iterator[Path]:
             f"Making {target} stopped{place}: {error.strerror or error}. {remedy} and run the same command again: what "
             f"was made is kept in {folder}."
         ) from error
-
-
-def discard(folder: Path) -> None:
-    """Remove a staging folder."""
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def require_apart(source: Path, target: Path) -> None:

@@ -41,15 +41,15 @@ def unpack(source: Path, target: Path, console: Console, *, processes: int = 1) 
     require_apart(source, target)
     announcer = Announcer(console)
     splits = {name: Packed(source / name).samples() for name in imagefolder.SPLITS}
-    sizes = [part.index.size for part in splits.values()]
+    sizes = [part.places.size for part in splits.values()]
     total = sum(int(each.sum()) for each in sizes)
-    needed = sum(int(on_disk(each).sum()) for each in sizes)
+    needed = sum(sum(map(on_disk, each.tolist())) for each in sizes)
     with staged(target, {"unpack": str(source.resolve())}) as folder:
         require_space(folder, max(0, needed - folder_bytes(folder)), "Unpacking", "as DST")
         done = 0
         with announcer.bar(f"Unpacking {source.name}", total) as bar:
             for name in splits:
-                index = splits[name].index
+                index = splits[name].places
                 write = partial(_write_shard, str(source / name), str(folder / name))
                 shards = range(len(index.shard_bytes))
                 for size in map_in_processes(write, shards, processes):
@@ -63,7 +63,7 @@ def unpack(source: Path, target: Path, console: Console, *, processes: int = 1) 
 def _write_shard(source: str, target: str, shard: int) -> int:
     """Write the images of a shard that are not there yet; return their bytes."""
     samples = _samples(source)
-    index = samples.index
+    index = samples.places
     inside = np.flatnonzero(index.shard == shard)
     done = 0
     for number in inside[np.argsort(index.offset[inside])].tolist():

@@ -28,7 +28,7 @@ def inspect_packed(
     stored = [
         (split, int(index))
         for split, samples in enumerate(splits)
-        for index in np.lexsort((samples.index.offset, samples.index.shard))
+        for index in np.lexsort((samples.places.offset, samples.places.shard))
     ]
 
     def look(place: tuple[int, int]) -> Picture:

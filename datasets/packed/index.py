@@ -61,7 +61,9 @@ class Index:
         """
         columns = (self.shard, self.offset, self.size, self.label)
         texts = (self.names.text, self.names.ends)
-        arrays = dict(zip(_COLUMNS, (*columns, *texts, self.shard_bytes), strict=True))
+        arrays: dict[str, np.ndarray] = dict(
+            zip(_COLUMNS, (*columns, *texts, self.shard_bytes), strict=True)
+        )
         digest = hashlib.sha256()
         for array in arrays.values():
             digest.update(np.ascontiguousarray(array).tobytes())
@@ -116,15 +118,15 @@ def read_index(folder: Path) -> Index:
         raise UserError(
             f"the index {folder / entry['index']} is missing or damaged; copy it again, or pack the data again"
         )
-    columns = [arrays[name] for name in _COLUMNS]
-    index = Index(*columns[:4], Texts(columns[4], columns[5]), columns[6])
-    for number, size in enumerate(index.shard_bytes.tolist()):
+    shard, offset, size, label, names, name_ends, shard_bytes = (arrays[n] for n in _COLUMNS)
+    index = Index(shard, offset, size, label, Texts(names, name_ends), shard_bytes)
+    for number, expected in enumerate(index.shard_bytes.tolist()):
         shard = folder / shard_name(number)
         found = shard.stat().st_size if shard.is_file() else None
-        if found != size:
+        if found != expected:
             state = "is missing" if found is None else f"has {found} bytes"
             raise UserError(
-                f"the shard {shard} {state}; expected {size} bytes: copy it again, or pack the data again"
+                f"the shard {shard} {state}; expected {expected} bytes: copy it again, or pack the data again"
             )
     return index
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from contract.errors import UserError
@@ -114,7 +113,7 @@ class PackedSamples(Samples):
 
     def __init__(self, folder: Path, index: Index) -> None:
         super().__init__(folder, index.names, index.label)
-        self.index = index
+        self.places = index
         self.shards = Shards(str(folder))
         self.blocks = index.shard
 
@@ -124,7 +123,7 @@ class PackedSamples(Samples):
         Raises:
             UserError: Its shard is missing or too short.
         """
-        where = self.index
+        where = self.places
         return self.shards.read(
             int(where.shard[index]), int(where.offset[index]), int(where.size[index])
         )
@@ -139,7 +138,7 @@ class PackedSamples(Samples):
 
     def described(self, index: int) -> str:
         """Return an image's path and shard, for messages."""
-        return f"{self.path(index)} in {shard_name(int(self.index.shard[index]))}"
+        return f"{self.path(index)} in {shard_name(int(self.places.shard[index]))}"
 
 
 @dataclass(frozen=True)
@@ -161,7 +160,7 @@ class PackedContent:
 
     def size(self) -> int:
         """Return its bytes."""
-        return int(self.samples.index.size[self.index])
+        return int(self.samples.places.size[self.index])
 
     def read(self) -> bytes:
         """Return it."""
@@ -223,7 +222,7 @@ class Slice(io.RawIOBase):
     """
 
     def __init__(self, samples: PackedSamples, index: int) -> None:
-        where = samples.index
+        where = samples.places
         self._shards = samples.shards
         self._shard = int(where.shard[index])
         self._start, self._size = int(where.offset[index]), int(where.size[index])
@@ -237,11 +236,11 @@ class Slice(io.RawIOBase):
         """Return True."""
         return True
 
-    def readinto(self, buffer: np.ndarray) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def readinto(self, buffer: memoryview) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Read into a buffer."""
         count = max(0, min(len(buffer), self._size - self._position))
         content = self._shards.read(self._shard, self._start + self._position, count, ahead=False)
-        buffer[:count] = content  # pyright: ignore[reportArgumentType]
+        buffer[:count] = content
         self._position += count
         return count
 

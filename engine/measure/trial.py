@@ -6,6 +6,8 @@ schedule of a run.
 
 from __future__ import annotations
 
+import contextlib
+import resource
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +42,7 @@ LOAD_SECONDS = 1.0
 # After the first iteration, which chooses kernels and fills the loader's queue.
 LEAST_ITERATIONS = 3
 # On a CPU a whole published batch would take minutes. The speed hardly depends on the batch there.
-CPU_PIXELS = 16 * 224 * 224
+CPU_PIXELS = 8 * 224 * 224
 _UNLIMITED = 10**9
 
 
@@ -117,7 +119,7 @@ def run_trial(task: Task, job: Job, config: Config, target: Path) -> None:
         task: The task.
         job: The job.
         config: Its finished Runner config, which is changed.
-        target: The file for the figures: `started_seconds`, from the start of the process to the first step;
+        target: The file for the figures: `start_seconds`, from the start of the process to the first step;
             `seconds_per_image` of training, with the wait for the loader; `device_seconds_per_image` without it;
             `load_seconds_per_image` of one loader process; `test_seconds_per_image`; `end_seconds`, of what follows
             the training; bytes of memory and of files; numbers of images.
@@ -132,7 +134,7 @@ def run_trial(task: Task, job: Job, config: Config, target: Path) -> None:
         _take_small_batches(config, pixels)
     _train_without_end(config)
     task.without_teacher(config)
-    runner = Runner.from_cfg(config)
+    runner: Any = Runner.from_cfg(config)
     attach(task, job, config, runner)
     choose_numerics(
         job.precision, one_shape=task.one_shape, deterministic=job.options.deterministic
@@ -140,45 +142,50 @@ def run_trial(task: Task, job: Job, config: Config, target: Path) -> None:
     apply_multipliers(runner)
     clock = _Clock()
     runner.register_hook(clock)
-    created = psutil.Process().create_time()
-    try:
+    with contextlib.suppress(_Enough):
         runner.train()
-    except _Enough:
-        pass
     workers = _workers_bytes()
+    model = runner.model.module if hasattr(runner.model, "module") else runner.model
     clock.start_tests()
-    model: Any = runner.model.module if hasattr(runner.model, "module") else runner.model
-    model.eval()
-    try:
+    with contextlib.suppress(_Enough):
+        runner.val_loop.run()
         while not clock.tests_done:
             runner.val_loop.run()
-    except _Enough:
-        pass
     before = time.monotonic()
     measure(runner, task.infer, smoke=job.options.budget == "smoke")
     ended = time.monotonic() - before
-    size = config.train_dataloader.batch_size
-    steady = float(np.median(clock.train[1:]))
-    waits = float(np.median(clock.waits[1:]))
-    write_json(
-        target,
-        {
-            "start_seconds": clock.first_started - created + max(0.0, clock.train[0] - steady),
-            "seconds_per_image": steady / size,
-            "device_seconds_per_image": (steady - waits) / size,
-            "load_seconds_per_image": load_seconds,
-            "test_seconds_per_image": _test_seconds(clock),
-            "end_seconds": ended,
-            "iterations": len(clock.train),
-            "images": size,
-            "published_images": published,
-            "test_images": sum(images for _, images in clock.tests),
-            **_memory(clock, job, model, runner.optim_wrapper.optimizer, size),
-            "worker_bytes": workers,
-            **_file_bytes(task, model, runner.optim_wrapper.optimizer),
-            "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        },
-    )
+    size, optimizer = config.train_dataloader.batch_size, runner.optim_wrapper.optimizer
+    figures = {
+        **_times(clock, size),
+        "load_seconds_per_image": load_seconds,
+        "end_seconds": ended,
+        "published_images": published,
+        **_memory(clock, job, model, optimizer, size),
+        "worker_bytes": workers,
+        **_file_bytes(task, model, optimizer),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+    }
+    write_json(target, figures)
+
+
+def _times(clock: _Clock, size: int) -> dict[str, float]:
+    """Return the seconds of start, training and tests; the first iteration belongs to the start.
+
+    Args:
+        clock: The clock.
+        size: Images of an iteration.
+    """
+    steady, waits = (float(np.median(values[1:])) for values in (clock.train, clock.waits))
+    started = clock.first_started - psutil.Process().create_time()
+    return {
+        "start_seconds": started + max(0.0, clock.train[0] - steady),
+        "seconds_per_image": steady / size,
+        "device_seconds_per_image": (steady - waits) / size,
+        "test_seconds_per_image": _test_seconds(clock),
+        "iterations": len(clock.train),
+        "images": size,
+        "test_images": sum(images for _, images in clock.tests),
+    }
 
 
 def _try_loading(dataset: Any) -> tuple[int, float]:
@@ -200,7 +207,9 @@ def _take_small_batches(config: Config, pixels: int) -> None:
     sizes = [hook.size for hook in hooks if hook["type"] == HOOK]
     largest = min([*sizes, config.train_dataloader.batch_size])
     # Batch norm needs two values per channel.
-    config.train_dataloader.batch_size = min(largest, max(2, round(CPU_PIXELS / pixels)))
+    size = min(largest, max(2, round(CPU_PIXELS / pixels)))
+    config.train_dataloader.batch_size = size
+    config.val_dataloader.batch_size = min(size, config.val_dataloader.batch_size)
     config.custom_hooks = [hook for hook in hooks if hook["type"] != HOOK]
 
 
@@ -263,8 +272,6 @@ def _memory(clock: _Clock, job: Job, model: Any, optimizer: Any, size: int) -> d
 
 
 def _peak_bytes() -> int:
-    import resource
-
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 

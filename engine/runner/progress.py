@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import rich.progress
+import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
@@ -63,7 +64,8 @@ class ProgressHook(Hook):
             return
         self.reported = now
         rate = (step - self.first_iter) / max(now - self.started, 1e-9)
-        loss = runner.message_hub.get_scalar("train/loss").current()
+        # The message hub may get the losses of several iterations together, later.
+        loss = float(torch.as_tensor((outputs or {})["loss"]).detach())
         if self.bar is not None:
             note = f"loss {loss:.3f}, {rate * self.batch_size:.1f} images/s"
             self.bar.update(self.bar_task, completed=step, note=note)

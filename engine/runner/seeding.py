@@ -153,6 +153,9 @@ class SeededSampler(Sampler[int]):
         seed: The run's seed; every epoch's order is drawn from (seed, epoch).
         shuffle: Draw a new order for every epoch.
         infinite: Continue with the next epoch after the last sample, for iteration-based loops.
+        epochs: Continue with the next epoch after the last sample, up to this many; loader workers then prepare the next
+            epoch's first batches during the last ones of an epoch. None stops after each epoch.
+        whole: Leave out an epoch's last samples that do not fill a batch of so many.
         blocks: The block in which each sample is stored (n,); the order is then that of
             `engine.runner.block_order`. None takes the dataset's, if it has any.
     """
@@ -164,6 +167,8 @@ class SeededSampler(Sampler[int]):
         shuffle: bool = True,
         infinite: bool = False,
         blocks: np.ndarray | None = None,
+        epochs: int | None = None,
+        whole: int = 1,
     ) -> None:
         self.dataset = dataset
         self.blocks = getattr(dataset, "blocks", None) if blocks is None else blocks
@@ -172,21 +177,28 @@ class SeededSampler(Sampler[int]):
         self.infinite = infinite
         self.rank, self.world_size = get_dist_info()
         # Every process gets the same number of samples; the last ones repeat the epoch's first.
-        self.per_process = -(-len(dataset) // self.world_size)
+        per_process = -(-len(dataset) // self.world_size)
+        self.last_epoch = epochs
+        self.per_process = per_process - per_process % whole
         self.epoch = 0
         self.skip = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next iteration.
 
-        An infinite sampler counts its epochs itself, because mmengine always passes epoch 0 in an iteration-based
-        loop, even after `start_after`.
+        A sampler of several epochs counts them itself: mmengine always passes epoch 0 in an iteration-based loop, even
+        after `start_after`.
         """
-        if not self.infinite:
+        if not self.continues:
             self.epoch = epoch
 
+    @property
+    def continues(self) -> bool:
+        """Whether an iteration goes on with the next epoch."""
+        return self.infinite or self.last_epoch is not None
+
     def start_after(self, samples: int) -> None:
-        """Make the next iteration start after the first `samples` samples of this process."""
+        """Make the next iteration start after the first `samples` samples of this process, in all epochs together."""
         self.epoch, self.skip = divmod(samples, self.per_process)
 
     def _one_epoch(self, epoch: int) -> list[int]:
@@ -204,7 +216,7 @@ class SeededSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         epoch, skip, self.skip = self.epoch, self.skip, 0
         yield from self._one_epoch(epoch)[skip:]
-        while self.infinite:
+        while self.infinite or epoch + 1 < (self.last_epoch or 0):
             epoch += 1
             yield from self._one_epoch(epoch)
 

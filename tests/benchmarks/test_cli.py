@@ -29,7 +29,7 @@ from benchmarks import cli
 from benchmarks.commands import doctor
 from benchmarks.commands import plan as plan_command
 from benchmarks.commands import run as run_command
-from benchmarks.plan import preflight
+from benchmarks.plan import hardware, preflight
 from benchmarks.suite.names import ROOT
 from contract.errors import UserError
 from contract.files import read_json
@@ -59,7 +59,7 @@ class Harness:
         monkeypatch.setattr(preflight, "glance_at_data", inspect)
 
     def plan(self, *words: str) -> int:
-        options = cli.parse(["plan", str(self.suite), *words])
+        options = cli.parse(["plan", str(self.suite), "--no-measure", *words])
         return plan_command.plan(options, root=self.world.root, ask=self.ask)
 
     def run(self, *words: str) -> int:
@@ -127,30 +127,56 @@ def test_ctrl_c_explains_resume(harness, capsys):
     assert re.search(r"Interrupted: \d of 5 runs are done and kept. Run the same command", text)
 
 
-def test_plan_prints_runs_and_time(harness, capsys):
+def test_plan_prints_runs_and_time(harness, capsys, monkeypatch):
     assert harness.plan() == 0
     text = capsys.readouterr().out
     assert re.search(r"scratch · det · seed 0 +will run +not run yet +unknown +unknown", text)
     assert "Time left: unknown" in text
     assert not (harness.world.root / "runs" / "tiny").exists()
+    monkeypatch.setattr(hardware, "cpu_model", lambda: "this CPU")
     harness.run()
     capsys.readouterr()
     harness.world.edit("seg/train.py", "from engine import run\nEPOCHS = 3\n")
     forget_digests()
-    assert harness.plan("--jobs", "1") == 0
+    assert harness.plan() == 0
     text = capsys.readouterr().out
-    assert re.search(r"scratch · det · seed 0 +cached +done +2.0 s +0.5 GiB", text)
+    assert re.search(
+        r"scratch · det · seed 0 +cached +done +2.0 s +0.5 GiB +unknown +earlier", text
+    )
     assert re.search(
         r"scratch · seg · seed 0 +will run +will run again: code of seg/train.py differs", text
     )
-    assert "Time left: about 4.0 s; memory: up to 0.5 GiB." in text
+    assert "2 runs left (2 earlier run): 0.00" in text
+    assert re.search(r"With N at a time, each as fast as here: 1: 4.0 s, 2: 2.0 s, 4: 2.0 s", text)
+    assert re.search(r"Longest chain: 2.0 s, \w+ · seg · seed 0\.", text)
+    assert "Memory: up to 0.5 GiB a run" in text
+    # Times belong to a machine.
+    monkeypatch.setattr(hardware, "cpu_model", lambda: "another CPU")
+    assert harness.plan() == 0
+    assert "Time left: unknown" in capsys.readouterr().out
+
+
+def test_plan_measures_what_is_unknown(harness, capsys):
+    asked = []
+
+    def measure(plan, slots, measured, say, *, again):
+        asked.append((len(plan.wanted), again))
+        say("[1/1] resnet10_b")
+        raise KeyboardInterrupt
+
+    for words in ([], ["--measure", "again"], ["--no-measure"], ["--budget", "smoke"]):
+        options = cli.parse(["plan", str(harness.suite), *words])
+        root = harness.world.root
+        assert plan_command.plan(options, root=root, ask=harness.ask, measure=measure) == 0
+    assert asked == [(5, False), (5, True)]
+    assert "Interrupted; what was measured is kept." in capsys.readouterr().out
 
 
 def test_plan_reports_data_problem_once(harness, capsys):
     harness.data = make_data(det="the folder is empty\nfill it")
     assert harness.plan() == 0
     text = capsys.readouterr().out
-    assert re.search(r"scratch · det · seed 0 +cannot run +the folder is empty +unknown", text)
+    assert re.search(r"scratch · det · seed 0 +cannot run +its data, see below +unknown", text)
     assert text.count("Data: the folder is empty\nfill it") == 1
 
 

@@ -92,20 +92,21 @@ def test_hooks_follow_recipe_hooks(monkeypatch):
     expected = [
         "EMAHook",
         "SeedEachIterationHook",
-        "NonFiniteLossHook",
         "CpuTimeHook",
         "ValidationHistoryHook",
         "ProgressHook",
     ]
+    losses = ["BoundedHistoryHook", "NonFiniteLossHook"]
     made = [hook.type for hook in _wired(monkeypatch).custom_hooks]
-    assert made == [*expected, "DeviceBatchHook"]
+    assert made == [*expected, *losses, "DeviceBatchHook"]
     config = _wired(monkeypatch, checkpoint=Path("b.safetensors"))
     assert [hook.type for hook in config.custom_hooks] == [
         *expected,
         "LoadReportHook",
+        *losses,
         "DeviceBatchHook",
     ]
-    assert config.custom_hooks[-2].checkpoint == "b.safetensors"
+    assert config.custom_hooks[-4].checkpoint == "b.safetensors"
     assert config.model.backbone.checkpoint == "b.safetensors"
 
 
@@ -227,3 +228,22 @@ def test_wrong_images_of_a_pass_are_refused_in_every_budget(budget):
     precision = Precision("float32", "cpu", "test")
     with pytest.raises(UserError, match=r"device_batch_size=0 was given; expected the most images"):
         wire(config, "cls", Options("c", Path("w"), Path("d")), precision, budget)
+
+
+def test_losses_are_read_rarely_from_a_gpu():
+    intervals = {}
+    for device in ("cpu", "cuda"):
+        config = _config(max_iters=30)
+        wire(
+            config,
+            "det",
+            Options("c", Path("w"), Path("d")),
+            Precision("float32", device, ""),
+            Budget(),
+        )
+        intervals[device] = next(
+            hook.interval for hook in config.custom_hooks if hook.type == "NonFiniteLossHook"
+        )
+        # mmengine's own hook would read every loss in every iteration.
+        assert config.default_hooks.runtime_info.type == "PositionHook"
+    assert intervals == {"cpu": 1, "cuda": config.default_hooks.logger.interval}

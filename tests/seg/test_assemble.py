@@ -157,3 +157,8 @@ def test_image_size_reaches_every_transform(assembled):
     test = {step["type"]: step for step in config.val_dataloader.dataset.dataset.pipeline}
     assert test["Resize"]["scale"] == (200, 100)
     assert Segmentation().protocol(config)["test"] == "single-scale 200x100, whole image, no flip"
+
+
+def test_heads_compute_no_training_accuracy(assembled):
+    model = assembled("mini", "resnet10_d-w8").model
+    assert {head.type for head in (model.decode_head, model.auxiliary_head)} == {"LossOnlyFCNHead"}

@@ -80,9 +80,12 @@ class Study:
         return self.command(*SUITE, *cluster, *words, **variables)
 
     def status(self) -> dict[str, dict[str, Any]]:
-        """Return what `status --json` says of each run, by `row/task`."""
+        """Return what `status --json` says of each run, by `row/task`, and `/1` for seed 1."""
         runs = json.loads(self.command("status", str(self.run_dir), "--json").stdout)["runs"]
-        return {f"{run['row']}/{run['task']}": run for run in runs}
+        return {
+            f"{run['row']}/{run['task']}" + (f"/{run['seed']}" if run["seed"] else ""): run
+            for run in runs
+        }
 
     def note(self, fault: str, seen: str) -> None:
         """Note what was observed."""
@@ -108,7 +111,7 @@ class Study:
         pid = int(state["owner"].split()[1])
 
         def task() -> psutil.Process | None:
-            module = f"{run.split('/')[1]}"
+            module = run.split("/")[1]
             names = {"cls": "cls_train.train", "det": "det.train", "seg": "seg.train"}
             with contextlib.suppress(psutil.Error):
                 for child in psutil.Process(pid).children(recursive=True):
@@ -124,6 +127,11 @@ class Study:
         task = self.running(run)
         task.suspend()
         return task
+
+    def start_again(self, job: str) -> None:
+        """Start a requeued job, for which Slurm waits two minutes otherwise."""
+        self.until(f"{job} is requeued", lambda: self.cluster.queue().get(job) == "PENDING")
+        self.cluster.call(["scontrol", "update", f"jobid={job}", "starttime=now"])
 
     def _state(self, run: str, state: str) -> dict[str, Any] | None:
         found = self.status()[run]
@@ -152,21 +160,21 @@ def test_suite_survives_faults(study: Study) -> None:
     """In the end its results are those of a local run."""
     cluster = study.cluster
     _busy_scheduler(study)
-    _killed_task(study, "standard/cls")
-    _killed_command(study, "tricks/cls")
+    held = [study.hold(run) for run in ("standard/cls", "tricks/cls")]
+    _killed_task(study, "standard/cls", held[0])
+    _killed_command(study, "tricks/cls", held[1])
     study.submit()
     _requeue(study, "standard/cls")
-    study.becomes("tricks/cls", "done")
     _time_limit(study, "standard/det")
+    study.until("all jobs end", lambda: not cluster.queue())
+    study.submit()
+    study.until("all jobs end", lambda: not cluster.queue())
     _drained_node(study)
     _dead_node(study)
     study.until("all jobs end", lambda: not cluster.queue())
-    for _ in range(2):
-        study.submit()
-        study.until("all jobs end", lambda: not cluster.queue())
     assert {run["state"] for run in study.status().values()} == {"done"}
-    again = study.submit()
-    assert "8 done before" in again.stdout and "Submitted 0 runs" in again.stdout
+    again = study.submit("--seeds", "0", "1", "--rows", "scratch")
+    assert "4 done before" in again.stdout and "Submitted 0 runs" in again.stdout
     assert study.command("report", str(study.run_dir)).returncode == 0
     _compare_with_local_run(study)
 
@@ -189,8 +197,8 @@ def _busy_scheduler(study: Study) -> None:
     study.note("sbatch refuses one run for good", f"this run alone fails: “{failed['note']}”")
 
 
-def _killed_task(study: Study, run: str) -> None:
-    study.running(run).send_signal(signal.SIGKILL)
+def _killed_task(study: Study, run: str, task: psutil.Process) -> None:
+    task.send_signal(signal.SIGKILL)
     failed = study.becomes(run, "failed")
     assert "killed (signal 9)" in failed["note"] and Path(failed["log"]).is_file()
     study.note(
@@ -199,8 +207,7 @@ def _killed_task(study: Study, run: str) -> None:
     )
 
 
-def _killed_command(study: Study, run: str) -> None:
-    task = study.hold(run)
+def _killed_command(study: Study, run: str, task: psutil.Process) -> None:
     job = study.status()[run]["job"]
     study.cluster.call(["scancel", "--batch", "--signal=KILL", job])
     study.until(f"{run} is not running", lambda: study.status()[run]["state"] != "running")
@@ -224,8 +231,8 @@ def _requeue(study: Study, run: str) -> None:
     job = study.status()[run]["job"]
     study.cluster.call(["scontrol", "requeue", job])
     study.until("the task is gone", lambda: not _is_alive(task))
-    done = study.becomes(run, "done")
-    assert done["state"] == "done"
+    study.start_again(job)
+    study.becomes(run, "done")
     study.note(
         "scontrol requeue (as preemption does)",
         "the same job starts again, takes the run over at once and ends it",
@@ -238,6 +245,7 @@ def _time_limit(study: Study, run: str) -> None:
     study.cluster.call(["scontrol", "update", f"jobid={job}", "timelimit=1"])
     study.until("the task is gone", lambda: not _is_alive(task))
     study.cluster.call(["scontrol", "update", f"jobid={job}", "timelimit=15"])
+    study.start_again(job)
     log = (study.run_dir / "slurm" / f"{job}_0_log.out").read_text(encoding="utf-8")
     assert "Caught signal SIGUSR2" in log and "Calling checkpoint method" in log
     study.becomes(run, "done")
@@ -252,47 +260,45 @@ def _time_limit(study: Study, run: str) -> None:
 def _drained_node(study: Study) -> None:
     call = study.cluster.call
     call(["scontrol", "update", "nodename=node1", "state=drain", "reason=test"])
-    answer = study.submit()
+    answer = study.submit("--rows", "scratch", "--seeds", "1")
     assert answer.returncode == 0, answer.stdout
-    study.becomes("scratch/seg", "done")
-    log = call(["sinfo", "--noheader", "--Node", "--format", "%N %T"])
-    assert "node1 drain" in log
+    study.hold("scratch/det/1")
+    assert _node(study, "scratch/det/1") == "node2"
+    assert study.cluster.states()["node1"] == "drained"
     call(["scontrol", "update", "nodename=node1", "state=resume"])
-    study.note(
-        "a node is drained", "its jobs end, the others go to the other node; no command is needed"
-    )
+    study.note("a node is drained", "jobs start on the other node; no command is needed")
 
 
 def _dead_node(study: Study) -> None:
-    """Kill a node's daemon with the job on it."""
-    study.submit()
-    candidates = ("tricks/det", "tricks/seg")
-    run = study.until(
-        "a run of the tricks runs",
-        lambda: next(
-            (name for name in candidates if study.status()[name]["state"] == "running"), None
-        ),
-    )
-    task = study.hold(run)
+    """Kill the daemon and all processes of the node that still trains a run."""
+    run = "scratch/det/1"
     job = study.status()[run]["job"]
-    node = study.cluster.call(
-        ["squeue", "--noheader", "-r", "--job", job, "--format", "%N"]
-    ).strip()
-    study.cluster.kill_node(node)
+    task = study.running(run)
+    study.cluster.kill_node("node2")
     study.until("the task is gone", lambda: not _is_alive(task))
+    study.until("the node is down", lambda: "down" in study.cluster.states()["node2"])
+    study.start_again(job)
+    study.until("another node has the job", lambda: _node(study, run) == "node1")
     study.becomes(run, "done")
     study.note(
         "a node dies (slurmd and all of its processes killed)",
         "Slurm requeues the job on the other node, which takes the run over and ends it",
     )
-    study.cluster.start_node(node)
+    study.cluster.start_node("node2")
+
+
+def _node(study: Study, run: str) -> str:
+    job = study.status()[run]["job"]
+    words = ["squeue", "--noheader", "-r", "--job", job, "--format", "%N"]
+    return study.cluster.call(words).strip()
 
 
 def _compare_with_local_run(study: Study) -> None:
     local = study.folder / "local" / "mini"
     cores = os.cpu_count() or 1
-    answer = study.command(*SUITE, "--jobs", str(cores), "--run-dir", str(local))
-    assert answer.returncode == 0, answer.stdout + answer.stderr
+    for words in ([], ["--rows", "scratch", "--seeds", "1"]):
+        answer = study.command(*SUITE, *words, "--jobs", str(cores), "--run-dir", str(local))
+        assert answer.returncode == 0, answer.stdout + answer.stderr
     compared = 0
     for path in sorted(local.glob("cells/*/*/*/result.json")):
         other = study.run_dir / path.relative_to(local)

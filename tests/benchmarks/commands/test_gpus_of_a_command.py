@@ -7,12 +7,15 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 from support.gpus import stub_nvidia_smi_answers
-from support.world import World
+from support.world import World, make_row, make_suite
 
 from benchmarks import cli
-from benchmarks.commands.request import announce, read_selection, share_machine
+from benchmarks.commands.request import announce, read_selection, selection_of, share_machine
 from benchmarks.plan import machine
 from benchmarks.plan.compute import Compute, Gpu
+from benchmarks.plan.store import RunKey
+from benchmarks.suite import model
+from benchmarks.suite.select import Selection
 from contract.errors import UserError
 
 LOG = "<nvidia_smi_log>{cards}</nvidia_smi_log>\n"
@@ -80,6 +83,19 @@ def test_processes_share_a_cpu():
 def test_mistakes(words, message):
     with pytest.raises(UserError, match=message):
         share(*words)
+
+
+def test_a_job_needs_only_the_gpus_of_its_run():
+    """On a cluster, the job of a student gets one GPU although the teachers take eight."""
+    suite = model.replace(
+        make_suite(), teachers=(make_row("big", "resnet152_d", recipe="efficient"),)
+    )
+    selection = Selection(teacher_processes=8)
+    student, teacher = RunKey("tricks", "cls", 0), RunKey("big", "cls", 0)
+    assert selection_of(suite, selection, student) == Selection()
+    assert selection_of(suite, selection, teacher) == Selection(processes=8)
+    assert selection_of(suite, selection, None) is selection
+    assert selection_of(suite, Selection(processes=2), teacher) == Selection(processes=2)
 
 
 def test_busy_gpus_are_printed_unless_they_are_named(tmp_path, capsys):

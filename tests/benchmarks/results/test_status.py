@@ -110,6 +110,8 @@ def test_queued_and_skipped_runs(tmp_path):
     assert {states(world)[f"standard/{task}"] for task in ("cls", "det", "seg")} == {FAILED}
     jobs = {"cells/standard/cls/seed-0": "12_0"}
     assert states(world, jobs)["standard/cls"] == QUEUED
+    found = read_status(world.run_dir, jobs, is_certain=False)
+    assert {run.state for run in found.runs if run.key.row == "standard"} == {FAILED}
     (world.view("standard/det") / "failure.json").unlink()
     waiting = {
         run.key.task: run

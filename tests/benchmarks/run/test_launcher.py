@@ -8,13 +8,14 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from support.world import clean_environment, is_alive, wait_for
 
 from benchmarks.run.launcher import Launcher, Launchers
-from benchmarks.run.process import TaskProcess
+from benchmarks.run.process import TaskProcess, terminate
 from contract.tasks import Task
 
 ROOT = Path(__file__).parents[3]
@@ -143,7 +144,7 @@ def test_status_of_a_failed_run(place, launchers, word, status, text):
     assert text in run.text()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGKILL])
 def test_signals_reach_the_run_and_its_children(place, launchers, number):
     run = _Run(place, launchers, "family")
     family = wait_for(lambda: [int(word) for word in run.text().split()[1:]])
@@ -191,6 +192,30 @@ def test_dead_launcher_is_replaced_by_a_new_process(place, launchers, monkeypatc
         assert run.end() == 3
         # A new process imports the module where its GPU is visible.
         assert "with GPUs '7'" in run.text()
+
+
+def test_run_that_should_end_is_not_started_again(place, launchers, monkeypatch):
+    with closing(_launcher(place)) as dead:
+        os.kill(dead._process.pid, signal.SIGSTOP)
+        monkeypatch.setitem(launchers._launchers, "fake_launched", dead)
+        run = _Run(place, launchers, "place")
+    terminate([run.process], 0.1, lambda: False)
+    assert run.process.poll() == 128 + signal.SIGKILL
+    assert run.text() == ""
+
+
+def test_module_without_the_function_is_started_as_a_process(place, launchers, monkeypatch):
+    code = 'import sys; print("argument", sys.argv[1]); sys.exit(4)'
+    folder = place / "other"
+    folder.mkdir()
+    (folder / "fake_launched.py").write_text(f"if __name__ == '__main__':\n    {code}\n")
+    environment = {**ENVIRONMENT, "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}"}
+    with closing(Launcher("fake_launched", ROOT, environment, further=())) as other:
+        monkeypatch.setitem(launchers._launchers, "fake_launched", other)
+        monkeypatch.setattr(launchers, "_environment", environment)
+        run = _Run(folder, launchers, "draw", PYTHONPATH=environment["PYTHONPATH"])
+        assert run.end() == 4
+    assert run.text() == "argument draw\n"
 
 
 def test_other_commands_get_processes_of_their_own(place, launchers):

@@ -19,6 +19,7 @@ from benchmarks.plan.plan import CACHED, RUN, Plan
 from benchmarks.plan.store import RunKey
 from benchmarks.run.gpu_locks import GpuLocks
 from benchmarks.run.schedule import Schedule, longest_chains, with_guesses
+from benchmarks.scripts.placement import hours_of, make, simulate
 
 GIB = 1024**3
 
@@ -59,7 +60,7 @@ def name_of(run: Any) -> str:
 
 @dataclass
 class Simulation:
-    """Offers runs to a schedule as the Runner does; a run takes its seconds and reports progress at once.
+    """Drives a schedule by a simulated clock.
 
     Attributes:
         starts: Name, start and GPUs of each run, in order.
@@ -70,31 +71,11 @@ class Simulation:
     slots: Slots
     watch: Watch | None = None
     starts: list[tuple[str, float, tuple[str, ...]]] = field(default_factory=list)
-    clock: float = 0.0
 
     def run(self) -> float:
-        schedule = Schedule(self.plan, self.slots, self.seconds, self.watch)
-        pending, done = schedule.order(self.plan.wanted), set()
-        ends: list[tuple[float, int, RunKey]] = []
-        while pending or ends:
-            schedule.begin_round()
-            for run in list(pending):
-                if run.needs is not None and run.needs not in done:
-                    continue
-                gpus = schedule.find_place(run)
-                if gpus is None:
-                    continue
-                schedule.start(run, gpus)
-                schedule.progressed(run.key)
-                pending.remove(run)
-                self.starts.append((name_of(run), self.clock, gpus))
-                end = self.clock + self.seconds[run.key]
-                heapq.heappush(ends, (end, len(self.starts), run.key))
-            assert ends, "nothing runs, and nothing can start"
-            self.clock, _, ended = heapq.heappop(ends)
-            schedule.end(ended)
-            done.add(ended)
-        return self.clock
+        end, starts = simulate(self.plan, self.seconds, self.slots, watch=self.watch)
+        self.starts = [(f"{run.row} {run.task}", start, gpus) for run, start, gpus in starts]
+        return end
 
 
 def shortest(plan: Plan, seconds: Mapping[RunKey, float], machines: int) -> float:
@@ -186,13 +167,31 @@ def test_teacher_on_all_gpus_first_then_one_each():
     assert {gpus for _, start, gpus in simulation.starts if start == 3.0} == {(g,) for g in GPUS}
 
 
+def test_all_teachers_come_before_the_students_of_the_first():
+    """Otherwise three GPUs would wait until the first student has ended."""
+    plan = make_plan(
+        ("T teacher", "S cls"), ("U teacher", "V cls"), processes={"T teacher": 4, "U teacher": 4}
+    )
+    seconds = {key("T teacher"): 3.0, key("S cls"): 9.0, key("U teacher"): 2.0, key("V cls"): 5.0}
+    simulation = Simulation(plan, seconds, slots(4))
+    assert simulation.run() == 14.0
+    assert [start[:2] for start in simulation.starts] == [
+        ("T cls", 0.0),
+        ("U cls", 3.0),
+        ("S cls", 5.0),
+        ("V cls", 5.0),
+    ]
+
+
 def test_short_runs_do_not_take_the_gpus_of_a_waiting_large_one():
-    plan = make_plan(("A cls",), ("B cls",), ("C cls",), processes={"B cls": 2})
-    seconds = {key("A cls"): 5.0, key("B cls"): 4.0, key("C cls"): 3.0}
+    """Its own teacher keeps the large run from being the first."""
+    plan = make_plan(("T teacher", "B cls"), ("A cls",), ("C cls",), processes={"B cls": 2})
+    seconds = {key("T teacher"): 1.0, key("B cls"): 4.0, key("A cls"): 5.0, key("C cls"): 3.0}
     simulation = Simulation(plan, seconds, slots(2))
     simulation.run()
     assert simulation.starts == [
-        ("A cls", 0.0, ("0",)),
+        ("T cls", 0.0, ("0",)),
+        ("A cls", 0.0, ("1",)),
         ("B cls", 5.0, ("0", "1")),
         ("C cls", 9.0, ("0",)),
     ]
@@ -329,3 +328,19 @@ def test_unknown_times_are_guessed_from_known_ones():
     assert set(with_guesses(plan, {}).values()) == {1.0}
     plan.runs[2].state = CACHED
     assert with_guesses(plan, seconds)[key("C cls")] == 0.0
+
+
+def test_full_suite_on_eight_gpus():
+    """It takes at least as long as the longest chain, teacher, student and segmentor, and as an eighth of the work."""
+    eight = choose_slots(None, [str(index) for index in range(8)])
+    plan = make(1)
+    hours = hours_of(plan)
+    end, starts = simulate(plan, hours, eight)
+    assert {run.row for run, _, _ in starts[:2]} == {"ResNet-152-D", "ResNet-152-D-mixup"}
+    assert 73.7 + 57.1 + 14.8 <= end < 1.07 * (73.7 + 57.1 + 14.8)
+    together = make(8)
+    hours = hours_of(together)
+    end, starts = simulate(together, hours, eight)
+    work = sum(hours[run.key] * run.processes for run in together.wanted) / 8
+    assert [len(gpus) for _, _, gpus in starts[:4]] == [8, 8, 1, 1]
+    assert work <= end < 1.07 * work

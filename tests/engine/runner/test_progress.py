@@ -18,8 +18,7 @@ def _progress(request, monkeypatch, capsys, interval, start=0, machine=True):
     hook.before_train(runner)
     for iteration in range(start, 10):
         runner.iter, runner.epoch = iteration, iteration // 5
-        runner.message_hub.update_scalar("train/loss", 1.0 / (iteration + 1))
-        hook.after_train_iter(runner, iteration)
+        hook.after_train_iter(runner, iteration, outputs={"loss": 1.0 / (iteration + 1)})
     hook.after_train(runner)
     return capsys.readouterr().out.splitlines()
 

@@ -1,0 +1,38 @@
+"""mmseg's FCN head without the computation of a training accuracy that nothing reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.registry import MODELS
+from mmseg.models.decode_heads import FCNHead
+from mmseg.models.utils import resize
+from torch import Tensor
+
+
+@MODELS.register_module()
+class LossOnlyFCNHead(FCNHead):
+    """mmseg's `FCNHead`, of which training needs only the loss.
+
+    The stock head also sorts the scores of every pixel in every iteration, to log the accuracy.
+    """
+
+    def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: list[Any]) -> dict[str, Tensor]:
+        """Return the loss at the labels' resolution.
+
+        Args:
+            seg_logits: `(N, K, h, w)`.
+            batch_data_samples: mmseg's samples with labels `(1, H, W)`.
+        """
+        labels = self._stack_batch_gt(batch_data_samples)
+        logits = resize(
+            seg_logits, size=labels.shape[2:], mode="bilinear", align_corners=self.align_corners
+        )
+        weight = None if self.sampler is None else self.sampler.sample(logits, labels)
+        losses: dict[str, Tensor] = {}
+        several = hasattr(self.loss_decode, "__iter__")
+        for loss in self.loss_decode if several else [self.loss_decode]:
+            value = loss(logits, labels.squeeze(1), weight=weight, ignore_index=self.ignore_index)
+            name = loss.loss_name
+            losses[name] = losses[name] + value if name in losses else value
+        return losses
