@@ -37,8 +37,8 @@ from benchmarks.plan.store import LOG_FILE, RunKey, write_failure
 from benchmarks.run.command import CommandBuilder, task_command
 from benchmarks.run.display import format_seconds, make_display
 from benchmarks.run.outcome import COMPLETED, FAILED, SKIPPED, STOPPED, Outcome
-from benchmarks.run.runner import Interrupted, Runner
-from benchmarks.run.stopping import stop_time
+from benchmarks.run.runner import Runner
+from benchmarks.run.stopping import Ending, Interrupted, stop_time
 from benchmarks.run.times import PLANNING, REPORT, RUNNING, Times
 from benchmarks.suite.model import Suite
 from benchmarks.suite.names import ROOT
@@ -119,8 +119,7 @@ def run_request(
         timings_of(plan, slots.threads),
         build_command=build_command,
         fail_fast=fail_fast,
-        stop_at=stop_time(started, stop_after),
-        say=console.print,
+        ending=Ending(stop_time(started, stop_after), say=console.print),
         watch=watch,
         times=times,
     )

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.plan.claims import Claim, Found
+from benchmarks.plan.claims import Found
 from benchmarks.plan.estimate import expected_seconds
 from benchmarks.plan.gpus import Watch
 from benchmarks.plan.limits import KEY, Limit, reported
@@ -35,8 +34,9 @@ from benchmarks.run.launcher import Launchers
 from benchmarks.run.outcome import COMPLETED, FAILED, SKIPPED, STOPPED, Outcome
 from benchmarks.run.place import environment, place
 from benchmarks.run.process import TaskProcess, caught_signals, terminate
+from benchmarks.run.running import Running
 from benchmarks.run.schedule import Schedule, with_guesses
-from benchmarks.run.stopping import GRACE_SECONDS, SAVING, Stopping, stopped_message
+from benchmarks.run.stopping import Ending, Interrupted, Stopping, stopped_message
 from benchmarks.run.times import Times
 from contract.command_line import STOPPED_REPORT
 from contract.files import read_json, write_json
@@ -46,31 +46,10 @@ _POLL_SECONDS = 0.05
 _SECONDS_BETWEEN_TRIES = 1.0
 
 
-class Interrupted(BaseException):
-    """The command was asked to end, by Ctrl-C or by SIGTERM."""
-
-
-@dataclass
-class _Running:
-    """A run that has a process.
-
-    Attributes:
-        lock: Claim that keeps other harnesses from training the same identity.
-        beacon: Stores its progress for `status`.
-    """
-
-    run: PlannedRun
-    process: TaskProcess
-    lock: Claim
-    beacon: Beacon
-
-
 class Runner:
     """Executes a plan.
 
-    Attributes:
-        outcomes: What became of each run so far.
-        is_stopped: Whether the time was over before all runs had ended.
+    `is_stopped` says whether the time was over before all runs had ended.
 
     Args:
         plan: The plan; states and identities of its runs are filled in as they become known.
@@ -79,9 +58,7 @@ class Runner:
         timings: The store of finished runs' costs.
         build_command: Returns a run's command line.
         fail_fast: End at the first failure.
-        grace_seconds: Time that tasks have to save and end.
-        stop_at: When to stop, of `time.monotonic`; None for never.
-        say: Prints a sentence.
+        ending: When and how tasks are told to end.
         watch: Tells which GPUs other processes occupy; None uses them all.
         times: Where the times of the runs are noted.
     """
@@ -95,9 +72,7 @@ class Runner:
         *,
         build_command: CommandBuilder = task_command,
         fail_fast: bool = False,
-        grace_seconds: float = GRACE_SECONDS,
-        stop_at: float | None = None,
-        say: Callable[[str], None] = lambda text: None,
+        ending: Ending | None = None,
         watch: Watch | None = None,
         times: Times | None = None,
     ) -> None:
@@ -109,15 +84,13 @@ class Runner:
         self._timings = timings
         self._build_command = build_command
         self._fail_fast = fail_fast
-        self._grace_seconds = grace_seconds
-        self._stop_at = stop_at
-        self._say = say
+        self._ending = Ending() if ending is None else ending
         # Runs that reported that they were told to stop.
         self._said_stopped: set[RunKey] = set()
         seconds = with_guesses(plan, expected_seconds(plan, slots.threads))
         self._schedule = Schedule(plan, slots, seconds, watch, display.warned)
         self._times = Times() if times is None else times
-        self._running: dict[RunKey, _Running] = {}
+        self._running: dict[RunKey, Running] = {}
         # Images of a pass that would fit, reported by runs whose passes did not.
         self._reported: dict[RunKey, Limit] = {}
         self._retried: set[RunKey] = set()
@@ -151,15 +124,13 @@ class Runner:
             Counter(run.key.task for run in pending),
         )
         with caught_signals() as signals:
-            stopping = Stopping(signals, self._stop_at)
+            stopping = Stopping(signals, self._ending.at)
             try:
                 while pending or self._running or self._again:
                     if stopping.interruptions:
                         raise Interrupted
                     if stopping.is_due:
-                        self.is_stopped = True
-                        self._end_running(lambda: stopping.interruptions > 0)
-                        self._collect()
+                        self._stop(stopping)
                         break
                     pending, self._again = [*self._again, *pending], []
                     self._schedule.begin_round()
@@ -169,7 +140,7 @@ class Runner:
                     if self._fail_fast and self._failures():
                         break
             finally:
-                self._end_running(lambda: stopping.interruptions > 1)
+                self._ending.end(self._running.values(), lambda: stopping.interruptions > 1)
                 for key, running in self._running.items():
                     running.lock.close()
                     self._schedule.end(key)
@@ -178,12 +149,10 @@ class Runner:
         self._plan.write()
         return [self.outcomes[r.key] for r in self._plan.wanted if r.key in self.outcomes]
 
-    def _end_running(self, in_a_hurry: Callable[[], bool]) -> None:
-        """Tell running tasks to save and end, and wait until they have."""
-        left = [running.process for running in self._running.values()]
-        if left:
-            self._say(SAVING)
-        terminate(left, self._grace_seconds, in_a_hurry)
+    def _stop(self, stopping: Stopping) -> None:
+        self.is_stopped = True
+        self._ending.end(self._running.values(), lambda: stopping.interruptions > 0)
+        self._collect()
 
     def _show_others(self, *, decide: bool = False) -> None:
         """Update the views of finished runs in the table that the command did not select."""
@@ -287,7 +256,7 @@ class Runner:
             on_progress=lambda report: self._report(run, report, beacon),
             launchers=self._launchers,
         )
-        self._running[run.key] = _Running(run, process, lock, beacon)
+        self._running[run.key] = Running(run, process, lock, beacon)
         store.show(run.key, identity)
         verb = "goes on" if run.state == RESUME else "started"
         self._display.started(run.key, f"{verb} {place(plan, run, gpu)}: {run.reason}")
@@ -333,14 +302,14 @@ class Runner:
             running.lock.close()
         return bool(ended)
 
-    def _leave_to_other(self, running: _Running) -> None:
+    def _leave_to_other(self, running: Running) -> None:
         """End the task of a run that another harness took over while this one did not answer."""
         terminate([running.process], 0.0, lambda: True)
         text = "ended here: another command took it over, because this one did not answer"
         self._display.warned(running.run.key, text)
         self._again.append(running.run)
 
-    def _finish(self, running: _Running, status: int) -> None:
+    def _finish(self, running: Running, status: int) -> None:
         run, process = running.run, running.process
         folder, identity = self._plan.work_dir(run), str(run.identity)
         status, tail = without_launcher(status, process.tail())

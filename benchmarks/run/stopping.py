@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
+from benchmarks.run.process import terminate
+from benchmarks.run.running import Running
 from contract.command_line import STOPPED as STOPPED_STATUS
 
 # How long tasks may take to save.
@@ -13,6 +16,10 @@ GRACE_SECONDS = 60.0
 SAVING = "Saving checkpoints; press Ctrl-C again to end at once."
 # What a task that is stopped while it starts, or that saves for too long, ends with.
 _ENDED_BY_HARNESS = (128 + signal.SIGTERM, 128 + signal.SIGKILL, 130)
+
+
+class Interrupted(BaseException):
+    """The command was asked to end, by Ctrl-C or by SIGTERM."""
 
 
 def stop_time(started: float, seconds: float | None) -> float | None:
@@ -25,6 +32,28 @@ def stop_time(started: float, seconds: float | None) -> float | None:
     if seconds is None:
         return None
     return started + seconds - min(GRACE_SECONDS, seconds / 10)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """When and how tasks are told to end.
+
+    Attributes:
+        at: When, of `time.monotonic`; None for never.
+        grace_seconds: Time that they have to save and end.
+        say: Prints a sentence.
+    """
+
+    at: float | None = None
+    grace_seconds: float = GRACE_SECONDS
+    say: Callable[[str], None] = lambda text: None
+
+    def end(self, running: Iterable[Running], in_a_hurry: Callable[[], bool]) -> None:
+        """Tell running tasks to save and end, and wait until they have; kill them in a hurry."""
+        left = [each.process for each in running]
+        if left:
+            self.say(SAVING)
+        terminate(left, self.grace_seconds, in_a_hurry)
 
 
 class Stopping:

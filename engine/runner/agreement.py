@@ -20,7 +20,7 @@ class Agreement:
 
     def __init__(self) -> None:
         # All processes make the group at the same point.
-        self._group = distributed.new_group(backend="gloo", timeout=TIMEOUT)
+        self._group: Any = distributed.new_group(backend="gloo", timeout=TIMEOUT)
         self._work: Any = None
         self._largest: Tensor = torch.zeros(1, dtype=torch.int64)
 

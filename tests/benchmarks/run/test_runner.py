@@ -31,6 +31,7 @@ from benchmarks.plan.timings import Timings
 from benchmarks.run.ending import failure_message
 from benchmarks.run.place import environment
 from benchmarks.run.runner import COMPLETED, FAILED, SKIPPED, Interrupted, Runner
+from benchmarks.run.stopping import Ending
 from benchmarks.suite.select import Selection
 from contract.files import read_json
 
@@ -305,7 +306,7 @@ def test_interrupt_ends_tasks_and_resumes_later(tmp_path, number):
 
 def test_unresponsive_task_is_killed(tmp_path):
     world = World(tmp_path, behaviour={"standard/cls": "stubborn"})
-    runner = world.runner(SERIAL, grace_seconds=0.3)
+    runner = world.runner(SERIAL, ending=Ending(grace_seconds=0.3))
 
     _interrupt(world, runner, tasks=1, number=signal.SIGINT)
 

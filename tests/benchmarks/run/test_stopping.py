@@ -11,7 +11,7 @@ from support.world import World, wait_for
 from benchmarks.plan.machine import Slots
 from benchmarks.plan.store import FAILURE_FILE
 from benchmarks.run.outcome import COMPLETED, STOPPED
-from benchmarks.run.stopping import SAVING, Stopping, stop_time, stopped_message
+from benchmarks.run.stopping import SAVING, Ending, Stopping, stop_time, stopped_message
 from contract.command_line import duration
 from contract.errors import UserError
 
@@ -21,7 +21,7 @@ ONE = Slots(1, 1, (), "test")
 def _run_until_stopped(world, **options):
     """Run one task at a time until one waits, send SIGUSR1, and return the runner."""
     said = []
-    runner = world.runner(ONE, say=said.append, **options)
+    runner = world.runner(ONE, ending=Ending(say=said.append, **options))
 
     def stop():
         wait_for(lambda: world.journal_lines("waiting"))
@@ -59,7 +59,7 @@ def test_task_that_does_not_save_in_time_is_no_failure(tmp_path):
 
 def test_nothing_starts_after_the_time(tmp_path):
     world = World(tmp_path)
-    runner = world.runner(ONE, stop_at=time.monotonic())
+    runner = world.runner(ONE, ending=Ending(time.monotonic()))
     assert runner.run() == [] and runner.is_stopped
     assert not (tmp_path / "journal.txt").exists() or not world.journal_lines("start")
 

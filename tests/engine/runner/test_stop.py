@@ -56,8 +56,10 @@ def test_only_the_parent_ends_a_loader_worker():
         worker.join(30)
         assert worker.exitcode == 0
     # Other forks are left alone.
-    worker = fork.Process(target=_work, args=(fork.Event(),), daemon=True)
+    ready = fork.Event()
+    worker = fork.Process(target=_work, args=(ready,), daemon=True)
     worker.start()
+    assert ready.wait(30)
     worker.terminate()
     worker.join(30)
     assert worker.exitcode == -signal.SIGTERM
