@@ -31,7 +31,8 @@ class LossOnlyFCNHead(FCNHead):
         weight = None if self.sampler is None else self.sampler.sample(logits, labels)
         losses: dict[str, Tensor] = {}
         decode: Any = self.loss_decode
-        for loss in decode if isinstance(decode, nn.ModuleList) else [decode]:
+        parts: list[Any] = list(decode) if isinstance(decode, nn.ModuleList) else [decode]
+        for loss in parts:
             value = loss(logits, labels.squeeze(1), weight=weight, ignore_index=self.ignore_index)
             name = loss.loss_name
             losses[name] = losses[name] + value if name in losses else value
