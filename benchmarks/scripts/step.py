@@ -187,7 +187,7 @@ def stock(task: str, batch: Any) -> Step:
             if key in part:
                 part[key] = None
     with DefaultScope.overwrite_default_scope("mmdet" if task == "det" else "mmseg"):
-        model = revert_sync_batchnorm(MODELS.build(config.model)).train()
+        model: Any = revert_sync_batchnorm(MODELS.build(config.model)).train()
     wrapper = OptimWrapper(_sgd(model))
     return lambda: model.train_step(batch, optim_wrapper=wrapper)
 
