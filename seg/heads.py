@@ -7,7 +7,7 @@ from typing import Any
 from mmengine.registry import MODELS
 from mmseg.models.decode_heads import FCNHead
 from mmseg.models.utils import resize
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @MODELS.register_module()
@@ -30,8 +30,9 @@ class LossOnlyFCNHead(FCNHead):
         )
         weight = None if self.sampler is None else self.sampler.sample(logits, labels)
         losses: dict[str, Tensor] = {}
-        several = hasattr(self.loss_decode, "__iter__")
-        for loss in self.loss_decode if several else [self.loss_decode]:
+        decode: Any = self.loss_decode
+        parts: list[Any] = list(decode) if isinstance(decode, nn.ModuleList) else [decode]
+        for loss in parts:
             value = loss(logits, labels.squeeze(1), weight=weight, ignore_index=self.ignore_index)
             name = loss.loss_name
             losses[name] = losses[name] + value if name in losses else value
