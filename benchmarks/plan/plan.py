@@ -397,7 +397,7 @@ def _lay_out(plan: Plan, data: Mapping[str, DataState]) -> Iterator[PlannedRun]:
         for row in suite.teachers:
             if row.name in named:
                 key = RunKey(row.name, SOURCE, suite.teacher_seed)
-                processes = selection.teacher_processes or selection.processes
+                processes = plan.selection.teacher_processes or plan.selection.processes
                 yield PlannedRun(key, row, setup, data[setup.data], None, False, processes)
     for task, setup in suite.tasks.items():
         for seed in suite.seeds:
