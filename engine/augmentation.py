@@ -225,8 +225,11 @@ class Augmentation(nn.Module):
         """
         zero, one = torch.zeros_like(mean), torch.ones_like(std)
         current = (zero, one)
+        if self.last_colour != 0:
+            # A change of colours reads bytes; the others put float values between the pixels.
+            images = images.float()
         if self.last_colour is None:
-            images, current = (images.float() - mean) / std, (mean, std)
+            images, current = (images - mean) / std, (mean, std)
         at = 0
         for index, step in enumerate(self.steps):
             if index == self.last_colour:

@@ -20,6 +20,8 @@ from torchvision.transforms import v2
 _ORIENTATION = 0x0112
 # Markers without a length: restarts, the start of the image, and TEM.
 _BARE = frozenset((0x01, *range(0xD0, 0xD9)))
+# Of the blocks that say how to turn an image; Pillow reads both.
+_ORIENTING = (b"Exif\0", b"http://ns.adobe.com/xap/1.0/\0")
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
@@ -61,7 +63,7 @@ def is_plain_jpeg(data: bytes) -> bool:
         body = at + 4
         if marker in _FRAMES:
             return body + 6 <= end and data[body] == 8 and data[body + 5] in (1, 3)
-        if marker == 0xE1 and data.startswith(b"Exif\0", body) and not _is_upright(data):
+        if marker == 0xE1 and data.startswith(_ORIENTING, body) and not _is_upright(data):
             return False
         at += 2 + length
     return False

@@ -9,7 +9,6 @@ import argparse
 import dataclasses
 import json
 import multiprocessing
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
@@ -19,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 import backbones
 from contract.errors import UserError
+from contract.machine import cpu_cores
 from contract.settings import DEVICES, PRECISIONS
 from engine.gpus import list_gpus, visible_variable
 from engine.hardware import find_hardware
@@ -52,7 +52,7 @@ def facts(specs: Sequence[str], requested: str = "auto") -> dict[str, Any]:
 
 def _sizes(specs: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return the answer for each backbone; many are described by one process for each core."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    cores = cpu_cores()
     if len(specs) < _LEAST_IN_PARALLEL or cores == 1 or torch.cuda.is_initialized():
         return {spec: _size(spec) for spec in specs}
     # Forked processes share the imported libraries, and classes of the user.

@@ -232,10 +232,10 @@ def _run(task: Task, job: Job, config: Config) -> None:
     )
     started = time.monotonic()
     runner = Runner.from_cfg(config)
+    _fit_shared_memory(runner)
     _require_a_batch(runner)
     if job.device_type == "cuda":
         copy_without_blocking(runner)
-    _fit_shared_memory(runner)
     attach(task, job, config, runner)
     used = choose_numerics(
         job.precision, one_shape=task.one_shape, deterministic=options.deterministic
@@ -305,8 +305,13 @@ def _require_a_batch(runner: Any) -> None:
 
 
 def _fit_shared_memory(runner: Any) -> None:
-    """Let the loaders' workers fit into the shared memory of this machine."""
-    loaders = [runner.train_dataloader, runner.val_loop.dataloader]
+    """Let the loaders' workers fit into the shared memory of this machine.
+
+    mmengine builds the training loader with its loop, and an iteration-based loop starts the workers at once. So the
+    loader is built here, before the loop.
+    """
+    runner._train_dataloader = runner.build_dataloader(runner._train_dataloader, seed=runner.seed)
+    loaders = [runner._train_dataloader, runner.val_loop.dataloader]
     notes = fit_workers(loaders, local_processes())
     if is_main_process():
         for note in notes:

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from benchmarks.cluster.job import RunJob
@@ -248,11 +247,6 @@ def check_slurm() -> None:
                 f"--cluster slurm was given, and {program} is not in PATH; give the command on a machine that submits "
                 "to Slurm, such as a login node."
             )
-
-
-def job_log(run_dir: Path, job: str) -> Path:
-    """Return the file that a job writes its output to."""
-    return Jobs(run_dir).folder / f"{job}_0_log.out"
 
 
 def _reason(error: Exception) -> str:

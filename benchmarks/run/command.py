@@ -14,8 +14,13 @@ CommandBuilder = Callable[[Plan, PlannedRun], list[str]]
 
 def task_command(plan: Plan, run: PlannedRun) -> list[str]:
     """Return the command line of a run, without `--resume`."""
+    return [*_launcher(run), "-m", TASKS[run.key.task].module, *task_words(plan, run)]
+
+
+def task_words(plan: Plan, run: PlannedRun) -> list[str]:
+    """Return the words of a run's command line after the task's module."""
     row, key = run.row, run.key
-    command = [*_launcher(run), "-m", TASKS[key.task].module, run.setup.config]
+    command = [run.setup.config]
     command += ["--backbone", row.backbone, "--data", str(run.data.root)]
     command += ["--work-dir", str(plan.work_dir(run)), "--seed", str(key.seed)]
     if key.task == SOURCE:

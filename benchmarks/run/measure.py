@@ -19,7 +19,7 @@ from benchmarks.plan.estimate import EARLIER_RUN, estimates, runs_left, uses_rea
 from benchmarks.plan.machine import Slots
 from benchmarks.plan.measurements import Measurements
 from benchmarks.plan.plan import Plan, PlannedRun
-from benchmarks.run.command import task_command
+from benchmarks.run.command import task_words
 from benchmarks.run.place import environment
 from contract.files import read_json
 from contract.settings import SCHEDULES
@@ -37,6 +37,11 @@ _FOLDERS = {
     "coco": "VOCdevkit",
     "ade20k": "ADEChallengeData2016",
 }
+# Options with a value that do not change the cost of a run. A measurement is no run for a tracker.
+_UNMEASURED = (
+    *("--identity", "--data-fingerprint", "--checkpoint", "--seed"),
+    *("--tracker", "--tracker-run"),
+)
 
 Say = Callable[[str], None]
 
@@ -232,8 +237,7 @@ def _origin(run: PlannedRun) -> str:
 def _words(plan: Plan, run: PlannedRun, work_dir: Path) -> list[str]:
     """Return the words of a run's command line that decide its cost; weights that do not exist yet are left out."""
     data = run.data.root if uses_real_data(run) else _generated(plan, run)
-    _, _, _, *words = task_command(plan, run)
-    words = list(_without(words, ("--identity", "--data-fingerprint", "--checkpoint", "--seed")))
+    words = list(_without(task_words(plan, run), _UNMEASURED))
     for option, value in (("--data", data), ("--work-dir", work_dir)):
         words[words.index(option) + 1] = str(value)
     if run.key.task == SOURCE and run.needs is not None and "--teacher" not in words:

@@ -109,7 +109,8 @@ class TaskProcess:
         """Send a signal to the task and its children."""
         if number == signal.SIGKILL and self._process.returncode is None:
             # torchrun's processes are not in the group; it passes all other signals on to them.
-            with contextlib.suppress(psutil.NoSuchProcess):
+            # A run whose launcher has failed, or hangs, has no process.
+            with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
                 for child in psutil.Process(self._process.pid).children(recursive=True):
                     with contextlib.suppress(psutil.NoSuchProcess):
                         child.kill()

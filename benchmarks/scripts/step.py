@@ -92,7 +92,7 @@ def main() -> int:
         for precision in options.precisions
     }
     print(f"\nCPU seconds of a step, {torch.get_num_threads()} thread(s)")
-    print("| task | stock fp32 | ours | limit | ours / stock | ours / limit |")
+    print("| task | stock fp32 | ours | limit | stock / ours | limit / ours |")
     print("|---|---|---|---|---|---|")
     for name, row in rows.items():
         print(_line(name, row))

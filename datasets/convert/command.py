@@ -7,7 +7,7 @@ import argparse
 from rich.console import Console
 
 from contract.errors import UserError
-from datasets.convert.workers import usable_cores
+from contract.machine import cpu_cores
 
 
 def shrink(options: argparse.Namespace) -> int:
@@ -61,7 +61,7 @@ def unpack(options: argparse.Namespace) -> int:
 def _processes(options: argparse.Namespace) -> int:
     if options.processes is not None and options.processes < 1:
         raise UserError(f"--processes {options.processes} was given; expected 1 or more")
-    return options.processes or usable_cores()
+    return options.processes or cpu_cores()
 
 
 def _console() -> Console:

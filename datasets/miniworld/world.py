@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from contract.errors import UserError, unknown
+from contract.machine import cpu_cores
 from datasets.images import Progress
 from datasets.miniworld import files
 from datasets.miniworld.spec import GENERATOR_VERSION, PRESETS, MiniworldSpec
@@ -76,7 +77,7 @@ def generate(
         folder.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(folder)
         with _partial_folder(folder) as partial_folder:
-            _write_world(spec, partial_folder, processes or _available_cores(), progress)
+            _write_world(spec, partial_folder, processes or cpu_cores(), progress)
             _put_in_place(partial_folder, folder, spec)
     except OSError as error:
         raise UserError(
@@ -93,13 +94,6 @@ def is_generated(folder: Path, spec: MiniworldSpec) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(marker, dict) and marker.get("digest") == spec.digest()
-
-
-def _available_cores() -> int:
-    """Return the number of cores that this process may use; in a container it can be less than the total."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _partial_path(folder: Path, pid: int) -> Path:

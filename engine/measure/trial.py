@@ -218,7 +218,8 @@ def _train_without_end(config: Config) -> None:
     config.train_cfg = ConfigDict(
         type="IterBasedTrainLoop", max_iters=_UNLIMITED, val_interval=_UNLIMITED
     )
-    config.train_dataloader.sampler.infinite = True
+    # Of fewer images than a batch, `whole` would leave out all.
+    config.train_dataloader.sampler.update(infinite=True, whole=1)
     config.param_scheduler = None
     config.optim_wrapper.optimizer.lr = 0.0
     config.default_hooks.checkpoint = None

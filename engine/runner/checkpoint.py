@@ -52,7 +52,7 @@ class PositionCheckpointHook(CheckpointHook):
         super().before_train(runner)
         now = time.monotonic()
         self._started = now - runner.message_hub.runtime_info.get(ELAPSED, 0.0)
-        self._last_saved = now
+        self._waiting_since = now
         self._saved_iter = runner.iter
         self._wish = _NOTHING
         if is_distributed():
@@ -131,7 +131,9 @@ class PositionCheckpointHook(CheckpointHook):
         wish = _NOTHING
         if stop.requested():
             wish = _STOP
-        elif is_main_process() and time.monotonic() - self._last_saved >= 60 * self.minutes:
+        elif is_main_process() and time.monotonic() - self._waiting_since >= 60 * self.minutes:
+            # Once: the answer comes one iteration later, and the wish of that iteration would save again.
+            self._waiting_since = time.monotonic()
             wish = _SAVE
         return wish if self._agreement is None else self._agreement.exchange(wish)
 
@@ -178,4 +180,4 @@ class PositionCheckpointHook(CheckpointHook):
             if is_main_process():
                 checkpoint_files.complete(Path(self.out_dir), name)
         self._statistics = None
-        self._last_saved, self._saved_iter = time.monotonic(), done
+        self._waiting_since, self._saved_iter = time.monotonic(), done

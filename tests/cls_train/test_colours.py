@@ -106,6 +106,16 @@ def test_colour_after_erasing_changes_the_fill(monkeypatch):
     torch.testing.assert_close(found[:, top, left], ((shift - MEAN) / STD).flatten())
 
 
+@pytest.mark.parametrize("fill", ["constant", "mean", "noise"])
+def test_bytes_and_floats_are_erased_alike_before_a_change_of_colours(fill):
+    erase = dict(type="Erasing", fill=fill, p=1.0)
+    augmentation = Augmentation([erase, dict(type="ColorJitter", brightness=0.4)])
+    images = torch.full((1, 3, 16, 20), 200, dtype=torch.uint8)
+    numbers = augmentation.draw(16, 20)[None]
+    found = augmentation(images, numbers, MEAN, STD)
+    torch.testing.assert_close(found, augmentation(images.float(), numbers, MEAN, STD))
+
+
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 def test_memory_format_stays(memory_format):
     images = torch.zeros(2, 3, 8, 9, dtype=torch.uint8).contiguous(memory_format=memory_format)

@@ -41,6 +41,11 @@ def _turned(turn):
     return _jpeg(_picture(), exif=exif)
 
 
+def _turned_by_xmp(turn):
+    """Written by some editors in place of the EXIF tag; Pillow turns such images too."""
+    return _jpeg(_picture(), xmp=f'<x tiff:Orientation="{turn}"/>'.encode())
+
+
 FILES = {
     "usual": _jpeg(_picture(), quality=90),
     "444": _jpeg(_picture(), subsampling=0),
@@ -49,6 +54,7 @@ FILES = {
     "grey": _jpeg(_picture().convert("L")),
     "rgb": _jpeg(_picture(), keep_rgb=True),
     "upright": _turned(1),
+    "upright by XMP": _turned_by_xmp(1),
 }
 
 
@@ -71,6 +77,7 @@ def _png():
     "data",
     [
         *(_turned(turn) for turn in (3, 6, 8)),
+        _turned_by_xmp(6),
         _jpeg(_picture().convert("CMYK")),
         _png(),
         FILES["usual"][:1500],

@@ -194,12 +194,13 @@ def test_dead_launcher_is_replaced_by_a_new_process(place, launchers, monkeypatc
         assert "with GPUs '7'" in run.text()
 
 
-def test_run_that_should_end_is_not_started_again(place, launchers, monkeypatch):
+@pytest.mark.parametrize("in_a_hurry", [False, True])
+def test_run_that_should_end_is_not_started_again(place, launchers, monkeypatch, in_a_hurry):
     with closing(_launcher(place)) as dead:
         os.kill(dead._process.pid, signal.SIGSTOP)
         monkeypatch.setitem(launchers._launchers, "fake_launched", dead)
         run = _Run(place, launchers, "place")
-    terminate([run.process], 0.1, lambda: False)
+    terminate([run.process], 0.1, lambda: in_a_hurry)
     assert run.process.poll() == 128 + signal.SIGKILL
     assert run.text() == ""
 

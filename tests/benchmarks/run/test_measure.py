@@ -114,6 +114,19 @@ def test_what_was_measured_is_kept_after_an_interruption(world, monkeypatch):
     assert sum("--measure" in words for words in asked(world)) == 4
 
 
+def test_run_of_several_processes_is_measured_in_one(world):
+    world.selection = dataclasses.replace(
+        world.selection, processes=2, gloo=True, trackers=("tensorboard",)
+    )
+    measure_all(world)
+    trials = [words for words in asked(world) if "--measure" in words]
+    assert len(trials) == 6
+    assert all(words[0].endswith(".py") for words in trials)
+    assert not any(
+        {"--tracker", "--tracker-run", "--nproc_per_node"} & set(words) for words in trials
+    )
+
+
 def test_teacher_is_measured_and_need_not_exist(tmp_path):
     teacher = make_row("large", "resnet50_d", recipe="standard")
     student = make_row("small", "resnet10_d", recipe="standard", teacher="large")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -13,6 +15,7 @@ from cls_train.train import Classification
 from contract.files import read_json
 from datasets.miniworld import generate
 from engine.measure import trial
+from engine.runner.seeding import SeededSampler
 from engine.task import main
 
 SPEC = "resnet10_d-w16"
@@ -31,6 +34,22 @@ def figures(tmp_path, monkeypatch):
     assert main(Classification(), [*words.split(), "--measure", str(target)]) == 0
     assert not (tmp_path / "run" / "result.json").exists()
     return read_json(target) or {}
+
+
+def test_fewer_images_than_a_batch_are_repeated():
+    sampler = SeededSampler(range(5), seed=0, epochs=2, whole=8)
+    assert list(sampler) == []
+    config = Config(
+        dict(
+            train_dataloader=dict(sampler=dict(epochs=2, whole=8)),
+            optim_wrapper=dict(optimizer=dict(lr=1.0)),
+            default_hooks=dict(),
+            custom_hooks=[],
+        )
+    )
+    trial._train_without_end(config)
+    endless = SeededSampler(range(5), seed=0, **config.train_dataloader.sampler)
+    assert len(list(itertools.islice(endless, 16))) == 16
 
 
 def test_figures_of_a_short_training(figures):

@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 import torch
 from mmengine.dataset import pseudo_collate
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from torch import nn
 from torch.utils.data import DataLoader
 
 from contract.errors import UserError
+from engine import task
 from engine.runner import shared_memory
 from engine.runner.shared_memory import fit_workers, shared_bytes
 
@@ -27,6 +31,15 @@ class Pictures:
     def __getitem__(self, index):
         random.random(), np.random.rand(), torch.rand(())
         return {"inputs": torch.zeros(3, self.side, self.side, dtype=torch.uint8), "labels": index}
+
+
+class Network(BaseModel):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(1, 1)
+
+    def forward(self, inputs):
+        raise NotImplementedError
 
 
 class Annotation:
@@ -108,3 +121,31 @@ def test_bytes_are_those_of_all_tensors():
     assert shared_bytes(pseudo_collate(samples)) == 2 * (1200 + 80)
     assert shared_bytes([torch.zeros(100, 100)[:1]]) == 40_000
     assert shared_bytes({"array": np.zeros(9)}) == 0
+
+
+def test_workers_of_an_iteration_based_loop_start_after_the_check(tmp_path, monkeypatch):
+    seen = []
+
+    def fit(loaders, processes):
+        seen.extend(loader._iterator for loader in loaders)
+        loaders[0].num_workers = 1
+        return []
+
+    monkeypatch.setattr(task, "fit_workers", fit)
+    loader = dict(batch_size=8, num_workers=2, persistent_workers=True)
+    runner = Runner(
+        model=Network(),
+        work_dir=str(tmp_path),
+        train_dataloader=dict(
+            dataset=Pictures(), sampler=dict(type="SeededSampler", seed=1, infinite=True), **loader
+        ),
+        val_dataloader=dict(dataset=Pictures(), sampler=dict(type="DefaultSampler"), **loader),
+        val_cfg=dict(),
+        val_evaluator=[],
+        optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.1)),
+        train_cfg=dict(type="ResumableIterTrainLoop", max_iters=2),
+        experiment_name=tmp_path.name,
+    )
+    task._fit_shared_memory(runner)
+    assert seen == [None, None]
+    assert len(runner.train_dataloader._iterator._workers) == 1

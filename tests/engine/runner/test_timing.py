@@ -29,3 +29,22 @@ def test_logs_cpu_time_of_this_process(request, monkeypatch):
     hook.after_train_iter(runner, 0)
     hook.after_train_iter(runner, 1)
     assert list(runner.message_hub.get_scalar("train/cpu_time").data[0]) == [0.5, 1.5]
+
+
+class _Late:
+    """An agreement whose answer comes one iteration later."""
+
+    last = 0
+
+    def exchange(self, number):
+        self.last, answer = number, self.last
+        return answer
+
+
+def test_clock_asks_the_other_processes_once(monkeypatch):
+    clock = iter(range(0, 10**6, 25))
+    monkeypatch.setattr("engine.runner.checkpoint.time.monotonic", lambda: next(clock))
+    hook = PositionCheckpointHook(minutes=1)
+    hook._waiting_since, hook._agreement = 0.0, _Late()
+    # At 75 s, and not again before the checkpoint that follows; 60 s later again.
+    assert [hook._agreed() for _ in range(6)] == [0, 0, 0, 0, 1, 0]
