@@ -149,7 +149,7 @@ def _add_status_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--json", action="store_true", help="print everything as JSON")
     help_text = "print it again every SECONDS (default: 10), until nothing is left to do"
-    add("--watch", type=float, nargs="?", const=10.0, metavar="SECONDS", help=help_text)
+    add("--watch", type=_interval, nargs="?", const=10.0, metavar="SECONDS", help=help_text)
 
 
 def _add_doctor_options(parser: argparse.ArgumentParser) -> None:
@@ -298,6 +298,16 @@ def _seed(text: str) -> int:
     if not text.isdigit():
         raise UserError(f"--seeds {text} was given; a seed is a whole number, 0 or more.")
     return int(text)
+
+
+def _interval(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 86400:
+        raise UserError(f"--watch {text} was given; expected seconds above 0, such as 10.")
+    return seconds
 
 
 def _jobs(text: str) -> int | None:

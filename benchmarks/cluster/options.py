@@ -17,6 +17,10 @@ _VALUE_OPTIONS = (
     *("--jobs", "--run-dir", "--device"),
 )
 _FLAGS = ("--dry-run", "--fail-fast")
+_ONLY_CLUSTER = (
+    *("--dry-run", "--partition", "--account", "--qos", "--slurm-args", "--time-limit"),
+    *("--memory-per-run", "--cpus-per-run", "--signal-seconds"),
+)
 
 
 def add_cluster_options(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +43,25 @@ def add_cluster_options(parser: argparse.ArgumentParser) -> None:
         help="time to store a checkpoint before the time limit (default: 180)")  # fmt: skip
     # What a job calls.
     parser.add_argument("--only", type=parse_key, metavar="ROW/TASK/SEED", help=argparse.SUPPRESS)
+
+
+def check_no_cluster(words: Sequence[str]) -> None:
+    """Check that a command without `--cluster` has no option that only acts with it.
+
+    Args:
+        words: The words of the command, with `run` first.
+
+    Raises:
+        UserError: One is given, so the command would train here and ignore it.
+    """
+    for word in words:
+        name = word.partition("=")[0]
+        if name in _ONLY_CLUSTER:
+            known = " or ".join(CLUSTERS)
+            raise UserError(
+                f"{name} was given without --cluster; add --cluster {known}, or leave {name} out. "
+                "`python -m benchmarks plan` shows what would run on this machine."
+            )
 
 
 def job_words(words: Sequence[str], key: RunKey, run_dir: str, device: str) -> list[str]:
@@ -74,7 +97,11 @@ def sbatch_options(text: str) -> Mapping[str, str | bool]:
         UserError: A part is no long option, or is set by us.
     """
     found: dict[str, str | bool] = {}
-    for word in shlex.split(text):
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise UserError(f"--slurm-args {text!r} was given: {error}; close the quotes.") from error
+    for word in words:
         name, equals, value = word.partition("=")
         if not name.startswith("--") or len(name) < 4:
             raise UserError(

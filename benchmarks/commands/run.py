@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from benchmarks.cluster.options import check_no_cluster
 from benchmarks.commands.on_cluster import check_input, datasets_of, plan_for_jobs, submit
 from benchmarks.commands.report import write_and_print
 from benchmarks.commands.request import (
@@ -66,6 +67,8 @@ def run(
     Returns:
         The exit status.
     """
+    if options.cluster is None:
+        check_no_cluster(options.words)
     request = read_request(options, root)
     if options.cluster is not None:
         return _submit(options, request, ask)

@@ -404,3 +404,9 @@ def test_mistake_makes_no_run_folder(tmp_path, capsys, words):
     assert cli.main(["run", "mini", "--run-dir", str(folder), *words]) == 2
     assert capsys.readouterr().err.startswith("error: unknown ")
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("seconds", ["-1", "0", "nan", "inf", "x"])
+def test_a_wrong_interval_of_status_is_refused(seconds):
+    with pytest.raises(UserError, match="--watch"):
+        cli.parse(["status", "runs/mini", "--watch", seconds])

@@ -20,7 +20,7 @@ from benchmarks.cli import parse
 from benchmarks.cluster import jobs, resources, submit
 from benchmarks.cluster.job import RunJob
 from benchmarks.cluster.jobs import Jobs
-from benchmarks.cluster.options import job_words, sbatch_options
+from benchmarks.cluster.options import check_no_cluster, job_words, sbatch_options
 from benchmarks.commands import on_cluster
 from benchmarks.plan.plan import CACHED
 from benchmarks.plan.store import RunKey
@@ -283,7 +283,7 @@ def test_words_of_a_job():
     )
 
 
-@pytest.mark.parametrize("text", ["-p x", "--array=3", "constraint"])
+@pytest.mark.parametrize("text", ["-p x", "--array=3", "constraint", '"'])
 def test_wrong_options_of_sbatch(text):
     with pytest.raises(UserError, match="--slurm-args"):
         sbatch_options(text)
@@ -353,3 +353,10 @@ def test_what_a_run_starts_from(tmp_path, monkeypatch):
     world.run()
     assert on_cluster.check_input(plan, run, shown) is None
     assert run.state == CACHED
+
+
+@pytest.mark.parametrize("word", ["--dry-run", "--partition=gpu", "--time-limit"])
+def test_an_option_of_a_cluster_without_one_is_refused_and_trains_nothing(word):
+    with pytest.raises(UserError, match="without --cluster"):
+        check_no_cluster(["run", "mini", word])
+    check_no_cluster(["run", "mini", "--jobs=1", "--device", "cpu"])
