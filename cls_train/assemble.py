@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from cls_train.classifier import ImageClassifier
+from cls_train.decoder import initial_decoder
 from cls_train.distillation import distillation_config
 from cls_train.losses import SmoothedTargets, SoftmaxFocalLoss
 from cls_train.metric import TopKAccuracy
@@ -56,6 +57,7 @@ def assemble(job: Job) -> Config:
     epochs = max(1, round(recipe.epochs * recipe.epochs_factor))
     batch = recipe.batch_size * recipe.batch_size_factor
     published = _batch_norm_images(recipe, batch)
+    pipeline = transforms_of(recipe, "train_pipeline")
     return Config(
         dict(
             default_scope="mmengine",
@@ -66,8 +68,8 @@ def assemble(job: Job) -> Config:
                 drop_last=True,
                 collate_fn=dict(type=collate_images.__name__),
                 dataset=dict(
-                    **_dataset(root / "train", transforms_of(recipe, "train_pipeline"), None),
-                    decoder=recipe.decoder,
+                    **_dataset(root / "train", pipeline, None),
+                    decoder=initial_decoder(recipe.decoder, job, pipeline),
                 ),
             ),
             val_dataloader=dict(

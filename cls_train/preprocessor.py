@@ -9,6 +9,7 @@ from mmengine.model import ImgDataPreprocessor
 from mmengine.registry import MODELS
 
 from engine.augmentation import Augmentation
+from engine.encoded import EncodedBatch, decode_batch
 
 
 @MODELS.register_module()
@@ -37,10 +38,14 @@ class AugmentingPreprocessor(ImgDataPreprocessor):
         """Copy a batch to the device, change training images, and normalise.
 
         Args:
-            data: `inputs` `(N, 3, H, W)`, `labels` `(N,)` and, of training images with batch transforms, `augment`
-                `(N, K)`.
+            data: `inputs` `(N, 3, H, W)` or an `EncodedBatch`, which is decoded on the device; `labels` `(N,)` and, of
+                training images with batch transforms, `augment` `(N, K)`.
             training: Whether the batch is trained on.
         """
+        if isinstance(data["inputs"], EncodedBatch):
+            device: Any = self.mean.device
+            decoded = decode_batch(data["inputs"], device, non_blocking=bool(self._non_blocking))
+            data = {**data, "inputs": decoded}
         if self.augmentation is None or "augment" not in data:
             return super().forward(data, training)
         copied: Any = self.cast_data(data)

@@ -13,6 +13,7 @@ from backbones import CheckpointMetadata
 from cls_train import (
     classifier,
     colours,
+    decoder,
     distillation,
     losses,
     metric,
@@ -44,6 +45,10 @@ class Classification(Task):
     def assemble(self, job: Job) -> Config:
         """See `cls_train.assemble`."""
         return assemble(job)
+
+    def settle(self, job: Job, config: Config) -> dict[str, Any]:
+        """Choose the decoder of training images."""
+        return {decoder.CONDITION: decoder.settle(load_recipe(job).decoder, job, config)}
 
     def metrics(self, values: dict[str, float]) -> list[Metric]:
         """Return top-1 and top-5 in percent."""

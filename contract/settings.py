@@ -15,6 +15,8 @@ BUDGETS = ("full", "short", "smoke")
 PRECISIONS = ("auto", "fp32", "tf32", "bf16", "fp16")
 # `auto` is a GPU if there is one. torch calls AMD's GPUs `cuda` too.
 DEVICES = ("auto", "cpu", "cuda")
+# What `decoder = "auto"` of the classification task may mean: decoding by the loader's workers, or by the GPU.
+DECODERS = ("turbo", "cuda")
 
 # First word of a task's command line that resolves schedules instead of training, see engine/measure/schedule.py.
 SCHEDULES = "--schedules"

@@ -41,6 +41,10 @@ class Samples(Sequence[ClassSample]):
         """Return the path of an image, for messages too."""
         return os.path.join(self.folder, self.names[index])
 
+    def described(self, index: int) -> str:
+        """Return how messages name an image."""
+        return self.path(index)
+
     def label(self, index: int) -> int:
         """Return the index of an image's class."""
         return int(self.labels[index])

@@ -21,7 +21,7 @@ from contract.command_line import (
     positive_number,
 )
 from contract.errors import UserError
-from contract.settings import BUDGETS, DEVICES, PRECISIONS
+from contract.settings import BUDGETS, DECODERS, DEVICES, PRECISIONS
 from contract.trackers import TRACKERS
 from engine.measure.memory import is_out_of_memory
 from engine.runner import stop
@@ -39,6 +39,7 @@ class Options:
     backbone: str | None = None
     checkpoint: Path | None = None
     teacher: Path | None = None
+    decoder: str | None = None
     recipe: str | None = None
     tricks: tuple[str, ...] = ()
     seed: int = 0
@@ -80,6 +81,11 @@ def parse(prog: str, arguments: Sequence[str] | None, task: tasks.Task) -> Optio
     if task.recipes is not None:
         add("--recipe", metavar="NAME", help="base recipe: standard, efficient")
         add("--teacher", type=Path, metavar="FILE", help="backbone.safetensors to distil from")
+        add(
+            "--decoder",
+            choices=DECODERS,
+            help="what decoder='auto' means on a GPU; measured without",
+        )
     if task.starts_from is not None:
         add(
             "--checkpoint",

@@ -8,6 +8,7 @@ most 2 grey levels.
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 
 import numpy as np
 import simplejpeg
@@ -23,6 +24,11 @@ _BARE = frozenset((0x01, *range(0xD0, 0xD9)))
 # Of the blocks that say how to turn an image; Pillow reads both.
 _ORIENTING = (b"Exif\0", b"http://ns.adobe.com/xap/1.0/\0")
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+# Baseline, extended and progressive, in Huffman codes.
+_COMMON = frozenset((0xC0, 0xC1, 0xC2))
+# JFIF's numbers of the channels.
+_YCBCR = b"\x01\x02\x03"
+_END = b"\xff\xd9"
 
 
 def decode_plain_jpeg(data: bytes) -> Tensor | None:
@@ -46,12 +52,33 @@ def decode_plain_jpeg(data: bytes) -> Tensor | None:
 
 def is_plain_jpeg(data: bytes) -> bool:
     """Return whether a file is a JPEG of 8 bits with one or three channels that is stored upright."""
+    return read_frame(data) is not None
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What the header of a plain JPEG file says.
+
+    Attributes:
+        height: Rows of pixels.
+        width: Columns of pixels.
+        is_common: Whether the file is what every decoder reads alike: sequential or progressive, in Huffman codes,
+            YCbCr, and with an end.
+    """
+
+    height: int
+    width: int
+    is_common: bool
+
+
+def read_frame(data: bytes) -> Frame | None:
+    """Read the header of a JPEG file; None if it is not of the kind that `is_plain_jpeg` names."""
     if not data.startswith(b"\xff\xd8"):
-        return False
-    at, end = 2, len(data)
+        return None
+    at, end, is_rgb = 2, len(data), False
     while at + 4 <= end:
         if data[at] != 0xFF:
-            return False
+            return None
         marker = data[at + 1]
         if marker == 0xFF:
             at += 1
@@ -62,11 +89,22 @@ def is_plain_jpeg(data: bytes) -> bool:
         length = int.from_bytes(data[at + 2 : at + 4], "big")
         body = at + 4
         if marker in _FRAMES:
-            return body + 6 <= end and data[body] == 8 and data[body + 5] in (1, 3)
+            if body + 6 > end or data[body] != 8 or data[body + 5] not in (1, 3):
+                return None
+            names = data[body + 6 : body + 6 + 3 * data[body + 5] : 3]
+            common = marker in _COMMON and names == _YCBCR and not is_rgb
+            # Within coded pixels, 0xFF is followed by 0; so this is the end of the image.
+            common = common and data.find(_END, body) >= 0
+            height, width = (
+                int.from_bytes(data[body + at : body + at + 2], "big") for at in (1, 3)
+            )
+            return Frame(height, width, common)
         if marker == 0xE1 and data.startswith(_ORIENTING, body) and not _is_upright(data):
-            return False
+            return None
+        if marker == 0xEE and data.startswith(b"Adobe", body):
+            is_rgb = data[body + 11 : body + 12] == b"\0"
         at += 2 + length
-    return False
+    return None
 
 
 def _is_upright(data: bytes) -> bool:
@@ -108,16 +146,22 @@ class RandomCrop:
         Returns:
             `(3, h, w)` uint8, with the channels of a pixel side by side in memory.
         """
-        box = self.crop.make_params([image])
-        top, left, height, width = box["top"], box["left"], box["height"], box["width"]
+        box, flip = self.draw(image)
+        top, left, height, width = box
         part = image.permute(1, 2, 0)[top : top + height, left : left + width]
         # The kernel for bytes is faster on a crop without gaps. It keeps the channels side by side if the strides of
         # the batch say so, which those of a batch dimension that is added to a permuted image do not.
         part = part.contiguous()[None].permute(0, 3, 1, 2)
         resized = functional.interpolate(part, size=self.size, mode="bilinear", antialias=True)[0]
-        if self.flip_probability is not None and torch.rand(1) < self.flip_probability:
-            resized = resized.flip(-1)
-        return resized
+        return resized.flip(-1) if flip else resized
+
+    def draw(self, image: Tensor) -> tuple[tuple[int, int, int, int], bool]:
+        """Draw the box (top, left, height and width) and the flip of an image, of which only the shape matters."""
+        found = self.crop.make_params([image])
+        box = (found["top"], found["left"], found["height"], found["width"])
+        return box, self.flip_probability is not None and bool(
+            torch.rand(1) < self.flip_probability
+        )
 
 
 def to_pillow(image: Tensor) -> Image.Image:

@@ -20,6 +20,7 @@ import backbones
 from contract.errors import UserError
 from contract.machine import cpu_cores
 from contract.settings import DEVICES, PRECISIONS
+from engine.decoder_speed import generated_files, measure_decoders
 from engine.gpus import list_gpus, visible_variable
 from engine.hardware import find_hardware
 from engine.runner.device import resolve_device
@@ -41,7 +42,8 @@ def facts(specs: Sequence[str], requested: str = "auto") -> dict[str, Any]:
     Returns:
         `problem`: why the device cannot be used, else None. `device` and `device_reason`: the choice; None with a
         problem. `dtypes` by precision: None if the device does not support it. `gpus`: the fields of
-        `engine.gpus.Gpu`; empty on a CPU. `visible_variable`: the environment variable that takes their ids. `torch`,
+        `engine.gpus.Gpu`; empty on a CPU. `decoder`: what `decoder = "auto"` of the classification task is to mean,
+        measured on generated images. `visible_variable`: the environment variable that takes their ids. `torch`,
         `cuda`, `hip`, `driver`: versions; None if absent. `backbones` by spec: `parameters`, or `error` with the
         reason why it cannot be built.
     """
@@ -86,6 +88,7 @@ def _machine(requested: str) -> dict[str, Any]:
         "device_reason": None,
         "dtypes": {},
         "gpus": [],
+        "decoder": "turbo",
         "visible_variable": visible_variable(),
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
@@ -96,6 +99,7 @@ def _machine(requested: str) -> dict[str, Any]:
         device = resolve_device(requested)
         if device.type == "cuda":
             found["gpus"] = [dataclasses.asdict(gpu) for gpu in list_gpus(hardware)]
+            found["decoder"] = _decoder(len(found["gpus"]))
         found["dtypes"] = {name: _dtype(name, device.type) for name in PRECISIONS}
     except UserError as error:
         return {**found, "problem": str(error)}
@@ -106,6 +110,14 @@ def _machine(requested: str) -> dict[str, Any]:
             "problem": f"the GPU cannot be used: {sentence}; repair it, or train on the CPU with --device cpu",
         }
     return {**found, "device": device.type, "device_reason": device.reason}
+
+
+def _decoder(gpus: int) -> str:
+    """Return the faster decoder of a run on one of the GPUs, which has its share of the cores."""
+    # One core is left to the training process, as in `engine.runner.loader_processes`.
+    cores = max(1, cpu_cores() // max(1, gpus) - 1)
+    measured = measure_decoders(generated_files(), cores)
+    return "turbo" if isinstance(measured, str) else measured.choice
 
 
 def _dtype(precision: str, device_type: str) -> str | None:

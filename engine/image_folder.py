@@ -6,6 +6,7 @@ Classification trains on them; the probe computes features of their images.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,10 @@ from engine.augmentation import (
     build_batch_transform,
 )
 from engine.decoding import RandomCrop, decode_plain_jpeg, to_bytes, to_pillow
+from engine.encoded import Encoded, EncodedBatch, encode
 
-# How training images are decoded, cropped and resized: by simplejpeg and torch, or by Pillow.
-DECODERS = ("turbo", "pillow")
+# How training images are decoded, cropped and resized: by simplejpeg and torch, by Pillow, or on a GPU.
+DECODERS = ("turbo", "pillow", "cuda")
 
 
 @DATASETS.register_module()
@@ -43,11 +45,12 @@ class ImageFolderDataset:
         pipeline: Transforms, each `dict(type=…, …)`, applied in order.
         classes: The class folders that must exist; None takes those that are found.
         decoder: One of `DECODERS`. `turbo` concerns pipelines that start with `RandomResizedCrop`; others, such as
-            those of test images, use Pillow.
+            those of test images, use Pillow. With `cuda`, `'inputs'` is an `engine.encoded.Encoded`, which the data
+            preprocessor decodes.
 
     Raises:
-        UserError: The folder is missing or has no class folders, a class folder is empty, or the class folders are
-            not `classes`.
+        UserError: The folder is missing or has no class folders, a class folder is empty, the class folders are
+            not `classes`, or the pipeline has a transform that needs decoded images in the worker.
     """
 
     # torchvision's transforms are not in mmengine's registries; `build_pipeline` checks their arguments.
@@ -75,7 +78,10 @@ class ImageFolderDataset:
         own, batch = split_pipeline(pipeline)
         self.augmentation = Augmentation(batch) if batch else None
         built = _build(own)
-        self.crop = _random_crop(built) if decoder == "turbo" else None
+        if decoder == "cuda" and (problem := needs_pixels(pipeline)):
+            raise UserError(f"the decoder 'cuda' was asked for, but {problem}; take decoder='auto'")
+        self.encodes = decoder == "cuda"
+        self.crop = None if decoder == "pillow" else _random_crop(built)
         if self.crop is not None:
             built = built[1 if self.crop.flip_probability is None else 2 :]
         # None: the crop is the whole pipeline.
@@ -109,12 +115,24 @@ class ImageFolderDataset:
             sample["augment"] = self.augmentation.draw(*image.shape[-2:])
         return sample
 
-    def _image(self, index: int) -> Tensor:
+    def _image(self, index: int) -> Tensor | Encoded:
+        if self.encodes:
+            return self._encoded(index)
         if self.crop is None:
             assert self.transform is not None
             return self.transform(self.samples.decode(index))
         image = self.crop(self._decode(index))
         return image if self.transform is None else self.transform(to_pillow(image))
+
+    def _encoded(self, index: int) -> Encoded:
+        assert self.crop is not None
+        name = self.samples.described(index)
+        with suppress(OSError):
+            found = encode(self.samples.read(index), name, self.crop)
+            if found is not None:
+                return found
+        image = self.crop(self._decode(index))
+        return Encoded(image.contiguous(), (image.shape[1], image.shape[2]), name)
 
     def _decode(self, index: int) -> Tensor:
         try:
@@ -126,8 +144,12 @@ class ImageFolderDataset:
 
 
 @FUNCTIONS.register_module()
-def collate_images(samples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+def collate_images(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Collate samples; the channels of a pixel stay side by side in memory (channels_last)."""
+    if isinstance(samples[0]["inputs"], Encoded):
+        images = EncodedBatch([sample["inputs"] for sample in samples])
+        others = [{key: sample[key] for key in sample if key != "inputs"} for sample in samples]
+        return {"inputs": images, **default_collate(others)}
     rows = [{**sample, "inputs": sample["inputs"].permute(1, 2, 0)} for sample in samples]
     batch = default_collate(rows)
     batch["inputs"] = batch["inputs"].permute(0, 3, 1, 2)
@@ -164,6 +186,19 @@ def split_pipeline(
     while split and transforms[split - 1]["type"] in BATCH_TRANSFORMS:
         split -= 1
     return list(transforms[:split]), list(transforms[split:])
+
+
+def needs_pixels(pipeline: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return why the images of a pipeline must be decoded in the worker, as one clause; None if they need not."""
+    own = split_pipeline(pipeline)[0]
+    built = _build(own)
+    crop = _random_crop(built)
+    if crop is None:
+        return "the pipeline does not start with a bilinear RandomResizedCrop, which a GPU could compute"
+    first = 1 if crop.flip_probability is None else 2
+    if len(own) > first:
+        return f"the transform {own[first]['type']} runs in the loader's workers, on decoded images"
+    return None
 
 
 def _build(transforms: Sequence[Mapping[str, Any]]) -> list[nn.Module]:

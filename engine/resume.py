@@ -18,7 +18,7 @@ from mmengine.dist import broadcast_object_list, get_rank, is_main_process
 from mmengine.logging.history_buffer import HistoryBuffer
 
 from contract.errors import UserError
-from contract.files import write_json
+from contract.files import read_json, write_json
 from engine.runner.batch import HOOK, NONE
 from engine.runner.checkpoint_files import checkpoints
 
@@ -65,6 +65,12 @@ def point_at_checkpoint(
         )
     config.resume = path is not None
     config.load_from = path
+
+
+def noted_condition(work_dir: Path, name: str) -> Any:
+    """Return a condition under which a work dir's checkpoints were written; None if it is unknown."""
+    noted = read_json(work_dir / JOB_FILE) or {}
+    return noted.get("conditions", {}).get(name)
 
 
 def _start(work_dir: Path, job: dict[str, Any], resume: bool) -> Path | None:

@@ -103,6 +103,14 @@ class Task(ABC):
         """Return the changes of the protocol by the job's tricks, for the table's header."""
         return {}
 
+    def settle(self, job: Job, config: Config) -> dict[str, Any]:
+        """Choose what depends on this machine's speed, in place, after all processes have joined.
+
+        Returns:
+            Further conditions, by name, that a resumed job must meet.
+        """
+        return {}
+
     def recipe(self, options: Options) -> str | None:
         """Return the name of the recipe; None for a task without recipes."""
         return None
@@ -222,6 +230,7 @@ def _run(task: Task, job: Job, config: Config) -> None:
         "precision": job.precision.dtype,
         "device": job.device_type,
         "deterministic": options.deterministic,
+        **task.settle(job, config),
     }
     point_at_checkpoint(
         config,

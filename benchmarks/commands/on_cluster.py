@@ -16,7 +16,7 @@ from benchmarks.cluster.options import job_words, sbatch_options
 from benchmarks.cluster.resources import Estimator, Limits
 from benchmarks.cluster.submit import Group, Settings, Submission, Submitter, check_slurm
 from benchmarks.commands.request import Request, plan_request, wanted_datasets, wanted_rows
-from benchmarks.plan import preflight
+from benchmarks.plan import decoder, preflight
 from benchmarks.plan.compute import Ask, Compute, find_compute
 from benchmarks.plan.plan import CACHED, RUN, Plan, PlannedRun
 from benchmarks.plan.preflight import DataState
@@ -229,8 +229,11 @@ def plan_for_jobs(
         return plan_request(suite, request, data, here), True
     if here.device == "cuda" and here.problem is None:
         return plan_request(suite, request, data, here), True
-    dtypes = _dtypes_of_jobs(plan_request(suite, request, data, here))
-    compute = Compute("cuda", {**here.dtypes, **dtypes}, here.parameters)
+    earlier = plan_request(suite, request, data, here)
+    dtypes = _dtypes_of_jobs(earlier)
+    compute = Compute(
+        "cuda", {**here.dtypes, **dtypes}, here.parameters, decoder=_decoder_of_jobs(earlier)
+    )
     return plan_request(suite, request, data, compute), bool(dtypes)
 
 
@@ -242,6 +245,15 @@ def _dtypes_of_jobs(plan: Plan) -> dict[str, str]:
         if components.get("device") == "cuda":
             found.setdefault(plan.precision(run), components["dtype"])
     return found
+
+
+def _decoder_of_jobs(plan: Plan) -> str:
+    """Return the decoder of training images as earlier classification jobs on a GPU have recorded it."""
+    for run in plan.runs:
+        components = run_file(plan.store.view(run.key)).get("components") or {}
+        if run.key.task == SOURCE and components.get("device") == "cuda":
+            return components.get(decoder.KEY, Compute.decoder)
+    return Compute.decoder
 
 
 def check_input(plan: Plan, run: PlannedRun, console: Console) -> str | None:

@@ -20,6 +20,7 @@ from typing import Any
 from benchmarks.plan.identity import module_code, own_code
 from contract.errors import UserError
 from contract.files import read_json, write_json
+from contract.machine import cpu_cores
 from contract.settings import package_versions
 
 _MODULE = "engine.describe"
@@ -61,6 +62,7 @@ class Compute:
         parameters: Numbers of parameters by backbone spec.
         gpus: The GPUs; empty on a CPU.
         visible_variable: The environment variable that gives a process its GPUs.
+        decoder: What `decoder = "auto"` of the classification task means in the runs.
         reason: Why the device was chosen, as one clause.
         problem: Why no run can start on this machine, with the ways out; None if runs can.
     """
@@ -70,6 +72,7 @@ class Compute:
     parameters: Mapping[str, int] = field(default_factory=dict)
     gpus: tuple[Gpu, ...] = ()
     visible_variable: str = "CUDA_VISIBLE_DEVICES"
+    decoder: str = "turbo"
     reason: str = ""
     problem: str | None = None
 
@@ -122,12 +125,31 @@ def find_compute(
         errors = [entry["error"] for entry in found.values() if "error" in entry]
         known |= {s: {**f, "own": keys[s]} for s, f in found.items() if "error" not in f}
         facts = {key: value for key, value in answer.items() if key != "backbones"}
+        decoders = stored.get("decoders") or {}
+        if facts["device"] == "cuda" and not facts.get("problem"):
+            # The first measurement is kept: a second one could choose the other decoder, and with it other identities.
+            decoders.setdefault(hardware_key(facts), facts.get("decoder"))
+            facts["decoder"] = decoders[hardware_key(facts)]
         # A problem is going to be repaired, so the next command asks again.
         kept = None if facts.get("problem") else facts
-        write_json(path, {"machine": machine, "code": code, "facts": kept, "backbones": known})
+        write_json(
+            path,
+            {
+                **{"machine": machine, "code": code, "facts": kept, "backbones": known},
+                "decoders": decoders,
+            },
+        )
     if errors:
         raise UserError("\n".join(errors))
     return as_compute(facts, {spec: int(known[spec]["parameters"]) for spec in keys})
+
+
+def hardware_key(facts: Mapping[str, Any]) -> str:
+    """Return the key under which the choice of the decoder is kept: GPUs, processor, cores and packages."""
+    cpu = [line for line in _machine()[-1] if line.startswith("model name")]
+    names = sorted({gpu["name"] for gpu in facts.get("gpus") or ()})
+    share = cpu_cores() // max(1, len(facts.get("gpus") or ()))
+    return _digest([names, cpu, share, *sorted(package_versions().items())])
 
 
 def as_compute(facts: Mapping[str, Any], parameters: Mapping[str, int]) -> Compute:
@@ -146,6 +168,7 @@ def as_compute(facts: Mapping[str, Any], parameters: Mapping[str, int]) -> Compu
             Gpu(gpu["id"], gpu["name"], gpu["left_out"], gpu.get("uuid") or "") for gpu in gpus
         ),
         visible_variable=facts.get("visible_variable") or Compute.visible_variable,
+        decoder=facts.get("decoder") or Compute.decoder,
         reason=facts.get("device_reason") or "",
         problem=facts.get("problem"),
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.plan import claims, identity
+from benchmarks.plan import claims, decoder, identity
 from benchmarks.plan.compute import Compute
 from benchmarks.plan.digests import Digests
 from benchmarks.plan.document import (
@@ -221,6 +221,7 @@ class Plan:
             "teacher": self.digests.of(run.teacher) if run.teacher else None,
             "code": {**identity.task_code(task, self.root), **identity.own_code(row.backbone)},
             "packages": dict(package_versions()),
+            **decoder.component(self.compute, task),
             # The defaults are absent, so that they give the same identity as no option.
             **({} if run.lr_factor == 1 else {"lr_factor": run.lr_factor}),
             # Sums in another order, and with some networks batch statistics of other images.

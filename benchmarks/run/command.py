@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+from benchmarks.plan import decoder
 from benchmarks.plan.limits import KEY
 from benchmarks.plan.plan import Plan, PlannedRun
 from contract.tasks import SOURCE, TASKS
@@ -35,7 +36,7 @@ def task_words(plan: Plan, run: PlannedRun) -> list[str]:
         command += ["--lr-factor", repr(run.lr_factor)]
     command += ["--budget", plan.selection.budget, "--precision", plan.precision(run)]
     # The resolved device: its name is part of the run's identity.
-    command += ["--device", plan.compute.device]
+    command += ["--device", plan.compute.device, *decoder.words(plan.compute, key.task)]
     if plan.selection.deterministic:
         command.append("--deterministic")
     for name, value in run.setup.overrides.items():

@@ -63,8 +63,10 @@ train_pipeline = dict(
 test_pipeline = dict(resize=dict(type="Resize"), crop=dict(type="CenterCrop"))
 normalisation = dict(mean=(123.68, 116.779, 103.939), std=(58.393, 57.12, 57.375))
 
-# How training images are decoded and cropped: "turbo" (simplejpeg, and torch's resize) or "pillow".
-decoder = "turbo"
+# How training images are decoded and cropped: "turbo" (simplejpeg, and torch's resize), "pillow", or "cuda" (nvJPEG).
+# "auto" is "turbo" on a CPU and with transforms that run in the workers; else the faster of "turbo" and "cuda",
+# measured at start.
+decoder = "auto"
 # Loader processes; None chooses them for the machine (engine/wiring.py).
 workers = None
 validate_every_epochs = 5

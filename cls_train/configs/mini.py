@@ -23,5 +23,6 @@ train_pipeline = dict(
 
 warmup_epochs = 1
 
+decoder = "turbo"
 workers = 1
 validate_every_epochs = 2

@@ -7,6 +7,7 @@ schedule of a run.
 from __future__ import annotations
 
 import contextlib
+import math
 import resource
 import time
 from pathlib import Path
@@ -125,6 +126,7 @@ def run_trial(task: Task, job: Job, config: Config, target: Path) -> None:
             the training; bytes of memory and of files; numbers of images.
     """
     make_work_dir(job.options.work_dir)
+    task.settle(job, config)
     with DefaultScope.overwrite_default_scope(task.scope):
         dataset: Any = DATASETS.build(config.train_dataloader.dataset)
     dataset.full_init()
@@ -196,7 +198,7 @@ def _try_loading(dataset: Any) -> tuple[int, float]:
         before = time.monotonic()
         sample = dataset[position * 7 % len(dataset)]
         seconds.append(time.monotonic() - before)
-        pixels = max(pixels, sample["inputs"].numel() // 3)
+        pixels = max(pixels, math.prod(sample["inputs"].shape[-2:]))
         position += 1
     return pixels, float(np.mean(seconds[1:]))
 
