@@ -52,6 +52,7 @@ STYLE: dict[Any, Any] = {
     "lines.solid_capstyle": "round",
 }
 PANEL_INCHES = (4.1, 2.9)
+_POINTS_PER_INCH = 72
 
 
 @dataclass(frozen=True)
@@ -69,18 +70,44 @@ class Panel:
     svg: Markup
 
 
-def render(draw: Callable[[Axes], None], size: tuple[float, float], name: str) -> Markup:
-    """Draw one panel and return it as an inline SVG element; the same input gives the same text."""
+def render(
+    draw: Callable[[Axes], None],
+    size: tuple[float, float],
+    name: str,
+    annotate: Callable[[Axes], None] | None = None,
+) -> Markup:
+    """Draw one panel and return it as an inline SVG element; the same input gives the same text.
+
+    Args:
+        draw: Draws into the axes.
+        size: Width and height in inches.
+        name: Makes the figure's ids unique.
+        annotate: Draws what depends on the places of the axes, and needs no space outside of them.
+    """
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
         # The text is drawn in the page's font, so glyphs may be missing in matplotlib's font.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasSVG(figure)
-        draw(figure.add_subplot())
+        axes = figure.add_subplot()
+        draw(axes)
+        _lay_out(figure)
+        if annotate is not None:
+            annotate(axes)
         stream = io.StringIO()
         metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
         figure.savefig(stream, format="svg", transparent=True, metadata=metadata)
     return Markup(_inline(stream.getvalue(), name))
+
+
+def _lay_out(figure: Figure) -> None:
+    """Find the places of the axes once; `savefig` would draw everything and lay it out twice."""
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    # In points, which the SVG renderer draws in.
+    figure.set_dpi(_POINTS_PER_INCH)
+    engine.execute(figure)
+    figure.set_layout_engine("none")
 
 
 def _inline(svg: str, name: str) -> str:
