@@ -20,8 +20,8 @@ from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
 from benchmarks.report.build import Report
-from benchmarks.report.figures import PANEL_INCHES, render
-from benchmarks.report.style import INK, MUTED, SURFACE
+from benchmarks.report.figures import PANEL_INCHES, draw_mean, render
+from benchmarks.report.style import INK, MUTED
 from benchmarks.report.table import build_cell
 from benchmarks.results.columns import MetricColumn
 from benchmarks.results.read import RunFolder
@@ -119,12 +119,10 @@ def draw_pareto(report: Report, score: MetricColumn, cost: MetricColumn) -> Mark
 
     def draw(axes: Axes) -> None:
         for position, point in enumerate(points):
-            axes.errorbar(
-                point.cost.mean, point.score.mean, yerr=point.score.half_width,
-                xerr=point.cost.half_width if cost.varies else None,
-                color=styles[point.row].colour, alpha=1 if position in front else DOMINATED_ALPHA,
-                marker=styles[point.row].marker, markersize=7, markeredgecolor=SURFACE,
-                markeredgewidth=0.8, elinewidth=1.2, capsize=0,
+            draw_mean(
+                axes, (point.cost.mean, point.score.mean),
+                (point.cost.half_width if cost.varies else None, point.score.half_width),
+                styles[point.row], 1.0 if position in front else DOMINATED_ALPHA,
             )  # fmt: skip
         axes.set_xlabel(f"{cost.label} ({cost.unit})")
         axes.set_ylabel(f"{score.label} ({score.unit})")
