@@ -88,7 +88,7 @@ def render(
         # The text is drawn in the page's font, so glyphs may be missing in matplotlib's font.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure = Figure(figsize=size, layout="constrained")
-        FigureCanvasSVG(figure)
+        canvas = FigureCanvasSVG(figure)
         axes = figure.add_subplot()
         draw(axes)
         _lay_out(figure)
@@ -96,12 +96,15 @@ def render(
             annotate(axes)
         stream = io.StringIO()
         metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
-        figure.savefig(stream, format="svg", transparent=True, metadata=metadata)
+        figure.set_facecolor("none")
+        axes.set_facecolor("none")
+        # `savefig` would draw everything twice.
+        canvas.print_svg(stream, metadata=metadata)
     return Markup(_inline(stream.getvalue(), name))
 
 
 def _lay_out(figure: Figure) -> None:
-    """Find the places of the axes once; `savefig` would draw everything and lay it out twice."""
+    """Find the places of the axes, once."""
     engine = figure.get_layout_engine()
     assert engine is not None
     # In points, which the SVG renderer draws in.
@@ -279,9 +282,10 @@ def _draw_point(
     )
     shared = [seed for seed in first if seed in second]
     if len(shared) > 1:
-        axes.scatter(
-            [first[seed] for seed in shared], [second[seed] for seed in shared],
-            s=12, color=style.colour, alpha=0.45, marker=style.marker, linewidths=0,
+        # Cheaper than `scatter`, which counts with a hundred rows.
+        axes.plot(
+            [first[seed] for seed in shared], [second[seed] for seed in shared], linestyle="none",
+            markersize=3.5, color=style.colour, alpha=0.45, marker=style.marker, markeredgewidth=0,
         )  # fmt: skip
     draw_mean(axes, (across.mean, up.mean), (across.half_width, up.half_width), style)
 
@@ -343,9 +347,9 @@ def draw_intervals(report: Report, column: MetricColumn) -> Markup | None:
                 )  # fmt: skip
                 continue
             if summary.n > 1:
-                axes.scatter(
-                    summary.values, [place - 0.27] * summary.n, s=13, color=style.colour,
-                    alpha=0.55, marker=style.marker, linewidths=0,
+                axes.plot(
+                    summary.values, [place - 0.27] * summary.n, linestyle="none", markersize=3.6,
+                    color=style.colour, alpha=0.55, marker=style.marker, markeredgewidth=0,
                 )  # fmt: skip
             draw_mean(axes, (summary.mean, place), (summary.half_width, None), style)
         axes.set_yticks(range(len(rows)), [row.row.name for row in rows])
