@@ -51,6 +51,7 @@ def test_figures_of_a_short_training(figures):
     assert figures["parameters"] == trained
     # Weights, statistics and the momentum of each parameter.
     assert figures["checkpoint_bytes"] == weights + 4 * head + 4 * trained
+    assert figures["weights_bytes"] == weights + 4 * head
 
 
 def test_small_batches_on_a_cpu_never_exceed_a_pass():
