@@ -219,6 +219,8 @@ def _train_without_end(config: Config) -> None:
         type="IterBasedTrainLoop", max_iters=_UNLIMITED, val_interval=_UNLIMITED
     )
     config.train_dataloader.sampler.infinite = True
+    # Of fewer images than the published batch, whole batches would be none.
+    config.train_dataloader.sampler.whole = 1
     config.param_scheduler = None
     config.optim_wrapper.optimizer.lr = 0.0
     config.default_hooks.checkpoint = None
