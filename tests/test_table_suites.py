@@ -15,7 +15,7 @@ from mmengine.logging import MessageHub, MMLogger
 from mmengine.visualization import Visualizer
 
 from benchmarks.plan import preflight
-from benchmarks.plan.plan import make_plan
+from benchmarks.plan.make import make_plan
 from benchmarks.run.command import task_command
 from benchmarks.suite.load import load_suite, suite_names
 from benchmarks.suite.select import Selection, select

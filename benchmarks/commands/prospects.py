@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.plan.costs import Cost
+from benchmarks.plan.costs import EFFICIENCY, Cost
 from benchmarks.plan.estimate import UNKNOWN, Estimate, runs_left
 from benchmarks.plan.machine import Slots, memory_bytes
 from benchmarks.plan.plan import Plan
@@ -53,7 +53,7 @@ def _work(
     if not known:
         yield f"{runs}. Time left: unknown."
         return
-    hours = sum(cost.seconds for cost in known.values()) / 3600
+    hours = sum(cost.seconds * plan.find(key).processes for key, cost in known.items()) / 3600
     if plan.compute.device == "cuda":
         yield f"{runs}: {_hours(hours)} GPU-hours."
     else:
@@ -67,19 +67,52 @@ def _time(
     needs = {key: plan.find(key).needs for key in seconds}
     chain = longest_chain(seconds, needs)
     least = "" if complete else "at least "
-    total = total_seconds(seconds, needs, slots.jobs)
+    total = _total(plan, seconds, _places(plan, slots))
     yield (
         f"Time left: {least}about {format_long(total)}, {slots.jobs} at a time. Longest chain: "
         f"{format_long(sum(seconds[key] for key in chain))}, {' → '.join(map(str, chain))}."
     )
+    # On a CPU a place holds a run, with all of its processes.
+    each = 1 if plan.compute.device == "cuda" else plan.selection.processes
     places = _PLACES.get(plan.compute.device, _PLACES["cpu"])
     what = (
         "With N GPUs" if plan.compute.device == "cuda" else "With N at a time, each as fast as here"
     )
     spread = ", ".join(
-        f"{count}: {format_long(total_seconds(seconds, needs, count))}" for count in places
+        f"{count}: {format_long(_total(plan, seconds, count * each))}" for count in places
     )
     yield f"{what}: {spread}."
+    if any(plan.find(key).processes > 1 for key in seconds):
+        yield (
+            f"Several processes of a run are assumed to train with {EFFICIENCY:.0%} of their single speed, unless an "
+            "earlier run shows it."
+        )
+
+
+def in_short(plan: Plan, slots: Slots, seconds: Mapping[RunKey, float]) -> str | None:
+    """Return a sentence on the time that is left; None unless the time of every run is known.
+
+    Args:
+        plan: The plan.
+        slots: The number of runs at a time.
+        seconds: Expected time of each run that is left.
+    """
+    left = [run.key for run in runs_left(plan)]
+    if not left or any(key not in seconds for key in left):
+        return None
+    return f"Time left: about {format_long(_total(plan, seconds, _places(plan, slots)))}."
+
+
+def _places(plan: Plan, slots: Slots) -> int:
+    """Return the number of processes that train at a time."""
+    return max(len(slots.gpus), slots.jobs * plan.selection.processes)
+
+
+def _total(plan: Plan, seconds: Mapping[RunKey, float], places: int) -> float:
+    runs = {key: plan.find(key) for key in seconds}
+    needs = {key: run.needs for key, run in runs.items()}
+    widths = {key: run.processes for key, run in runs.items()}
+    return total_seconds(seconds, needs, places, widths)
 
 
 def _space(plan: Plan, slots: Slots, costs: Sequence[Cost]) -> Iterator[str]:
@@ -98,7 +131,10 @@ def _space(plan: Plan, slots: Slots, costs: Sequence[Cost]) -> Iterator[str]:
         )
     if disk:
         free = shutil.disk_usage(_existing(plan.run_dir)).free
-        parts.append(f"disk: {_gib(sum(disk))} in all (free: {_gib(free)})")
+        training = sum(sorted(cost.working_bytes for cost in costs)[-slots.jobs :])
+        parts.append(
+            f"disk: {_gib(sum(disk))} in all, {_gib(training)} more while runs train (free: {_gib(free)})"
+        )
     if parts:
         text = "; ".join(parts)
         yield f"{text[0].upper()}{text[1:]}."

@@ -16,7 +16,8 @@ from benchmarks.plan.compute import Ask, Compute, find_compute
 from benchmarks.plan.document import added_rows
 from benchmarks.plan.gpus import Watch, check_processes, choose_gpus
 from benchmarks.plan.machine import Slots, choose_slots
-from benchmarks.plan.plan import Plan, make_plan
+from benchmarks.plan.make import make_plan
+from benchmarks.plan.plan import Plan
 from benchmarks.plan.preflight import DataState
 from benchmarks.plan.store import RunKey
 from benchmarks.plan.union import earlier_plan

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from benchmarks.cluster.options import check_no_cluster
+from benchmarks.commands import prospects
 from benchmarks.commands.on_cluster import check_input, datasets_of, plan_for_jobs, submit
 from benchmarks.commands.report import write_and_print
 from benchmarks.commands.request import (
@@ -31,7 +32,7 @@ from benchmarks.commands.request import (
 from benchmarks.plan import preflight
 from benchmarks.plan.claims import CLAIMS, Owner, hold
 from benchmarks.plan.compute import Ask
-from benchmarks.plan.estimate import timings_of
+from benchmarks.plan.estimate import expected_seconds, timings_of
 from benchmarks.plan.plan import CACHED, Plan
 from benchmarks.plan.preflight import DataState
 from benchmarks.plan.store import LOG_FILE, RunKey, write_failure
@@ -112,6 +113,9 @@ def run_request(
         console.print(escape(f"FAILED {only}: {problem}"), soft_wrap=True)
         return 1
     announce(console, plan, slots, watch)
+    expected = expected_seconds(plan, slots.threads)
+    if only is None and (sentence := prospects.in_short(plan, slots, expected)) is not None:
+        console.print(sentence, soft_wrap=True)
     display = make_display(console, len(plan.wanted))
     times.places = slots.jobs
     times.harness[PLANNING] = time.monotonic() - started

@@ -8,8 +8,10 @@ from typing import Any
 
 # Log files, curves, the result and example pictures.
 _RESULT_BYTES = 5 * 2**20
-# mmengine keeps the older checkpoint until the newer one is complete.
-_CHECKPOINTS = 2
+# While a run trains: the newest two, and the next one while it is written.
+_CHECKPOINTS = 3
+# Assumed share of each process's speed when several train one run; nobody measured it.
+EFFICIENCY = 0.9
 # A forward pass without gradients costs about a third of a training step.
 _FORWARD = 1 / 3
 
@@ -22,13 +24,15 @@ class Cost:
         seconds: Wall-clock time.
         device_bytes: Memory of the GPU; None on a CPU.
         host_bytes: Memory of the machine.
-        disk_bytes: Checkpoints, exported weights and results.
+        disk_bytes: What a finished run keeps: one network, exported weights and results.
+        working_bytes: Checkpoints that only exist while it trains.
     """
 
     seconds: float
     device_bytes: int | None = None
     host_bytes: int | None = None
     disk_bytes: int | None = None
+    working_bytes: int = 0
 
 
 def steps_of(facts: Mapping[str, Any], train_samples: int) -> int:
@@ -52,6 +56,7 @@ def cost_of(
     cores: int,
     sizes: tuple[int, int] | None = None,
     teacher: Mapping[str, Any] | None = None,
+    processes: int = 1,
 ) -> Cost:
     """Return what a run costs.
 
@@ -61,6 +66,7 @@ def cost_of(
         cores: CPU cores that the run's loader may use.
         sizes: Training and test images of the real data if others were measured; None if these were measured.
         teacher: The measurement of its teacher's steps; None without distillation.
+        processes: Number of processes that train it together; one was measured.
     """
     samples, tests = facts["train_samples"], facts["test_images"]
     if sizes is not None:
@@ -70,16 +76,20 @@ def cost_of(
     images = steps_of(facts, samples) * facts["images"]
     training = images * _seconds_per_image(facts, trial, teacher, cores)
     tested = (facts["validations"] + facts["further_tests"]) * tests
-    seconds = (
-        trial["start_seconds"]
-        + training
-        + tested * trial["test_seconds_per_image"]
-        + trial["end_seconds"]
-    )
+    shared = training + tested * trial["test_seconds_per_image"]
+    seconds = trial["start_seconds"] + shared / speedup(processes) + trial["end_seconds"]
     batch = facts["pass_images"] or trial["images"]
     host = trial["host_bytes"] + trial["image_bytes"] * batch + trial["worker_bytes"]
-    disk = _CHECKPOINTS * trial["checkpoint_bytes"] + trial["exported_bytes"] + _RESULT_BYTES
-    return Cost(seconds, trial["device_bytes"], host, disk)
+    # Measurements of earlier versions do not know the network's own size.
+    network = trial.get("weights_bytes", trial["checkpoint_bytes"])
+    disk = network + trial["exported_bytes"] + _RESULT_BYTES
+    working = _CHECKPOINTS * trial["checkpoint_bytes"] - network
+    return Cost(seconds, trial["device_bytes"], host * processes, disk, working)
+
+
+def speedup(processes: int) -> float:
+    """Return how many times as fast as one process several ones train a run, as an assumption."""
+    return processes * EFFICIENCY if processes > 1 else 1.0
 
 
 def _seconds_per_image(

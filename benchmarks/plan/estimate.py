@@ -6,12 +6,12 @@ that the suite states.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.plan.costs import Cost, cost_of
+from benchmarks.plan.costs import Cost, cost_of, speedup
 from benchmarks.plan.hardware import hardware_of
 from benchmarks.plan.machine import choose_slots
 from benchmarks.plan.measurements import COSTS_FILE, Measurements
@@ -66,18 +66,24 @@ def timings_of(plan: Plan, threads: int | None = None) -> Timings:
     return Timings(plan.root / CACHE / TIMINGS_FILE, hardware.key)
 
 
-def estimates(plan: Plan, threads: int | None = None) -> dict[RunKey, Estimate]:
-    """Return the expected cost of each selected run.
+def estimates(
+    plan: Plan, threads: int | None = None, runs: Sequence[PlannedRun] | None = None
+) -> dict[RunKey, Estimate]:
+    """Return the expected cost of runs.
 
     Args:
         plan: The plan.
         threads: Threads of a run; None for those of the default number of runs at a time.
+        runs: The runs; None for all selected ones.
     """
+    runs = plan.wanted if runs is None else runs
+    if not runs:
+        return {}
     measured = measurements_of(plan, threads)
-    earlier = timings_of(plan, threads).estimate(plan.wanted, plan.selection.budget)
+    earlier = timings_of(plan, threads).estimate(runs, plan.selection.budget)
     return {
         run.key: _estimate(plan, run, before, measured)
-        for run, before in zip(plan.wanted, earlier, strict=True)
+        for run, before in zip(runs, earlier, strict=True)
     }
 
 
@@ -117,6 +123,7 @@ def measured_cost(plan: Plan, run: PlannedRun, measured: Measurements) -> tuple[
         cores=max(1, cpu_cores() // places),
         sizes=sizes,
         teacher=teacher,
+        processes=run.processes,
     )
     return cost, current
 
@@ -139,7 +146,7 @@ def _stated_seconds(plan: Plan, run: PlannedRun) -> float | None:
     budget = plan.selection.budget
     if hours is None or run.key.task != SOURCE or plan.compute.device == "cpu" or budget == "smoke":
         return None
-    return 3600 * hours * (_SHORT if budget == "short" else 1.0)
+    return 3600 * hours * (_SHORT if budget == "short" else 1.0) / speedup(run.processes)
 
 
 def expected_seconds(plan: Plan, threads: int | None = None) -> Mapping[RunKey, float]:
@@ -151,8 +158,8 @@ def expected_seconds(plan: Plan, threads: int | None = None) -> Mapping[RunKey, 
         plan: The plan.
         threads: Threads of a run; None for those of the default number of runs at a time.
     """
-    found = estimates(plan, threads)
-    costs = {run.key: found[run.key].cost for run in runs_left(plan)}
+    found = estimates(plan, threads, runs_left(plan))
+    costs = {key: one.cost for key, one in found.items()}
     return {key: cost.seconds for key, cost in costs.items() if cost is not None}
 
 
@@ -165,8 +172,8 @@ def expected_memory_bytes(plan: Plan, threads: int | None = None) -> Mapping[Run
         plan: The plan.
         threads: Threads of a run; None for those of the default number of runs at a time.
     """
-    found = estimates(plan, threads)
-    costs = {run.key: found[run.key].cost for run in runs_left(plan)}
+    found = estimates(plan, threads, runs_left(plan))
+    costs = {key: one.cost for key, one in found.items()}
     return {key: cost.host_bytes for key, cost in costs.items() if cost and cost.host_bytes}
 
 

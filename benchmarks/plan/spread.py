@@ -46,15 +46,22 @@ def longest_chain(seconds: Mapping[Key, float], needs: Mapping[Key, Key | None])
 
 
 def total_seconds(
-    seconds: Mapping[Key, float], needs: Mapping[Key, Key | None], places: int
+    seconds: Mapping[Key, float],
+    needs: Mapping[Key, Key | None],
+    places: int,
+    widths: Mapping[Key, int] | None = None,
 ) -> float:
-    """Return the time until all runs have ended if so many run at a time, the longest chains first.
+    """Return the time until all runs have ended, the longest chains first.
 
     Args:
         seconds: Duration of each run that is left.
         needs: The run that must end before each run.
-        places: Number of runs at a time.
+        places: Number of places, such as GPUs.
+        widths: Places that each run needs at once, 1 if it is absent. If there are fewer, the run takes longer in
+            proportion.
     """
+    widths = {key: (widths or {}).get(key, 1) for key in seconds}
+    seconds = {key: value * max(1, widths[key] / places) for key, value in seconds.items()}
     chains = remaining_chains(seconds, needs)
     weight = {key: sum(seconds[one] for one in chain) for key, chain in chains.items()}
     order = {key: position for position, key in enumerate(seconds)}
@@ -67,12 +74,14 @@ def total_seconds(
         else:
             heapq.heappush(ready, (-weight[key], order[key], key))
     running: list[tuple[float, int, Key]] = []
-    now = 0.0
+    now, free = 0.0, places
     while ready or running:
-        while ready and len(running) < places:
+        while ready and free >= min(places, widths[ready[0][2]]):
             _, position, key = heapq.heappop(ready)
+            free -= min(places, widths[key])
             heapq.heappush(running, (now + seconds[key], position, key))
         now, _, ended = heapq.heappop(running)
+        free += min(places, widths[ended])
         for key in followers[ended]:
             heapq.heappush(ready, (-weight[key], order[key], key))
     return now

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,14 +12,16 @@ from typing import Literal
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import RendererSVG
 from matplotlib.figure import Figure
-from matplotlib.text import Annotation
+from matplotlib.text import Annotation, Text
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
+from numpy.typing import NDArray
 
 from benchmarks.report.build import Report
-from benchmarks.report.figures import PANEL_INCHES, render
-from benchmarks.report.style import INK, MUTED, SURFACE
+from benchmarks.report.figures import PANEL_INCHES, draw_mean, render
+from benchmarks.report.style import INK, MUTED
 from benchmarks.report.table import build_cell
 from benchmarks.results.columns import MetricColumn
 from benchmarks.results.read import RunFolder
@@ -112,15 +115,14 @@ def draw_pareto(report: Report, score: MetricColumn, cost: MetricColumn) -> Mark
         return None
     front = pareto_front([(point.cost.mean, score.merit(point.score.mean)) for point in points])
     styles = report.styles
+    corners: list[tuple[float, float]] = []
 
     def draw(axes: Axes) -> None:
         for position, point in enumerate(points):
-            axes.errorbar(
-                point.cost.mean, point.score.mean, yerr=point.score.half_width,
-                xerr=point.cost.half_width if cost.varies else None,
-                color=styles[point.row].colour, alpha=1 if position in front else DOMINATED_ALPHA,
-                marker=styles[point.row].marker, markersize=7, markeredgecolor=SURFACE,
-                markeredgewidth=0.8, elinewidth=1.2, capsize=0,
+            draw_mean(
+                axes, (point.cost.mean, point.score.mean),
+                (point.cost.half_width if cost.varies else None, point.score.half_width),
+                styles[point.row], 1.0 if position in front else DOMINATED_ALPHA,
             )  # fmt: skip
         axes.set_xlabel(f"{cost.label} ({cost.unit})")
         axes.set_ylabel(f"{score.label} ({score.unit})")
@@ -128,16 +130,15 @@ def draw_pareto(report: Report, score: MetricColumn, cost: MetricColumn) -> Mark
         axes.margins(0.16)
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(nbins=5))
-        steps = _draw_front(axes, [points[position] for position in front])
-        figure = axes.figure
-        assert isinstance(figure, Figure)
-        figure.draw_without_rendering()  # lengths are known once the axes have their places
-        obstacles = _segments(axes, steps)
+        corners.extend(_draw_front(axes, [points[position] for position in front]))
+
+    def annotate(axes: Axes) -> None:
+        obstacles = _segments(axes, corners)
         for point in points:
             obstacles += _cross(axes, point, cost.varies)
         _label(axes, points, front, obstacles)
 
-    return render(draw, PANEL_INCHES, f"pareto-{score.name}-{cost.name}")
+    return render(draw, PANEL_INCHES, f"pareto-{score.name}-{cost.name}", annotate)
 
 
 def _draw_front(axes: Axes, front: Sequence[Point]) -> list[tuple[float, float]]:
@@ -155,7 +156,7 @@ def _draw_front(axes: Axes, front: Sequence[Point]) -> list[tuple[float, float]]
 
 
 def _label(
-    axes: Axes, points: Sequence[Point], front: Sequence[int], obstacles: list[Bbox]
+    axes: Axes, points: Sequence[Point], front: Sequence[int], obstacles: Sequence[Bbox]
 ) -> None:
     """Write names beside points: all names of the front first, then others if there is free space.
 
@@ -163,20 +164,59 @@ def _label(
         axes: The laid-out panel.
         points: The rows.
         front: Positions of the front's points.
-        obstacles: Boxes that names must not cover, in pixels; the boxes of the names are added.
+        obstacles: Boxes that names must not cover, in pixels.
     """
-    for position in (*front, *(p for p in range(len(points)) if p not in front)):
-        tried = []
+    taken = np.array([box.extents for box in obstacles])
+    names = TextSizes(axes)
+    on_front = set(front)
+    for position in (*front, *(p for p in range(len(points)) if p not in on_front)):
+        point, free = points[position], np.inf
+        chosen, box = _PLACES[0], None
         for place in _PLACES:
-            text = _write(axes, points[position], place, position in front)
-            tried.append((_covered(text.get_window_extent(), obstacles, axes.bbox), text))
-        covered, text = min(tried, key=lambda entry: entry[0])
-        keep = covered == 0 or position in front
-        for _, other in tried:
-            if other is not text or not keep:
-                other.remove()
-        if keep:
-            obstacles.append(text.get_window_extent())
+            tried = names.box(point, place)
+            covered = _covered(tried, taken, axes.bbox)
+            if covered < free:
+                free, chosen, box = covered, place, tried
+            if covered == 0:
+                break
+        if box is not None and (free == 0 or position in on_front):
+            _write(axes, point, chosen, position in on_front)
+            taken = np.vstack([taken, box.extents])
+
+
+class TextSizes:
+    """The places of labels, without an artist for each.
+
+    Args:
+        axes: The laid-out panel.
+    """
+
+    def __init__(self, axes: Axes) -> None:
+        self._axes = axes
+        figure = axes.figure
+        assert isinstance(figure, Figure)
+        self._pixels = figure.dpi / 72
+        self._renderer = RendererSVG(*figure.bbox.size, io.StringIO())
+        # It only measures, so no axes draw it.
+        self._text = Text(fontsize=LABEL_SIZE)
+        self._text.set_figure(figure)
+        self._sizes: dict[str, tuple[float, float]] = {}
+
+    def box(self, point: Point, place: Place) -> Bbox:
+        """Return the box of a point's label at a place, in pixels."""
+        right, up, across, along = place
+        x, y = self._axes.transData.transform((point.cost.mean, point.score.mean))
+        width, height = self._size(point.row)
+        left = x + right * self._pixels - width * {"left": 0, "center": 0.5, "right": 1}[across]
+        low = y + up * self._pixels - height * {"bottom": 0, "center": 0.5, "top": 1}[along]
+        return Bbox.from_bounds(left, low, width, height)
+
+    def _size(self, name: str) -> tuple[float, float]:
+        if name not in self._sizes:
+            self._text.set_text(name)
+            extent = self._text.get_window_extent(self._renderer)
+            self._sizes[name] = (extent.width, extent.height)
+        return self._sizes[name]
 
 
 def _write(axes: Axes, point: Point, place: Place, on_front: bool) -> Annotation:
@@ -213,11 +253,16 @@ def _segments(axes: Axes, corners: Sequence[tuple[float, float]]) -> list[Bbox]:
     ]
 
 
-def _covered(box: Bbox, taken: Sequence[Bbox], panel: Bbox) -> float:
-    """Return the area of a label that overlaps obstacles or is outside the panel, in square pixels."""
-    boxes = np.array([panel.extents, *(other.extents for other in taken)])
+def _covered(box: Bbox, taken: NDArray[np.float64], panel: Bbox) -> float:
+    """Return the area of a label that overlaps obstacles or is outside the panel, in square pixels.
+
+    Args:
+        box: The label.
+        taken: Edges of the obstacles (left, low, right, high), shape (n, 4).
+        panel: The panel.
+    """
     # At once for all boxes: one by one, labels of a hundred rows take half a minute.
-    corners = np.sort(boxes.reshape(-1, 2, 2), axis=1)
-    low, high = np.maximum(corners[:, 0], box.min), np.minimum(corners[:, 1], box.max)
+    edges = np.vstack([panel.extents, taken])
+    low, high = np.maximum(edges[:, :2], box.min), np.minimum(edges[:, 2:], box.max)
     areas = np.prod(np.clip(high - low, 0, None), axis=1)
     return float(box.width * box.height - areas[0] + areas[1:].sum())

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from benchmarks.results.read import RunFolder
+from benchmarks.results.read import RunFolder, RunRecord
+from contract.machine import cpu_cores
 
 MAX_WIDTH = 480
 MAX_PICTURES = 4
@@ -43,25 +46,25 @@ def read_strips(run: RunFolder, task: str) -> tuple[Strip, ...]:
     Returns:
         One strip for each row, in the order of the plan.
     """
-    strips = []
-    for row in run.rows:
-        records = run.of(row.name, task)
-        if not records:
-            continue
-        record = next((record for record in records if record.result), None)
-        if record is None or record.result is None:
-            reason = f"no seed is completed ({records[0].state})"
-            strips.append(Strip(row.name, None, (), reason))
-            continue
-        listed = record.result.artifacts.get("examples") or []
-        pictures = tuple(
-            (Path(name).name, uri)
-            for name in listed[:MAX_PICTURES]
-            if (uri := _encode(record.folder / name)) is not None
-        )
-        reason = "" if pictures else "the task wrote no readable examples"
-        strips.append(Strip(row.name, record.seed, pictures, reason))
-    return tuple(strips)
+    chosen = [(row.name, records) for row in run.rows if (records := run.of(row.name, task))]
+    # Pillow works outside of Python's lock.
+    with ThreadPoolExecutor(cpu_cores()) as pool:
+        return tuple(pool.map(lambda entry: _strip(*entry), chosen))
+
+
+def _strip(row: str, records: Sequence[RunRecord]) -> Strip:
+    """Read the pictures of one row."""
+    record = next((record for record in records if record.result), None)
+    if record is None or record.result is None:
+        return Strip(row, None, (), f"no seed is completed ({records[0].state})")
+    listed = record.result.artifacts.get("examples") or []
+    pictures = tuple(
+        (Path(name).name, uri)
+        for name in listed[:MAX_PICTURES]
+        if (uri := _encode(record.folder / name)) is not None
+    )
+    reason = "" if pictures else "the task wrote no readable examples"
+    return Strip(row, record.seed, pictures, reason)
 
 
 def _encode(path: Path) -> str | None:

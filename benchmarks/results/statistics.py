@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from scipy import stats
@@ -83,8 +84,14 @@ def aggregate(values: Sequence[float], planned: int) -> Aggregate:
     std = half_width = None
     if n > 1:
         std = float(np.std(values, ddof=1))
-        half_width = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * std / math.sqrt(n)
+        half_width = _t_quantile(n - 1) * std / math.sqrt(n)
     return Aggregate(float(np.mean(values)), std, half_width, n, planned, tuple(values))
+
+
+@cache
+def _t_quantile(freedom: int) -> float:
+    """Return Student's quantile of the interval; of a table's cells, most have the same number of seeds."""
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
 
 
 def difference(group: Aggregate, baseline: Aggregate) -> Difference:

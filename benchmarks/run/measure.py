@@ -20,6 +20,7 @@ from benchmarks.plan.machine import Slots
 from benchmarks.plan.measurements import Measurements
 from benchmarks.plan.plan import Plan, PlannedRun
 from benchmarks.run.command import task_words
+from benchmarks.run.display import format_long
 from benchmarks.run.place import environment
 from contract.files import read_json
 from contract.settings import SCHEDULES
@@ -28,6 +29,9 @@ from datasets import miniworld
 
 # Imports, start and measurement of one network in one task, on average.
 SECONDS_EACH = 25
+# The same of a large network on a CPU.
+SECONDS_EACH_LARGE = 75
+_LARGE_PARAMETERS = 5e6
 _MOST_SECONDS = 900
 _PRESET = "fullsize-smoke"
 # Folders in a generated world by layout. Boxes of Pascal VOC stand for those of COCO.
@@ -195,9 +199,9 @@ def _run_trials(
     places: SimpleQueue[str | None] = SimpleQueue()
     for number in range(slots.jobs):
         places.put(slots.gpus[number % len(slots.gpus)] if slots.gpus else None)
-    rounds = -(-len(trials) // slots.jobs)
+    expected = sum(_seconds_of(plan, run) for run in trials.values()) / min(slots.jobs, len(trials))
     say(
-        f"Measuring {len(trials)} kinds of step ({slots.jobs} at a time), about {rounds * SECONDS_EACH} s; Ctrl-C "
+        f"Measuring {len(trials)} kinds of step ({slots.jobs} at a time), about {format_long(expected)}; Ctrl-C "
         "keeps what is done, --no-measure leaves it out"
     )
 
@@ -228,6 +232,13 @@ def _run_trials(
     finally:
         processes.end()
         pool.shutdown(cancel_futures=True)
+
+
+def _seconds_of(plan: Plan, run: PlannedRun) -> int:
+    """Return about how long the measurement of a run's steps takes."""
+    parameters = plan.compute.parameters.get(run.row.backbone, 0)
+    is_large = plan.compute.device == "cpu" and parameters > _LARGE_PARAMETERS
+    return SECONDS_EACH_LARGE if is_large else SECONDS_EACH
 
 
 def _origin(run: PlannedRun) -> str:

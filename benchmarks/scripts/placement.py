@@ -19,7 +19,8 @@ from rich.table import Table
 
 from benchmarks.plan.gpus import Watch
 from benchmarks.plan.machine import Slots, choose_slots
-from benchmarks.plan.plan import Plan, make_plan
+from benchmarks.plan.make import make_plan
+from benchmarks.plan.plan import Plan
 from benchmarks.plan.preflight import DataState, available_tricks
 from benchmarks.plan.store import RunKey
 from benchmarks.run.schedule import Schedule

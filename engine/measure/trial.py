@@ -41,7 +41,7 @@ TRAIN_SECONDS = 10.0
 TEST_SECONDS = 4.0
 LOAD_SECONDS = 1.0
 # After the first iteration, which chooses kernels and fills the loader's queue.
-LEAST_ITERATIONS = 3
+LEAST_ITERATIONS = 2
 # On a CPU a whole published batch would take minutes. The speed hardly depends on the batch there.
 CPU_PIXELS = 8 * 224 * 224
 _UNLIMITED = 10**9
@@ -290,9 +290,11 @@ def _workers_bytes() -> int:
 
 
 def _file_bytes(task: Task, model: Any, optimizer: Any) -> dict[str, int]:
-    """Return the sizes of a checkpoint to resume from, and of exported weights."""
+    """Return the sizes of a checkpoint to resume from, of the network alone, and of exported weights."""
     exported = 0 if task.entry.starts_from else _bytes(model.backbone.state_dict().values())
+    weights = _bytes(model.state_dict().values())
     return {
-        "checkpoint_bytes": _bytes(model.state_dict().values()) + _bytes(_state(optimizer)),
+        "checkpoint_bytes": weights + _bytes(_state(optimizer)),
+        "weights_bytes": weights,
         "exported_bytes": exported,
     }

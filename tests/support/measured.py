@@ -36,6 +36,7 @@ TRIAL: dict[str, Any] = {
     "image_bytes": 10,
     "worker_bytes": 100,
     "checkpoint_bytes": 300,
+    "weights_bytes": 200,
     "exported_bytes": 100,
 }
 

@@ -15,7 +15,8 @@ from benchmarks.plan import closure, identity
 from benchmarks.plan.compute import Compute
 from benchmarks.plan.document import PLAN_FILE, added_rows, read_plan
 from benchmarks.plan.machine import Slots
-from benchmarks.plan.plan import Plan, PlannedRun, make_plan
+from benchmarks.plan.make import make_plan
+from benchmarks.plan.plan import Plan, PlannedRun
 from benchmarks.plan.preflight import DataState, available_tricks
 from benchmarks.plan.store import RunKey
 from benchmarks.plan.timings import Timings

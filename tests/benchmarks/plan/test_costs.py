@@ -32,6 +32,7 @@ TRIAL = {
     "image_bytes": 10 * MIB,
     "worker_bytes": 100 * MIB,
     "checkpoint_bytes": 200 * MIB,
+    "weights_bytes": 100 * MIB,
     "exported_bytes": 90 * MIB,
 }
 
@@ -77,6 +78,13 @@ def test_teacher_adds_a_forward_pass():
     assert seconds(teacher=teacher) - seconds() == pytest.approx(10 * 12 * 8 * 0.3)
 
 
+def test_processes_share_training_and_tests():
+    alone, shared = seconds(), seconds(processes=4)
+    assert shared - 9 == pytest.approx((alone - 9) / (4 * 0.9))
+    memory = [cost_of(FACTS, TRIAL, cores=8, processes=count).host_bytes for count in (1, 3)]
+    assert memory[1] == 3 * memory[0]
+
+
 def test_published_sizes_replace_those_of_generated_images():
     # A sample is drawn three times an epoch, as by RepeatDataset.
     facts = {"train_samples": 12, "train_images": 4, "test_images": 4, "test_images_total": 4}
@@ -90,6 +98,8 @@ def test_memory_and_disk():
     cost = cost_of(FACTS, TRIAL, cores=8)
     assert cost.device_bytes is None
     assert cost.host_bytes == (1000 + 4 * 10 + 100) * MIB
-    assert cost.disk_bytes == (2 * 200 + 90 + 5) * MIB
+    # A finished run keeps its network; one that trains, up to three checkpoints.
+    assert cost.disk_bytes == (100 + 90 + 5) * MIB
+    assert cost.disk_bytes + cost.working_bytes == (3 * 200 + 90 + 5) * MIB
     unknown_pass = cost_of({**FACTS, "pass_images": None}, TRIAL, cores=8)
     assert unknown_pass.host_bytes == (1000 + 2 * 10 + 100) * MIB

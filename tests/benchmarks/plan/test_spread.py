@@ -20,6 +20,14 @@ def test_total_time(places, expected):
     assert total_seconds(SECONDS, NEEDS, places) == expected
 
 
+def test_wide_runs_take_several_places():
+    seconds, widths = {"wide": 4, "a": 3, "b": 3}, {"wide": 2}
+    assert total_seconds(seconds, {}, 2, widths) == 7
+    assert total_seconds(seconds, {}, 3, widths) == 6
+    # With one place, a run for two takes twice as long.
+    assert total_seconds(seconds, {}, 1, widths) == 14
+
+
 def test_longest_chain_starts_first():
     """In the order of the plan, `long` would start when the short ones have ended, at 2."""
     seconds = {"s1": 2, "s2": 2, "s3": 2, "long": 6}

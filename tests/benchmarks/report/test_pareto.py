@@ -101,5 +101,8 @@ def test_covered_area_equals_that_of_single_intersections() -> None:
             for box in (panel, *taken)
         ]
         expected = label.width * label.height - areas[0] + sum(areas[1:])
-        assert _covered(label, taken, panel) == pytest.approx(expected, abs=1e-12)
-    assert _covered(label, [], Bbox.from_extents(0, 0, 1, 1)) == pytest.approx(0, abs=1e-12)
+        assert _covered(label, np.array([box.extents for box in taken]), panel) == pytest.approx(
+            expected, abs=1e-12
+        )
+    nothing = np.zeros((0, 4))
+    assert _covered(label, nothing, Bbox.from_extents(0, 0, 1, 1)) == pytest.approx(0, abs=1e-12)

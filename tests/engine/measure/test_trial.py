@@ -53,8 +53,8 @@ def test_fewer_images_than_a_batch_are_repeated():
 
 
 def test_figures_of_a_short_training(figures):
-    # By the clock, the first iteration and three more; of 20 images a batch of 32 is full with repetitions.
-    assert (figures["iterations"], figures["images"], figures["published_images"]) == (4, 32, 32)
+    # By the clock, the first iteration and two more; of 20 images a batch of 32 is full with repetitions.
+    assert (figures["iterations"], figures["images"], figures["published_images"]) == (3, 32, 32)
     assert 0 < figures["device_seconds_per_image"] <= figures["seconds_per_image"] < 1
     assert 0 < figures["load_seconds_per_image"] < figures["seconds_per_image"]
     assert 0 < figures["test_seconds_per_image"] < 1
@@ -70,6 +70,7 @@ def test_figures_of_a_short_training(figures):
     assert figures["parameters"] == trained
     # Weights, statistics and the momentum of each parameter.
     assert figures["checkpoint_bytes"] == weights + 4 * head + 4 * trained
+    assert figures["weights_bytes"] == weights + 4 * head
 
 
 def test_small_batches_on_a_cpu_never_exceed_a_pass():
