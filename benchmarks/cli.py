@@ -11,28 +11,40 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
-from contract.command_line import Parser, device_name, positive_factor
+from benchmarks.cluster.options import add_cluster_options
+from contract.command_line import STOPPED, Parser, device_name, duration, positive_factor
 from contract.errors import UserError
 from contract.settings import BUDGETS, DEVICES, PRECISIONS
 from contract.tasks import TASKS
+from contract.trackers import TRACKERS
 from datasets.prepare.catalogue import SETS
 
 COMMANDS = {
     "run": "run a suite and print its table",
-    "plan": "show which runs a command would start, and why",
+    "plan": "show which runs a command would start, why, and what they cost",
     "sweep": "choose each row's learning rate on held-out training images",
+    "status": "show where the runs of a folder stand, whichever machines train them",
     "report": "write the table and report.html of a run folder again",
     "verify": "check a run against published figures: RUN_DIR; or a dataset: KIND PATH",
-    "data": "prepare or verify datasets",
+    "data": "prepare, verify, shrink, pack or unpack datasets",
     "doctor": "show what this machine and its packages offer",
     "list": "list the tricks, backbones, suites, tasks or datasets",
 }
 DATA_COMMANDS = {
     "prepare": "download and arrange datasets, or generate the miniworld",
     "verify": "check a dataset: every file, every annotation, every label",
+    "shrink": "make a smaller copy of an image folder",
+    "pack": "make a packed copy of an image folder, for network file systems",
+    "unpack": "make the image folder of a packed copy",
 }
+MEASURE = ("unknown", "never", "again")
 LISTS = ("tricks", "backbones", "suites", "tasks", "datasets")
+TEACHERS = "teachers"
 _FUNCTIONS = {"list": "list_names"}
+
+
+class TimeIsOver(BaseException):
+    """SIGUSR1 came before or after the runs."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The arguments after `python -m benchmarks`; None takes those of the process.
 
     Returns:
-        The exit status: 0; 1 if a run failed; 2 for a user's mistake, including wrong data; 130 after an interruption.
+        The exit status: 0; 1 if a run failed; 2 for a user's mistake, including wrong data; 75 if runs were stopped
+        and the same command goes on with them; 130 after an interruption.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     _restore_signals()
@@ -56,6 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         again = "" if "doctor" in words[:1] else " Run the same command again to continue."
         print(f"\nInterrupted.{again}", file=sys.stderr)
         return 130
+    except TimeIsOver:
+        print("\nStopped. Run the same command again to continue.", file=sys.stderr)
+        return STOPPED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -84,7 +100,10 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     Raises:
         UserError: A command or an option is unknown or wrong.
     """
-    return _parser().parse_args(list(words))
+    found = _parser().parse_args(list(words))
+    # Jobs of a cluster get the same command.
+    found.words = list(words)
+    return found
 
 
 def _parser() -> Parser:
@@ -103,9 +122,19 @@ def _parser() -> Parser:
         parsers[name].add_argument(
             "--fail-fast", action="store_true", help="end at the first failed run"
         )
+        parsers[name].add_argument(
+            "--stop-after",
+            type=duration("--stop-after"),
+            metavar="TIME",
+            help="save everything and end with status 75 after a time such as 2h, 90m or 1h30m",
+        )
+    _add_plan_options(parsers["plan"])
     _add_sweep_options(parsers["sweep"])
     _add_data_commands(parsers["data"])
-    parsers["report"].add_argument("run_dir", type=Path, metavar="RUN_DIR", help="as in runs/mini")
+    add_cluster_options(parsers["run"])
+    for name in ("report", "status"):
+        parsers[name].add_argument("run_dir", type=Path, metavar="RUN_DIR", help="as in runs/mini")
+    _add_status_options(parsers["status"])
     verify = parsers["verify"]
     verify.add_argument("subject", metavar="RUN_DIR|KIND", help=f"a run folder; or {_kinds()}")
     verify.add_argument(
@@ -114,6 +143,13 @@ def _parser() -> Parser:
     _add_doctor_options(parsers["doctor"])
     parsers["list"].add_argument("what", choices=LISTS, metavar="KIND", help=", ".join(LISTS))
     return parser
+
+
+def _add_status_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--json", action="store_true", help="print everything as JSON")
+    help_text = "print it again every SECONDS (default: 10), until nothing is left to do"
+    add("--watch", type=float, nargs="?", const=10.0, metavar="SECONDS", help=help_text)
 
 
 def _add_doctor_options(parser: argparse.ArgumentParser) -> None:
@@ -132,6 +168,25 @@ def _add_data_commands(parser: argparse.ArgumentParser) -> None:
     verify = actions.add_parser("verify", help=DATA_COMMANDS["verify"])
     verify.add_argument("kind", metavar="KIND", help=_kinds())
     verify.add_argument("path", type=Path, metavar="PATH", help="the dataset's folder")
+    for name in ("shrink", "pack", "unpack"):
+        _add_conversion_arguments(actions.add_parser(name, help=DATA_COMMANDS[name]), name)
+
+
+def _add_conversion_arguments(parser: argparse.ArgumentParser, name: str) -> None:
+    add = parser.add_argument
+    packed = name == "unpack"
+    add("source", type=Path, metavar="SRC", help="a packed folder" if packed else "an image folder")
+    add("target", type=Path, metavar="DST", help="the new folder")
+    if name == "shrink":
+        help_text = "largest short side in pixels; smaller images are copied (default: 384)"
+        add("--short-side", type=int, default=384, metavar="PX", help=help_text)
+        add("--quality", type=int, default=90, metavar="Q", help="JPEG quality (default: 90)")
+    if name == "pack":
+        help_text = "size of a shard in MiB (default: 256)"
+        add("--shard-mib", type=int, default=256, metavar="N", help=help_text)
+    if name != "unpack":
+        add("--kind", choices=["imagefolder"], default="imagefolder", help="layout of SRC")
+    add("--processes", type=int, metavar="N", help="default: one for each core")
 
 
 def _kinds() -> str:
@@ -150,6 +205,22 @@ def _add_prepare_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="DIR",
         help="imagenet: where its archives are, as they can't be downloaded (default: the root)",
+    )
+
+
+def _add_plan_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--measure",
+        choices=MEASURE,
+        default=MEASURE[0],
+        help="which times to measure, about 20 s each: of unknown steps (default), never, or all again",
+    )
+    parser.add_argument(
+        "--no-measure",
+        dest="measure",
+        action="store_const",
+        const="never",
+        help="as --measure never",
     )
 
 
@@ -186,6 +257,35 @@ def _add_suite_options(parser: argparse.ArgumentParser, *, tasks: bool) -> None:
         help="deterministic algorithms where torch has them, see docs/determinism.md; slower on a GPU",
     )
     add("--jobs", type=_jobs, metavar="N", help="runs at a time (default: what the machine takes)")
+    add(
+        "--gpus",
+        type=_gpus,
+        metavar="ID,ID",
+        help="use these GPUs, busy or not (default: all that no other process occupies)",
+    )
+    add(
+        "--gpus-per-run",
+        type=_processes,
+        action="append",
+        default=[],
+        metavar="N",
+        help="train each run on N GPUs by torchrun; teachers=N: only the teachers; repeatable",
+    )
+    # The same on a CPU, where several processes are slower than one: for tests.
+    add(
+        "--processes-per-run",
+        type=_processes,
+        action="append",
+        default=[],
+        help=argparse.SUPPRESS,
+    )
+    add(
+        "--tracker",
+        action="append",
+        choices=TRACKERS,
+        default=[],
+        help="report losses and scores to it as well, see docs/cluster.md; repeatable",
+    )
     add("--run-dir", type=Path, metavar="DIR", help="default: runs/SUITE, and a suffix for --set")
     add(
         "--set", action="append", default=[], metavar="TASK.KEY=VALUE", help="override a config key"
@@ -208,11 +308,37 @@ def _jobs(text: str) -> int | None:
     return int(text)
 
 
+def _gpus(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise UserError(f"--gpus {text} was given; expected ids separated by commas, such as 0,2.")
+    return names
+
+
+def _processes(text: str) -> tuple[bool, int]:
+    """Return whether a number is that of teachers only, and the number."""
+    name, equals, number = text.rpartition("=")
+    if (
+        name not in ("", TEACHERS)
+        or (equals and not name)
+        or not number.isdigit()
+        or int(number) == 0
+    ):
+        raise UserError(
+            f"--gpus-per-run {text} was given; expected a whole number, 1 or more, or {TEACHERS}=N."
+        )
+    return name == TEACHERS, int(number)
+
+
 def _restore_signals() -> None:
-    """Let Ctrl-C and SIGTERM interrupt, even if a shell started this with SIGINT ignored."""
+    """Let Ctrl-C and SIGTERM interrupt, even if a shell started this with SIGINT ignored; SIGUSR1 ends the time."""
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
+    def stop(number: int, frame: object) -> None:
+        raise TimeIsOver
+
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGUSR1, stop)

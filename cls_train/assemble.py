@@ -12,14 +12,17 @@ from cls_train.classifier import ImageClassifier
 from cls_train.distillation import distillation_config
 from cls_train.losses import SmoothedTargets, SoftmaxFocalLoss
 from cls_train.metric import TopKAccuracy
+from cls_train.preprocessor import AugmentingPreprocessor
 from cls_train.schedules import schedulers
 from contract.errors import UserError, unknown
-from datasets.layouts.imagefolder import Folder
+from datasets.layouts.imagefolder import open_split
 from engine import config as configs
 from engine.adapter import TransferBackbone
 from engine.image_folder import (
     ImageFolderDataset,
+    collate_images,
     filled_slots,
+    split_pipeline,
     transforms_of,
 )
 from engine.job import Job
@@ -49,7 +52,7 @@ def assemble(job: Job) -> Config:
     """Return the Runner config of the classification task."""
     recipe = load_recipe(job)
     root = job.options.data
-    classes = list(Folder(root / "train").classes())
+    classes = list(open_split(root / "train").classes())
     epochs = max(1, round(recipe.epochs * recipe.epochs_factor))
     batch = recipe.batch_size * recipe.batch_size_factor
     published = _batch_norm_images(recipe, batch)
@@ -61,8 +64,11 @@ def assemble(job: Job) -> Config:
                 batch_size=published,
                 num_workers=recipe.workers,
                 drop_last=True,
-                collate_fn=dict(type="default_collate"),
-                dataset=_dataset(root / "train", transforms_of(recipe, "train_pipeline"), None),
+                collate_fn=dict(type=collate_images.__name__),
+                dataset=dict(
+                    **_dataset(root / "train", transforms_of(recipe, "train_pipeline"), None),
+                    decoder=recipe.decoder,
+                ),
             ),
             val_dataloader=dict(
                 batch_size=max(
@@ -70,7 +76,7 @@ def assemble(job: Job) -> Config:
                 ),
                 num_workers=recipe.workers,
                 sampler=dict(type="DefaultSampler", shuffle=False),
-                collate_fn=dict(type="default_collate"),
+                collate_fn=dict(type=collate_images.__name__),
                 dataset=_dataset(root / "val", transforms_of(recipe, "test_pipeline"), classes),
             ),
             val_evaluator=dict(type=TopKAccuracy.__name__),
@@ -116,7 +122,11 @@ def _model(job: Job, recipe: Any, num_classes: int) -> dict[str, Any]:
     _require_compatible(recipe, mixing)
     return dict(
         type=ImageClassifier.__name__,
-        data_preprocessor=dict(type="ImgDataPreprocessor", **recipe.normalisation),
+        data_preprocessor=dict(
+            type=AugmentingPreprocessor.__name__,
+            augment=split_pipeline(transforms_of(recipe, "train_pipeline"))[1],
+            **recipe.normalisation,
+        ),
         backbone=dict(type=TransferBackbone.__name__, spec=job.spec),
         num_classes=num_classes,
         targets=dict(type=SmoothedTargets.__name__, **recipe.label_smoothing),

@@ -29,7 +29,7 @@ class Mixup(nn.Module):
     def forward(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Mix images `(N, C, H, W)` and target distributions `(N, K)` with one λ for the batch."""
         weight = self.beta.sample().item()
-        partner = torch.randperm(len(images), device=images.device)
+        partner = _partners(images)
         return (
             weight * images + (1 - weight) * images[partner],
             weight * targets + (1 - weight) * targets[partner],
@@ -81,12 +81,17 @@ class RICAP(nn.Module):
         for rows in (slice(0, y), slice(y, height)):
             for columns in (slice(0, x), slice(x, width)):
                 h, w = rows.stop - rows.start, columns.stop - columns.start
-                partner = torch.randperm(len(images), device=images.device)
+                partner = _partners(images)
                 top = int(torch.randint(height - h + 1, ()))
                 left = int(torch.randint(width - w + 1, ()))
                 patched[..., rows, columns] = images[partner, :, top : top + h, left : left + w]
                 mixed += targets[partner] * (h * w / (height * width))
         return patched, mixed
+
+
+def _partners(images: Tensor) -> Tensor:
+    """Draw a permutation of a batch on the CPU, so that all devices mix alike."""
+    return torch.randperm(len(images)).to(images.device, non_blocking=True)
 
 
 def _beta(name: str, value: float, usual: float) -> torch.distributions.Beta:

@@ -12,11 +12,13 @@ import backbones
 from backbones import CheckpointMetadata
 from cls_train import (
     classifier,
+    colours,
     distillation,
     losses,
     metric,
     mixing,
     optimisers,
+    preprocessor,
     schedules,
     transforms,
 )
@@ -25,7 +27,7 @@ from contract.result import CHECKPOINT_FILE, Metric
 from engine.cli import Options
 from engine.job import Job
 from engine.runner.averaging import describe_weights, measured_model
-from engine.task import Task, main
+from engine.task import Task, run_process
 
 
 class Classification(Task):
@@ -34,7 +36,10 @@ class Classification(Task):
     name = "cls"
     scope = "mmengine"
     one_shape = True
-    modules = (classifier, distillation, losses, metric, mixing, optimisers, schedules, transforms)
+    modules = (
+        *(classifier, colours, distillation, losses, metric, mixing, optimisers, preprocessor),
+        *(schedules, transforms),
+    )
 
     def assemble(self, job: Job) -> Config:
         """See `cls_train.assemble`."""
@@ -64,6 +69,11 @@ class Classification(Task):
         minutes = runner.train_dataloader.dataset.images_total / images_per_second / 60
         return [Metric(name="epoch_minutes", value=minutes, unit="min", higher_is_better=False)]
 
+    def without_teacher(self, config: Config) -> None:
+        """Train on the labels alone."""
+        model: Any = config.model
+        model.distillation = None
+
     def loss_of_shapes(self, model: Any, images: Tensor) -> Tensor:
         """Return the loss against uniform targets."""
         targets = images.new_full((len(images), model.num_classes), 1 / model.num_classes)
@@ -90,5 +100,10 @@ class Classification(Task):
         return {"backbone": CHECKPOINT_FILE}
 
 
+def command() -> int:
+    """Run the command line and return the exit status."""
+    return run_process(Classification())
+
+
 if __name__ == "__main__":
-    sys.exit(main(Classification()))
+    sys.exit(command())

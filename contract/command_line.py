@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from contract.errors import UserError, unknown
+
+# The exit status of a command that was told to stop, saved its state, and goes on when it is repeated: EX_TEMPFAIL of
+# sysexits.h.
+STOPPED = 75
+# The progress report of processes whose launcher has an exit status of its own.
+STOPPED_REPORT = "stopped"
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 
 
 class Parser(argparse.ArgumentParser):
@@ -63,5 +71,45 @@ def positive_factor(option: str) -> Callable[[str], float]:
                 "learning rate is multiplied"
             )
         return factor
+
+    return parse
+
+
+def positive_number(option: str) -> Callable[[str], float]:
+    """Return the `type=` of an option whose value is a finite number above 0.
+
+    Args:
+        option: The option, for the message.
+    """
+
+    def parse(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not 0 < number < math.inf:
+            raise UserError(
+                f"{option} {text} was given; expected a finite number above 0, such as 10"
+            )
+        return number
+
+    return parse
+
+
+def duration(option: str) -> Callable[[str], float]:
+    """Return the `type=` of an option whose value is a time such as `2h`, `90m`, `30s` or `1h30m`, in seconds.
+
+    Args:
+        option: The option, for the message.
+    """
+
+    def parse(text: str) -> float:
+        parts = re.findall(r"(\d+(?:\.\d+)?)([hms])", text)
+        seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+        if "".join(map("".join, parts)) != text or not 0 < seconds < math.inf:
+            raise UserError(
+                f"{option} {text} was given; expected a time with its unit, such as 2h, 90m, 30s or 1h30m"
+            )
+        return seconds
 
     return parse

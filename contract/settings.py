@@ -16,6 +16,9 @@ PRECISIONS = ("auto", "fp32", "tf32", "bf16", "fp16")
 # `auto` is a GPU if there is one. torch calls AMD's GPUs `cuda` too.
 DEVICES = ("auto", "cpu", "cuda")
 
+# First word of a task's command line that resolves schedules instead of training, see engine/measure/schedule.py.
+SCHEDULES = "--schedules"
+
 # Packages whose version can change a number.
 PACKAGES = (
     "torch",
@@ -28,6 +31,7 @@ PACKAGES = (
     "mmdet",
     "mmsegmentation",
     "numpy",
+    "simplejpeg",
 )
 
 

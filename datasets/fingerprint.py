@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,34 +10,13 @@ from typing import Any
 from contract import files
 from contract.errors import UserError
 from contract.files import read_json
-from datasets.images import IMAGE_SUFFIXES, is_hidden
+from datasets import listing
 from datasets.kinds import Kind
 from datasets.layouts import layout_of
+from datasets.listing import Listing
 
 # A dataset with fewer bytes in total is fingerprinted by content, a larger one by names and sizes.
 CONTENT_LIMIT_BYTES = 256 * 2**20
-
-_ANNOTATION_SUFFIXES = frozenset(
-    (".csv", ".json", ".mat", ".npy", ".npz", ".tsv", ".txt", ".xml", ".yaml", ".yml")
-)
-_DATA_SUFFIXES = IMAGE_SUFFIXES | _ANNOTATION_SUFFIXES
-
-
-@dataclass(frozen=True, order=True)
-class _File:
-    """A data file.
-
-    Attributes:
-        relative: Path relative to the dataset, with forward slashes.
-        path: Path to open.
-        size: Bytes.
-        mtime_ns: Time of the last change in nanoseconds.
-    """
-
-    relative: str
-    path: str
-    size: int
-    mtime_ns: int
 
 
 def fingerprint(kind: Kind, root: Path, *, cache_dir: Path | None = None) -> str:
@@ -58,7 +34,7 @@ def fingerprint(kind: Kind, root: Path, *, cache_dir: Path | None = None) -> str
         UserError: The folder is missing, empty or of another layout.
     """
     if cache_dir is None:
-        return _digest(_data_files(kind, root))
+        return _digest(listing.walk(root, layout_of(kind).data_paths(root)))
     return Files(kind, root, cache_dir).fingerprint()
 
 
@@ -78,7 +54,8 @@ class Files:
         self.kind: Kind = kind
         self.root = root
         self.cache_dir = cache_dir
-        self._files = _data_files(kind, root)
+        paths = layout_of(kind).data_paths(root)
+        self._listing = listing.current(kind, root, paths, cache_dir)
 
     def fingerprint(self) -> str:
         """Return the fingerprint from the cache, or compute and store it."""
@@ -90,21 +67,36 @@ class Files:
         It is the fingerprint. For a dataset that is too large to read completely, modification times are added, so a
         file that was damaged or repaired in place is checked again.
         """
-        if _fits(self._files):
+        if _fits(self._listing):
             return self._fingerprint
-        return f"{self._fingerprint}-{_listing_digest(self._files)}"
+        return f"{self._fingerprint}-{self._digest}"
+
+    @cached_property
+    def _digest(self) -> str:
+        return self._listing.digest()
 
     @cached_property
     def _fingerprint(self) -> str:
         place = hashlib.sha256(f"{self.kind}\0{self.root.resolve()}".encode()).hexdigest()
         cache = self.cache_dir / f"fingerprint-{place}.json"
-        listing = _listing_digest(self._files)
         kept = read_json(cache)
-        if kept is not None and kept.get("listing") == listing:
-            return str(kept["fingerprint"])
-        found = _digest(self._files)
-        write_json(cache, {"root": str(self.root), "listing": listing, "fingerprint": found})
+        if kept is not None and kept.get("listing") == self._digest:
+            found = str(kept["fingerprint"])
+        else:
+            found = _digest(self._listing)
+            content = {"root": str(self.root), "listing": self._digest, "fingerprint": found}
+            write_json(cache, content)
+        self._keep_listing()
         return found
+
+    def _keep_listing(self) -> None:
+        """Store the listing for later commands and for the runs of this one."""
+        if self._listing.kept:
+            return
+        try:
+            self._listing.save(listing.file_of(self.kind, self.root, self.cache_dir))
+        except OSError as error:
+            raise _cannot_write(self.cache_dir, error) from error
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -116,53 +108,27 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     try:
         files.write_json(path, content)
     except OSError as error:
-        raise UserError(
-            f"can't write {path}: {error.strerror or error}. "
-            "Free some space or make the folder writable."
-        ) from error
+        raise _cannot_write(path, error) from error
 
 
-def _data_files(kind: Kind, root: Path) -> list[_File]:
-    """Return the dataset's files, each once, sorted by relative path."""
-    # Made absolute, because the text of `Path(".") / "train"` would not start with that of its root.
-    root = root.absolute()
-    found: set[_File] = set()
-    for path in layout_of(kind).data_paths(root):
-        for entry in _scan(path):
-            status = os.stat(entry)
-            # Cut off as text: building a `Path` for each file takes longer than everything else.
-            relative = entry[len(str(root)) + 1 :].replace(os.sep, "/")
-            found.add(_File(relative, entry, status.st_size, status.st_mtime_ns))
-    return sorted(found)
+def _cannot_write(path: Path, error: OSError) -> UserError:
+    return UserError(
+        f"can't write {path}: {error.strerror or error}. "
+        "Free some space or make the folder writable."
+    )
 
 
-def _scan(path: Path) -> Iterator[str]:
-    """Yield the data files at or below a path; a missing path has none."""
-    if path.is_file():
-        yield str(path)
-    for parent, _, names in os.walk(path, followlinks=True):
-        for name in names:
-            if os.path.splitext(name)[1].lower() in _DATA_SUFFIXES and not is_hidden(name):
-                yield os.path.join(parent, name)
-
-
-def _fits(found: list[_File]) -> bool:
+def _fits(found: Listing) -> bool:
     """Return whether the files are small enough in total to be read completely."""
-    return sum(file.size for file in found) < CONTENT_LIMIT_BYTES
+    return int(found.sizes.sum()) < CONTENT_LIMIT_BYTES
 
 
-def _listing_digest(found: list[_File]) -> str:
-    """Return a sha256 over names, sizes and times."""
-    lines = (f"{file.relative}\0{file.size}\0{file.mtime_ns}\n" for file in found)
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def _digest(found: list[_File]) -> str:
+def _digest(found: Listing) -> str:
     """Return the sha256 that is the fingerprint."""
     digest = hashlib.sha256()
     with_content = _fits(found)
-    for file in found:
-        digest.update(f"{file.relative}\0{file.size}\n".encode())
-        if with_content:
-            digest.update(Path(file.path).read_bytes())
+    for index, (name, size) in enumerate(zip(found.names, found.sizes.tolist(), strict=True)):
+        digest.update(f"{name}\0{size}\n".encode())
+        if with_content and size >= 0:
+            digest.update(Path(found.path(index)).read_bytes())
     return digest.hexdigest()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -33,16 +33,20 @@ _CAMERA_FORMATS = ("JPEG", "MPO")
 _HIGHEST = 255
 
 
-def read_rgb(path: str | Path) -> Image.Image:
+def read_rgb(path: str | Path, file: BinaryIO | None = None) -> Image.Image:
     """Decode an image of any mode as upright RGB.
 
     Grey, palette and RGBA files, and files whose suffix does not match their format, are converted.
+
+    Args:
+        path: The image; its name in messages if `file` is given.
+        file: The encoded image, if it is not in a file of its own.
 
     Raises:
         UserError: The file is missing, not an image or truncated, or its pixels do not fit into 8 bits.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path if file is None else file) as image:
             _require_bytes(image)
             # A PNG's EXIF block comes after its pixels; only JPEG cameras rotate by tag. Phones
             # append a second picture to the first, which Pillow then calls MPO.
@@ -92,13 +96,19 @@ class Picture:
     repairs: tuple[str, ...] = ()
 
 
-def inspect(path: Path, decode: bool) -> Picture:
-    """Read the header of an image and, with `decode`, all of its pixels."""
+def inspect(path: Path, decode: bool, file: BinaryIO | None = None) -> Picture:
+    """Read the header of an image and, with `decode`, all of its pixels.
+
+    Args:
+        path: The image.
+        decode: Read its pixels too.
+        file: The encoded image, if it is not in a file of its own.
+    """
     try:
         # Huge images are allowed up to twice Pillow's limit, here as in `read_rgb`.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(path) as picture:
+            with Image.open(path if file is None else file) as picture:
                 size, mode, kind = picture.size, picture.mode, picture.format or ""
                 turn = picture.getexif().get(_ORIENTATION, 1) if kind in _CAMERA_FORMATS else 1
                 if decode:
@@ -153,16 +163,24 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".")
 
 
-def images_below(folder: Path) -> Iterator[Path]:
-    """Yield the images in a folder, at any depth, in the order of torchvision's ImageFolder.
+def is_image(name: str) -> bool:
+    """Return whether a file is an image of the dataset, by its name.
 
-    Hidden files are skipped: macOS adds a file ._x to an archive for each file x.
+    Hidden files are not: macOS adds a file ._x to an archive for each file x.
     """
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not is_hidden(name)
+
+
+def images_below(folder: Path) -> Iterator[Path]:
+    """Yield the images in a folder, at any depth, in the order of torchvision's ImageFolder."""
+    yield from map(Path, image_files(folder))
+
+
+def image_files(folder: Path) -> Iterator[str]:
+    """Yield the paths of `images_below` as text: building a million `Path` objects takes seconds."""
     for parent, _, names in sorted(os.walk(folder, followlinks=True)):
         if not any(map(is_hidden, Path(parent).relative_to(folder).parts)):
-            for name in sorted(names):
-                if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not is_hidden(name):
-                    yield Path(parent, name)
+            yield from (os.path.join(parent, name) for name in sorted(names) if is_image(name))
 
 
 def map_threaded(

@@ -6,13 +6,14 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from datasets.records import Content
 from datasets.report import Problem
 
 # Public datasets such as CIFAR-10 and ImageNet have a few such pairs; more mean that the split is wrong.
 TOLERATED_FRACTION = 0.01
 
 
-def find_leaks(train: Sequence[Path], test: Sequence[Path]) -> list[tuple[Path, Path]]:
+def find_leaks(train: Sequence[Content], test: Sequence[Content]) -> list[tuple[Path, Path]]:
     """Pair each image of the test split with one of the training split that has the same content.
 
     Args:
@@ -22,22 +23,22 @@ def find_leaks(train: Sequence[Path], test: Sequence[Path]) -> list[tuple[Path, 
     Returns:
         (test image, training image), in the order of `test`. Missing files are ignored; other checks report them.
     """
-    by_size: dict[int, list[Path]] = {}
-    wanted = {path: path.stat().st_size for path in test if path.is_file()}
-    sizes = set(wanted.values())
-    for path in train:
-        if path.is_file() and (size := path.stat().st_size) in sizes:
-            by_size.setdefault(size, []).append(path)
+    by_size: dict[int, list[Content]] = {}
+    wanted = [(image, size) for image in test if (size := image.size()) is not None]
+    sizes = {size for _, size in wanted}
+    for image in train:
+        if (size := image.size()) in sizes:
+            by_size.setdefault(size, []).append(image)  # pyright: ignore[reportArgumentType]
     # Only files of equal size can be equal, so few are read.
-    digests = {_digest(path): path for paths in by_size.values() for path in paths}
+    digests = {_digest(image): image.path for images in by_size.values() for image in images}
     found = []
-    for path, size in wanted.items():
-        if size in by_size and (twin := digests.get(_digest(path))) is not None:
-            found.append((path, twin))
+    for image, size in wanted:
+        if size in by_size and (twin := digests.get(_digest(image))) is not None:
+            found.append((image.path, twin))
     return found
 
 
-def leak_problems(train: Sequence[Path], test: Sequence[Path]) -> list[Problem]:
+def leak_problems(train: Sequence[Content], test: Sequence[Content]) -> list[Problem]:
     """Report test images that are trained on, as errors if they are more than 1% of the test images."""
     leaks = find_leaks(train, test)
     many = len(leaks) > TOLERATED_FRACTION * len(test)
@@ -56,5 +57,5 @@ def leak_problems(train: Sequence[Path], test: Sequence[Path]) -> list[Problem]:
     ]
 
 
-def _digest(path: Path) -> bytes:
-    return hashlib.sha256(path.read_bytes()).digest()
+def _digest(image: Content) -> bytes:
+    return hashlib.sha256(image.read()).digest()

@@ -75,6 +75,42 @@ class DetectionSample:
     source: str
 
 
+class Content(Protocol):
+    """An encoded image."""
+
+    @property
+    def path(self) -> Path:
+        """Its path, for messages."""
+        ...
+
+    def size(self) -> int | None:
+        """Return its bytes, or None if it is missing."""
+        ...
+
+    def read(self) -> bytes:
+        """Return it."""
+        ...
+
+
+@dataclass(frozen=True)
+class FileContent:
+    """An image in a file of its own.
+
+    Attributes:
+        path: The file.
+    """
+
+    path: Path
+
+    def size(self) -> int | None:
+        """Return its bytes, or None if it is missing."""
+        return self.path.stat().st_size if self.path.is_file() else None
+
+    def read(self) -> bytes:
+        """Return it."""
+        return self.path.read_bytes()
+
+
 class Part(Protocol):
     """Images in one place that belong to one split."""
 
@@ -104,6 +140,20 @@ class Splits(Generic[P]):
     def test_images(self) -> list[Path]:
         """Return the test images."""
         return self.test.images()
+
+    def train_contents(self) -> list[Content]:
+        """Return the encoded training images of all parts."""
+        return [content for part in self.train for content in _contents(part)]
+
+    def test_contents(self) -> list[Content]:
+        """Return the encoded test images."""
+        return _contents(self.test)
+
+
+def _contents(part: Part) -> list[Content]:
+    """Return the encoded images of a part; a packed part has them in other places than files."""
+    packed = getattr(part, "contents", None)
+    return [FileContent(image) for image in part.images()] if packed is None else packed()
 
 
 def clip(box: Box, size: Size) -> Box | None:

@@ -98,7 +98,7 @@ def _check(layout: Layout, root: Path, decode: bool, progress: Progress | None) 
     if not decode:
         return report
     splits = layout.splits(root)
-    leaks = leak_problems(splits.train_images(), splits.test_images())
+    leaks = leak_problems(splits.train_contents(), splits.test_contents())
     counts = {**report.counts, "test_images_trained_on": len(leaks)}
     return replace(report, counts=counts, problems=(*report.problems, *leaks))
 

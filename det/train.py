@@ -18,7 +18,7 @@ from det import assemble, c4, dataset, focal_loss, metric, quality_head, roi_ext
 from det.examples import draw_detections
 from det.labelled_features import object_features
 from engine.dense.task import DenseTask
-from engine.task import main
+from engine.task import run_process
 
 register_all_modules(init_default_scope=False)
 DETECTORS = {
@@ -96,5 +96,10 @@ class Detection(DenseTask):
         return draw_detections(image, sample, metainfo)
 
 
+def command() -> int:
+    """Run the command line and return the exit status."""
+    return run_process(Detection())
+
+
 if __name__ == "__main__":
-    sys.exit(main(Detection()))
+    sys.exit(command())

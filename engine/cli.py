@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import errno
 import sys
@@ -12,10 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from contract import tasks
-from contract.command_line import Parser, device_name, positive_factor
+from contract.command_line import (
+    STOPPED,
+    Parser,
+    device_name,
+    positive_factor,
+    positive_number,
+)
 from contract.errors import UserError
 from contract.settings import BUDGETS, DEVICES, PRECISIONS
+from contract.trackers import TRACKERS
 from engine.measure.memory import is_out_of_memory
+from engine.runner import stop
 
 INTERRUPTED = "interrupted; run the same command with --resume to go on"
 
@@ -39,8 +48,12 @@ class Options:
     device: str = "auto"
     deterministic: bool = False
     resume: bool = False
+    checkpoint_minutes: float = 10.0
+    trackers: tuple[str, ...] = ()
+    tracker_run: str | None = None
     identity: str | None = None
     data_fingerprint: str | None = None
+    measure: Path | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
 
 
@@ -98,15 +111,40 @@ def parse(prog: str, arguments: Sequence[str] | None, task: tasks.Task) -> Optio
         help="deterministic algorithms where torch has them; slower on a GPU",
     )
     add("--resume", action="store_true", help="go on from the last checkpoint in the work dir")
+    if task.trains:
+        _add_training_options(parser)
     add("--identity", metavar="HEX", help="recorded in the result")
     add("--data-fingerprint", metavar="HEX", help="recorded in the result: which data these are")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="override a config key")
+    # Of the harness: train for some seconds and write what a run costs, see engine/measure/trial.py.
+    add("--measure", type=Path, help=argparse.SUPPRESS)
     values = vars(parser.parse_args(arguments))
     if not 0 <= values["seed"] < 2**32:
         raise UserError(f"--seed {values['seed']} was given; it must lie in 0 to {2**32 - 1}")
     values["tricks"] = tuple(values.pop("trick"))
+    if task.trains:
+        values["trackers"] = tuple(values.pop("tracker"))
     values["overrides"] = dict(_override(text) for text in values.pop("set"))
     return Options(**values)
+
+
+def _add_training_options(parser: Parser) -> None:
+    add = parser.add_argument
+    add(
+        "--checkpoint-minutes",
+        type=positive_number("--checkpoint-minutes"),
+        default=10.0,
+        metavar="N",
+        help="longest time without a checkpoint (default: 10)",
+    )
+    add(
+        "--tracker",
+        action="append",
+        choices=TRACKERS,
+        default=[],
+        help="report losses and scores to it as well; may be repeated",
+    )
+    add("--tracker-run", metavar="PATH", help="SUITE/ROW/TASK/SEED, the run's place in a tracker")
 
 
 def _override(text: str) -> tuple[str, Any]:
@@ -131,11 +169,11 @@ def exit_status(
         interrupted: What to print when the user interrupts it.
 
     Returns:
-        0 on success, 2 for a user's mistake, 130 after an interruption, 1 for a bug.
+        0 on success, 2 for a user's mistake, 75 if it was told to stop, 130 after an interruption, 1 for a bug.
     """
     try:
         work()
-    except (KeyboardInterrupt, Exception) as error:
+    except (KeyboardInterrupt, stop.Stopped, Exception) as error:
         status, message = explain(error, interrupted)
         print(message, file=sys.stderr)
         return status
@@ -154,6 +192,8 @@ def explain(
     """
     if isinstance(error, KeyboardInterrupt):
         return 130, interrupted
+    if isinstance(error, stop.Stopped):
+        return STOPPED, str(error)
     sentence = user_error(error)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         sentence = _full_disk(error)

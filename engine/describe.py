@@ -8,10 +8,14 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from collections.abc import Sequence
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 import backbones
 from contract.errors import UserError
@@ -20,6 +24,11 @@ from engine.gpus import list_gpus, visible_variable
 from engine.hardware import find_hardware
 from engine.runner.device import resolve_device
 from engine.runner.precision import choose_precision
+
+# Below, starting further processes takes longer than describing the backbones in this one.
+_LEAST_IN_PARALLEL = 8
+# The slow initialisations. `normal_` is none of them: torch repeats it until all values lie in a range.
+_DRAWS = ("uniform_", "erfinv_", "kaiming_uniform_")
 
 
 def facts(specs: Sequence[str], requested: str = "auto") -> dict[str, Any]:
@@ -36,7 +45,37 @@ def facts(specs: Sequence[str], requested: str = "auto") -> dict[str, Any]:
         `cuda`, `hip`, `driver`: versions; None if absent. `backbones` by spec: `parameters`, or `error` with the
         reason why it cannot be built.
     """
-    return {**_machine(requested), "backbones": {spec: _size(spec) for spec in specs}}
+    # Before CUDA starts, after which this process must not fork.
+    sizes = _sizes(specs)
+    return {**_machine(requested), "backbones": sizes}
+
+
+def _sizes(specs: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the answer for each backbone; many are described by one process for each core."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    if len(specs) < _LEAST_IN_PARALLEL or cores == 1 or torch.cuda.is_initialized():
+        return {spec: _size(spec) for spec in specs}
+    # Forked processes share the imported libraries, and classes of the user.
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(min(cores, len(specs)), mp_context=context) as pool:
+        return dict(zip(specs, pool.map(_size, specs), strict=True))
+
+
+class _WithoutDraws(TorchFunctionMode):
+    """Leave out random initial values, which take most of the time; only the shapes are asked for."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: Sequence[Any] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        named = kwargs or {}
+        # Not every function of torch has a name; those of `torch.nn.init` get the tensor by name.
+        if getattr(func, "__name__", "") in _DRAWS:
+            return args[0] if args else named["tensor"]
+        return func(*args, **named)
 
 
 def _machine(requested: str) -> dict[str, Any]:
@@ -79,7 +118,7 @@ def _dtype(precision: str, device_type: str) -> str | None:
 def _size(spec: str) -> dict[str, Any]:
     try:
         # Only shapes: the weights take neither memory nor time.
-        with torch.device("meta"):
+        with torch.device("meta"), _WithoutDraws():
             network = backbones.create(spec)
     except UserError as error:
         return {"error": str(error)}

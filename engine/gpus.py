@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -32,6 +33,7 @@ class Gpu:
         capability: The compute capability; None if torch does not show it.
         arch_supported: Whether torch has kernels for it; True if the capability is unknown.
         left_out: Why runs do not use it beside the first GPU; None if they do.
+        uuid: NVIDIA's identifier; None if it is unknown. The driver's order of GPUs may differ from torch's.
     """
 
     id: str
@@ -40,6 +42,7 @@ class Gpu:
     capability: tuple[int, int] | None = None
     arch_supported: bool = True
     left_out: str | None = None
+    uuid: str | None = None
 
 
 def visible_variable() -> str:
@@ -52,6 +55,18 @@ def chosen_ids() -> tuple[str, ...] | None:
     names = (HIP_VARIABLE, CUDA_VARIABLE) if torch.version.hip else (CUDA_VARIABLE,)
     value = next((os.environ[name] for name in names if name in os.environ), None)
     return None if value is None else _ids(value)
+
+
+def gpu_index() -> int:
+    """Return the number of this process's GPU among those that it sees.
+
+    torchrun starts all processes of a machine with the same GPUs in sight, and each takes that of its local rank.
+    Slurm's srun can give each process one of its own, which is number 0 whatever the rank.
+    """
+    by_torchrun = "TORCHELASTIC_RUN_ID" in os.environ
+    if not by_torchrun and torch.cuda.device_count() == 1:
+        return 0
+    return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 def hidden_by() -> str | None:
@@ -83,7 +98,7 @@ def list_gpus(hardware: Hardware) -> list[Gpu]:
     seen = list(_seen_by_torch())
     if any(card.instances for card in hardware.cards):
         known = {gpu.id: gpu for gpu in seen}
-        return [known.get(gpu.id, gpu) for gpu in _with_instances(hardware.cards)]
+        return list(_alike([known.get(gpu.id, gpu) for gpu in _with_instances(hardware.cards)]))
     return list(_alike(seen))
 
 
@@ -93,13 +108,27 @@ def _seen_by_torch() -> Iterator[Gpu]:
         gpu = torch.cuda.get_device_properties(index)
         capability = (gpu.major, gpu.minor)
         name = str(index) if ids is None or index >= len(ids) else ids[index]
-        yield Gpu(name, gpu.name, gpu.total_memory, capability, arch_supported(capability))
+        yield Gpu(
+            name,
+            gpu.name,
+            gpu.total_memory,
+            capability,
+            arch_supported(capability),
+            # torch may show the whole GPU's for a MIG instance.
+            uuid=name if name.startswith("MIG-") else _uuid(gpu),
+        )
+
+
+def _uuid(properties: Any) -> str | None:
+    """Return the identifier as NVIDIA's driver writes it; AMD's tools use another one."""
+    uuid = getattr(properties, "uuid", None)
+    return None if uuid is None or torch.version.hip else f"GPU-{uuid}"
 
 
 def _with_instances(cards: Sequence[Card]) -> list[Gpu]:
     """Return the MIG instances of divided GPUs and the other GPUs, all by UUID, in the environment's choice."""
     every = [
-        (index, card, Gpu(uuid, name))
+        (index, card, _listed(card, uuid, name))
         for index, card in enumerate(cards)
         for uuid, name in (
             [(one.uuid, f"{card.name} {one.profile}") for one in card.instances]
@@ -119,6 +148,12 @@ def _with_instances(cards: Sequence[Card]) -> list[Gpu]:
         for gpu in named or [Gpu(wanted, "MIG instance")]:
             found[gpu.id] = gpu
     return list(found.values())
+
+
+def _listed(card: Card, uuid: str, name: str) -> Gpu:
+    """Return a GPU or an instance that torch does not show in this process; its capability is the card's."""
+    supported = card.capability is None or arch_supported(card.capability)
+    return Gpu(uuid, name, capability=card.capability, arch_supported=supported, uuid=uuid)
 
 
 def _alike(gpus: Sequence[Gpu]) -> Iterator[Gpu]:

@@ -40,11 +40,13 @@ class Card:
         name: The product's name.
         uuid: NVIDIA's identifier; empty if it is unknown.
         instances: Its MIG instances; empty if it is not divided.
+        capability: The compute capability, if it is divided; torch shows that of one instance only.
     """
 
     name: str
     uuid: str = ""
     instances: tuple[Instance, ...] = ()
+    capability: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,12 @@ def parse_nvidia_smi(text: str) -> tuple[Card, ...]:
 
 
 def _ask_nvidia_smi() -> tuple[Card, ...]:
-    return parse_nvidia_smi(_nvidia_smi("-L"))
+    cards = parse_nvidia_smi(_nvidia_smi("-L"))
+    if not any(card.instances for card in cards):
+        return cards
+    text = _nvidia_smi("--query-gpu=uuid,compute_cap", "--format=csv,noheader")
+    known = {uuid: (int(x), int(y)) for uuid, x, y in re.findall(r"(GPU-\S+), (\d+)\.(\d+)", text)}
+    return tuple(replace(card, capability=known.get(card.uuid)) for card in cards)
 
 
 def _nvidia_smi(*words: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 
 import backbones
+from datasets import made
 from engine.job import Job
 from engine.measure.samples import TRANSFERABILITY
 from engine.runner import numerics
@@ -83,6 +85,7 @@ def result_fields(task: Task, job: Job, config: Config, runner: Any) -> dict[str
         "protocol": {
             **task.protocol(config),
             "batch": describe_batch(config, world_size(), options.lr_factor),
+            **images_of(options.data),
             **task.variations(job, config),
         },
         "batch": batch_use(config, world_size()),
@@ -96,6 +99,12 @@ def result_fields(task: Task, job: Job, config: Config, runner: Any) -> dict[str
         "numerics": used,
         **peak_memory(runner),
     }
+
+
+def images_of(root: Path) -> dict[str, str]:
+    """Return the protocol's entry on images that `data shrink` made; none for images as they were published."""
+    description = made.describe(root)
+    return {} if description is None else {"images": description}
 
 
 def speeds(scalars: Mapping[str, Any], images: int) -> dict[str, float]:

@@ -20,10 +20,11 @@ from mmengine.logging.history_buffer import HistoryBuffer
 from contract.errors import UserError
 from contract.files import write_json
 from engine.runner.batch import HOOK, NONE
+from engine.runner.checkpoint_files import checkpoints
 
 JOB_FILE = "job.json"
 # Options that may differ when a job is resumed.
-_FREE = ("work_dir", "resume", "load_from", "launcher", "env_cfg")
+_FREE = ("work_dir", "resume", "load_from", "launcher", "env_cfg", "visualizer")
 
 
 def point_at_checkpoint(
@@ -103,6 +104,8 @@ def _require_same(work_dir: Path, before: dict[str, Any], job: dict[str, Any]) -
 
 def _digest(config: Config) -> str:
     decisive = {key: value for key, value in config._cfg_dict.to_dict().items() if key not in _FREE}
+    checkpoint = (decisive.get("default_hooks") or {}).get("checkpoint", {})
+    checkpoint.pop("minutes", None)
     # After a step that does not fit, a job goes on in smaller passes. Where they change no statistics, it is the same.
     decisive["custom_hooks"] = [
         {} if hook["type"] == HOOK and hook["statistics"] == NONE else hook
@@ -111,17 +114,8 @@ def _digest(config: Config) -> str:
     return hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _checkpoints(work_dir: Path) -> list[Path]:
-    """Return the checkpoints in a work dir, newest first."""
-    return sorted(
-        [*work_dir.glob("epoch_*.pth"), *work_dir.glob("iter_*.pth")],
-        key=lambda path: int(path.stem.rsplit("_", 1)[1]),
-        reverse=True,
-    )
-
-
 def _set_aside(work_dir: Path) -> None:
-    old = _checkpoints(work_dir)
+    old = checkpoints(work_dir)
     if not old:
         return
     folder = work_dir / time.strftime("earlier-%Y%m%d-%H%M%S")
@@ -135,7 +129,7 @@ def latest_checkpoint(work_dir: Path) -> Path | None:
 
     A run that is killed while writing leaves a truncated file; the previous checkpoint still exists.
     """
-    for path in _checkpoints(work_dir):
+    for path in checkpoints(work_dir):
         try:
             torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:

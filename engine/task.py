@@ -5,6 +5,8 @@ Tasks differ in their subclass of `Task`; everything else is in this module.
 
 from __future__ import annotations
 
+import gc
+import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -22,25 +24,33 @@ from contract import tasks
 from contract.errors import UserError
 from contract.files import write_json
 from contract.result import CURVES_FILE, RESULT_FILE, Metric, write_result
-from contract.settings import ROOT
+from contract.settings import ROOT, SCHEDULES
+from contract.timing import CLOCK, COSTS, WRITING
 from engine import config as configs
 from engine.budget import resolve as resolve_budget
 from engine.cli import Options, exit_status, make_work_dir, parse
 from engine.job import Job, resolve_job
 from engine.measure.costs import measure
 from engine.measure.samples import LabelledFeatures, TransferabilityHook
+from engine.measure.schedule import answer
+from engine.measure.trial import run_trial
 from engine.passes import attach
 from engine.record import curves, result_fields
 from engine.resume import point_at_checkpoint
-from engine.runner import numerics
+from engine.runner import numerics, stop
+from engine.runner.checkpoint import ELAPSED
+from engine.runner.checkpoint_files import keep_the_network
 from engine.runner.device import pinned_to
-from engine.runner.distributed import join, launched, leave, world_size
+from engine.runner.distributed import join, launched, leave, local_processes, world_size
 from engine.runner.learning_rate import apply_multipliers
+from engine.runner.loader_processes import copy_without_blocking
 from engine.runner.numerics import Numerics, choose_numerics
 from engine.runner.peak_memory import PeakMemoryHook
 from engine.runner.rank import run_rank
-from engine.runner.timing import ELAPSED
+from engine.runner.shared_memory import fit_workers
+from engine.runner.timing import PhaseHook
 from engine.runner.validation import VALIDATION_HISTORY
+from engine.trackers import finish_trackers, report_result, wire_trackers
 from engine.wiring import wire
 
 
@@ -123,6 +133,14 @@ class Task(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} does not say how its loss is computed")
 
+    def without_teacher(self, config: Config) -> None:
+        """Remove a teacher from a config, in place; it may not be trained yet when the run's cost is measured."""
+        return
+
+    def further_test_work(self, config: Config) -> float:
+        """Return the work of `further_metrics`, as a multiple of one test of all images."""
+        return 0.0
+
     def further_metrics(self, runner: Any) -> list[Metric]:
         """Return metrics that are measured once, after the last validation, in all processes together."""
         return []
@@ -140,14 +158,28 @@ class Task(ABC):
         return {}
 
 
+def run_process(task: Task) -> int:
+    """Run the command line of a process that does nothing else, and return the exit status."""
+    # The objects of the imported packages live as long as the process. mmengine's datasets collect garbage several
+    # times, which takes a fifth of a second with these objects and no time without.
+    gc.freeze()
+    return main(task)
+
+
 def main(task: Task, arguments: Sequence[str] | None = None) -> int:
     """Run the command line of a task and return the exit status; a failing process of several ends at once."""
+    CLOCK.restart()
     prog = f"python -m {task.entry.module}"
+    words = sys.argv[1:] if arguments is None else list(arguments)
 
     def work() -> None:
-        run(task, parse(prog, arguments, task.entry))
+        if words[:1] == [SCHEDULES]:
+            answer(task, Path(words[1]), Path(words[2]))
+        else:
+            run(task, parse(prog, words, task.entry))
 
-    return run_rank(work) if launched() else exit_status(work)
+    with stop.caught_signals():
+        return run_rank(work) if launched() else exit_status(work)
 
 
 def run(task: Task, options: Options) -> None:
@@ -163,6 +195,9 @@ def run(task: Task, options: Options) -> None:
         with pinned_to(job.device_type):
             config = prepare(task, job)
             join(job.device_type)
+            if options.measure is not None:
+                run_trial(task, job, config, options.measure)
+                return
             _run(task, job, config)
             # After an error the group must not be ended: NCCL would wait for the other processes.
             leave()
@@ -174,6 +209,7 @@ def prepare(task: Task, job: Job) -> Config:
     config = Config(task.assemble(job)._cfg_dict, format_python_code=False)
     budget = resolve_budget(job.options.budget, config.pop("budgets", {}))
     wire(config, task.name, job.options, job.precision, budget)
+    wire_trackers(config, task.name, job.spec, job.options)
     configs.check_arguments(config, task.scope)
     return config
 
@@ -197,6 +233,9 @@ def _run(task: Task, job: Job, config: Config) -> None:
     started = time.monotonic()
     runner = Runner.from_cfg(config)
     _require_a_batch(runner)
+    if job.device_type == "cuda":
+        copy_without_blocking(runner)
+    _fit_shared_memory(runner)
     attach(task, job, config, runner)
     used = choose_numerics(
         job.precision, one_shape=task.one_shape, deterministic=options.deterministic
@@ -208,13 +247,24 @@ def _run(task: Task, job: Job, config: Config) -> None:
             TransferabilityHook(task.labelled_features, options.checkpoint)  # pyright: ignore[reportArgumentType]
         )
     runner.register_hook(PeakMemoryHook())
+    runner.register_hook(PhaseHook())
+    try:
+        _train_and_test(task, job, config, runner, used, started)
+    finally:
+        finish_trackers(runner)
+
+
+def _train_and_test(
+    task: Task, job: Job, config: Config, runner: Any, used: Numerics, started: float
+) -> None:
     with numerics.recorded(runner, used):
         runner.train()
     history = runner.message_hub.runtime_info[VALIDATION_HISTORY]
     # Every process has the history and takes part in further tests.
     metrics = [*task.metrics(history[-1]["metrics"]), *task.further_metrics(runner)]
     if is_main_process():
-        _write(task, job, config, runner, metrics, started)
+        with CLOCK.phase(WRITING):
+            _write(task, job, config, runner, metrics, started)
 
 
 def _write(
@@ -230,14 +280,18 @@ def _write(
         runner.message_hub.runtime_info.get(ELAPSED, time.monotonic() - started), 2
     )
     # Written last: nothing that changes a number may follow.
-    measured = measure(runner, task.infer, smoke=options.budget == "smoke")
+    with CLOCK.phase(COSTS):
+        measured = measure(runner, task.infer, smoke=options.budget == "smoke")
     fields["costs"] = [
         *task.costs(runner, fields["train_images_per_second"]),
         *measured.figures,
     ]
     fields["inference"] = measured.inference
     fields["metrics"] = metrics
+    CLOCK.write(options.work_dir)
     write_result(options.work_dir / RESULT_FILE, fields)
+    report_result(runner, [*metrics, *fields["costs"]])
+    keep_the_network(options.work_dir)
     print(", ".join(f"{m.name} {m.value:.2f}{m.unit}" for m in metrics))
 
 
@@ -250,6 +304,15 @@ def _require_a_batch(runner: Any) -> None:
     )
 
 
+def _fit_shared_memory(runner: Any) -> None:
+    """Let the loaders' workers fit into the shared memory of this machine."""
+    loaders = [runner.train_dataloader, runner.val_loop.dataloader]
+    notes = fit_workers(loaders, local_processes())
+    if is_main_process():
+        for note in notes:
+            print(f"note: {note}", flush=True)
+
+
 def _announce(job: Job, config: Config, runner: Any, used: Numerics) -> None:
     if not is_main_process():
         return
@@ -258,4 +321,4 @@ def _announce(job: Job, config: Config, runner: Any, used: Numerics) -> None:
     print(f"device:    {job.device_type}: {job.device_reason}")
     print(f"precision: {job.precision}; evaluation in float32")
     print(f"numerics:  {used}")
-    print(f"workers:   {config.train_dataloader.num_workers} loader process(es)", flush=True)
+    print(f"workers:   {runner.train_dataloader.num_workers} loader process(es)", flush=True)

@@ -13,10 +13,13 @@ from engine.runner.batch import KEY as DEVICE_BATCH_SIZE
 from engine.runner.batch import checked_size, wire_batch
 from engine.runner.batch_sampler import ReplayedBatchSampler
 from engine.runner.batch_statistics import AgreeingStatisticsHook, CumulativeStatisticsHook
+from engine.runner.checkpoint import PositionCheckpointHook
 from engine.runner.distributed import AnyDeviceDistributedDataParallel, launched, world_size
+from engine.runner.epoch_loop import ResumableEpochTrainLoop
 from engine.runner.history import BoundedHistoryHook
 from engine.runner.learning_rate import scale_rates
 from engine.runner.load_report import LoadReportHook
+from engine.runner.loader_processes import wire_processes_of_loaders
 from engine.runner.loss_guard import INTERVAL, NonFiniteLossHook, PositionHook
 from engine.runner.precision import Precision
 from engine.runner.progress import ProgressHook
@@ -26,7 +29,7 @@ from engine.runner.seeding import (
     SeededDataset,
     SeededSampler,
 )
-from engine.runner.timing import CpuTimeHook, TimedCheckpointHook
+from engine.runner.timing import CpuTimeHook
 from engine.runner.validation import ValidationHistoryHook
 
 
@@ -48,9 +51,13 @@ def wire(config: Any, task: str, options: Options, precision: Precision, budget:
     checked_size(config.pop(DEVICE_BATCH_SIZE, None))
     scale_rates(config, options.lr_factor)
     by_epoch = "max_epochs" in config.train_cfg
-    if not by_epoch:
-        config.train_cfg.type = ResumableIterTrainLoop.__name__
+    loop = ResumableEpochTrainLoop if by_epoch else ResumableIterTrainLoop
+    config.train_cfg.pop("by_epoch", None)
+    config.train_cfg.type = loop.__name__
     _wire_loaders(config, options.seed, budget, by_epoch)
+    wire_processes_of_loaders(
+        config, precision.device_type, by_harness=options.identity is not None
+    )
     config.optim_wrapper.update(precision.optim_wrapper())
     config.model.backbone.channels_last = True
     if options.checkpoint is not None:
@@ -87,8 +94,6 @@ def _wire_loaders(config: Config, seed: int, budget: Budget, by_epoch: bool) -> 
         limit = budget.iterations * train.batch_size * world_size()
     if budget.iterations is not None:
         train.num_workers, test.num_workers = budget.workers, 0
-    for loader in (train, test):
-        loader.persistent_workers = loader.num_workers > 0
     fraction = _train_fraction(config)
     # `_delete_` is not needed: the whole dict is new.
     train.dataset = ConfigDict(
@@ -99,11 +104,12 @@ def _wire_loaders(config: Config, seed: int, budget: Budget, by_epoch: bool) -> 
     train.sampler = ConfigDict(
         type=SeededSampler.__name__, seed=seed, shuffle=True, infinite=not by_epoch
     )
+    if by_epoch and train.get("batch_sampler") is None and train.get("drop_last"):
+        train.sampler.update(epochs=config.train_cfg.max_epochs, whole=train.batch_size)
     test.dataset = ConfigDict(
         type=SeededDataset.__name__, dataset=test.dataset, seed=seed, limit=budget.test_images
     )
-    if not by_epoch and train.get("batch_sampler") is not None:
-        # An epoch-based run resumes at the start of an epoch, where a batch sampler starts anyway.
+    if train.get("batch_sampler") is not None:
         train.batch_sampler = ConfigDict(
             type=ReplayedBatchSampler.__name__, batches=train.batch_sampler
         )
@@ -145,11 +151,10 @@ def _wire_hooks(config: Config, task: str, options: Options, by_epoch: bool) -> 
     if not by_epoch:
         interval = min(interval, loop.max_iters)
     hooks.checkpoint = ConfigDict(
-        type=TimedCheckpointHook.__name__,
+        type=PositionCheckpointHook.__name__,
         interval=interval,
         by_epoch=by_epoch,
-        # The older checkpoint is kept until the newer one is complete.
-        max_keep_ckpts=2,
+        minutes=options.checkpoint_minutes,
     )
     hooks.logger = ConfigDict(type="LoggerHook", interval=INTERVAL, log_metric_by_epoch=by_epoch)
     config.log_processor = ConfigDict(window_size=INTERVAL, by_epoch=by_epoch)

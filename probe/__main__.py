@@ -2,7 +2,7 @@
 
 import sys
 
-from probe.run import main
+from probe.run import main as command
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command())

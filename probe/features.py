@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from contract import progress
 from contract.errors import UserError
 from engine.runner.seeding import SeededDataset
+from engine.runner.shared_memory import fit_workers
 
 # Between two progress reports, to the harness and to a person.
 MACHINE_SECONDS, PERSON_SECONDS = 1.0, 10.0
@@ -63,6 +64,8 @@ def extract(
     """
     device = next(network.parameters()).device
     loader = DataLoader(dataset, batch_size=batch_size, num_workers=workers)  # type: ignore[arg-type]
+    for note in fit_workers([loader]):
+        print(f"note: {note}", flush=True)
     features, labels = [], []
     machine = progress.is_asked_for()
     started = reported = time.monotonic()

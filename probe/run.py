@@ -16,7 +16,8 @@ from contract.errors import UserError
 from contract.files import write_json
 from contract.result import EVALUATION_FILE, RESULT_FILE, Metric, write_result
 from contract.tasks import TASKS
-from datasets.layouts.imagefolder import Folder
+from contract.timing import CLOCK, TRAINING, WRITING
+from datasets.layouts.imagefolder import open_split
 from engine import config as configs
 from engine.adapter import TransferBackbone
 from engine.budget import Budget
@@ -25,7 +26,7 @@ from engine.cli import exit_status, make_work_dir, parse
 from engine.image_folder import ImageFolderDataset, transforms_of
 from engine.job import Job, resolve_job
 from engine.normalisation import normalisation
-from engine.record import common_fields
+from engine.record import common_fields, images_of
 from engine.runner import numerics
 from engine.runner.device import peak_memory_mib, pinned_to
 from engine.runner.distributed import world_size
@@ -58,6 +59,7 @@ class Split:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
+    CLOCK.restart()
 
     def work() -> None:
         with backbones.hold_checkpoints():
@@ -91,18 +93,21 @@ def run(job: Job) -> None:
     network, report = _network(job)
     # A limited run uses no workers, because starting them would take longer than the run.
     workers = config.workers if budget.iterations is None else 0
+    CLOCK.enter(TRAINING)
     learnt, tested = (
         Split(*extract(network, dataset, name, config.batch_size, workers))
         for name, dataset in (("training", train), ("test", test))
     )
     extracted = time.monotonic()
     metrics, details = probe(config, learnt, tested, train.metainfo["classes"], job.options.seed)
+    CLOCK.leave()
+    CLOCK.enter(WRITING)
     seconds = (extracted - started, time.monotonic() - extracted)
     write_json(job.options.work_dir / EVALUATION_FILE, details)
     fields = {
         **common_fields(job, TASK, train, test, report, _notes(config, len(train))),
         "recipe": None,
-        "protocol": protocol(config),
+        "protocol": {**protocol(config), **images_of(job.options.data)},
         "peak_memory_mib": peak_memory_mib(job.device_type),
         "costs": [
             Metric(name=name, value=value, unit="s", higher_is_better=False)
@@ -120,6 +125,7 @@ def run(job: Job) -> None:
         "artifacts": {"evaluation": EVALUATION_FILE},
     }
     fields["metrics"] = metrics
+    CLOCK.write(job.options.work_dir)
     write_result(job.options.work_dir / RESULT_FILE, fields)
     print(", ".join(f"{m.name} {m.value:.2f}{m.unit}" for m in metrics))
 
@@ -155,7 +161,7 @@ def _datasets(job: Job, config: Config, budget: Budget) -> tuple[SeededDataset, 
     """Return the training and the test images, both with the test pipeline."""
     root, seed = job.options.data, job.options.seed
     pipeline = transforms_of(config, "test_pipeline")
-    classes = list(Folder(root / "train").classes())
+    classes = list(open_split(root / "train").classes())
     train: Any = ImageFolderDataset(str(root / "train"), pipeline)
     limit = None
     if budget.iterations is not None:

@@ -19,7 +19,7 @@ from torch.nn import functional
 from backbones import Feature
 from contract.result import Metric
 from engine.dense.task import DenseTask
-from engine.task import main
+from engine.task import run_process
 from seg import assemble, dataset, heads, labels, metric, multi_scale
 from seg.examples import draw_label_maps
 from seg.labelled_features import location_features
@@ -74,6 +74,13 @@ class Segmentation(DenseTask):
         found = multi_scale.evaluate(runner, settings)
         return [Metric(name=f"{name}_ms", value=100 * getattr(found, name)) for name in METRICS]
 
+    def further_test_work(self, config: Config) -> float:
+        """Return the work of the tests at several scales: that of each grows with its pixels."""
+        settings = config.get("multi_scale")
+        if settings is None:
+            return 0.0
+        return sum(scale**2 for scale in settings["scales"]) * (2 if settings["flip"] else 1)
+
     def infer(self, model: Any, image: Tensor) -> object:
         """Run the segmentor without its auxiliary head, which only training needs, on every window."""
         test = model.test_cfg
@@ -125,5 +132,10 @@ def _scales(config: Config) -> str:
     )
 
 
+def command() -> int:
+    """Run the command line and return the exit status."""
+    return run_process(Segmentation())
+
+
 if __name__ == "__main__":
-    sys.exit(main(Segmentation()))
+    sys.exit(command())

@@ -1,4 +1,4 @@
-"""Tests run without a GPU, on every machine; those marked `gpu` run with `python -m pytest -m gpu`."""
+"""Tests run without a GPU, on every machine; those marked `gpu` or `slurm` run with `python -m pytest -m MARK`."""
 
 import os
 
@@ -21,6 +21,11 @@ def pytest_plugin_registered(plugin):
 
 def pytest_collection_modifyitems(config, items):
     """Skip tests that need a GPU where there is none, or where GPUs are hidden."""
+    if config.known_args_namespace.markexpr != "slurm":
+        reason = "starts a Slurm cluster, which takes minutes; run python -m pytest -m slurm"
+        for item in items:
+            if item.get_closest_marker("slurm"):
+                item.add_marker(pytest.mark.skip(reason=reason))
     marked = [item for item in items if item.get_closest_marker("gpu")]
     reason = _reason(config) if marked else None
     for item in marked if reason else ():

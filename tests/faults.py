@@ -103,7 +103,7 @@ FAULTS = (
     Fault(
         "a leaked split not reported",
         "datasets/verify.py",
-        "leak_problems(splits.train_images(), splits.test_images())",
+        "leak_problems(splits.train_contents(), splits.test_contents())",
         "[]",
         "tests/datasets/test_verify.py",
     ),

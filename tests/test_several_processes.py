@@ -43,13 +43,15 @@ def train(module, *arguments):
 
 @pytest.fixture(scope="module")
 def classifier(tmp_path_factory):
+    """A classifier that the harness trained in two processes."""
     folder = tmp_path_factory.mktemp("cls")
-    done = train(
-        "cls_train", "mini", "--backbone", "resnet10_b-w8", "--budget", "smoke", "--data", DATA / "cls",
-        "--work-dir", folder, "--set", "epochs=2",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return folder
+    words = "run mini --budget smoke --rows standard --tasks cls --set cls.epochs=2"
+    command = [sys.executable, "-m", "benchmarks", *words.split(), "--run-dir", str(folder / "run")]
+    done = subprocess.run(
+        [*command, "--processes-per-run", "2"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "run" / "cells" / "standard" / "cls" / "seed-0"
 
 
 def result_of(folder):
@@ -60,6 +62,9 @@ def test_classifier_trains_and_exports(classifier):
     result = result_of(classifier)
     assert not (ROOT / ".dist_test").exists(), "results went through the working directory"
     assert result["status"] == "completed"
+    run = json.loads((classifier / "run.json").read_text())
+    assert result["batch"]["processes"] == run["components"]["processes"] == 2
+    assert result["identity"] == run["identity"]
     # All test images of the smoke budget were scored, each once.
     assert result["metrics"][0]["value"] in (0.0, 25.0, 50.0, 75.0, 100.0)
     weights = load_file(classifier / "backbone.safetensors")
@@ -114,8 +119,9 @@ def test_more_processes_than_gpus(monkeypatch):
     monkeypatch.setenv("RANK", "2")
     monkeypatch.setenv("LOCAL_RANK", "2")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(
-        UserError, match=r"4 processes on a machine that shows 2 GPU.*nproc_per_node 2"
+        UserError, match=r"4 processes were started on a machine that shows 2 GPU.*nproc_per_node 2"
     ):
         distributed.join("cuda")

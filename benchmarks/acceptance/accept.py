@@ -26,9 +26,9 @@ from benchmarks.acceptance import (
 )
 from benchmarks.acceptance.perform import Check, perform
 from benchmarks.acceptance.session import Session
-from benchmarks.plan.machine import cpu_cores
 from contract.acceptance import SCHEMA_VERSION, Document, Line
 from contract.files import write_json
+from contract.machine import cpu_cores
 from contract.settings import git_state, package_versions
 from datasets.miniworld.world import prepare
 

@@ -1,10 +1,11 @@
-"""What the machine offers besides its processors: shared memory, file locks, the driver, the state of the GPUs."""
+"""What the machine offers besides its processors: shared memory, claims on files, the driver, the state of the GPUs."""
 
 from __future__ import annotations
 
 import contextlib
 import mmap
 import os
+import secrets
 import shutil
 import subprocess
 import tempfile
@@ -14,9 +15,8 @@ from pathlib import Path
 
 from benchmarks.acceptance.perform import Check
 from benchmarks.acceptance.session import Session
-from benchmarks.plan.store import take_lock
+from benchmarks.plan.claims import CLAIMS, take
 from contract.acceptance import Line, Verdict
-from contract.errors import UserError
 
 SHARED_MEMORY = Path("/dev/shm")
 MIB = 2**20
@@ -41,7 +41,7 @@ def checks(session: Session) -> list[Check]:
     """Return the checks that need no torch."""
     return [
         Check("shared memory", partial(_shared_memory, SHARED_MEMORY), 30.0),
-        Check("file locking", partial(_locking, session.root / "runs"), 30.0),
+        Check("claims of runs", partial(_claims, session.root / "runs"), 30.0),
         Check("driver", partial(_driver, session), 90.0),
     ]
 
@@ -78,36 +78,40 @@ def _shared_memory(folder: Path) -> Iterator[Line]:
     )
 
 
-def _locking(folder: Path) -> Iterator[Line]:
+def _claims(folder: Path) -> Iterator[Line]:
     made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    problem = lock_problem(folder)
+    problem = claim_problem(folder)
     if made:
         with contextlib.suppress(OSError):
             folder.rmdir()
     yield Line(
-        check="file locks in runs/",
-        found=problem or "the second lock was refused",
-        expected="a second lock is refused while the first is held",
+        check="claims in runs/",
+        found=problem or "the second claim was refused",
+        expected="a second claim is refused while the first is held",
         verdict="failed" if problem else "ok",
     )
 
 
-def lock_problem(folder: Path) -> str | None:
-    """Lock a file twice, as two harnesses with one run folder do; return what is wrong, None if nothing is."""
+def claim_problem(folder: Path) -> str | None:
+    """Claim a run twice, as two harnesses with one store do; return what is wrong, None if nothing is."""
+    if not folder.is_dir():
+        return f"{folder} cannot be written (it is not there)"
+    place = folder / CLAIMS / f"doctor-{secrets.token_hex(4)}"
+    first = second = None
     try:
-        with (
-            tempfile.NamedTemporaryFile("w", dir=folder, prefix=".lock-") as first,
-            open(first.name, encoding="utf-8") as second,
-        ):
-            good = take_lock(first) and not take_lock(second)  # pyright: ignore[reportArgumentType]
-    except UserError as error:
-        return str(error)
+        first, second = take(place), take(place)
     except OSError as error:
         return f"{folder} cannot be written ({error.strerror})"
-    if good:
+    finally:
+        for claim in (first, second):
+            if claim is not None:
+                claim.close()
+        with contextlib.suppress(OSError):
+            place.parent.rmdir()
+    if first is not None and second is None:
         return None
-    return f"{folder} gives two locks on one file at once: two commands could train the same run"
+    return f"{folder} gives two claims to one run at once: two commands could train the same run"
 
 
 def query(*words: str) -> list[list[str]] | str:

@@ -24,15 +24,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.acceptance.accept import accept
-from benchmarks.acceptance.machine import SHARED_BYTES_PER_RUN, SHARED_MEMORY, lock_problem
+from benchmarks.acceptance.machine import SHARED_BYTES_PER_RUN, SHARED_MEMORY, claim_problem
 from benchmarks.commands.request import make_console
 from benchmarks.plan.compute import as_compute
-from benchmarks.plan.machine import choose_slots, cpu_cores, memory_bytes
+from benchmarks.plan.machine import choose_slots, memory_bytes
 from benchmarks.plan.preflight import check_names
 from benchmarks.suite.load import load_suite, suite_names
 from benchmarks.suite.model import Suite
 from benchmarks.suite.names import ROOT
 from contract.errors import UserError
+from contract.machine import cpu_cores
 from datasets.prepare.catalogue import SETS
 
 if sys.version_info >= (3, 11):
@@ -169,7 +170,7 @@ def _machine(root: Path, gpus: Sequence[str]) -> Iterator[Finding]:
     yield from _shared_memory(slots.jobs if gpus else 1)
     free = shutil.disk_usage(root).free / GIB
     yield "free disk", f"{free:.0f} GiB (wanted: {SPARE_DISK_GIB})", _ok(free >= SPARE_DISK_GIB)
-    yield "file locks", *_locks(root / "runs" if (root / "runs").is_dir() else root)
+    yield "claims of runs", *_claims(root / "runs" if (root / "runs").is_dir() else root)
 
 
 def _shared_memory(runs: int) -> Iterator[Finding]:
@@ -190,9 +191,9 @@ def _shared_memory(runs: int) -> Iterator[Finding]:
     )
 
 
-def _locks(folder: Path) -> tuple[str, str]:
-    """Try to lock a file as `run` does."""
-    problem = lock_problem(folder)
+def _claims(folder: Path) -> tuple[str, str]:
+    """Try to claim a run as `run` does."""
+    problem = claim_problem(folder)
     return (f"work in {folder}", OK) if problem is None else (problem, REPAIR)
 
 

@@ -1,40 +1,67 @@
-"""`plan`: show which runs a command would start, and why."""
+"""`plan`: show which runs a command would start, why, and what they cost."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.markup import escape
 from rich.table import Table
 
+from benchmarks.commands import prospects
 from benchmarks.commands.request import (
     announce,
     check_names_and_backbones,
     make_console,
     plan_request,
     read_request,
+    share_machine,
     wanted_datasets,
 )
 from benchmarks.plan import preflight
 from benchmarks.plan.compute import Ask
-from benchmarks.plan.machine import choose_slots
-from benchmarks.plan.plan import CACHED, RESUME, RUN, WAITS, Plan
-from benchmarks.plan.timings import Timings, total_seconds
-from benchmarks.run.display import format_seconds
+from benchmarks.plan.estimate import Estimate, estimates, measurements_of
+from benchmarks.plan.machine import Slots
+from benchmarks.plan.measurements import Measurements
+from benchmarks.plan.plan import CACHED, RESUME, RUN, WAITS, Plan, PlannedRun
+from benchmarks.run.display import format_long
+from benchmarks.run.measure import measure as measure_runs
 from benchmarks.suite.names import ROOT
-from contract.tasks import SOURCE
 
 _STATES = {CACHED: "cached", RUN: "will run", RESUME: "will resume", WAITS: "waits"}
+_GIB = 1024**3
+
+Measure = Callable[..., None]
 
 
-def plan(options: argparse.Namespace, *, root: Path = ROOT, ask: Ask | None = None) -> int:
-    """Print what `run` would do, without writing into the run folder."""
+def plan(
+    options: argparse.Namespace,
+    *,
+    root: Path = ROOT,
+    ask: Ask | None = None,
+    measure: Measure = measure_runs,
+) -> int:
+    """Print what `run` would do and what it costs, without writing into the run folder.
+
+    Args:
+        options: The parsed command line.
+        root: The repository.
+        ask: Describes the device and backbones; None for `engine.describe`.
+        measure: Measures what is unknown; see `benchmarks.run.measure`.
+
+    Returns:
+        The exit status.
+    """
     console = make_console()
     request = read_request(options, root)
     suite = request.table()
     compute = check_names_and_backbones(suite, request, ask)
     wanted = wanted_datasets(suite, request.selection)
+    # Two iterations take less time than their measurement.
+    measures = options.measure != "never" and request.selection.budget != "smoke"
+    if measures:
+        preflight.generate_missing([suite.datasets[name] for name in wanted], console.print)
     data = {
         name: preflight.peek_at_data(dataset, request.cache)
         if name in wanted
@@ -42,45 +69,53 @@ def plan(options: argparse.Namespace, *, root: Path = ROOT, ask: Ask | None = No
         for name, dataset in suite.used_datasets.items()
     }
     planned = plan_request(suite, request, data, compute)
-    slots = choose_slots(options.jobs, compute.gpu_ids)
-    timings = Timings(request.cache / "timings.json")
-    costs = timings.estimate(planned.wanted, request.selection.budget)
-    table = Table("run", "state", "why", "time", "memory", box=None, pad_edge=False)
-    for run, cost in zip(planned.wanted, costs, strict=True):
-        time_and_memory = ("unknown", "unknown")
-        if run.twin is not None:
-            time_and_memory = ("", "")
-        elif cost is not None:
-            time_and_memory = (format_seconds(cost.seconds), f"{cost.memory_mib / 1024:.1f} GiB")
-        table.add_row(
-            escape(str(run.key)),
-            "cannot run" if run.data.problem else _STATES[run.state],
-            escape(run.reason.splitlines()[0]),
-            *time_and_memory,
-        )
-    announce(console, planned, slots)
+    slots, watch = share_machine(options.jobs, options.gpus, compute, request.selection)
+    announce(console, planned, slots, watch)
+    if measures:
+        _measure(planned, slots, measure, console.print, again=options.measure == "again")
+    found = estimates(planned, slots.threads)
+    table = Table(
+        "run", "state", "why", "time", "memory", "disk", "source", box=None, pad_edge=False
+    )
+    for run in planned.wanted:
+        table.add_row(*map(escape, _cells(run, found[run.key])))
     console.print(table)
     for problem in dict.fromkeys(data[name].problem for name in wanted if data[name].problem):
         console.print(escape(f"Data: {problem}"), soft_wrap=True)
-    left = total_seconds(planned, costs, slots.jobs)
-    known = [cost.memory_mib for cost in costs if cost is not None]
-    console.print(
-        f"Time left: {'unknown' if left is None else 'about ' + format_seconds(left)}; memory: "
-        + (f"up to {max(known) * slots.jobs / 1024:.1f} GiB." if known else "unknown.")
-    )
-    if hours := _known_gpu_hours(planned):
-        console.print(hours, soft_wrap=True)
+    for line in prospects.describe(planned, slots, found):
+        console.print(escape(line), soft_wrap=True)
     return 0
 
 
-def _known_gpu_hours(planned: Plan) -> str:
-    """Describe the known GPU-hours of the remaining classifiers at full length; empty if none are known."""
-    left = [run for run in planned.wanted if run.key.task == SOURCE and run.state != CACHED]
-    hours = [run.row.gpu_hours for run in left if run.row.gpu_hours is not None]
-    if not hours or planned.selection.budget == "smoke":
-        return ""
-    length = " at full length" if planned.selection.budget == "short" else ""
+def _measure(
+    planned: Plan, slots: Slots, measure: Measure, say: Callable[..., None], *, again: bool
+) -> None:
+    """Measure what is unknown, until Ctrl-C."""
+    measured: Measurements = measurements_of(planned, slots.threads)
+    try:
+        measure(
+            planned, slots, measured, lambda text: say(escape(text), soft_wrap=True), again=again
+        )
+    except KeyboardInterrupt:
+        say("Interrupted; what was measured is kept.")
+
+
+def _cells(run: PlannedRun, estimate: Estimate) -> tuple[str, ...]:
+    """Return the cells of a run's line."""
+    state, why = _STATES[run.state], run.reason.splitlines()[0]
+    if run.data.problem:
+        state, why = "cannot run", "its data, see below"
+    if run.twin is not None:
+        return str(run.key), state, why, "", "", "", ""
+    cost = estimate.cost
+    if cost is None:
+        return str(run.key), state, why, "unknown", "unknown", "unknown", ""
+    memory = cost.host_bytes if cost.device_bytes is None else cost.device_bytes
     return (
-        f"GPU-hours of {len(hours)} of the {len(left)} classifiers left{length}: about {sum(hours):,.0f}, as the "
-        "suite states them."
+        *(str(run.key), state, why, format_long(cost.seconds)),
+        *(_size(memory), _size(cost.disk_bytes), estimate.source),
     )
+
+
+def _size(number: int | None) -> str:
+    return "unknown" if number is None else f"{number / _GIB:.1f} GiB"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -12,15 +13,18 @@ from rich.markup import escape
 
 from benchmarks.plan import preflight
 from benchmarks.plan.compute import Ask, Compute, find_compute
-from benchmarks.plan.document import PLAN_FILE, read_plan
-from benchmarks.plan.machine import Slots
-from benchmarks.plan.plan import Plan, added_rows, make_plan
+from benchmarks.plan.document import added_rows
+from benchmarks.plan.gpus import Watch, check_processes, choose_gpus
+from benchmarks.plan.machine import Slots, choose_slots
+from benchmarks.plan.plan import Plan, make_plan
 from benchmarks.plan.preflight import DataState
+from benchmarks.plan.store import RunKey
+from benchmarks.plan.union import earlier_plan
 from benchmarks.suite.load import load_suite
 from benchmarks.suite.model import Row, Suite
 from benchmarks.suite.select import Selection, parse_override, select
-from contract.errors import UserError
 from contract.tasks import SOURCE, TASKS
+from contract.trackers import require_installed
 
 _CONSOLE_WIDTH = 140
 
@@ -50,14 +54,9 @@ class Request:
         """Return the suite of the whole table, including rows and seeds that the run folder already has."""
         tricks = preflight.available_tricks(self.root)
         rows, seeds = [], ()
-        if (self.run_dir / PLAN_FILE).is_file():
-            try:
-                earlier = read_plan(self.run_dir)
-            except UserError:
-                earlier = None  # it will be written again
-            same = earlier is not None and earlier.suite == self.suite.name
-            if earlier is not None and same and earlier.budget == self.selection.budget:
-                rows, seeds = added_rows(earlier, self.root), earlier.seeds
+        earlier = earlier_plan(self.run_dir, self.suite.name, self.selection.budget)
+        if earlier is not None:
+            rows, seeds = added_rows(earlier, self.root), earlier.seeds
         return select(self.suite, self.selection, tricks, earlier_rows=rows, earlier_seeds=seeds)
 
 
@@ -73,12 +72,19 @@ def read_selection(options: argparse.Namespace) -> Selection:
     for text in options.set:
         task, key, value = parse_override(text)
         overrides.setdefault(task, {})[key] = value
+    # The last one of each kind counts.
+    processes = dict([*options.processes_per_run, *options.gpus_per_run])
     folders = {task: getattr(options, f"{task}_data") for task in TASKS}
+    require_installed(options.tracker)
     return Selection(
         budget=options.budget,
         precision=options.precision,
         device=options.device,
         deterministic=options.deterministic,
+        trackers=tuple(options.tracker),
+        processes=processes.get(False, 1),
+        teacher_processes=processes.get(True),
+        gloo=not options.gpus_per_run,
         backbones=tuple(options.backbone),
         rows=None if options.rows is None else tuple(options.rows),
         tasks=None if options.tasks is None else tuple(options.tasks),
@@ -126,9 +132,13 @@ def wanted_datasets(suite: Suite, selection: Selection) -> list[str]:
 
 
 def plan_request(
-    suite: Suite, request: Request, data: dict[str, DataState], compute: Compute
+    suite: Suite,
+    request: Request,
+    data: dict[str, DataState],
+    compute: Compute,
+    only: RunKey | None = None,
 ) -> Plan:
-    """Return the plan of a request."""
+    """Return the plan of a request; see `make_plan`."""
     return make_plan(
         suite,
         request.selection,
@@ -136,6 +146,7 @@ def plan_request(
         root=request.root,
         run_dir=request.run_dir,
         compute=compute,
+        only=only,
     )
 
 
@@ -145,8 +156,42 @@ def make_console() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=_CONSOLE_WIDTH)
 
 
-def announce(console: Console, plan: Plan, slots: Slots) -> None:
-    """Print a summary of the plan, and the device of its runs."""
+def selection_of(suite: Suite, selection: Selection, only: RunKey | None) -> Selection:
+    """Return a selection with the processes of a single run, for a machine that trains no other; None for all runs."""
+    if only is None:
+        return selection
+    is_teacher = only.row in {teacher.name for teacher in suite.teachers}
+    processes = (selection.teacher_processes if is_teacher else None) or selection.processes
+    return replace(selection, processes=processes, teacher_processes=None)
+
+
+def share_machine(
+    jobs: int | None, gpus: Sequence[str] | None, compute: Compute, selection: Selection
+) -> tuple[Slots, Watch | None]:
+    """Choose the number of concurrent runs and their GPUs.
+
+    Args:
+        jobs: Value of the option `--jobs`.
+        gpus: Value of the option `--gpus`.
+        compute: The device of the runs.
+        selection: The selection.
+
+    Returns:
+        The shares, and what tells which GPUs other processes occupy; None if they do not matter.
+
+    Raises:
+        UserError: The GPUs do not exist, or are too few.
+    """
+    chosen = choose_gpus(compute, gpus)
+    check_processes(compute, chosen, selection)
+    most = max(selection.processes, selection.teacher_processes or 1)
+    slots = choose_slots(jobs, chosen, selection.processes, most)
+    watched = [gpu for gpu in compute.gpus if gpu.id in chosen]
+    return slots, Watch(watched) if watched and gpus is None else None
+
+
+def announce(console: Console, plan: Plan, slots: Slots, watch: Watch | None = None) -> None:
+    """Print a summary of the plan, the device of its runs, and the GPUs that other processes occupy."""
     done = sum(run.state == "cached" for run in plan.wanted)
     others = len(plan.runs) - len(plan.wanted)
     also = f" (of {len(plan.runs)} in the table)" if others else ""
@@ -156,6 +201,11 @@ def announce(console: Console, plan: Plan, slots: Slots) -> None:
         soft_wrap=True,
     )
     console.print(escape(_device_in_words(plan.compute)), soft_wrap=True)
+    if watch is not None:
+        for gpu, reason in watch.occupied(slots.gpus).items():
+            watch.is_news(gpu, least_times=1)
+            text = f"GPU {gpu}: {reason}. No run starts on it for now; --gpus uses it all the same."
+            console.print(escape(text), soft_wrap=True)
     for name, why in plan.unavailable.items():
         console.print(escape(f"Row {name}: {why}."), soft_wrap=True)
 

@@ -35,6 +35,7 @@ from benchmarks.suite.model import Row, Suite, replace
 from benchmarks.suite.names import ROOT, is_safe_name
 from benchmarks.suite.select import Selection, select
 from benchmarks.suite.write import suite_text
+from contract.command_line import STOPPED
 from contract.errors import UserError, unknown
 from contract.tasks import DECIMALS, SOURCE, TASKS
 
@@ -76,7 +77,7 @@ def sweep(
         ask: Describes the device and backbones; None for `engine.describe`.
 
     Returns:
-        The exit status: 0; 1 if a row has no choice; 130 after an interruption.
+        The exit status: 0; 1 if a row has no choice; 75 if trials were stopped; 130 after an interruption.
 
     Raises:
         UserError: An option is wrong, or the suite cannot be swept.
@@ -95,6 +96,10 @@ def sweep(
             precision=selection.precision,
             device=selection.device,
             deterministic=selection.deterministic,
+            trackers=selection.trackers,
+            processes=selection.processes,
+            teacher_processes=selection.teacher_processes,
+            gloo=selection.gloo,
             rows=tuple(trial_name(row.name, factor) for row in rows for factor in factors),
             seeds=(seed,),
         ),
@@ -104,11 +109,13 @@ def sweep(
     status = run_request(
         request,
         jobs=options.jobs,
+        gpus=options.gpus,
         fail_fast=options.fail_fast,
+        stop_after=options.stop_after,
         build_command=build_command,
         ask=ask,
     )
-    if status == INTERRUPTED:
+    if status in (INTERRUPTED, STOPPED):
         return status
     found = read_run(request.run_dir)
     choices = choose(found, rows, task, factors, seed)

@@ -42,11 +42,13 @@ class Gpu:
         id: Its name in the variable that gives a process its GPUs.
         name: The product's name.
         left_out: Why no run uses it; None if runs do.
+        uuid: NVIDIA's identifier, under which the driver knows it; empty if torch does not show it.
     """
 
     id: str
     name: str
     left_out: str | None = None
+    uuid: str = ""
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,9 @@ def as_compute(facts: Mapping[str, Any], parameters: Mapping[str, int]) -> Compu
         device=facts["device"] or "cpu",
         dtypes=facts["dtypes"],
         parameters=parameters,
-        gpus=tuple(Gpu(gpu["id"], gpu["name"], gpu["left_out"]) for gpu in gpus),
+        gpus=tuple(
+            Gpu(gpu["id"], gpu["name"], gpu["left_out"], gpu.get("uuid") or "") for gpu in gpus
+        ),
         visible_variable=facts.get("visible_variable") or Compute.visible_variable,
         reason=facts.get("device_reason") or "",
         problem=facts.get("problem"),

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from benchmarks.suite.model import Row, TaskOptions
 from contract.errors import UserError
 from contract.models import Model, problems
 from contract.settings import BUDGETS
@@ -236,3 +237,27 @@ def _upgraded_row(old: dict[str, Any]) -> dict[str, Any]:
         tasks[task] = found
     reference = {k: v for k, v in (old.get("reference") or {}).items() if v is not None}
     return {**old, "tasks": tasks, "reference": reference, "note": old.get("note") or ""}
+
+
+def added_rows(document: PlanDocument, root: Path) -> list[Row]:
+    """Return the rows that `--backbone` added to a run folder earlier.
+
+    Args:
+        document: The run folder's plan.
+        root: The repository.
+    """
+    return [
+        Row(
+            name=row.name,
+            backbone=row.backbone,
+            pretrain=row.pretrain,
+            tasks={name: TaskOptions(**given.model_dump()) for name, given in row.tasks.items()},
+            precision=row.precision,
+            weights=None if row.weights is None else root / row.weights,
+            published=row.published,
+            note=row.note,
+            added=True,
+        )
+        for row in document.rows
+        if row.added
+    ]

@@ -172,6 +172,8 @@ def _differences(earlier: Mapping[str, Any], planned: Mapping[str, Any]) -> Iter
             yield from _changed_packages(old or {}, new or {})
         elif key in ("code", "config", "recipe"):
             yield from _changed_files("code of " if key == "code" else "", old or {}, new or {})
+        elif key == "processes":
+            yield f"the number of processes differs ({old or 1} → {new or 1})"
         elif key == "lr_factor":
             yield f"the factor on the learning rate differs ({old or 1:g} → {new or 1:g})"
         elif key in _SHOWN:

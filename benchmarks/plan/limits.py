@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.plan.claims import CLAIMS, hold
 from contract.files import read_json, write_json
 
 LIMITS_FILE = "device_batch.json"
@@ -54,7 +55,10 @@ class Limits:
     def set(self, row: str, task: str, limit: Limit) -> None:
         """Store the limit of a row's task."""
         self._limits[f"{row}/{task}"] = limit
-        write_json(self._file, {key: asdict(value) for key, value in self._limits.items()})
+        with hold(self._file.parent / CLAIMS / "limits"):
+            stored = {key: asdict(value) for key, value in self._limits.items()}
+            # Another command may have stored those of other rows.
+            write_json(self._file, {**self._stored(), **stored})
 
 
 def _read(value: Any) -> Limit | None:

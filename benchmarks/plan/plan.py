@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.plan import identity
+from benchmarks.plan import claims, identity
 from benchmarks.plan.compute import Compute
+from benchmarks.plan.digests import Digests
 from benchmarks.plan.document import (
     PLAN_FILE,
     PlanDocument,
@@ -20,11 +21,12 @@ from benchmarks.plan.document import (
 from benchmarks.plan.limits import KEY, Limits
 from benchmarks.plan.preflight import DataState, available_tricks
 from benchmarks.plan.store import FAILURE_FILE, RunKey, Store, identity_in, is_complete, run_file
+from benchmarks.plan.union import earlier_plan, united
 from benchmarks.suite.load import missing_tricks
-from benchmarks.suite.model import Row, Suite, TaskOptions, TaskSetup
+from benchmarks.suite.model import Row, Suite, TaskSetup
 from benchmarks.suite.select import Selection
 from contract.errors import UserError
-from contract.files import file_sha256, read_json, write_json
+from contract.files import read_json, write_text
 from contract.result import CHECKPOINT_FILE, RESULT_FILE
 from contract.settings import package_versions
 from contract.tasks import SOURCE, TASKS
@@ -47,6 +49,7 @@ class PlannedRun:
         data: The dataset.
         needs: The run that writes its initial checkpoint or its teacher's.
         wanted: Whether the command selects it; the table includes it in any case.
+        processes: Number of processes that train it together.
         components: The components of the identity; None while they are not known.
         identity: Hash of `components`.
         state: CACHED, RUN, RESUME or WAITS.
@@ -54,6 +57,7 @@ class PlannedRun:
         twin: An earlier unfinished run of the plan with the same identity; the two are trained once.
         checkpoint: The initial checkpoint; None for random weights, or while it is not known.
         teacher: The checkpoint of its teacher.
+        is_decided: Whether state and identity were set from files; of other runs, `plan.json` keeps what it says.
     """
 
     key: RunKey
@@ -62,6 +66,7 @@ class PlannedRun:
     data: DataState
     needs: RunKey | None
     wanted: bool = True
+    processes: int = 1
     components: Mapping[str, Any] | None = None
     identity: str | None = None
     state: str = RUN
@@ -69,6 +74,7 @@ class PlannedRun:
     twin: RunKey | None = None
     checkpoint: Path | None = None
     teacher: Path | None = None
+    is_decided: bool = False
 
     @property
     def tricks(self) -> tuple[str, ...]:
@@ -99,6 +105,7 @@ class Plan:
         unavailable: Reasons why this version cannot run a row, by row.
         store: The store of the runs' work dirs.
         limits: Images of a forward pass that the device's memory allows.
+        digests: Digests of checkpoints.
         runs: All runs; each is listed after the run that it needs.
     """
 
@@ -110,6 +117,7 @@ class Plan:
     unavailable: Mapping[str, str]
     store: Store
     limits: Limits
+    digests: Digests
     runs: list[PlannedRun] = field(default_factory=list)
     _by_key: dict[RunKey, PlannedRun] = field(default_factory=dict)
 
@@ -139,6 +147,7 @@ class Plan:
     def decide(self, run: PlannedRun) -> None:
         """Set a run's identity, state and reason from the current files."""
         run.components = run.identity = None
+        run.is_decided = True
         if run.needs is not None:
             needed = self.find(run.needs)
             if needed.state != CACHED:
@@ -186,7 +195,7 @@ class Plan:
         return RUN, f"{verb}: {identity.explain(earlier.get('components') or {}, components)}"
 
     def _fingerprint(self, run: PlannedRun) -> str | None:
-        """Return the fingerprint of a run's data; if a run is not selected and its data are missing, an earlier one."""
+        """Return the fingerprint of a run's data; of missing data of a run that is not selected, an earlier one."""
         if run.data.fingerprint is not None or run.wanted:
             return run.data.fingerprint
         earlier = run_file(self.store.view(run.key)).get("components") or {}
@@ -195,9 +204,6 @@ class Plan:
     def _components(self, run: PlannedRun, fingerprint: str | None) -> dict[str, Any]:
         row, setup, task = run.row, run.setup, run.key.task
         limit = self.limits.of(row.name, task)
-
-        def digest(path: Path | None) -> str | None:
-            return None if path is None else file_sha256(path)
 
         return {
             "task": task,
@@ -211,12 +217,14 @@ class Plan:
             "tricks": list(run.tricks),
             "overrides": identity.overrides(setup.overrides),
             "dataset": fingerprint,
-            "checkpoint": digest(run.checkpoint),
-            "teacher": digest(run.teacher),
+            "checkpoint": self.digests.of(run.checkpoint) if run.checkpoint else None,
+            "teacher": self.digests.of(run.teacher) if run.teacher else None,
             "code": {**identity.task_code(task, self.root), **identity.own_code(row.backbone)},
             "packages": dict(package_versions()),
             # The defaults are absent, so that they give the same identity as no option.
             **({} if run.lr_factor == 1 else {"lr_factor": run.lr_factor}),
+            # Sums in another order, and with some networks batch statistics of other images.
+            **({} if run.processes == 1 else {"processes": run.processes}),
             # Absent unless memory demands other batch statistics than the published ones.
             **({KEY: limit.images} if limit is not None and limit.changes_numbers else {}),
             **({"deterministic": True} if self.selection.deterministic else {}),
@@ -227,8 +235,15 @@ class Plan:
         return run.row.precision or self.selection.precision
 
     def write(self) -> None:
-        """Write `plan.json`, which describes the whole table."""
-        write_json(self.run_dir / PLAN_FILE, self.document().model_dump(mode="json"))
+        """Write `plan.json`, which describes the whole table, with what other commands have added to it."""
+        with claims.hold(self.run_dir / claims.CLAIMS / "plan"):
+            earlier = earlier_plan(self.run_dir, self.suite.name, self.selection.budget)
+            undecided = {run.key.path.as_posix() for run in self.runs if not run.is_decided}
+            document = united(self.document(), earlier, undecided)
+            if document != earlier:
+                # Many times faster than Python's indenting encoder, which counts with a thousand runs.
+                text = document.model_dump_json(indent=1) + "\n"
+                write_text(self.run_dir / PLAN_FILE, text)
 
     def document(self) -> PlanDocument:
         """Return the content of `plan.json`."""
@@ -288,30 +303,6 @@ class Plan:
         return (path.relative_to(self.root) if path.is_relative_to(self.root) else path).as_posix()
 
 
-def added_rows(document: PlanDocument, root: Path) -> list[Row]:
-    """Return the rows that `--backbone` added to a run folder earlier.
-
-    Args:
-        document: The run folder's plan.
-        root: The repository.
-    """
-    return [
-        Row(
-            name=row.name,
-            backbone=row.backbone,
-            pretrain=row.pretrain,
-            tasks={name: TaskOptions(**given.model_dump()) for name, given in row.tasks.items()},
-            precision=row.precision,
-            weights=None if row.weights is None else root / row.weights,
-            published=row.published,
-            note=row.note,
-            added=True,
-        )
-        for row in document.rows
-        if row.added
-    ]
-
-
 def make_plan(
     suite: Suite,
     selection: Selection,
@@ -320,6 +311,7 @@ def make_plan(
     root: Path,
     run_dir: Path,
     compute: Compute | None = None,
+    only: RunKey | None = None,
 ) -> Plan:
     """Create the runs of a table and decide the state of each.
 
@@ -330,6 +322,7 @@ def make_plan(
         root: The repository.
         run_dir: The run folder.
         compute: The device of the runs.
+        only: The only run to select and decide, with those that it starts from; None for the selection's.
 
     Raises:
         UserError: There is nothing to run.
@@ -340,9 +333,10 @@ def make_plan(
         for row in suite.rows
         if (missing := missing_tricks(row, tricks))
     }
-    store = Store(run_dir)
     plan = Plan(
-        suite, selection, root, run_dir, compute or Compute(), unavailable, store, Limits(run_dir)
+        *(suite, selection, root, run_dir, compute or Compute(), unavailable, Store(run_dir)),
+        limits=Limits(run_dir),
+        digests=Digests(root / "runs" / ".cache" / "digests.json"),
     )
     for run in _lay_out(plan, data):
         plan.add(run)
@@ -356,10 +350,32 @@ def make_plan(
             f"There is nothing to run: {'; '.join(reasons)}. Choose other rows or tasks; rows "
             f"without pretraining have no {TASKS[SOURCE].label}."
         )
+    chain = _chain(plan, only)
     for run in plan.runs:
-        plan.decide(run)
+        if chain is None or run.key in chain:
+            plan.decide(run)
+        if chain is not None:
+            run.wanted = run.key == only
+    plan.digests.save()
     _find_twins(plan)
     return plan
+
+
+def _chain(plan: Plan, key: RunKey | None) -> set[RunKey] | None:
+    """Return a run and those that it starts from; None for None.
+
+    Raises:
+        UserError: The plan has no such run.
+    """
+    if key is None:
+        return None
+    needs = {run.key: run.needs for run in plan.runs}
+    if key not in needs:
+        raise UserError(f"--only names {key}, which is no run of suite {plan.suite.name}.")
+    chain = {key}
+    while (key := needs[key]) is not None:
+        chain.add(key)
+    return chain
 
 
 def _find_twins(plan: Plan) -> None:
@@ -373,7 +389,7 @@ def _find_twins(plan: Plan) -> None:
 
 def _lay_out(plan: Plan, data: Mapping[str, DataState]) -> Iterator[PlannedRun]:
     """Yield the runs, classifiers first, because all others wait for them."""
-    suite, selection = plan.suite, plan.selection
+    suite = plan.suite
     available = [row for row in suite.rows if row.name not in plan.unavailable]
     named = {row.teacher for row in available}
     if SOURCE in suite.tasks:
@@ -381,7 +397,8 @@ def _lay_out(plan: Plan, data: Mapping[str, DataState]) -> Iterator[PlannedRun]:
         for row in suite.teachers:
             if row.name in named:
                 key = RunKey(row.name, SOURCE, suite.teacher_seed)
-                yield PlannedRun(key, row, setup, data[setup.data], None, wanted=False)
+                processes = plan.selection.teacher_processes or plan.selection.processes
+                yield PlannedRun(key, row, setup, data[setup.data], None, False, processes)
     for task, setup in suite.tasks.items():
         for seed in suite.seeds:
             for row in available:
@@ -393,6 +410,7 @@ def _lay_out(plan: Plan, data: Mapping[str, DataState]) -> Iterator[PlannedRun]:
                 elif task != SOURCE and row.trains_classifier:
                     needs = RunKey(row.name, SOURCE, seed)
                 run = PlannedRun(key, row, setup, data[setup.data], needs)
-                run.wanted = selection.wants(row.name, task, seed)
+                run.wanted = plan.selection.wants(row.name, task, seed)
+                run.processes = plan.selection.processes if TASKS[task].trains else 1
                 run.checkpoint = None if task == SOURCE else row.weights
                 yield run

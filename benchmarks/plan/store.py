@@ -9,29 +9,29 @@ it, and by settings that are changed back.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from contract.errors import UserError
+from benchmarks.plan.claims import CLAIMS, Claim, Found, find, take
 from contract.files import read_json, write_json
 from contract.result import CHECKPOINT_FILE, RESULT_FILE
 
 RUN_FILE = "run.json"
 FAILURE_FILE = "failure.json"
 LOG_FILE = "stage.log"
+# The last progress report; hidden, so that it is not shown in run folders.
+PROGRESS_FILE = ".progress.json"
 # The name of `RUN_FILE` before there was a store.
 _OLD_RUN_FILE = "cell.json"
 _STORE = "store"
-_LOCKS = ".locks"
 # Resume checkpoints, and mmengine's log folders.
 _NOT_IN_VIEWS = ("*.pth", "last_checkpoint", "job.json", "20??????_??????*", ".*")
 
@@ -53,51 +53,6 @@ class RunKey:
         return f"{self.row} · {self.task} · seed {self.seed}"
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a run folder, which keeps two commands from writing the same plan and report.
-
-    The kernel releases the lock when the process ends, however it ends.
-
-    Raises:
-        UserError: Another process holds it, or the disk cannot lock files.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a+", encoding="utf-8") as file:
-        if not take_lock(file):
-            file.seek(0)
-            owner = file.read().strip()
-            process = f" (process {owner})" if owner else ""
-            raise UserError(
-                f"Another run{process} is working in {folder}. Wait until it has ended, or give "
-                "this one another folder with --run-dir."
-            )
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
-
-
-def take_lock(file: IO[str]) -> bool:
-    """Take the lock of an open file, which ends with the process; return False if another process holds it.
-
-    Raises:
-        UserError: The disk cannot lock files. Without a lock, two commands could train the same run and mix their
-            checkpoints, so nothing runs.
-    """
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        raise UserError(
-            f"The disk of {Path(file.name).parent} cannot lock files ({error.strerror}), which keeps two commands "
-            "from training the same run. Put the run folder on another disk with --run-dir, or let the disk be mounted "
-            "with locks (Lustre: the mount option flock)."
-        ) from error
-    return True
-
-
 class Store:
     """The finished and interrupted work beside a run folder.
 
@@ -117,25 +72,28 @@ class Store:
         """Return the folder of a run in the run folder."""
         return self._run_dir / key.path
 
-    def lock(self, identity: str) -> IO[str] | None:
-        """Take the lock of an identity, which keeps two harnesses from training it at once.
+    def lock(self, identity: str) -> Claim | None:
+        """Claim an identity, which keeps two harnesses from training it at once.
 
         Returns:
-            The open file; the lock is held until it is closed everywhere. None if another process holds the lock.
+            The claim; None if another process holds it.
 
         Raises:
-            UserError: See `take_lock`.
+            OSError: The disk cannot be written.
         """
-        path = self.root / _LOCKS / identity
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+", encoding="utf-8")
-        taken = False
-        try:
-            taken = take_lock(file)
-        finally:
-            if not taken:
-                file.close()
-        return file if taken else None
+        claim = take(self._claim(identity))
+        if claim is not None:
+            # NFS forgets that a file was missing when its folder changes; another machine may have written a result.
+            with contextlib.suppress(OSError):
+                os.utime(self.folder(identity))
+        return claim
+
+    def holder(self, identity: str) -> Found | None:
+        """Return the claim on an identity; None if there is none."""
+        return find(self._claim(identity))
+
+    def _claim(self, identity: str) -> Path:
+        return self.root / CLAIMS / identity
 
     def make_way(self, key: RunKey, identity: str) -> None:
         """Remove a view of another identity from the run folder.
@@ -198,7 +156,9 @@ class Store:
             return
         # Renamed first, so a reader never sees a part of it.
         leaving = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-        os.replace(folder, leaving)
+        # Another harness may do the same.
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(folder, leaving)
         shutil.rmtree(leaving, ignore_errors=True)
 
 
@@ -267,9 +227,8 @@ def _mirror(source: Path, target: Path) -> None:
         if same or (here.st_size, here.st_mtime_ns) == (there.st_size, there.st_mtime_ns):
             return
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    with contextlib.suppress(FileNotFoundError):
-        temporary.unlink()
+    # Harnesses of other machines may show the same run, so a process id would not be unique.
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         os.link(source, temporary)
     except OSError:

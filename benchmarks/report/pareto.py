@@ -215,7 +215,9 @@ def _segments(axes: Axes, corners: Sequence[tuple[float, float]]) -> list[Bbox]:
 
 def _covered(box: Bbox, taken: Sequence[Bbox], panel: Bbox) -> float:
     """Return the area of a label that overlaps obstacles or is outside the panel, in square pixels."""
-    overlaps = [Bbox.intersection(box, other) for other in taken]
-    inside = Bbox.intersection(box, panel)
-    outside = box.width * box.height - (inside.width * inside.height if inside else 0.0)
-    return outside + sum(other.width * other.height for other in overlaps if other)
+    boxes = np.array([panel.extents, *(other.extents for other in taken)])
+    # At once for all boxes: one by one, labels of a hundred rows take half a minute.
+    corners = np.sort(boxes.reshape(-1, 2, 2), axis=1)
+    low, high = np.maximum(corners[:, 0], box.min), np.minimum(corners[:, 1], box.max)
+    areas = np.prod(np.clip(high - low, 0, None), axis=1)
+    return float(box.width * box.height - areas[0] + areas[1:].sum())

@@ -15,7 +15,7 @@ CommandBuilder = Callable[[Plan, PlannedRun], list[str]]
 def task_command(plan: Plan, run: PlannedRun) -> list[str]:
     """Return the command line of a run, without `--resume`."""
     row, key = run.row, run.key
-    command = [sys.executable, "-m", TASKS[key.task].module, run.setup.config]
+    command = [*_launcher(run), "-m", TASKS[key.task].module, run.setup.config]
     command += ["--backbone", row.backbone, "--data", str(run.data.root)]
     command += ["--work-dir", str(plan.work_dir(run)), "--seed", str(key.seed)]
     if key.task == SOURCE:
@@ -38,5 +38,19 @@ def task_command(plan: Plan, run: PlannedRun) -> list[str]:
     limit = plan.limits.of(row.name, key.task)
     if limit is not None and KEY not in run.setup.overrides:
         command += ["--set", f"{KEY}={limit.images}"]
+    trackers = plan.selection.trackers if TASKS[key.task].trains else ()
+    for name in trackers:
+        command += ["--tracker", name]
+    if trackers:
+        command += ["--tracker-run", f"{plan.suite.name}/{row.name}/{key.task}/seed-{key.seed}"]
     command += ["--data-fingerprint", str(run.data.fingerprint)]
     return [*command, "--identity", str(run.identity)]
+
+
+def _launcher(run: PlannedRun) -> list[str]:
+    """Return the words before `-m TASK`: Python, or torchrun for several processes."""
+    if run.processes == 1:
+        return [sys.executable]
+    # Not the script `torchrun`, which may belong to another Python. `--standalone` chooses a free port.
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    return [*launcher, "--nproc_per_node", str(run.processes)]

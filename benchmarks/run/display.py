@@ -179,6 +179,12 @@ def format_seconds(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def format_long(seconds: float) -> str:
+    """Return a readable duration of any length: days from two on, else as `format_seconds`."""
+    days = seconds / 86400
+    return format_seconds(seconds) if days < 2 else f"{days:,.1f} days"
+
+
 def _number(report: Mapping[str, Any], key: str) -> float | None:
     value = report.get(key)
     return float(value) if isinstance(value, int | float) else None

@@ -7,6 +7,7 @@ import os
 from benchmarks.plan.plan import Plan, PlannedRun
 from contract import progress
 from contract.tasks import TASKS
+from datasets import listing
 
 # How often a waiting libgomp thread spins before it sleeps. Without a limit, threads on a shared core wait for each
 # other in full time slices: beside two busy processes, a step of a small network took 12 times as long as alone, with
@@ -20,13 +21,15 @@ def environment(plan: Plan, threads: int, gpu: str | None) -> dict[str, str]:
     Args:
         plan: The plan.
         threads: The number of threads.
-        gpu: The GPU; None for all or none.
+        gpu: The GPUs, separated by commas; None for all or none.
     """
     paths = [str(plan.root), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
         "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", SPIN_COUNT),
         progress.VARIABLE: "1",
         "PYTHONUNBUFFERED": "1",
+        # The files of the datasets, listed once for all runs.
+        listing.VARIABLE: str(plan.root / "runs" / ".cache"),
         # The user's own classes may lie elsewhere.
         "PYTHONPATH": os.pathsep.join(paths),
         "OMP_NUM_THREADS": str(threads),
@@ -45,11 +48,14 @@ def _visible_gpus(plan: Plan, gpu: str | None) -> dict[str, str]:
 
 def place(plan: Plan, run: PlannedRun, gpu: str | None) -> str:
     """Describe where a run trains and in which number format, as `on GPU 3 (NVIDIA A100, bfloat16)`."""
-    compute = plan.compute
+    compute, count = plan.compute, run.processes
     dtype = compute.dtype(plan.precision(run)) if TASKS[run.key.task].trains else ""
     where = "the CPU" if compute.device == "cpu" else "the GPU"
     name = ""
     if gpu is not None:
-        where, name = f"GPU {gpu}", compute.gpu_name(gpu)
+        first = compute.gpu_name(gpu.split(",")[0])
+        where, name = (f"GPU {gpu}", first) if count == 1 else (f"GPUs {gpu}", f"{count} × {first}")
+    elif count > 1:
+        name = f"{count} processes"
     details = ", ".join(filter(None, (name, dtype)))
     return f"on {where} ({details})" if details else f"on {where}"

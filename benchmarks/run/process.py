@@ -14,11 +14,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from contract import progress
+import psutil
 
-LOG_TAIL_LINES = 40
+from benchmarks.run.launcher import ForkedProcess, Launchers
+from contract import guard, progress
 
-_GUARD = Path(__file__).with_name("guard.py")
+# torchrun reports several lines on each of its processes.
+LOG_TAIL_LINES = 400
+
+_GUARD = Path(guard.__file__)
 
 
 class TaskProcess:
@@ -30,7 +34,7 @@ class TaskProcess:
         cwd: The working directory.
         environment: Variables in addition to those of this process.
         on_progress: Called from another thread with each progress report of the task.
-        keep_open: A file descriptor that stays open while the task runs; None for no file.
+        launchers: Processes that have imported the tasks' packages; None always starts a new process.
     """
 
     def __init__(
@@ -41,14 +45,15 @@ class TaskProcess:
         cwd: Path,
         environment: Mapping[str, str],
         on_progress: Callable[[dict[str, Any]], None],
-        keep_open: int | None = None,
+        launchers: Launchers | None = None,
     ) -> None:
         self.log = log
         self.started = time.monotonic()
         self.log_error: OSError | None = None
+        self._asked_to_end = False
         self._on_progress = on_progress
         self._log_file = log.open("ab", buffering=0)
-        self._process = subprocess.Popen(
+        self._start_anew = lambda: subprocess.Popen(
             # -I and -S: the guard needs only the standard library, and starts faster without the rest.
             [sys.executable, "-I", "-S", str(_GUARD), *command],
             cwd=cwd,
@@ -57,8 +62,9 @@ class TaskProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            pass_fds=() if keep_open is None else (keep_open,),
         )
+        forked = launchers and launchers.start(command, cwd, environment)
+        self._process = forked or self._start_anew()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -86,6 +92,11 @@ class TaskProcess:
         if self.log_error is not None:
             raise self.log_error
         status = self._process.poll()
+        if isinstance(self._process, ForkedProcess) and self._process.failed_to_start:
+            if self._asked_to_end:
+                self._close()
+                return 128 + signal.SIGKILL
+            self._replace_launcher()
         if status is None:
             return None
         # Remaining child processes would keep the output open and the machine busy.
@@ -96,8 +107,15 @@ class TaskProcess:
 
     def signal(self, number: int) -> None:
         """Send a signal to the task and its children."""
+        if number == signal.SIGKILL and self._process.returncode is None:
+            # torchrun's processes are not in the group; it passes all other signals on to them.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                for child in psutil.Process(self._process.pid).children(recursive=True):
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        child.kill()
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)
+        self._asked_to_end = True
 
     def tail(self) -> list[str]:
         """Return the last lines of the log."""
@@ -105,6 +123,14 @@ class TaskProcess:
             file.seek(max(0, self.log.stat().st_size - 65536))
             text = file.read().decode("utf-8", errors="replace")
         return text.splitlines()[-LOG_TAIL_LINES:]
+
+    def _replace_launcher(self) -> None:
+        """Start the task in a new process, because the launcher ended before it could."""
+        self._reader.join(timeout=10)
+        self._close_pipes()
+        self._process = self._start_anew()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
         stream = self._process.stdout
@@ -123,6 +149,9 @@ class TaskProcess:
 
     def _close(self) -> None:
         self._log_file.close()
+        self._close_pipes()
+
+    def _close_pipes(self) -> None:
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 with contextlib.suppress(BrokenPipeError):
@@ -132,7 +161,7 @@ class TaskProcess:
 def terminate(
     processes: Sequence[TaskProcess], grace_seconds: float, in_a_hurry: Callable[[], bool]
 ) -> None:
-    """End tasks: ask them first, so they can close their files, and kill those that remain.
+    """End tasks: ask them first, so they can save their position, and kill those that remain.
 
     Args:
         processes: The tasks.
@@ -140,7 +169,7 @@ def terminate(
         in_a_hurry: Returns whether to kill them at once; called while waiting.
     """
     for process in processes:
-        process.signal(signal.SIGINT)
+        process.signal(signal.SIGTERM)
     deadline = time.monotonic() + grace_seconds
     while time.monotonic() < deadline and not in_a_hurry():
         if all([_has_ended(process) for process in processes]):
@@ -162,16 +191,17 @@ def _has_ended(process: TaskProcess) -> bool:
 
 @contextmanager
 def caught_signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM in a list for an orderly shutdown.
+    """Collect SIGINT, SIGTERM and SIGUSR1 in a list for an orderly shutdown.
 
-    Both handlers are set explicitly, because a shell starts background jobs with SIGINT ignored.
+    The handlers are set explicitly, because a shell starts background jobs with SIGINT ignored.
     """
     caught: list[int] = []
 
     def catch(number: int, frame: object) -> None:
         caught.append(number)
 
-    before = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    before = {number: signal.signal(number, catch) for number in numbers}
     try:
         yield caught
     finally:

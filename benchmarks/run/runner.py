@@ -5,13 +5,14 @@ A failed run is reported, dependent runs are skipped, and all others continue.
 
 from __future__ import annotations
 
-import re
-import signal
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import IO, Any
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
+from benchmarks.plan.claims import Found
+from benchmarks.plan.estimate import expected_seconds
+from benchmarks.plan.gpus import Watch
 from benchmarks.plan.limits import KEY, Limit, reported
 from benchmarks.plan.machine import Slots
 from benchmarks.plan.plan import CACHED, RESUME, Plan, PlannedRun
@@ -25,57 +26,30 @@ from benchmarks.plan.store import (
 )
 from benchmarks.plan.timings import Timings
 from benchmarks.published import curves
+from benchmarks.run.beacon import Beacon
 from benchmarks.run.command import CommandBuilder, task_command
 from benchmarks.run.display import Display, format_seconds
+from benchmarks.run.ending import failure_message, headline, without_launcher
+from benchmarks.run.launcher import Launchers
+from benchmarks.run.outcome import COMPLETED, FAILED, SKIPPED, STOPPED, Outcome
 from benchmarks.run.place import environment, place
 from benchmarks.run.process import TaskProcess, caught_signals, terminate
+from benchmarks.run.running import Running
+from benchmarks.run.schedule import Schedule, with_guesses
+from benchmarks.run.stopping import Ending, Interrupted, Stopping, stopped_message
+from benchmarks.run.times import Times
+from contract.command_line import STOPPED_REPORT
 from contract.files import read_json, write_json
 from contract.result import RESULT_FILE
-
-COMPLETED = "completed"
-FAILED = "failed"
-SKIPPED = "skipped"
 
 _POLL_SECONDS = 0.05
 _SECONDS_BETWEEN_TRIES = 1.0
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """The outcome of a run.
-
-    Attributes:
-        key: The run.
-        status: CACHED, COMPLETED, FAILED or SKIPPED.
-        message: Why it failed or was skipped; else empty.
-    """
-
-    key: RunKey
-    status: str
-    message: str = ""
-
-
-class Interrupted(BaseException):
-    """The command was asked to end, by Ctrl-C or by SIGTERM."""
-
-
-@dataclass
-class _Running:
-    """A run that has a process.
-
-    Attributes:
-        lock: Lock that keeps other harnesses from training the same identity.
-        gpu: The GPU that it may use; None for all or none.
-    """
-
-    run: PlannedRun
-    process: TaskProcess
-    lock: IO[str]
-    gpu: str | None
-
-
 class Runner:
     """Executes a plan.
+
+    `is_stopped` says whether the time was over before all runs had ended.
 
     Args:
         plan: The plan; states and identities of its runs are filled in as they become known.
@@ -84,7 +58,9 @@ class Runner:
         timings: The store of finished runs' costs.
         build_command: Returns a run's command line.
         fail_fast: End at the first failure.
-        grace_seconds: Time that tasks have to end after an interruption.
+        ending: When and how tasks are told to end.
+        watch: Tells which GPUs other processes occupy; None uses them all.
+        times: Where the times of the runs are noted.
     """
 
     def __init__(
@@ -96,17 +72,25 @@ class Runner:
         *,
         build_command: CommandBuilder = task_command,
         fail_fast: bool = False,
-        grace_seconds: float = 10.0,
+        ending: Ending | None = None,
+        watch: Watch | None = None,
+        times: Times | None = None,
     ) -> None:
         self.outcomes: dict[RunKey, Outcome] = {}
+        self.is_stopped = False
         self._plan = plan
         self._slots = slots
         self._display = display
         self._timings = timings
         self._build_command = build_command
         self._fail_fast = fail_fast
-        self._grace_seconds = grace_seconds
-        self._running: dict[RunKey, _Running] = {}
+        self._ending = Ending() if ending is None else ending
+        # Runs that reported that they were told to stop.
+        self._said_stopped: set[RunKey] = set()
+        seconds = with_guesses(plan, expected_seconds(plan, slots.threads))
+        self._schedule = Schedule(plan, slots, seconds, watch, display.warned)
+        self._times = Times() if times is None else times
+        self._running: dict[RunKey, Running] = {}
         # Images of a pass that would fit, reported by runs whose passes did not.
         self._reported: dict[RunKey, Limit] = {}
         self._retried: set[RunKey] = set()
@@ -118,7 +102,8 @@ class Runner:
         """Execute all selected runs that are not finished.
 
         Returns:
-            The outcome of each selected run, in the order of the plan; with `fail_fast`, of those that ended.
+            The outcome of each selected run, in the order of the plan; after `fail_fast` or a stop, of those that
+            ended.
 
         Raises:
             Interrupted: Ctrl-C or SIGTERM, after the tasks have ended.
@@ -132,32 +117,49 @@ class Runner:
                 self._end_cached(run)
             else:
                 pending.append(run)
+        pending = self._schedule.order(pending)
+        self._launchers = Launchers(
+            self._plan.root,
+            environment(self._plan, self._slots.threads, None),
+            Counter(run.key.task for run in pending),
+        )
         with caught_signals() as signals:
+            stopping = Stopping(signals, self._ending.at)
             try:
                 while pending or self._running or self._again:
-                    if signals:
+                    if stopping.interruptions:
                         raise Interrupted
+                    if stopping.is_due:
+                        self._stop(stopping)
+                        break
                     pending, self._again = [*self._again, *pending], []
+                    self._schedule.begin_round()
                     pending = [run for run in pending if not self._take(run)]
                     if not self._collect():
                         time.sleep(_POLL_SECONDS)
                     if self._fail_fast and self._failures():
                         break
             finally:
-                left = [running.process for running in self._running.values()]
-                terminate(left, self._grace_seconds, lambda: len(signals) > 1)
-                for running in self._running.values():
+                self._ending.end(self._running.values(), lambda: stopping.interruptions > 1)
+                for key, running in self._running.items():
                     running.lock.close()
+                    self._schedule.end(key)
+                self._launchers.close()
         self._show_others(decide=True)
         self._plan.write()
         return [self.outcomes[r.key] for r in self._plan.wanted if r.key in self.outcomes]
+
+    def _stop(self, stopping: Stopping) -> None:
+        self.is_stopped = True
+        self._ending.end(self._running.values(), lambda: stopping.interruptions > 0)
+        self._collect()
 
     def _show_others(self, *, decide: bool = False) -> None:
         """Update the views of finished runs in the table that the command did not select."""
         for run in self._plan.runs:
             if run.wanted:
                 continue
-            if decide:
+            if decide and run.is_decided:
                 self._plan.decide(run)
             if run.state == CACHED:
                 self._plan.store.show(run.key, str(run.identity))
@@ -171,13 +173,18 @@ class Runner:
             needed = self.outcomes.get(run.needs)
             if needed is None:
                 return False
+            if needed.status == STOPPED:
+                self._end(run, STOPPED, f"not started: its {run.source} was stopped")
+                return True
             if needed.status not in (CACHED, COMPLETED):
                 reason = "failed" if needed.status == FAILED else "was skipped"
                 self._settle(run, SKIPPED, f"skipped: its {run.source} {reason}")
                 return True
-        if len(self._running) >= self._slots.jobs:
-            return False
+        self._times.ready(run.key)
         if time.monotonic() < self._next_try.get(run.key, 0.0):
+            return False
+        gpus = self._schedule.find_place(run)
+        if gpus is None:
             return False
         self._plan.decide(run)
         if any(run.identity == other.run.identity for other in self._running.values()):
@@ -191,7 +198,7 @@ class Runner:
         elif run.identity is None:
             self._settle(run, FAILED, f"it cannot start: {run.reason}")
         else:
-            return self._start(run, run.identity)
+            return self._start(run, run.identity, gpus)
         return True
 
     def _settle(self, run: PlannedRun, status: str, message: str) -> None:
@@ -199,22 +206,26 @@ class Runner:
         write_failure(self._plan.store.view(run.key), None, message)
         self._end(run, status, message)
 
-    def _start(self, run: PlannedRun, identity: str) -> bool:
+    def _start(self, run: PlannedRun, identity: str, gpus: tuple[str, ...]) -> bool:
         """Start a run's process, unless another harness is training its identity."""
         plan, store = self._plan, self._plan.store
         lock = store.lock(identity)
         if lock is None:
-            if run.key not in self._next_try:
-                self._display.warned(run.key, "another command trains the same; waiting for it")
-            self._next_try[run.key] = time.monotonic() + _SECONDS_BETWEEN_TRIES
+            self._wait_for_other(run, store.holder(identity))
             return False
         # The other harness may have finished between the check and the lock.
         plan.decide(run)
+        folder = plan.work_dir(run)
         if run.state == CACHED:
             lock.close()
             self._end_cached(run)
             return True
-        folder = plan.work_dir(run)
+        waited = self._next_try.pop(run.key, None) is not None
+        if waited and (failure := read_json(folder / FAILURE_FILE)):
+            lock.close()
+            store.show(run.key, identity)
+            self._end(run, FAILED, f"{failure.get('message')} (in the other command)")
+            return True
         threads = self._slots.threads
         command = self._build_command(plan, run)
         if run.state == RESUME:
@@ -233,57 +244,84 @@ class Runner:
         }
         write_json(folder / RUN_FILE, document)
         plan.write()
-        gpu = self._free_gpu()
+        gpu = ",".join(gpus) or None
+        self._schedule.start(run, gpus)
+        self._times.started(run.key)
+        beacon = Beacon(folder, gpu)
         process = TaskProcess(
             command,
             log=folder / LOG_FILE,
             cwd=plan.root,
             environment=environment(plan, threads, gpu),
-            on_progress=lambda report: self._report(run, report),
-            keep_open=lock.fileno(),
+            on_progress=lambda report: self._report(run, report, beacon),
+            launchers=self._launchers,
         )
-        self._running[run.key] = _Running(run, process, lock, gpu)
+        self._running[run.key] = Running(run, process, lock, beacon)
         store.show(run.key, identity)
         verb = "goes on" if run.state == RESUME else "started"
         self._display.started(run.key, f"{verb} {place(plan, run, gpu)}: {run.reason}")
         return True
 
-    def _report(self, run: PlannedRun, report: Mapping[str, Any]) -> None:
+    def _wait_for_other(self, run: PlannedRun, holder: Found | None) -> None:
+        if run.key not in self._next_try:
+            who = "" if holder is None else f" ({holder.owner})"
+            self._display.warned(run.key, f"another command{who} trains the same; waiting for it")
+        self._next_try[run.key] = time.monotonic() + _SECONDS_BETWEEN_TRIES
+
+    def _report(self, run: PlannedRun, report: Mapping[str, Any], beacon: Beacon) -> None:
         """Show the progress of a run, and warn if a validation is behind all published curves."""
         limit = reported(report)
         if limit is not None:
             self._reported[run.key] = limit
+        elif STOPPED_REPORT in report:
+            self._said_stopped.add(run.key)
         elif "best" not in report:
+            self._schedule.progressed(run.key)
             self._display.progressed(run.key, report)
+            beacon.report(report)
         elif self._plan.selection.budget == "full" and run.lr_factor == 1:
             sentence = curves.validation_warning(run.row.backbone, run.row.tricks, report)
             if sentence is not None:
                 self._display.warned(run.key, sentence)
-
-    def _free_gpu(self) -> str | None:
-        """Return the GPU with the fewest runs on it."""
-        used = [running.gpu for running in self._running.values()]
-        return min(self._slots.gpus, key=used.count, default=None)
 
     def _collect(self) -> bool:
         """Settle the runs that have ended; return whether there were any."""
         ended = []
         for key, running in self._running.items():
             status = running.process.poll()
-            if status is not None:
+            if status is not None or running.lock.is_lost:
                 ended.append((key, status))
         for key, status in ended:
             running = self._running.pop(key)
-            self._finish(running.run, running.process, status)
+            self._schedule.end(key)
+            self._times.ended(key, self._plan.work_dir(running.run))
+            if status is not None and running.lock.is_held():
+                self._finish(running, status)
+            else:
+                self._leave_to_other(running)
             running.lock.close()
         return bool(ended)
 
-    def _finish(self, run: PlannedRun, process: TaskProcess, status: int) -> None:
+    def _leave_to_other(self, running: Running) -> None:
+        """End the task of a run that another harness took over while this one did not answer."""
+        terminate([running.process], 0.0, lambda: True)
+        text = "ended here: another command took it over, because this one did not answer"
+        self._display.warned(running.run.key, text)
+        self._again.append(running.run)
+
+    def _finish(self, running: Running, status: int) -> None:
+        run, process = running.run, running.process
         folder, identity = self._plan.work_dir(run), str(run.identity)
+        status, tail = without_launcher(status, process.tail())
         result = read_json(folder / RESULT_FILE)
         took = format_seconds(process.seconds)
         if result is None or result.get("status") != "completed":
-            message = failure_message(status, process.tail())
+            reported = run.key in self._said_stopped
+            if stopped := stopped_message(status, asked=self.is_stopped, reported=reported):
+                self._plan.store.show(run.key, identity)
+                self._end(run, STOPPED, stopped, f"after {took}: {stopped}")
+                return
+            message = failure_message(status, tail)
         elif result.get("identity") != identity:
             message = "the task wrote a result.json of another identity than it was given"
             # It would be invalid and block a new result.
@@ -295,11 +333,12 @@ class Runner:
             # The result is written last, so it is valid even if the process failed afterwards.
             late = f" (exit status {status} after its result)" if status else ""
             run.state = CACHED
+            running.beacon.remove()
             self._plan.store.show(run.key, identity)
             self._timings.record(run, self._plan.selection.budget, result, process.seconds)
-            self._end(run, COMPLETED, "", f"done in {took}{_headline(result)}{late}")
+            self._end(run, COMPLETED, "", f"done in {took}{headline(result)}{late}")
             return
-        write_failure(folder, status, message, process.tail())
+        write_failure(folder, status, message, tail)
         if self._try_smaller_passes(run, message):
             return
         self._plan.store.show(run.key, identity)
@@ -354,39 +393,3 @@ class Runner:
         self.outcomes[run.key] = Outcome(run.key, status, "" if good else message)
         shown = text or (f"failed: {message}" if status == FAILED else message)
         self._display.ended(run.key, shown, good=good)
-
-
-def failure_message(status: int, tail: Sequence[str]) -> str:
-    """Return the reason why a task failed, as a sentence.
-
-    Args:
-        status: Its exit status.
-        tail: The last lines of its output.
-    """
-    text = "\n".join(tail)
-    if status == 2 and (found := re.search(r"(?:^|\n)error: ((?:(?!\nerror: ).)*)\Z", text, re.S)):
-        return found.group(1).strip()
-    if status == 0:
-        return "the task ended without a complete result.json"
-    if status == 128 + signal.SIGKILL:
-        return (
-            "the task was killed (signal 9). If nobody did so, memory ran out: use --jobs 1, or a "
-            "smaller batch with --set"
-        )
-    if status > 128:
-        return f"the task was ended by signal {status - 128}"
-    raised = [line for line in tail if re.match(r"[\w.]*(Error|Exception|Interrupt)\b", line)]
-    last = next(
-        (line.strip() for line in reversed(raised or list(tail)) if line.strip()), "no output"
-    )
-    return f"the task failed with exit status {status}: {last}"
-
-
-def _headline(result: Mapping[str, Any]) -> str:
-    """Return the first metrics of a result, as `: top1 71.2, top5 90.1`."""
-    metrics = [
-        f"{metric['name']} {metric['value']:.1f}"
-        for metric in result.get("metrics", [])
-        if isinstance(metric, dict) and isinstance(metric.get("value"), int | float)
-    ]
-    return f": {', '.join(metrics)}" if metrics else ""

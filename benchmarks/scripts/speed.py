@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.plan.machine import cpu_cores
 from contract.files import write_json
+from contract.machine import cpu_cores
 from contract.result import RESULT_FILE
 from contract.settings import ROOT
 from contract.tasks import TASKS

@@ -133,7 +133,7 @@ class Row(Model):
         published: Whether `weights` comes from the published weights of the backbone's library.
         reference: Published figures by column; scores in percent.
         note: A remark below the table.
-        gpu_hours: Known GPU-hours of the classifier, for the plan.
+        gpu_hours: GPU-hours of the classifier; `plan` names them where nothing was measured.
         added: Whether `--backbone` added the row.
     """
 

@@ -41,6 +41,10 @@ class Selection:
         precision: Value of the tasks' option `--precision`.
         device: Value of the tasks' option `--device`.
         deterministic: Whether the tasks get the option `--deterministic`.
+        trackers: Experiment trackers that the tasks report to.
+        processes: Number of processes that train a run together, each on a GPU.
+        teacher_processes: The same for teachers; None for `processes`.
+        gloo: Whether several processes may train a run on a CPU.
         backbones: Specs that each add a row, trained like the last row of the suite.
         rows: Names of the rows to run; None for all.
         tasks: Tasks to run; None for all.
@@ -53,6 +57,10 @@ class Selection:
     precision: str = "auto"
     device: str = "auto"
     deterministic: bool = False
+    trackers: tuple[str, ...] = ()
+    processes: int = 1
+    teacher_processes: int | None = None
+    gloo: bool = False
     backbones: tuple[str, ...] = ()
     rows: tuple[str, ...] | None = None
     tasks: tuple[str, ...] | None = None
@@ -73,6 +81,9 @@ class Selection:
         """The part of a run folder's name for settings that change numbers; often empty."""
         parts = [value for value in (self.precision, self.device) if value != "auto"]
         parts += ["deterministic"] if self.deterministic else []
+        parts += [f"processes={self.processes}"] if self.processes > 1 else []
+        if self.teacher_processes not in (None, self.processes):
+            parts.append(f"teachers={self.teacher_processes}")
         for task, values in sorted(self.overrides.items()):
             parts += [
                 f"{task}.{key}={_plain(value)}"

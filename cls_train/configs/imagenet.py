@@ -63,7 +63,10 @@ train_pipeline = dict(
 test_pipeline = dict(resize=dict(type="Resize"), crop=dict(type="CenterCrop"))
 normalisation = dict(mean=(123.68, 116.779, 103.939), std=(58.393, 57.12, 57.375))
 
-workers = 8
+# How training images are decoded and cropped: "turbo" (simplejpeg, and torch's resize) or "pillow".
+decoder = "turbo"
+# Loader processes; None chooses them for the machine (engine/wiring.py).
+workers = None
 validate_every_epochs = 5
 checkpoint_every_epochs = 1
 ema = None

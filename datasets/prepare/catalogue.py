@@ -38,6 +38,7 @@ class DataSet:
         kind: The layout of the result.
         folder: The folder of the result, relative to the data folder.
         archives: Archives by role; `arrange` uses the roles.
+        images: Number of training and of test images.
         unpacked_bytes: Approximate size of the result on a disk with blocks of 4 KiB.
         page: The website of the dataset, for information and registration.
     """
@@ -46,6 +47,7 @@ class DataSet:
     kind: Kind
     folder: str
     archives: Mapping[str, Archive]
+    images: tuple[int, int]
     unpacked_bytes: int
     page: str
 
@@ -96,6 +98,7 @@ _ALL = (
                 2_000_000_000,
             ),
         },
+        images=(16_551, 4_952),
         unpacked_bytes=3_100_000_000,
         page="http://host.robots.ox.ac.uk/pascal/VOC/",
     ),
@@ -111,6 +114,7 @@ _ALL = (
                 (f"http://{_ADE}", f"https://{_ADE}"),
             )
         },
+        images=(20_210, 2_000),
         unpacked_bytes=1_100_000_000,
         page="http://sceneparsing.csail.mit.edu/",
     ),
@@ -130,6 +134,7 @@ _ALL = (
                 ),
             )
         },
+        images=(9_469, 3_925),
         unpacked_bytes=380_000_000,
         page="https://github.com/fastai/imagenette",
     ),
@@ -145,6 +150,7 @@ _ALL = (
                 (f"https://{_CIFAR}", f"http://{_CIFAR}"),
             )
         },
+        images=(50_000, 10_000),
         unpacked_bytes=250_000_000,
         page="https://www.cs.toronto.edu/~kriz/cifar.html",
     ),
@@ -163,6 +169,7 @@ _ALL = (
                 26_000_000_000,
             ),
         },
+        images=(1_803_460, 36_500),
         unpacked_bytes=30_000_000_000,
         page="http://places2.csail.mit.edu/",
     ),
@@ -181,6 +188,7 @@ _ALL = (
                 "ILSVRC2012_img_train.tar", "md5:1d675b47d978889d74fa0da5fadfb00e", 147_900_000_000
             ),
         },
+        images=(1_281_167, 50_000),
         unpacked_bytes=158_000_000_000,
         page="https://www.image-net.org/download.php",
     ),

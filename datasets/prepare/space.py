@@ -30,13 +30,14 @@ def folder_bytes(folder: Path) -> int:
     )
 
 
-def require_space(folder: Path, needed_bytes: int, what: str) -> None:
+def require_space(folder: Path, needed_bytes: int, what: str, how: str = "with --root") -> None:
     """Check that a disk has enough free space.
 
     Args:
         folder: The folder to write to; it need not exist yet.
         needed_bytes: The required space.
         what: The purpose, as the beginning of the message.
+        how: How the command line names the folder.
 
     Raises:
         UserError: There is not enough space; the message has the needed and the free space.
@@ -48,5 +49,5 @@ def require_space(folder: Path, needed_bytes: int, what: str) -> None:
         raise UserError(
             f"{what} takes {decimal(needed_bytes)} in {folder}, and {decimal(free_bytes)} is free "
             f"there: free {decimal(needed_bytes - free_bytes)} more, or name a folder on another "
-            "disk with --root."
+            f"disk {how}."
         )

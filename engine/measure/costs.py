@@ -26,8 +26,10 @@ BATCH = 8
 MOST_RUNS = 50
 # Below it, quartiles say little.
 LEAST_RUNS = 5
-# Time limit of each of the two timings, after the warm-up; a network that takes longer than this is timed once.
-SECONDS = 1.0
+# Time limit of each of the two timings, after the warm-up, once there are `LEAST_RUNS`.
+SECONDS = 0.5
+# A network that takes longer than this is timed once.
+LONGEST_RUN_SECONDS = 1.0
 # On a GPU, the first runs of a new shape load kernels and choose algorithms.
 WARM_UPS = {"cpu": 1, "cuda": 3}
 
@@ -144,9 +146,9 @@ def _time(runner: Runner, model: Any, one: dict[str, Any], smoke: bool, costs: C
         )
     if smoke:
         return
-    if BATCH * latency.median > SECONDS:
+    if BATCH * latency.median > LONGEST_RUN_SECONDS:
         costs.inference["notes"].append(
-            f"images/s were not measured: a batch of {BATCH} would take more than {SECONDS:g} s"
+            f"images/s were not measured: a batch of {BATCH} would take more than {LONGEST_RUN_SECONDS:g} s"
         )
         return
     several = _batch(runner, model, BATCH)
@@ -160,7 +162,7 @@ def _time(runner: Runner, model: Any, one: dict[str, Any], smoke: bool, costs: C
 def time_runs(run: Callable[[], object], device: torch.device, *, smoke: bool = False) -> Timing:
     """Time a function: `WARM_UPS`, then as many runs as `SECONDS` allow, from `LEAST_RUNS` to `MOST_RUNS`.
 
-    A function that takes longer than `SECONDS` runs once. The time of the warm-up does not count.
+    A function that takes longer than `LONGEST_RUN_SECONDS` runs once. The time of the warm-up does not count.
 
     Args:
         run: The function to time.
@@ -185,7 +187,9 @@ def _enough(seconds: Sequence[float]) -> bool:
     """Whether the timed runs are enough."""
     if len(seconds) >= MOST_RUNS:
         return True
-    return (seconds[-1] if len(seconds) < LEAST_RUNS else sum(seconds)) >= SECONDS
+    if len(seconds) < LEAST_RUNS:
+        return seconds[-1] >= LONGEST_RUN_SECONDS
+    return sum(seconds) >= SECONDS
 
 
 def _gpu_memory_mib(run: Callable[[], object], model: nn.Module, device: torch.device) -> float:

@@ -19,6 +19,7 @@ from mmengine.hooks import Hook
 from torch import Tensor
 
 import backbones
+from contract.timing import CLOCK, ESTIMATES
 from engine.measure.preserve_state import preserve_state
 from engine.measure.transferability import measure
 from engine.runner.peak_memory import restart_peak_memory
@@ -55,6 +56,10 @@ class TransferabilityHook(Hook):
         """Measure, and keep scores and notes in the message hub, which checkpoints include."""
         if runner.iter > 0 or not is_main_process():
             return
+        with CLOCK.phase(ESTIMATES):
+            self._measure(runner)
+
+    def _measure(self, runner: Any) -> None:
         started = time.monotonic()
         model = runner.model.module if hasattr(runner.model, "module") else runner.model
         with preserve_state(model.backbone.net), torch.no_grad():
@@ -75,7 +80,8 @@ class TransferabilityHook(Hook):
         train, test = runner.train_dataloader.dataset, runner.val_loop.dataloader.dataset
         # A run that is tested on some of its images uses no more of them here.
         most = MOST_IMAGES if test.images_used == test.images_total else test.images_used
-        images = [train.images[position] for position in spaced(len(train.images), most)]
+        used = train.images
+        images = [used[position] for position in spaced(len(used), most)]
         per_image = -(-MOST_SAMPLES // len(images))
         features, labels = [], []
         # All datasets of a split have the same pipeline.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from mmengine.dist import all_reduce, get_world_size
+from mmengine.dist import all_gather, all_reduce, get_rank, get_world_size
 from mmengine.hooks import EMAHook, Hook
 from mmengine.registry import HOOKS
 from torch import nn
@@ -24,9 +24,7 @@ def agree_on_statistics(runner: Any) -> None:
     processes = get_world_size()
     if processes == 1:
         return
-    modules = [runner.model]
-    modules += [hook.ema_model for hook in runner.hooks if isinstance(hook, EMAHook)]
-    buffers = [b for module in modules for b in module.buffers() if b.is_floating_point()]
+    buffers = _statistics(runner)
     if not buffers:
         return
     # In float64 the mean of equal float32 values is that value exactly, for any number of processes: constants stay,
@@ -38,11 +36,39 @@ def agree_on_statistics(runner: Any) -> None:
         buffer.copy_(mean.view_as(buffer))
 
 
+def _statistics(runner: Any) -> list[torch.Tensor]:
+    """Return the floating-point buffers of the model and of averaged weights."""
+    modules = [runner.model]
+    modules += [hook.ema_model for hook in runner.hooks if isinstance(hook, EMAHook)]
+    return [b for module in modules for b in module.buffers() if b.is_floating_point()]
+
+
+def every_statistics(runner: Any) -> list[torch.Tensor] | None:
+    """Return the statistics of every process, by rank, as one vector each; None with one process.
+
+    All processes must call this at the same time.
+    """
+    buffers = _statistics(runner)
+    if get_world_size() == 1 or not buffers:
+        return None
+    # In float64, which holds every value of a narrower type.
+    own = torch.cat([buffer.detach().double().flatten() for buffer in buffers])
+    return [vector.cpu() for vector in all_gather(own)]
+
+
+def take_statistics(runner: Any, every: list[torch.Tensor]) -> None:
+    """Give this process the statistics that it had when `every_statistics` was called."""
+    buffers = _statistics(runner)
+    own = every[get_rank()].split([buffer.numel() for buffer in buffers])
+    for buffer, values in zip(buffers, own, strict=True):
+        buffer.copy_(values.view_as(buffer))
+
+
 @HOOKS.register_module()
 class AgreeingStatisticsHook(Hook):
     """Let all processes have the same batch statistics after each epoch and in each validation.
 
-    `TimedCheckpointHook` does the same before each checkpoint.
+    `PositionCheckpointHook` does the same before each scheduled checkpoint.
     """
 
     # Before the checkpoint of an epoch.

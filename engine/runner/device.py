@@ -15,8 +15,16 @@ import torch
 from mmengine.device import utils as mmengine_device
 
 from contract.errors import UserError, unknown
+from contract.launch import FILES_VARIABLE, mapped_files_mib
 from contract.settings import DEVICES
-from engine.gpus import CUDA_VARIABLE, HIP_VARIABLE, check_architecture, hidden_by, unusable
+from engine.gpus import (
+    CUDA_VARIABLE,
+    HIP_VARIABLE,
+    check_architecture,
+    gpu_index,
+    hidden_by,
+    unusable,
+)
 from engine.hardware import find_hardware
 
 # torch then reads the variables above at each question, and not only when the driver starts, which it does while
@@ -54,7 +62,7 @@ def resolve_device(requested: str = "auto") -> Device:
         return Device("cpu", "asked for")
     asked_for = requested == "cuda"
     if torch.cuda.is_available():
-        index = int(os.environ.get("LOCAL_RANK", "0"))
+        index = gpu_index()
         if index < torch.cuda.device_count() and (problem := check_architecture(index)):
             raise UserError(problem)
         return Device("cuda", "asked for" if asked_for else "torch can use it")
@@ -123,11 +131,13 @@ def peak_memory_mib(device_type: str) -> float:
     """Return the peak memory of this process so far, in MiB.
 
     On a GPU, this is the peak of torch's allocator. On a CPU, it is the resident set of the process, including Python
-    and its packages; loader workers are separate processes and are not counted.
+    and its packages, also those that a parent has loaded; loader workers are separate processes and are not counted.
 
     Args:
         device_type: The resolved device, `cpu` or `cuda`.
     """
     if device_type == "cuda":
         return round(torch.cuda.max_memory_allocated() / 2**20, 1)
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+    shared = float(os.environ.get(FILES_VARIABLE, "0"))
+    missing = max(0.0, shared - mapped_files_mib()) if shared else 0.0
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 + missing, 1)

@@ -23,6 +23,7 @@ from torch.distributed import (
 )
 
 from contract.errors import UserError
+from engine.gpus import gpu_index
 from engine.runner.unused_parameters import unused_parameters
 
 # The longest wait for another process within a step, a checkpoint or a test, which all processes share.
@@ -38,13 +39,18 @@ def launched() -> bool:
     return "RANK" in os.environ
 
 
+def local_processes() -> int:
+    """Return how many processes of this run are on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if launched() else 1
+
+
 def world_size() -> int:
     """Return the number of processes that torchrun started."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def join(device_type: str) -> None:
-    """Join the process group: NCCL on the GPU of this process's local rank, or gloo on a CPU.
+    """Join the process group: NCCL on the GPU of `gpu_index`, or gloo on a CPU.
 
     The Runner would do this itself, but only after the first use of `is_main_process`, and not without a GPU.
 
@@ -72,13 +78,13 @@ def join(device_type: str) -> None:
 
 
 def _set_gpu() -> None:
-    rank, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
-    if rank >= gpus:
+    index, gpus = gpu_index(), torch.cuda.device_count()
+    if index >= gpus:
         raise UserError(
-            f"torchrun started {os.environ.get('LOCAL_WORLD_SIZE', 'more')} processes on a machine that shows "
-            f"{gpus} GPU(s); start it with --nproc_per_node {gpus}, or look at CUDA_VISIBLE_DEVICES"
+            f"{os.environ.get('LOCAL_WORLD_SIZE', 'more')} processes were started on a machine that shows {gpus} "
+            f"GPU(s); start it with --nproc_per_node {gpus}, or look at CUDA_VISIBLE_DEVICES"
         )
-    torch.cuda.set_device(rank)
+    torch.cuda.set_device(index)
 
 
 def is_joined() -> bool:
@@ -126,7 +132,7 @@ class AnyDeviceDistributedDataParallel(MMDistributedDataParallel):
 
     Args:
         module: The model.
-        device_ids: The local rank, from mmengine's Runner; used only on a GPU.
+        device_ids: The local rank, from mmengine's Runner. Not used, because a GPU may have another number.
         kwargs: Arguments of torch's `DistributedDataParallel`. `find_unused_parameters` is decided here unless it is
             given.
     """
@@ -144,4 +150,5 @@ class AnyDeviceDistributedDataParallel(MMDistributedDataParallel):
                     logger="current",
                 )
             kwargs["find_unused_parameters"] = bool(unused)
-        super().__init__(module=module, device_ids=None if on_cpu else device_ids, **kwargs)
+        gpu = None if on_cpu else [torch.cuda.current_device()]
+        super().__init__(module=module, device_ids=gpu, **kwargs)

@@ -10,7 +10,10 @@ import sys
 import time
 from collections.abc import Callable
 
-from engine.cli import explain
+from contract import progress
+from contract.command_line import STOPPED_REPORT
+from engine.cli import explain, user_error
+from engine.runner import stop
 from engine.runner.distributed import is_first_to_fail, is_joined
 
 # All processes meet a mistake in the options. The others give rank 0, which may be slower to start, so many seconds to
@@ -32,15 +35,20 @@ def run_rank(work: Callable[[], None]) -> int:
     """
     try:
         work()
-    except (KeyboardInterrupt, Exception) as error:
+    except (KeyboardInterrupt, stop.Stopped, Exception) as error:
         _end(error)
     return 0
 
 
 def _end(error: BaseException) -> None:
+    # A signal must not stop the report.
+    stop.defer()
     rank = int(os.environ["RANK"])
+    if stop.requested() and user_error(error) is None and not isinstance(error, stop.Stopped):
+        # The connection to a process that stopped first is broken.
+        error = stop.Stopped()
     status, message = explain(error, where=f" (rank {rank})")
-    first, interrupted = False, isinstance(error, KeyboardInterrupt)
+    first, interrupted = False, isinstance(error, (KeyboardInterrupt, stop.Stopped))
     # torchrun passes an interruption on to every process; a second one must not stop the report.
     with contextlib.suppress(KeyboardInterrupt):
         if rank:
@@ -48,6 +56,9 @@ def _end(error: BaseException) -> None:
         first = rank == 0 if interrupted else is_first_to_fail()
         if first:
             print(message, file=sys.stderr)
+        if first and isinstance(error, stop.Stopped) and progress.is_asked_for():
+            # torchrun exits with 1, whatever its processes exit with.
+            progress.write({STOPPED_REPORT: True})
     _end_loader_workers()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):

@@ -24,6 +24,7 @@ from torch.utils.data import Sampler
 from contract.errors import UserError
 from engine.few_shot import stratified_subset
 from engine.runner.batch_sampler import ReplayedBatchSampler
+from engine.runner.block_order import block_order
 
 
 def seed_everything(*key: int) -> None:
@@ -64,7 +65,8 @@ class SeededDataset:
         self.seed = seed
         self.total = len(self.dataset)
         self.length = self.total if limit is None else min(limit, self.total)
-        self.chosen = None if fraction is None else self._choose(fraction)
+        # An array: loader workers would copy a list, whose numbers are objects.
+        self.chosen = None if fraction is None else np.asarray(self._choose(fraction))
 
     @property
     def metainfo(self) -> dict[str, Any]:
@@ -89,7 +91,18 @@ class SeededDataset:
     @property
     def images(self) -> Sequence[int]:
         """Positions in the dataset of the images that training uses: all, or the chosen subset."""
-        return range(self.images_total) if self.chosen is None else self.chosen
+        return range(self.images_total) if self.chosen is None else self.chosen.tolist()
+
+    @property
+    def blocks(self) -> np.ndarray | None:
+        """The block in which each sample is stored, if the dataset is packed; the order of training follows it."""
+        blocks = getattr(self.dataset, "blocks", None)
+        if blocks is None:
+            return None
+        positions = np.arange(self.length) * self.total // self.length
+        if self.chosen is not None:
+            positions = self.chosen[positions % len(self.chosen)]
+        return blocks[positions]
 
     def _choose(self, fraction: float) -> list[int]:
         # All datasets of a split are of the same kind.
@@ -110,7 +123,7 @@ class SeededDataset:
 
     def _index(self, position: int) -> int:
         index = position % self.length * self.total // self.length
-        return index if self.chosen is None else self.chosen[index % len(self.chosen)]
+        return index if self.chosen is None else int(self.chosen[index % len(self.chosen)])
 
     def __len__(self) -> int:
         return self.length
@@ -140,46 +153,70 @@ class SeededSampler(Sampler[int]):
         seed: The run's seed; every epoch's order is drawn from (seed, epoch).
         shuffle: Draw a new order for every epoch.
         infinite: Continue with the next epoch after the last sample, for iteration-based loops.
+        epochs: Continue with the next epoch after the last sample, up to this many; loader workers then prepare the
+            next epoch's first batches during the last ones of an epoch. None stops after each epoch.
+        whole: Leave out an epoch's last samples that do not fill a batch of so many.
+        blocks: The block in which each sample is stored (n,); the order is then that of
+            `engine.runner.block_order`. None takes the dataset's, if it has any.
     """
 
     def __init__(
-        self, dataset: Sized, seed: int, shuffle: bool = True, infinite: bool = False
+        self,
+        dataset: Sized,
+        seed: int,
+        shuffle: bool = True,
+        infinite: bool = False,
+        blocks: np.ndarray | None = None,
+        epochs: int | None = None,
+        whole: int = 1,
     ) -> None:
         self.dataset = dataset
+        self.blocks = getattr(dataset, "blocks", None) if blocks is None else blocks
         self.seed = seed
         self.shuffle = shuffle
         self.infinite = infinite
         self.rank, self.world_size = get_dist_info()
         # Every process gets the same number of samples; the last ones repeat the epoch's first.
-        self.per_process = -(-len(dataset) // self.world_size)
+        per_process = -(-len(dataset) // self.world_size)
+        self.last_epoch = epochs
+        self.per_process = per_process - per_process % whole
         self.epoch = 0
         self.skip = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next iteration.
 
-        An infinite sampler counts its epochs itself, because mmengine always passes epoch 0 in an iteration-based
-        loop, even after `start_after`.
+        A sampler of several epochs counts them itself: mmengine always passes epoch 0 in an iteration-based loop, even
+        after `start_after`.
         """
-        if not self.infinite:
+        if not self.continues:
             self.epoch = epoch
 
+    @property
+    def continues(self) -> bool:
+        """Whether an iteration goes on with the next epoch."""
+        return self.infinite or self.last_epoch is not None
+
     def start_after(self, samples: int) -> None:
-        """Make the next iteration start after the first `samples` samples of this process."""
+        """Make the next iteration start after the first `samples` samples of this process, in all epochs together."""
         self.epoch, self.skip = divmod(samples, self.per_process)
 
     def _one_epoch(self, epoch: int) -> list[int]:
         count = len(self.dataset)
         order = np.arange(count)
         if self.shuffle:
-            np.random.default_rng([self.seed, epoch]).shuffle(order)
+            generator = np.random.default_rng([self.seed, epoch])
+            if self.blocks is None:
+                generator.shuffle(order)
+            else:
+                order = block_order(self.blocks, generator)
         order = np.resize(order, self.per_process * self.world_size)
         return (epoch * count + order[self.rank :: self.world_size]).tolist()
 
     def __iter__(self) -> Iterator[int]:
         epoch, skip, self.skip = self.epoch, self.skip, 0
         yield from self._one_epoch(epoch)[skip:]
-        while self.infinite:
+        while self.infinite or epoch + 1 < (self.last_epoch or 0):
             epoch += 1
             yield from self._one_epoch(epoch)
 

@@ -1,42 +1,14 @@
-"""The time of a run: wall-clock seconds over all interruptions, and CPU seconds of each iteration."""
+"""The seconds of a run by phase, and the CPU seconds of each iteration."""
 
 from __future__ import annotations
 
 import time
 from typing import Any
 
-from mmengine.hooks import CheckpointHook, Hook
+from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
-from engine.runner.batch_statistics import agree_on_statistics
-
-ELAPSED = "elapsed_seconds"
-
-
-@HOOKS.register_module()
-class TimedCheckpointHook(CheckpointHook):
-    """mmengine's checkpoint hook, which also stores the time used so far, and statistics of all processes."""
-
-    def before_train(self, runner: Any) -> None:
-        """Start the clock at the time of the interrupted run."""
-        super().before_train(runner)
-        self._started = time.monotonic() - runner.message_hub.runtime_info.get(ELAPSED, 0.0)
-
-    def _save_checkpoint(self, runner: Any) -> None:
-        # All processes come here, and only the main process goes on to `before_save_checkpoint`.
-        agree_on_statistics(runner)
-        super()._save_checkpoint(runner)
-
-    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-        """Store the seconds of training so far."""
-        elapsed = time.monotonic() - self._started
-        runner.message_hub.update_info(ELAPSED, elapsed)
-        checkpoint["message_hub"]["runtime_info"][ELAPSED] = elapsed
-
-    def after_train(self, runner: Any) -> None:
-        """Store the seconds of the whole run."""
-        super().after_train(runner)
-        runner.message_hub.update_info(ELAPSED, time.monotonic() - self._started)
+from contract.timing import CLOCK, TRAINING, VALIDATION
 
 
 @HOOKS.register_module()
@@ -62,3 +34,26 @@ class CpuTimeHook(Hook):
         used = time.process_time()
         runner.message_hub.update_scalar("train/cpu_time", used - self.used)
         self.used = used
+
+
+class PhaseHook(Hook):
+    """Tell the clock of phases when training and validations begin and end."""
+
+    # After the hooks that prepare the training.
+    priority = "LOWEST"
+
+    def before_train(self, runner: Any) -> None:
+        """Begin the training."""
+        CLOCK.enter(TRAINING)
+
+    def after_train(self, runner: Any) -> None:
+        """End the training."""
+        CLOCK.leave()
+
+    def before_val(self, runner: Any) -> None:
+        """Begin a validation."""
+        CLOCK.enter(VALIDATION)
+
+    def after_val(self, runner: Any) -> None:
+        """End a validation."""
+        CLOCK.leave()

@@ -12,6 +12,20 @@ from mmengine.runner import EpochBasedTrainLoop
 VALIDATION_HISTORY = "history_of_validations"
 
 
+def is_validation_due(runner: Any, position: int) -> bool:
+    """Return whether mmengine's loop validates at a position.
+
+    Args:
+        runner: mmengine's Runner.
+        position: Completed epochs, or iterations in an iteration-based loop.
+    """
+    loop = runner.train_loop
+    if runner.val_loop is None or position < loop.val_begin:
+        return False
+    end = loop.max_epochs if isinstance(loop, EpochBasedTrainLoop) else loop.max_iters
+    return position % loop.val_interval == 0 or position == end
+
+
 @HOOKS.register_module()
 class ValidationHistoryHook(Hook):
     """Keep every validation's metrics, and run a validation that a killed run missed.
@@ -27,9 +41,12 @@ class ValidationHistoryHook(Hook):
         if runner.iter == 0:
             return
         loop = runner.train_loop
-        by_epoch = isinstance(loop, EpochBasedTrainLoop)
-        position, end = (loop.epoch, loop.max_epochs) if by_epoch else (loop.iter, loop.max_iters)
-        due = position % loop.val_interval == 0 or position == end
+        if not isinstance(loop, EpochBasedTrainLoop):
+            due = is_validation_due(runner, loop.iter)
+        else:
+            # A run that was stopped within an epoch has done the validation of the epoch before.
+            at_end = loop.iter * loop.max_epochs == loop.epoch * loop.max_iters
+            due = at_end and is_validation_due(runner, loop.epoch)
         history = runner.message_hub.runtime_info.get(VALIDATION_HISTORY, [])
         if due and not (history and history[-1]["step"] == runner.iter):
             runner.val_loop.run()

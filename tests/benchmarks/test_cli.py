@@ -9,15 +9,12 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
+from support.harness import Harness
 from support.world import (
-    SUITE_TASKS,
-    World,
     answer,
     clean_environment,
     forget_digests,
@@ -29,51 +26,10 @@ from benchmarks import cli
 from benchmarks.commands import doctor
 from benchmarks.commands import plan as plan_command
 from benchmarks.commands import run as run_command
-from benchmarks.plan import preflight
+from benchmarks.plan import hardware, preflight
 from benchmarks.suite.names import ROOT
 from contract.errors import UserError
 from contract.files import read_json
-
-SUITE = f"""
-title = "Tiny"
-{SUITE_TASKS}
-rows = [
-    dict(name="scratch", backbone="resnet10_b", pretrain=False),
-    dict(name="tricks", backbone="resnet10_d", recipe="efficient", tricks=["cosine"]),
-]
-"""
-
-
-class Harness:
-    """The command `run` on a small repository, with fake tasks."""
-
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.world = World(folder)
-        self.suite = folder / "tiny.py"
-        self.suite.write_text(SUITE, encoding="utf-8")
-        self.asked: list[str] = []
-        self.data = make_data()
-        inspect = lambda dataset, cache: self.data[dataset.path.name]  # noqa: E731
-        monkeypatch.setattr(preflight, "inspect_data", inspect)
-        monkeypatch.setattr(preflight, "peek_at_data", inspect)
-        monkeypatch.setattr(preflight, "glance_at_data", inspect)
-
-    def plan(self, *words: str) -> int:
-        options = cli.parse(["plan", str(self.suite), *words])
-        return plan_command.plan(options, root=self.world.root, ask=self.ask)
-
-    def run(self, *words: str) -> int:
-        options = cli.parse(["run", str(self.suite), *words])
-        return run_command.run(
-            options,
-            root=self.world.root,
-            build_command=self.world.command,
-            ask=self.ask,
-        )
-
-    def ask(self, specs: Sequence[str]) -> dict[str, Any]:
-        self.asked += specs
-        return answer(specs)
 
 
 @pytest.fixture
@@ -127,30 +83,56 @@ def test_ctrl_c_explains_resume(harness, capsys):
     assert re.search(r"Interrupted: \d of 5 runs are done and kept. Run the same command", text)
 
 
-def test_plan_prints_runs_and_time(harness, capsys):
+def test_plan_prints_runs_and_time(harness, capsys, monkeypatch):
     assert harness.plan() == 0
     text = capsys.readouterr().out
     assert re.search(r"scratch · det · seed 0 +will run +not run yet +unknown +unknown", text)
     assert "Time left: unknown" in text
     assert not (harness.world.root / "runs" / "tiny").exists()
+    monkeypatch.setattr(hardware, "cpu_model", lambda: "this CPU")
     harness.run()
     capsys.readouterr()
     harness.world.edit("seg/train.py", "from engine import run\nEPOCHS = 3\n")
     forget_digests()
-    assert harness.plan("--jobs", "1") == 0
+    assert harness.plan() == 0
     text = capsys.readouterr().out
-    assert re.search(r"scratch · det · seed 0 +cached +done +2.0 s +0.5 GiB", text)
+    assert re.search(
+        r"scratch · det · seed 0 +cached +done +2.0 s +0.5 GiB +unknown +earlier", text
+    )
     assert re.search(
         r"scratch · seg · seed 0 +will run +will run again: code of seg/train.py differs", text
     )
-    assert "Time left: about 4.0 s; memory: up to 0.5 GiB." in text
+    assert "2 runs left (2 earlier run): 0.00" in text
+    assert re.search(r"With N at a time, each as fast as here: 1: 4.0 s, 2: 2.0 s, 4: 2.0 s", text)
+    assert re.search(r"Longest chain: 2.0 s, \w+ · seg · seed 0\.", text)
+    assert "Memory: up to 0.5 GiB a run" in text
+    # Times belong to a machine.
+    monkeypatch.setattr(hardware, "cpu_model", lambda: "another CPU")
+    assert harness.plan() == 0
+    assert "Time left: unknown" in capsys.readouterr().out
+
+
+def test_plan_measures_what_is_unknown(harness, capsys):
+    asked = []
+
+    def measure(plan, slots, measured, say, *, again):
+        asked.append((len(plan.wanted), again))
+        say("[1/1] resnet10_b")
+        raise KeyboardInterrupt
+
+    for words in ([], ["--measure", "again"], ["--no-measure"], ["--budget", "smoke"]):
+        options = cli.parse(["plan", str(harness.suite), *words])
+        root = harness.world.root
+        assert plan_command.plan(options, root=root, ask=harness.ask, measure=measure) == 0
+    assert asked == [(5, False), (5, True)]
+    assert "Interrupted; what was measured is kept." in capsys.readouterr().out
 
 
 def test_plan_reports_data_problem_once(harness, capsys):
     harness.data = make_data(det="the folder is empty\nfill it")
     assert harness.plan() == 0
     text = capsys.readouterr().out
-    assert re.search(r"scratch · det · seed 0 +cannot run +the folder is empty +unknown", text)
+    assert re.search(r"scratch · det · seed 0 +cannot run +its data, see below +unknown", text)
     assert text.count("Data: the folder is empty\nfill it") == 1
 
 
@@ -217,6 +199,44 @@ def test_partial_run_keeps_table(harness):
         assert harness.run(*words) == 0
         assert table.read_text(encoding="utf-8") == before
     assert len(harness.world.journal_lines("start")) == 5
+
+
+def test_one_run_as_a_job_calls_it(harness, capsys):
+    """It trains nothing else, keeps what the plan says of other runs, and writes no report."""
+    assert harness.run() == 0
+    known = {run["path"]: run["identity"] for run in read_plan_of(harness)}
+    harness.world.journal.unlink()
+    (harness.world.root / "runs" / "tiny" / "report.html").unlink()
+    harness.world.edit("seg/configs/mini.py", "_base_ = 'mmseg::fcn/fcn.py'\nlr = 2\n")
+    forget_digests()
+    assert harness.run("--only", "tricks/seg/0") == 0
+    started = [line.split()[1] for line in harness.world.journal_lines("start")]
+    assert started == ["tricks/seg/seed-0"]
+    changed = {
+        path for run in read_plan_of(harness) if known[path := run["path"]] != run["identity"]
+    }
+    assert changed == {"cells/tricks/seg/seed-0"}
+    assert not (harness.world.root / "runs" / "tiny" / "report.html").exists()
+    assert harness.run("--only", "tricks/seg/0") == 0
+    assert len(harness.world.journal_lines("start")) == 1
+    with pytest.raises(UserError, match=r"--only names tricks · seg · seed 9, which is no run"):
+        harness.run("--only", "tricks/seg/9")
+
+
+def test_one_run_without_its_classifier(harness, capsys):
+    """It neither trains the classifier nor waits for it."""
+    assert harness.run("--only", "tricks/seg/0") == 1
+    sentence = "its classifier tricks · cls · seed 0 has no result"
+    assert f"FAILED tricks · seg · seed 0: {sentence}" in capsys.readouterr().out
+    failure = read_json(harness.world.root / "runs/tiny/cells/tricks/seg/seed-0/failure.json")
+    assert failure is not None and failure["message"] == sentence
+    assert harness.world.journal_lines() == []
+
+
+def read_plan_of(harness: Harness) -> list[dict[str, Any]]:
+    content = read_json(harness.world.root / "runs" / "tiny" / "plan.json")
+    assert content is not None
+    return content["runs"]
 
 
 def test_checks_only_data_of_selected_tasks(harness, monkeypatch):

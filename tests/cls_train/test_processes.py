@@ -17,6 +17,7 @@ from cls_train.assemble import assemble
 from cls_train.train import Classification
 from engine import task as engine_task
 from engine.cli import Options
+from engine.runner import stop
 from engine.runner.accumulation import DeviceBatchHook
 from engine.runner.batch_statistics import CumulativeStatisticsHook
 from engine.runner.seeding import SeededSampler
@@ -47,6 +48,17 @@ class Recording(Classification):
             "history": runner.message_hub.runtime_info[VALIDATION_HISTORY],
         }
         return []
+
+
+class Signal(Hook):
+    """Send one of the processes a signal in an iteration."""
+
+    def __init__(self, iteration, rank):
+        self.iteration, self.rank = iteration, rank
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if (runner.iter + 1, runner.rank) == (self.iteration, self.rank):
+            os.kill(os.getpid(), signal.SIGUSR1)
 
 
 class Kill(Hook):
@@ -94,6 +106,13 @@ def _pair(*arguments, **options):
 
 def _call(arguments, options):
     return _train(*arguments, **options)
+
+
+def _call_until_stopped(arguments, options):
+    """Return what a process that is told to stop says."""
+    with pytest.raises(stop.Stopped) as raised, stop.caught_signals():
+        _train(*arguments, **options)
+    return str(raised.value)
 
 
 def _equal(one, two):
@@ -148,6 +167,21 @@ def test_killed_pair_matches_uninterrupted(pair, images, tiny_config, tmp_path):
         for part in ("model", "average"):
             assert _equal(resumed[rank][part], whole[rank][part]), f"{part} of rank {rank}"
         assert resumed[rank]["history"] == whole[rank]["history"]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_pair_stops_together_and_matches_uninterrupted(pair, images, tiny_config, tmp_path, rank):
+    """One process gets the signal in the second epoch, where the other has other batch statistics."""
+    options = {**OPTIONS, "hooks": [Signal(8, rank)]}
+    call = (images, tiny_config, tmp_path), options
+    said = run_ranks(_call_until_stopped, *call, processes=PROCESSES)
+    assert said[0] == said[1] and said[0].startswith("stopped: iteration 9 of 30 is saved")
+    assert (tmp_path / "epoch_1_iter_9.pth").is_file()
+    resumed = _pair(images, tiny_config, tmp_path, resume=True, **OPTIONS)
+    for found, expected in zip(resumed, pair[1], strict=True):
+        assert _equal(found["model"], expected["model"])
+        assert _equal(found["average"], expected["average"])
+        assert found["history"] == expected["history"]
 
 
 _in_turn = SeededSampler._one_epoch

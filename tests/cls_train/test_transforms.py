@@ -1,14 +1,16 @@
-"""Cutout, random erasing and colour noise on images whose every pixel is known."""
+"""Cutout and random erasing on images whose every pixel is known."""
 
 import numpy as np
 import pytest
 import torch
+from torchvision.transforms import v2
 
 from backbones.normalisation import IMAGENET_MEAN
 from cls_train.assemble import CONFIGS
-from cls_train.transforms import Cutout, Erasing, PCANoise
+from cls_train.transforms import Cutout, Erasing, uniform_noise
 from contract.errors import UserError
 from engine import config as configs
+from engine.augmentation import OneImage
 from engine.image_folder import build_pipeline, transforms_of
 
 WHITE = torch.full((3, 20, 30), 255.0)
@@ -25,7 +27,7 @@ def _box(erased):
 def test_cutout_square_clipped_at_border(monkeypatch):
     centres = iter([torch.tensor(10), torch.tensor(0), torch.tensor(19), torch.tensor(29)])
     monkeypatch.setattr(torch, "randint", lambda *_: next(centres))
-    cutout = Cutout(0.5)
+    cutout = OneImage(Cutout(0.5))
     # Half of the shorter side is 10 pixels: five rows above the centre and five from it on.
     assert _box(cutout(WHITE)) == (10, 5)
     erased = cutout(WHITE)
@@ -36,7 +38,7 @@ def test_cutout_square_clipped_at_border(monkeypatch):
 
 def test_cutout_mean_area():
     torch.manual_seed(0)
-    areas = [int((Cutout(0.5)(WHITE) != 255).any(dim=0).sum()) for _ in range(2000)]
+    areas = [int((OneImage(Cutout(0.5))(WHITE) != 255).any(dim=0).sum()) for _ in range(2000)]
     # A side of 10 around a centre that is uniform over L pixels keeps, on average, 10 − 25 / L of them.
     assert np.mean(areas) == pytest.approx((10 - 25 / 20) * (10 - 25 / 30), rel=0.02)
 
@@ -44,7 +46,7 @@ def test_cutout_mean_area():
 @pytest.mark.parametrize("fill", ["constant", "mean", "noise"])
 def test_erasing_fills_rectangle(fill):
     torch.manual_seed(0)
-    erase = Erasing(fill, p=1.0)
+    erase = OneImage(Erasing(fill, p=1.0))
     for _ in range(20):
         erased = erase(WHITE)
         rows, columns = _box(erased)
@@ -80,7 +82,7 @@ def test_paper_values(trick, fill):
 
 def test_erasing_probability():
     torch.manual_seed(0)
-    erase = Erasing(p=0.5)
+    erase = OneImage(Erasing(p=0.5))
     assert sum(not torch.equal(erase(WHITE), WHITE) for _ in range(400)) == pytest.approx(
         200, abs=35
     )
@@ -93,27 +95,55 @@ def test_wrong_arguments():
         build_pipeline([dict(type="Cutout", size=16)])
 
 
-def test_pca_noise_by_hand(monkeypatch):
-    alpha = np.array([0.05, -0.1, 0.2])
-    monkeypatch.setattr(np.random, "normal", lambda mean, std, size: alpha * (std / 0.1))
-    image = torch.full((3, 2, 2), 100.0)
-    out = PCANoise(0.1)(image)
-    # Σ_k α_k λ_k p_k, component by component.
-    red = 0.05 * 55.46 * -0.5675 + -0.1 * 4.794 * 0.7192 + 0.2 * 1.148 * 0.4009
-    green = 0.05 * 55.46 * -0.5808 + -0.1 * 4.794 * -0.0045 + 0.2 * 1.148 * -0.8140
-    blue = 0.05 * 55.46 * -0.5836 + -0.1 * 4.794 * -0.6948 + 0.2 * 1.148 * 0.4203
-    for channel, shift in enumerate((red, green, blue)):
-        assert out[channel].unique().tolist() == pytest.approx([100 + shift], abs=1e-4)
+@pytest.mark.parametrize("fill", ["constant", "mean"])
+def test_erasing_is_torchvisions(fill):
+    value = 0 if fill == "constant" else list(IMAGENET_MEAN)
+    ours, theirs = (
+        OneImage(Erasing(fill)),
+        v2.RandomErasing(0.5, (0.02, 0.4), (0.3, 1 / 0.3), value),
+    )
+    for seed in range(20):
+        torch.manual_seed(seed)
+        found = ours(WHITE)
+        torch.manual_seed(seed)
+        assert torch.equal(found, theirs(WHITE))
 
 
-def test_color_axes_are_orthonormal():
-    vectors = np.array(PCANoise.EIGENVECTORS)
-    np.testing.assert_allclose(vectors.T @ vectors, np.eye(3), atol=1e-3)
+def test_a_batch_is_erased_image_by_image():
+    erase = Erasing("noise", p=0.7)
+    torch.manual_seed(2)
+    numbers = torch.tensor([erase.draw(20, 30) for _ in range(12)])
+    images = torch.rand(12, 3, 20, 30) * 255
+    mean, std = torch.tensor([[[5.0]], [[6]], [[7]]]), torch.full((3, 1, 1), 2.0)
+    plain = torch.zeros(3, 1, 1), torch.ones(3, 1, 1)
+    found = erase(images, numbers, *plain)
+    assert not torch.equal(found, images)
+    for one, image, number in zip(found, images, numbers, strict=True):
+        assert torch.equal(one, erase(image[None], number[None], *plain)[0])
+    normalised = erase((images - mean) / std, numbers, mean, std)
+    torch.testing.assert_close(normalised, (found - mean) / std)
 
 
-def test_pca_noise_standard_deviation():
-    np.random.seed(0)
-    noise = PCANoise(0.1)
-    shifts = np.array([noise(torch.zeros(3, 1, 1)).flatten().numpy() for _ in range(4000)])
-    along = shifts @ np.array(PCANoise.EIGENVECTORS)
-    np.testing.assert_allclose(along.std(axis=0), [5.546, 0.4794, 0.1148], rtol=0.06)
+def test_noise_by_hand():
+    def mixed(value):
+        value = (value ^ value >> 16) * 0x7FEB352D % 2**32
+        value = (value ^ value >> 15) * 0x21F0AAAD % 2**32
+        return value ^ value >> 15
+
+    seeds = [0, 1, 2**24 - 1]
+    noise = uniform_noise(torch.tensor(seeds, dtype=torch.float32), torch.empty(3, 3, 4, 5))
+    for image, seed in enumerate(seeds):
+        for channel, row, column in ((0, 0, 0), (1, 2, 3), (2, 3, 4)):
+            value = mixed((channel * 20 + row * 5 + column) ^ mixed(seed)) >> 8
+            assert noise[image, channel, row, column].item() == np.float32(value) / np.float32(
+                2**24 - 1
+            )
+
+
+def test_noise_is_uniform_and_independent():
+    noise = uniform_noise(torch.arange(8.0), torch.empty(8, 3, 64, 64)).flatten(1)
+    counts = np.histogram(noise.numpy(), 16, (0, 1))[0]
+    assert np.abs(counts / noise.numel() * 16 - 1).max() < 0.05
+    between = np.corrcoef(noise.numpy())[np.triu_indices(8, 1)]
+    neighbours = np.corrcoef(noise[:, :-1].flatten(), noise[:, 1:].flatten())[0, 1]
+    assert max(np.abs(between).max(), abs(neighbours)) < 0.04

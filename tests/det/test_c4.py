@@ -1,15 +1,16 @@
 """Faster R-CNN without FPN, whose RoI head is the backbone's last stage."""
 
 import json
-import shutil
 
 import pytest
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
+from support.stopping import stopped_run
 
 import backbones
 from contract.errors import UserError
+from engine.runner.checkpoint_files import checkpoints
 from engine.runner.unused_parameters import unused_parameters
 
 
@@ -85,12 +86,13 @@ def test_run_loads_every_tensor(tiny_voc, tmp_path, run_det, checkpoint):
     assert result["protocol"]["detector"].startswith("Faster R-CNN, C4")
 
 
-def test_resumed_run_equals_uninterrupted(tiny_voc, tmp_path, run_det, checkpoint, monkeypatch):
+def test_stopped_run_equals_uninterrupted(
+    tiny_voc, tmp_path, run_det, checkpoint, monkeypatch, capsys
+):
     monkeypatch.setattr("engine.measure.costs.SECONDS", 0)
     settings = {
         "train_cfg.max_iters": 4,
         "train_cfg.val_interval": 4,
-        "default_hooks.checkpoint.interval": 1,
         "train_dataloader.batch_size": 2,
         "auto_scale_lr.base_batch_size": 2,
         "train_dataloader.num_workers": 0,
@@ -103,10 +105,14 @@ def test_resumed_run_equals_uninterrupted(tiny_voc, tmp_path, run_det, checkpoin
     data, whole, resumed = tiny_voc.root.parent, tmp_path / "whole", tmp_path / "resumed"
     arguments = dict(config="mini_c4", budget="full")
     assert run_det(data, whole, *options, **arguments) == 0
-    # As if the run had been killed after its third iteration: images of one group wait for a batch there.
-    resumed.mkdir()
-    shutil.copy(whole / "iter_3.pth", resumed)
-    assert run_det(data, resumed, *options, "--resume", **arguments) == 0
+
+    def run(*more):
+        return run_det(data, resumed, *options, *more, **arguments)
+
+    # Images of one group wait for a batch there.
+    stopped_run(run, 3, resume=False, capsys=capsys)
+    assert [path.name for path in checkpoints(resumed)] == ["iter_3.pth"]
+    assert run("--resume") == 0
     results = [json.loads((folder / "result.json").read_text()) for folder in (whole, resumed)]
     assert results[0]["metrics"] == results[1]["metrics"]
     assert (whole / "curves.json").read_text() == (resumed / "curves.json").read_text()

@@ -1,7 +1,10 @@
 """The GPUs that torch can use, and the reasons if it can use none."""
 
+from types import SimpleNamespace
+
 import pytest
-from support.gpus import A100, listing, stub_torch
+import torch
+from support.gpus import A100, listing, stub_nvidia_smi_answers, stub_torch
 
 from engine.gpus import (
     arch_supported,
@@ -12,7 +15,7 @@ from engine.gpus import (
     unusable,
     visible_variable,
 )
-from engine.hardware import AMD, NVIDIA, Card, Hardware, parse_nvidia_smi
+from engine.hardware import AMD, NVIDIA, Card, Hardware, find_hardware, parse_nvidia_smi
 
 NO_MIG = Hardware(NVIDIA, (Card(A100[0]),) * 2)
 
@@ -52,6 +55,43 @@ def test_mig_instances_are_used_one_by_one(monkeypatch, chosen, ids):
     assert [gpu.id for gpu in gpus] == ids
     if chosen is None:
         assert gpus[0].name == "NVIDIA A100-SXM4-80GB 3g.40gb"
+
+
+def test_mig_instances_of_unequal_cards(monkeypatch, tmp_path):
+    """torch shows the capability of one instance only; the driver knows that of each card."""
+    stub_torch(monkeypatch, ("NVIDIA A100-SXM4-80GB MIG 3g.40gb", (8, 0)))
+    capabilities = "GPU-00000000-aaaa, 8.0\nGPU-10000000-aaaa, 7.5\nGPU-20000000-aaaa, 9.0\n"
+    answers = {"-L": listing(2, 0, 1), "--query-gpu=uuid,compute_cap": capabilities}
+    stub_nvidia_smi_answers(monkeypatch, tmp_path, answers)
+    gpus = list_gpus(find_hardware(tmp_path))
+    assert [(gpu.id[:5], gpu.capability) for gpu in gpus] == [
+        ("MIG-0", (8, 0)),
+        ("MIG-0", (8, 0)),
+        ("GPU-1", (7, 5)),
+        ("MIG-2", (9, 0)),
+    ]
+    reason = "GPU MIG-00000000-bbbb (NVIDIA A100-SXM4-80GB 3g.40gb) has another number format"
+    assert [gpu.left_out for gpu in gpus] == [None, None, reason, None]
+    # An old driver does not know the question, and nothing is left out.
+    stub_nvidia_smi_answers(monkeypatch, tmp_path, {"-L": listing(2, 0, 1)})
+    assert {gpu.left_out for gpu in list_gpus(find_hardware(tmp_path))} == {None}
+
+
+def test_gpus_by_the_names_of_the_driver(monkeypatch):
+    """The order of CUDA may be another one than the driver's."""
+    stub_torch(monkeypatch, A100, A100)
+    known = torch.cuda.get_device_properties
+    uuids = ("aa-11", "bb-22")
+    monkeypatch.setattr(
+        torch.cuda,
+        "get_device_properties",
+        lambda index: SimpleNamespace(**vars(known(index)), uuid=uuids[index]),
+    )
+    assert [gpu.uuid for gpu in list_gpus(NO_MIG)] == ["GPU-aa-11", "GPU-bb-22"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-5,1")
+    assert [gpu.uuid for gpu in list_gpus(NO_MIG)] == ["MIG-5", "GPU-bb-22"]
+    monkeypatch.setattr(torch.version, "hip", "6.4")
+    assert list_gpus(NO_MIG)[1].uuid is None
 
 
 def test_rocm(monkeypatch):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageEnhance
+from PIL import Image
 from torchvision.transforms import v2
 
 from cls_train.assemble import CONFIGS
@@ -80,36 +80,14 @@ def test_training_pipeline_is_seeded_float():
 
 
 def test_training_pipeline_matches_paper():
-    crop, flip, jitter, _ = build_pipeline(_pipeline("train_pipeline")).transforms[:4]
+    steps = build_pipeline(_pipeline("train_pipeline")).transforms
+    crop, flip, jitter = steps[0], steps[1], steps[4].transform.drawn
     assert isinstance(crop, v2.RandomResizedCrop)
     assert (tuple(crop.scale), tuple(crop.ratio)) == ((0.08, 1.0), (3 / 4, 4 / 3))
     assert (tuple(crop.size), flip.p) == ((224, 224), 0.5)
     assert tuple(jitter.brightness) == tuple(jitter.saturation) == pytest.approx((0.6, 1.4))
     assert tuple(jitter.hue) == (-0.2, 0.2)
     assert jitter.contrast is None
-
-
-def test_jitter_matches_pillow():
-    """Hue, saturation and brightness one at a time, each against Pillow's own operation."""
-    generator = np.random.default_rng(3)
-    image = Image.fromarray(generator.integers(0, 256, (24, 24, 3), dtype=np.uint8))
-    pixels = v2.functional.pil_to_tensor(image)
-    saturated = ImageEnhance.Color(image).enhance(1.4)
-    brightened = ImageEnhance.Brightness(image).enhance(0.6)
-    hue, saturation, value = image.convert("HSV").split()
-    turned = hue.point(lambda h: (h + round(0.2 * 255)) % 256)
-    shifted = Image.merge("HSV", (turned, saturation, value)).convert("RGB")
-    for kind, ours in (("pil", image), ("tensor", pixels)):
-        for result, expected, tolerance in (
-            (v2.functional.adjust_saturation(ours, 1.4), saturated, 1),
-            (v2.functional.adjust_brightness(ours, 0.6), brightened, 1),
-            # Pillow has 256 hues, a step of which moves a channel by up to 6.
-            (v2.functional.adjust_hue(ours, 0.2), shifted, 0 if kind == "pil" else 12),
-        ):
-            if kind == "tensor":
-                result = result.permute(1, 2, 0)
-            difference = np.abs(np.asarray(result, int) - np.asarray(expected, int))
-            assert difference.max() <= tolerance
 
 
 def test_test_size_299_keeps_ratio():

@@ -13,6 +13,7 @@ from contract.errors import UserError
 from engine.budget import Budget
 from engine.cli import Options
 from engine.resume import latest_checkpoint
+from engine.runner import loader_processes
 from engine.runner.learning_rate import add_multipliers
 from engine.runner.precision import Precision
 from engine.wiring import wire
@@ -73,10 +74,10 @@ def test_iteration_loop_resumes_at_once(monkeypatch):
     # mmengine saves at the end only where the interval does not exceed the training.
     assert config.default_hooks.checkpoint.interval == 30
     assert not config.default_hooks.checkpoint.by_epoch
-    assert config.default_hooks.checkpoint.max_keep_ckpts == 2
+    assert config.default_hooks.checkpoint.minutes == 10
 
 
-def test_batch_sampler_is_replayed_where_runs_resume_within_an_epoch(monkeypatch):
+def test_batch_sampler_is_replayed_because_runs_resume_within_an_epoch(monkeypatch):
     own = dict(type="AspectRatioBatchSampler")
     found = []
     for train_cfg in (dict(max_iters=30), dict(max_epochs=3)):
@@ -85,7 +86,7 @@ def test_batch_sampler_is_replayed_where_runs_resume_within_an_epoch(monkeypatch
         options = Options("c", Path("w"), Path("d"))
         wire(config, "det", options, Precision("float32", "cpu", "test"), Budget())
         found.append(config.train_dataloader.batch_sampler.to_dict())
-    assert found == [dict(type="ReplayedBatchSampler", batches=own), own]
+    assert found == [dict(type="ReplayedBatchSampler", batches=own)] * 2
 
 
 def test_hooks_follow_recipe_hooks(monkeypatch):
@@ -143,9 +144,13 @@ def _save(path):
 
 def test_newest_checkpoint_by_number(tmp_path):
     assert latest_checkpoint(tmp_path) is None
-    for name in ("epoch_9.pth", "epoch_10.pth", "epoch_2.pth"):
+    # In the middle of the tenth epoch, and what a kill left of the end of the eleventh.
+    names = ("epoch_9.pth", "epoch_9_iter_95.pth", "epoch_10.pth", "epoch_2.pth", ".epoch_11.pth")
+    for name in names:
         _save(tmp_path / name)
     assert latest_checkpoint(tmp_path).name == "epoch_10.pth"
+    _save(tmp_path / "epoch_10_iter_104.pth")
+    assert latest_checkpoint(tmp_path).name == "epoch_10_iter_104.pth"
 
 
 @pytest.mark.parametrize(
@@ -224,6 +229,42 @@ def test_wrong_images_of_a_pass_are_refused_in_every_budget(budget):
     precision = Precision("float32", "cpu", "test")
     with pytest.raises(UserError, match=r"device_batch_size=0 was given; expected the most images"):
         wire(config, "cls", Options("c", Path("w"), Path("d")), precision, budget)
+
+
+@pytest.mark.parametrize(
+    ("device", "cores", "threads", "by_harness", "processes", "workers"),
+    [
+        ("cpu", 2, "1", False, 1, 1),
+        ("cpu", 64, "1", False, 1, 2),
+        ("cuda", 1, "", False, 1, 1),
+        ("cuda", 16, "", False, 1, 15),
+        ("cuda", 16, "1", False, 1, 15),
+        ("cuda", 16, "4", True, 1, 3),
+        ("cuda", 16, "1", False, 4, 3),
+        ("cuda", 128, "", False, 1, 32),
+    ],
+)
+def test_automatic_workers(device, cores, threads, by_harness, processes, workers, monkeypatch):
+    monkeypatch.setattr(loader_processes, "cpu_cores", lambda: cores)
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    monkeypatch.delenv("RANK", raising=False)
+    if processes > 1:
+        monkeypatch.setenv("RANK", "0")
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+    assert loader_processes.automatic_workers(device, by_harness=by_harness) == workers
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_workers_and_pinned_memory(device, monkeypatch):
+    monkeypatch.setattr(loader_processes, "cpu_cores", lambda: 8)
+    config = _config(max_epochs=3)
+    config.train_dataloader.num_workers = None
+    config.val_dataloader.num_workers = 0
+    loader_processes.wire_processes_of_loaders(config, device, by_harness=False)
+    train, test = config.train_dataloader, config.val_dataloader
+    assert (train.num_workers, test.num_workers) == (2 if device == "cpu" else 7, 0)
+    assert (train.persistent_workers, test.persistent_workers) == (True, False)
+    assert train.pin_memory is test.pin_memory is (device == "cuda")
 
 
 def test_losses_are_read_rarely_from_a_gpu():

@@ -9,6 +9,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from PIL import Image
+from support.conversion import packed_copy
 from torch import nn
 
 import backbones
@@ -139,7 +140,7 @@ def test_budgets_limit_images(image_folder, tmp_path, checkpoint):
 @pytest.mark.filterwarnings("ignore")
 def test_features_match_classifier(image_folder, tiny_config, tmp_path):
     words = [str(tiny_config), "--data", str(image_folder), "--work-dir", str(tmp_path)]
-    words += ["--backbone", SPEC, "--precision", "fp32"]
+    words += ["--backbone", SPEC, "--precision", "fp32", "--set", "epochs_factor=0.67"]
     assert train(Classification(), words) == 0
     metrics = json.loads((tmp_path / "result.json").read_text())["metrics"]
     top1 = {metric["name"]: metric["value"] for metric in metrics}["top1"]
@@ -233,3 +234,15 @@ def test_torn_image(tmp_path, capsys):
     torn.write_bytes(torn.read_bytes()[:60])
     said = _refused(capsys, tmp_path / "data", tmp_path / "w", "--backbone", SPEC)
     assert said.startswith(f"the image {torn} cannot be decoded (")
+
+
+def test_packed_folder_gives_the_same_numbers(image_folder, tmp_path, checkpoint):
+    results = [
+        _probe(data, tmp_path / name, "--checkpoint", checkpoint, settings=("iterations=20",))
+        for name, data in (
+            ("folder", image_folder),
+            ("packed", packed_copy(image_folder, tmp_path / "set")),
+        )
+    ]
+    assert results[0][0]["metrics"] == results[1][0]["metrics"]
+    assert results[0][1] == results[1][1]

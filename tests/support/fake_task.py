@@ -83,7 +83,17 @@ def run_out_of_memory(words, fits, changes):
         sys.exit(2)
 
 
+def save(number, frame):
+    raise KeyboardInterrupt
+
+
 def behave(behaviour, journal, name):
+    if behaviour in ("hang", "family"):
+        signal.signal(signal.SIGTERM, save)
+    if behaviour == "torchrun":
+        # Its processes were told to stop; its own status says nothing.
+        print('@progress {"stopped": true}', flush=True)
+        sys.exit(1)
     if behaviour == "fail":
         raise RuntimeError("the loss is no number")
     if behaviour == "user-error":
@@ -104,7 +114,7 @@ def behave(behaviour, journal, name):
     if behaviour == "slow":
         time.sleep(0.3)
     if behaviour == "stubborn":
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if behaviour == "family":
         child = subprocess.Popen([sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)"])
         note(journal, f"child pid={child.pid}")
@@ -114,8 +124,8 @@ def behave(behaviour, journal, name):
             note(journal, f"waiting {name}")
             time.sleep(60)
         except KeyboardInterrupt:
-            note(journal, f"interrupted {name}")
-            sys.exit(130)
+            note(journal, f"saved {name}")
+            sys.exit(75)
 
 
 if __name__ == "__main__":

@@ -63,6 +63,23 @@ def stub_nvidia_smi(
     script.chmod(0o755)
 
 
+def stub_nvidia_smi_answers(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, answers: dict[str, str]
+) -> None:
+    """Leave only an nvidia-smi on the PATH that answers by its first option, and fails for all others."""
+    tools = folder / "tools"
+    tools.mkdir(exist_ok=True)
+    monkeypatch.setenv("PATH", str(tools))
+    cases = ""
+    for option, text in answers.items():
+        (tools / f"answer{option}").write_text(text, encoding="utf-8")
+        file = f"{tools}/answer{option}"
+        cases += f"{option}) while IFS= read -r line; do echo \"$line\"; done < '{file}' ;;\n"
+    script = tools / "nvidia-smi"
+    script.write_text(f'#!/bin/sh\ncase "$1" in\n{cases}*) exit 9 ;;\nesac\n', encoding="utf-8")
+    script.chmod(0o755)
+
+
 def listing(*instances: int, name: str = A100[0]) -> str:
     """Return what `nvidia-smi -L` prints for GPUs with so many MIG instances each."""
     lines = []

@@ -13,9 +13,9 @@ from typing import Any
 
 from benchmarks.plan import closure, identity
 from benchmarks.plan.compute import Compute
-from benchmarks.plan.document import PLAN_FILE, read_plan
+from benchmarks.plan.document import PLAN_FILE, added_rows, read_plan
 from benchmarks.plan.machine import Slots
-from benchmarks.plan.plan import Plan, PlannedRun, added_rows, make_plan
+from benchmarks.plan.plan import Plan, PlannedRun, make_plan
 from benchmarks.plan.preflight import DataState, available_tricks
 from benchmarks.plan.store import RunKey
 from benchmarks.plan.timings import Timings

@@ -129,7 +129,7 @@ def choose_images(folder: Path, columns: int) -> tuple[list[Path], list[str]]:
     if count < 2:
         raise UserError(f"{folder} holds one image; the sheet mixes images and needs two or more")
     chosen = [dataset.samples[index * len(dataset) // count] for index in range(count)]
-    return [Path(path) for path, _ in chosen], [dataset.classes[label] for _, label in chosen]
+    return [one.image for one in chosen], [dataset.classes[one.label] for one in chosen]
 
 
 def make_rows(paths: Sequence[Path], names: Sequence[str], seed: int) -> dict[str, list[SheetRow]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 from collections import namedtuple
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from benchmarks.acceptance import gpu_tests, machine
 from benchmarks.acceptance.session import Session
+from benchmarks.plan import claims
 from benchmarks.suite.names import ROOT
 from contract.acceptance import Line
 
@@ -116,20 +116,21 @@ def test_shared_memory_that_cannot_be_written(tmp_path: Path, monkeypatch) -> No
     assert line.verdict == "failed" and "No space left on device" in line.found
 
 
-def test_locks(tmp_path: Path, monkeypatch) -> None:
-    (line,) = machine._locking(tmp_path / "runs")
+def test_claims(tmp_path: Path, monkeypatch) -> None:
+    (line,) = machine._claims(tmp_path / "runs")
     assert line.verdict == "ok"
     assert not (tmp_path / "runs").exists()
 
     def unsupported(*_):
         raise OSError(errno.ENOSYS, "Function not implemented")
 
-    monkeypatch.setattr(fcntl, "flock", unsupported)
-    (line,) = machine._locking(tmp_path)
-    assert line.verdict == "failed" and "cannot lock files (Function not implemented)" in line.found
-    monkeypatch.setattr(fcntl, "flock", lambda *_: None)
-    (line,) = machine._locking(tmp_path)
-    assert line.verdict == "failed" and "two locks on one file" in line.found
+    with monkeypatch.context() as patch:
+        patch.setattr("os.rename", unsupported)
+        (line,) = machine._claims(tmp_path)
+    assert line.verdict == "failed" and "cannot be written (Function not implemented)" in line.found
+    monkeypatch.setattr(machine, "take", lambda place: claims.Claim(place))
+    (line,) = machine._claims(tmp_path)
+    assert line.verdict == "failed" and "two claims to one run" in line.found
 
 
 @pytest.mark.parametrize(

@@ -123,17 +123,18 @@ def test_small_shared_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     assert not list(doctor._shared_memory(8))
 
 
-def test_disk_without_locks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert doctor._locks(tmp_path) == (f"work in {tmp_path}", OK)
+def test_claims(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert doctor._claims(tmp_path) == (f"work in {tmp_path}", OK)
+    assert list(tmp_path.iterdir()) == []
+    text, state = doctor._claims(tmp_path / "absent")
+    assert state == REPAIR and "cannot be written" in text
 
     def refuse(*_: object) -> None:
-        raise OSError(errno.ENOSYS, "Function not implemented")
+        raise OSError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr("benchmarks.plan.store.fcntl.flock", refuse)
-    text, state = doctor._locks(tmp_path)
-    assert state == REPAIR and "cannot lock files (Function not implemented)" in text
-    text, state = doctor._locks(tmp_path / "absent")
-    assert state == REPAIR and "cannot be written" in text
+    monkeypatch.setattr("benchmarks.plan.claims.os.rename", refuse)
+    text, state = doctor._claims(tmp_path)
+    assert state == REPAIR and "cannot be written (Permission denied)" in text
 
 
 @pytest.mark.parametrize(

@@ -18,3 +18,11 @@ def test_slots(monkeypatch):
     assert slots(monkeypatch, 16, 64) == (8, 2)
     assert slots(monkeypatch, 16, 64, ("0", "1")) == (2, 8)
     assert slots(monkeypatch, 4, 8, jobs=4) == (4, 1)
+
+
+def test_cores_of_a_slurm_job(monkeypatch):
+    cores = machine.cpu_cores()
+    monkeypatch.setenv("SLURM_CPUS_ON_NODE", "1")
+    assert machine.cpu_cores() == 1
+    monkeypatch.setenv("SLURM_CPUS_ON_NODE", "4096")
+    assert machine.cpu_cores() == cores

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import subprocess
@@ -16,20 +15,23 @@ from support.world import (
     ROWS,
     World,
     clean_environment,
+    is_alive,
     make_suite,
+    pids,
     wait_for,
 )
 
-from benchmarks.plan import store
+from benchmarks.plan import claims
+from benchmarks.plan.document import read_plan
+from benchmarks.plan.estimate import runs_left
+from benchmarks.plan.machine import Slots
 from benchmarks.plan.plan import RESUME, RUN
-from benchmarks.plan.store import RunKey, Store, identity_in, locked
-from benchmarks.plan.timings import Cost, total_seconds
-from benchmarks.run.runner import CACHED, COMPLETED
+from benchmarks.plan.store import RunKey, Store, identity_in, write_failure
+from benchmarks.run.runner import CACHED, COMPLETED, FAILED
 from benchmarks.suite.model import replace
 from benchmarks.suite.names import ROOT
 from benchmarks.suite.select import Selection
-from contract.errors import UserError
-from contract.files import read_json
+from contract.files import read_json, write_json
 
 # A run folder is a view of the store
 
@@ -127,8 +129,9 @@ def test_equal_rows_run_once(tmp_path):
     assert (one.twin, other.twin) == (None, one.key)
     assert other.reason == "once, as standard · cls · seed 0"
     # The detectors and segmentors of both wait for classifiers, which are not known to be equal before.
-    costs = [Cost(seconds, 1.0) for seconds in (10, 99, 1, 2, 3, 4)]
-    assert total_seconds(plan, costs, 1) == 10 + 1 + 2 + 3 + 4
+    assert [run.key for run in runs_left(plan)] == [
+        run.key for run in plan.runs if run is not other
+    ]
     outcomes = world.run()
     assert len(outcomes) == 6
     assert len(world.journal_lines("start")) == 3
@@ -250,40 +253,105 @@ def test_damaged_result_is_set_aside_and_rerun(tmp_path):
     assert kept.read_text(encoding="utf-8") == "{"
 
 
-@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
-def test_disk_without_locks(tmp_path, monkeypatch, number):
-    """As Lustre without its mount option: a sentence, and no run without a lock."""
-
-    def refuse(*_):
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(store.fcntl, "flock", refuse)
-    sentence = rf"cannot lock files \({os.strerror(number)}\).*--run-dir, or .*Lustre"
-    with pytest.raises(UserError, match=sentence), locked(tmp_path):
-        raise AssertionError("the folder is not locked")
-    with pytest.raises(UserError, match=sentence):
-        Store(tmp_path / "run").lock("ab12")
-
-
-def test_run_folder_is_locked(tmp_path):
-    code = (
-        "import sys; from pathlib import Path; from benchmarks.plan.store import locked\n"
-        "with locked(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+def test_two_commands_in_one_run_folder(tmp_path):
+    """Each run is trained once, and each command ends with all runs done."""
+    World(tmp_path)
+    script = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from support.world import World\n"
+        "rows = ('standard', 'tricks', 'scratch')\n"
+        "slow = {f'{row}/{task}': 'slow' for row in rows for task in ('cls', 'det', 'seg')}\n"
+        "world = World(Path(sys.argv[1]), behaviour=slow)\n"
+        "print(sorted({outcome.status for outcome in world.run().values()}))\n"
     )
-    holder = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        cwd=ROOT,
-    )
-    with holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == b"held\n"
-        owner = rf"Another run \(process {holder.pid}\) is working in"
-        with pytest.raises(UserError, match=owner), locked(tmp_path):
-            pass
-        holder.kill()
-        holder.wait()
-        # The kernel has let go of the lock.
-        with locked(tmp_path):
-            pass
+    environment = {**clean_environment(), "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    both = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=60)[0] for process in both]
+    assert all(set(eval(line)) <= {CACHED, COMPLETED} for line in said)
+    starts = [line.split()[1] for line in World(tmp_path).journal_lines("start")]
+    assert len(starts) == len(set(starts)) == 8
+    assert set(run_states(World(tmp_path)).values()) == {"completed"}
+
+
+def test_failure_in_another_command_is_not_repeated(tmp_path):
+    world = World(tmp_path, suite=make_suite((ROWS[0],)))
+    run = world.plan().find(RunKey("scratch", "det", 0))
+    other = Store(world.run_dir).lock(str(run.identity))
+    assert other is not None
+
+    def fail() -> None:
+        wait_for(lambda: any("waiting for it" in line for line in world.display.lines))
+        folder = world.folder / "store" / str(run.identity)
+        write_json(folder / "run.json", {"identity": run.identity})
+        write_failure(folder, 1, "the loss is no number")
+        other.close()
+
+    thread = threading.Thread(target=fail)
+    thread.start()
+    outcomes = world.run()
+    thread.join()
+    assert (outcomes["scratch/det"].status, outcomes["scratch/seg"].status) == (FAILED, COMPLETED)
+    waiting = f"another command (process {os.getpid()} on {os.uname().nodename}) trains the same"
+    assert any(waiting in line for line in world.display.lines)
+    assert world.journal_lines("start scratch/det") == []
+    assert (world.view("scratch/det") / "failure.json").exists()
+
+
+def test_run_that_was_taken_over_is_ended(tmp_path, monkeypatch):
+    """The claim is gone when this command goes on: its task ends, and the result of the other one counts."""
+    world = World(tmp_path, suite=make_suite((ROWS[0],)), behaviour={"scratch/det": "hang"})
+    monkeypatch.setattr(claims, "HEARTBEAT_SECONDS", 0.05)
+    claim_of = {}
+
+    def take_over(key: RunKey) -> None:
+        if key.task == "det" and not claim_of:
+            [file] = (world.folder / "store" / ".claims").glob("*/*")
+            claim_of["lost"] = file
+            world.behaviour.clear()
+            wait_for(lambda: world.journal_lines("start scratch/det"))
+            file.unlink()
+
+    world.display.on_start = take_over
+    outcomes = world.run(Slots(1, 1, (), "test"))
+    assert outcomes["scratch/det"].status == COMPLETED
+    assert any("ended here: another command took it over" in line for line in world.display.lines)
+    first, second = world.journal_lines("start scratch/det")
+    assert not is_alive(pids([first])[0]) and "resumed" in second
+
+
+def test_plans_of_several_commands_are_united(tmp_path):
+    """What another command has added to the table stays, whoever writes last."""
+    world = World(tmp_path)
+    early = world.plan()
+    late = World(tmp_path, suite=make_suite(seeds=(0, 3)))
+    late.selection = Selection(backbones=("resnet10_c",))
+    late.plan().write()
+    early.write()
+    document = read_plan(world.run_dir)
+    assert document.seeds == (0, 3)
+    assert [row.name for row in document.rows if row.added] == ["resnet10_c"]
+    assert {run.seed for run in document.runs if run.row == "scratch"} == {0, 3}
+    assert any(run.row == "resnet10_c" for run in document.runs)
+    before = (world.run_dir / "plan.json").stat().st_ino
+    early.write()
+    assert (world.run_dir / "plan.json").stat().st_ino == before
+
+
+def test_plan_keeps_identities_that_it_does_not_know(tmp_path):
+    world = World(tmp_path)
+    world.run()
+    plan = world.plan()
+    known = [run.identity for run in read_plan(world.run_dir).runs]
+    for run in plan.runs:
+        run.identity, run.is_decided = None, run.key.row == "scratch"
+    plan.write()
+    found = read_plan(world.run_dir).runs
+    assert [run.identity for run in found] == [
+        None if run.row == "scratch" else identity
+        for run, identity in zip(found, known, strict=True)
+    ]

@@ -8,11 +8,13 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
+from matplotlib.transforms import Bbox
 from support.fake_run import MEANS, fail_run, write_run
 
 from benchmarks.report.build import build_report
-from benchmarks.report.pareto import draw_pareto, pareto_front, read_points
+from benchmarks.report.pareto import _covered, draw_pareto, pareto_front, read_points
 from benchmarks.results.columns import known_columns
 from benchmarks.results.read import read_run
 
@@ -87,3 +89,17 @@ def test_draws_one_row_and_ties(tmp_path: Path) -> None:
     means = {f"row {index}": MEANS["tricks"] for index in range(14)}
     many = build_report(write_run(tmp_path / "many", seeds=(0, 1), means=means))
     assert draw_pareto(many, MAP, LATENCY)
+
+
+def test_covered_area_equals_that_of_single_intersections() -> None:
+    draws = np.random.default_rng(0)
+    for _ in range(50):
+        boxes = [Bbox(np.sort(draws.random((2, 2)), axis=0)) for _ in range(6)]
+        label, panel, *taken = boxes
+        areas = [
+            shared.width * shared.height if (shared := Bbox.intersection(label, box)) else 0.0
+            for box in (panel, *taken)
+        ]
+        expected = label.width * label.height - areas[0] + sum(areas[1:])
+        assert _covered(label, taken, panel) == pytest.approx(expected, abs=1e-12)
+    assert _covered(label, [], Bbox.from_extents(0, 0, 1, 1)) == pytest.approx(0, abs=1e-12)

@@ -7,7 +7,7 @@ import sys
 
 import psutil
 
-from benchmarks.run import guard
+from contract import guard
 
 # Starts a process in a session of its own, as torchrun does, which starts one more.
 COMMAND = """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import signal
 import subprocess
@@ -25,10 +24,14 @@ from support.world import (
 )
 
 from benchmarks.plan.compute import Gpu
+from benchmarks.plan.costs import Cost
 from benchmarks.plan.machine import Slots
 from benchmarks.plan.plan import CACHED
+from benchmarks.plan.timings import Timings
+from benchmarks.run.ending import failure_message
 from benchmarks.run.place import environment
-from benchmarks.run.runner import COMPLETED, FAILED, SKIPPED, Interrupted, Runner, failure_message
+from benchmarks.run.runner import COMPLETED, FAILED, SKIPPED, Interrupted, Runner
+from benchmarks.run.stopping import Ending
 from benchmarks.suite.select import Selection
 from contract.files import read_json
 
@@ -222,6 +225,27 @@ def test_assigns_one_gpu_per_run(tmp_path):
     assert used == {"0", "1"}
 
 
+def test_second_run_on_a_gpu_starts_after_the_first_report(tmp_path):
+    world = World(tmp_path, behaviour={"standard/cls": "hang", "tricks/cls": "fail"})
+    slots = Slots(2, 1, ("0",), "as asked for with --jobs", runs_per_gpu=2)
+    outcomes = world.run(slots, fail_fast=True)
+    assert outcomes["tricks/cls"].status == FAILED
+    # It was still running.
+    assert "standard/cls" not in outcomes
+
+
+def test_longest_chain_starts_first(tmp_path, monkeypatch):
+    seconds = {"cls": 50.0, "det": 1.0, "seg": 99.0}
+    monkeypatch.setattr(
+        "benchmarks.run.runner.expected_seconds",
+        lambda plan, threads: {run.key: seconds[run.key.task] for run in plan.wanted},
+    )
+    world = World(tmp_path)
+    world.run(SERIAL)
+    starts = [line.split()[1] for line in world.journal_lines("start")]
+    assert starts[:3] == ["standard/cls/seed-0", "tricks/cls/seed-0", "scratch/seg/seed-0"]
+
+
 def test_progress_is_displayed_and_not_logged(tmp_path):
     world = World(tmp_path)
     world.run()
@@ -248,9 +272,9 @@ def test_run_file_holds_identity_and_command(tmp_path):
 def test_timings_are_recorded(tmp_path):
     world = World(tmp_path)
     world.run()
-    timings = json.loads((tmp_path / "timings.json").read_text(encoding="utf-8"))
-    assert timings["det|det/configs/mini.py|resnet10_b|full"] == {"seconds": 2.0, "memory_mib": 512}
-    assert "cls|cls_train/configs/mini.py|resnet10_d|full|efficient|cosine" in timings
+    plan = world.plan()
+    found = Timings(tmp_path / "timings.json").estimate(plan.runs, "full")
+    assert found == [Cost(2.0, host_bytes=512 * 2**20)] * len(plan.runs)
 
 
 def _interrupt(world: World, runner: Runner, tasks: int, number: signal.Signals) -> None:
@@ -274,7 +298,7 @@ def test_interrupt_ends_tasks_and_resumes_later(tmp_path, number):
     runner = world.runner(Slots(2, 1, (), "test"))
 
     _interrupt(world, runner, tasks=2, number=number)
-    assert "interrupted standard/cls/seed-0" in world.journal_lines("interrupted")
+    assert "saved standard/cls/seed-0" in world.journal_lines("saved")
     world.behaviour.clear()
     assert {outcome.status for outcome in world.run().values()} == {COMPLETED}
     assert any("start standard/cls/seed-0 resumed" in line for line in world.journal_lines())
@@ -282,7 +306,7 @@ def test_interrupt_ends_tasks_and_resumes_later(tmp_path, number):
 
 def test_unresponsive_task_is_killed(tmp_path):
     world = World(tmp_path, behaviour={"standard/cls": "stubborn"})
-    runner = world.runner(SERIAL, grace_seconds=0.3)
+    runner = world.runner(SERIAL, ending=Ending(grace_seconds=0.3))
 
     _interrupt(world, runner, tasks=1, number=signal.SIGINT)
 

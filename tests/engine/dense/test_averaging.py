@@ -35,6 +35,8 @@ def watched(world, monkeypatch):
         measured.append(state(self))
         return predict(self, *arguments, **named)
 
+    # The trained weights are only in checkpoints of a run that is not finished.
+    monkeypatch.setattr("engine.task.keep_the_network", lambda work_dir: None)
     monkeypatch.setattr(NonFiniteLossHook, "after_train_iter", after_train_iter)
     monkeypatch.setattr(world.network, "predict", watched_predict)
     return steps, measured
@@ -91,7 +93,9 @@ def test_average_is_evaluated_drawn_and_resumed(world, tmp_path, options, watche
 
 
 @pytest.mark.parametrize("world", ["det"], indirect=True)
-def test_load_report_and_frozen_parts(world, tmp_path, checkpoint, options):
+def test_load_report_and_frozen_parts(world, tmp_path, checkpoint, options, monkeypatch):
+    # The trained weights are only in checkpoints of a run that is not finished.
+    monkeypatch.setattr("engine.task.keep_the_network", lambda work_dir: None)
     work = tmp_path / "work"
     assert world.run(work, "--checkpoint", checkpoint, *options, budget="full") == 0
     stored = safetensors.torch.load_file(checkpoint)

@@ -61,6 +61,13 @@ def test_each_rank_checks_its_gpu(monkeypatch):
         resolve_device()
 
 
+def test_a_rank_that_sees_one_gpu_checks_that_one(monkeypatch):
+    stub_torch(monkeypatch, ("Tesla V100", (7, 0)))
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    with pytest.raises(UserError, match=r"Tesla V100 has compute capability 7\.0"):
+        resolve_device()
+
+
 def test_unknown_device():
     with pytest.raises(UserError, match="unknown device 'cdua'; did you mean 'cuda'"):
         resolve_device("cdua")

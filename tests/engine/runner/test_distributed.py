@@ -7,6 +7,7 @@ import time
 import pytest
 import torch
 from support.processes import fork_ranks, run_ranks
+from torch._subclasses import FakeTensorMode
 
 from contract.errors import UserError
 from engine.runner import distributed, rank
@@ -43,6 +44,7 @@ def second_of_three(monkeypatch):
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     monkeypatch.setattr(distributed, "_store", None)
     found = (torch.distributed.HashStore(), 1, 3)
     monkeypatch.setattr(distributed, "rendezvous", lambda *_, **__: iter([found]))
@@ -64,10 +66,36 @@ def test_gpu_is_that_of_the_local_rank(monkeypatch, second_of_three):
 def test_more_processes_than_gpus_are_refused(monkeypatch, second_of_three):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(
-        UserError, match=r"started 3 processes on a machine that shows 1 GPU.* --nproc_per_node 1"
+        UserError,
+        match=r"3 processes were started on a machine that shows 1 GPU.* --nproc_per_node 1",
     ):
         join("cuda")
     assert not second_of_three
+
+
+def test_a_process_that_sees_one_gpu_takes_it(monkeypatch, second_of_three):
+    """As under srun, which gives each process a GPU of its own."""
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    join("cuda")
+    assert second_of_three == dict(gpu=0, backend="nccl", size=3)
+
+
+def test_gradients_are_exchanged_on_the_gpu_of_the_process(monkeypatch):
+    """mmengine names the local rank, which is another GPU, or none, where a process sees one of its own."""
+    given = {}
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(
+        distributed.MMDistributedDataParallel,
+        "__init__",
+        lambda self, **given_: given.update(given_),
+    )
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        model = torch.nn.Linear(1, 1, device="cuda")
+    distributed.AnyDeviceDistributedDataParallel(
+        model, device_ids=[1], find_unused_parameters=False
+    )
+    assert given["device_ids"] == [0]
 
 
 def _fail(folder, joined, errors):

@@ -212,6 +212,22 @@ def test_infinite_sampler_chains_permutations():
         assert sorted(drawn[epoch * 7 : epoch * 7 + 7]) == list(range(epoch * 7, epoch * 7 + 7))
 
 
+def test_sampler_of_several_epochs_chains_whole_batches():
+    """The same samples as epoch by epoch with a loader that drops the last batch."""
+    alone = _sampler(11)
+    expected = []
+    for epoch in range(3):
+        alone.set_epoch(epoch)
+        expected += list(alone)[:8]
+    chained = _sampler(11, epochs=3, whole=4)
+    assert len(chained) == 8
+    chained.set_epoch(2)
+    assert list(chained) == expected
+    for done in (0, 4, 8, 20):
+        chained.start_after(done)
+        assert list(chained) == expected[done:]
+
+
 def test_finite_sampler_ends():
     assert len(list(_sampler(7))) == 7
 

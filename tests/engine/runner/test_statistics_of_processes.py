@@ -13,9 +13,9 @@ from torch import nn
 from engine.resume import _resume_types
 from engine.runner.averaging import EpochEMAHook
 from engine.runner.batch_statistics import AgreeingStatisticsHook
+from engine.runner.checkpoint import PositionCheckpointHook
 from engine.runner.distributed import join, leave
 from engine.runner.seeding import SeededDataset
-from engine.runner.timing import TimedCheckpointHook
 
 
 class Numbers:
@@ -90,7 +90,7 @@ def _train(folder):
         optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.1)),
         train_cfg=dict(type="ResumableIterTrainLoop", max_iters=5, val_interval=3),
         default_hooks=dict(
-            checkpoint=dict(type=TimedCheckpointHook.__name__, by_epoch=False, interval=2),
+            checkpoint=dict(type=PositionCheckpointHook.__name__, by_epoch=False, interval=2),
             logger=dict(type="LoggerHook", log_metric_by_epoch=False),
         ),
         custom_hooks=[watch, EpochEMAHook(), AgreeingStatisticsHook()],
@@ -111,7 +111,8 @@ STATISTICS = ("norm.running_mean", "norm.running_var")
 
 
 @pytest.mark.parametrize("processes", [2, 3])
-def test_iteration_loop(tmp_path, processes):
+def test_iteration_loop(tmp_path, processes, monkeypatch):
+    monkeypatch.setattr("engine.runner.checkpoint_files.KEPT", 9)
     found = run_ranks(_train, tmp_path, processes=processes)
     for iteration in (2, 4):
         with torch.serialization.safe_globals(_resume_types()):

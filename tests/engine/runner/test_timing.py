@@ -2,17 +2,17 @@
 
 from support.runners import bare_runner
 
-from engine.runner.timing import ELAPSED, CpuTimeHook, TimedCheckpointHook
+from engine.runner.checkpoint import ELAPSED, PositionCheckpointHook
+from engine.runner.timing import CpuTimeHook
 
 
 def test_elapsed_time_continues_from_checkpoint(request, monkeypatch):
     clock = iter([100.0, 107.0, 109.0])
-    monkeypatch.setattr("engine.runner.timing.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("engine.runner.checkpoint.time.monotonic", lambda: next(clock))
     monkeypatch.setattr("mmengine.hooks.CheckpointHook.before_train", lambda *_: None)
-    monkeypatch.setattr("mmengine.hooks.CheckpointHook.after_train", lambda *_: None)
     runner = bare_runner(request.node.name)
     runner.message_hub.update_info(ELAPSED, 50.0)
-    hook = TimedCheckpointHook(interval=1)
+    hook = PositionCheckpointHook(interval=1)
     hook.before_train(runner)
     checkpoint = {"message_hub": {"runtime_info": {}}}
     hook.before_save_checkpoint(runner, checkpoint)

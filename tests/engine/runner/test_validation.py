@@ -15,7 +15,7 @@ class _EpochLoop(EpochBasedTrainLoop):
     def __init__(self, epoch, max_epochs, iter, max_iters, val_interval):
         self._epoch, self._max_epochs = epoch, max_epochs
         self._iter, self._max_iters = iter, max_iters
-        self.val_interval = val_interval
+        self.val_begin, self.val_interval = 1, val_interval
 
 
 DONE = [{"step": 10, "metrics": {"top1": 1.0}}]
@@ -42,6 +42,8 @@ def _loops(request, iteration, history, **loop):
         (20, 2, DONE, ["validated"]),
         (20, 2, [{"step": 20, "metrics": {}}], []),
         (30, 3, DONE, []),
+        # Stopped within the third epoch; the second one was validated.
+        (23, 2, DONE, []),
         # The last epoch is validated though 2 does not divide it.
         (50, 5, DONE, ["validated"]),
     ],
@@ -65,7 +67,7 @@ def test_iteration_loop_counts_iterations(request, iteration, expected):
         request.node.name,
         iter=iteration,
         train_loop=SimpleNamespace(
-            epoch=0, max_epochs=1, iter=iteration, max_iters=9, val_interval=4
+            epoch=0, max_epochs=1, iter=iteration, max_iters=9, val_begin=1, val_interval=4
         ),
         val_loop=SimpleNamespace(run=lambda: calls.append("validated")),
     )
