@@ -239,7 +239,9 @@ def _copy_weights(source: nn.Module, target: nn.Module, prefix: str = "backbone.
         name.replace("backbone.net.", prefix): tensor
         for name, tensor in source.state_dict().items()
     }
-    renamed = [[name for name in a if name not in b] for a, b in ((tensors, places), (places, tensors))]
+    renamed = [
+        [name for name in a if name not in b] for a, b in ((tensors, places), (places, tensors))
+    ]
     others = dict(zip(*renamed, strict=True))
     for name, tensor in tensors.items():
         other = others.get(name, name)
