@@ -8,7 +8,7 @@ All steps train on one batch that stays in memory, so no loading is measured.
 - limit: the same network, loss and optimiser on the preprocessed batch, without a Runner.
 - stock: float32 and NCHW. For `cls` torchvision's ResNet-50 in a loop as in its reference script; for `det` and `seg`
   the network of mmdet's and mmseg's own config, with torchvision's kernels in place of mmcv's compiled ones, and
-  without a Runner's hooks.
+  without a Runner's hooks. The network, its weights and its frozen parts are the same as ours.
 
 The three take turns, and the table has medians of CPU seconds, which other work on the machine changes little. The
 ratios are those of the medians. Above 1, ours is faster.
@@ -54,6 +54,8 @@ STOCK = {
 }
 # The networks of torchvision's reference, and of mmdet's and mmseg's configs.
 BACKBONES = {"cls": "resnet50_b", "det": "resnet50_b", "seg": "resnet50_c"}
+# Images of a step at full size.
+BATCH_SIZES = {"cls": 16, "det": 2, "seg": 1}
 # More than are run, so that nothing is saved or tested.
 ITERATIONS = 1000
 Step = Callable[[], None]
@@ -87,7 +89,7 @@ def main() -> int:
     parser.add_argument("--size", choices=SETTINGS, default="full")
     parser.add_argument("--tasks", nargs="+", choices=FOLDERS, default=list(FOLDERS))
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
-    parser.add_argument("--rounds", type=int, default=3, help="steps of each kind")
+    parser.add_argument("--rounds", type=int, default=2, help="steps of each kind")
     options = parser.parse_args()
     setting = SETTINGS[options.size]
     data = miniworld.prepare(setting.preset, ROOT / "data" / "miniworld")
@@ -118,6 +120,7 @@ def measure(
     found: dict[str, list[float]] = {}
     full = setting is SETTINGS["full"]
     backbone = BACKBONES[task] if full else setting.backbone
+    batch_sizes = BATCH_SIZES if full else setting.batch_sizes
 
     def take_turns(runner: Any, batch: Any) -> None:
         steps = {"ours": ours(runner, batch), "limit": limit(runner, batch)}
@@ -142,9 +145,7 @@ def measure(
         return config
 
     chosen.assemble, chosen.labelled_features = with_hook, None
-    budget = dict(
-        iterations=ITERATIONS, workers=0, batch_size=setting.batch_sizes[task], test_images=1
-    )
+    budget = dict(iterations=ITERATIONS, workers=0, batch_size=batch_sizes[task], test_images=1)
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(_FinishedError):
         words = [setting.configs[task], "--backbone", backbone, "--work-dir", folder]
         words += ["--data", str(data / FOLDERS[task]), "--device", "cpu", "--precision", precision]
