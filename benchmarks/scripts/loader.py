@@ -23,7 +23,8 @@ import numpy as np
 import torch
 from mmengine.registry import MODELS
 from PIL import Image
-from timm.data import create_loader
+from timm.data.dataset import ImageDataset
+from timm.data.loader import create_loader
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
@@ -141,7 +142,7 @@ def _torchvision(root: Path) -> Any:
 def _timm(root: Path) -> Any:
     """Timm's training loader with its default colour jitter; it normalises batches on the device."""
     return create_loader(
-        ImageFolder(str(root)),
+        ImageDataset(str(root)),
         (3, _SIZE, _SIZE),
         _BATCH,
         is_training=True,

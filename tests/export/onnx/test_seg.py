@@ -12,7 +12,9 @@ from export.onnx.file import session
 from export.onnx.seg import SegmentorExport, compare
 
 
-def test_file_matches_evaluated_network(tiny_ade, tmp_path, run_seg, checkpoint, capsys, monkeypatch):
+def test_file_matches_evaluated_network(
+    tiny_ade, tmp_path, run_seg, checkpoint, capsys, monkeypatch
+):
     # The trained weights are only in checkpoints of a run that is not finished.
     monkeypatch.setattr("engine.task.keep_the_network", lambda work_dir: None)
     work, out = tmp_path / "seg", tmp_path / "model.onnx"
