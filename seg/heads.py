@@ -25,8 +25,12 @@ class LossOnlyFCNHead(FCNHead):
             batch_data_samples: mmseg's samples with labels `(1, H, W)`.
         """
         labels = self._stack_batch_gt(batch_data_samples)
+        # The softmax over classes reads NCHW: of a channels-last map it would copy the large one.
         logits = resize(
-            seg_logits, size=labels.shape[2:], mode="bilinear", align_corners=self.align_corners
+            seg_logits.contiguous(),
+            size=labels.shape[2:],
+            mode="bilinear",
+            align_corners=self.align_corners,
         )
         weight = None if self.sampler is None else self.sampler.sample(logits, labels)
         losses: dict[str, Tensor] = {}

@@ -152,5 +152,6 @@ def test_model_parts_of_dense_tasks_are_listed():
         "FasterRCNNC4",
         "FocalCrossEntropyLoss",
         "Float32RoIExtractor",
+        "LossOnlyFCNHead",
         "QualityBBoxHead",
     }

@@ -284,3 +284,24 @@ def test_losses_are_read_rarely_from_a_gpu():
         # mmengine's own hook would read every loss in every iteration.
         assert config.default_hooks.runtime_info.type == "PositionHook"
     assert intervals == {"cpu": 1, "cuda": config.default_hooks.logger.interval}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "device", "output_stride", "expected"),
+    [
+        ("float32", "cpu", 8, False),
+        ("float32", "cpu", None, True),
+        ("float32", "cpu", 32, True),
+        ("bfloat16", "cpu", 8, True),
+        ("float32", "cuda", 8, True),
+    ],
+)
+def test_float32_of_a_dilated_network_is_computed_in_nchw_on_a_cpu(
+    dtype, device, output_stride, expected
+):
+    config = _config(max_iters=30)
+    if output_stride is not None:
+        config.model.backbone.output_stride = output_stride
+    precision = Precision(dtype, device, "test")
+    wire(config, "seg", Options("c", Path("w"), Path("d")), precision, Budget())
+    assert config.model.backbone.channels_last is expected

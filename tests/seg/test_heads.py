@@ -43,3 +43,19 @@ def test_loss_and_gradient_equal_the_stock_head(losses, monkeypatch):
     assert set(stock) - set(found) == {"acc_seg"}
     assert all(torch.equal(found[name], stock[name]) for name in found)
     assert torch.equal(gradient, stock_gradient)
+
+
+def test_large_logits_are_not_copied_for_the_softmax(monkeypatch):
+    seen = []
+
+    def loss(logits, *_args, **_kwargs):
+        seen.append(logits)
+        return logits.sum()
+
+    with DefaultScope.overwrite_default_scope("mmseg"):
+        head = LossOnlyFCNHead(**OPTIONS, loss_decode=dict(type="CrossEntropyLoss"))
+    monkeypatch.setattr(head.loss_decode, "forward", loss)
+    logits = torch.randn(2, 5, 6, 6).contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(0, 5, (1, 24, 24))
+    head.loss_by_feat(logits, [SegDataSample(gt_sem_seg=PixelData(data=labels))] * 2)
+    assert seen[0].is_contiguous()
