@@ -73,7 +73,8 @@ def test_measures_each_kind_of_step_once(world):
     # Two classifiers, two detectors and two segmentors; the rows `scratch` and `standard` have the same network.
     assert len(trials) == 6
     assert any(
-        line.startswith("Measuring 6 kinds of step (2 at a time), about 75 s") for line in said
+        line.startswith("Measuring 6 kinds of step (2 at a time), about 1 min 15 s")
+        for line in said
     )
     assert sum("resnet10_d · detection: 2.0 images/s" in line for line in said) == 1
     assert {found.source for found in estimates(world.plan()).values()} == {MEASURED}
