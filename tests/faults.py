@@ -89,8 +89,8 @@ FAULTS = (
     Fault(
         "shuffled labels",
         "engine/image_folder.py",
-        '"labels": label}',
-        '"labels": (label + index) % len(self.samples)}',
+        '"labels": self.samples.label(index)}',
+        '"labels": (self.samples.label(index) + index) % len(self.samples)}',
         "tests/engine/test_image_folder.py",
     ),
     Fault(

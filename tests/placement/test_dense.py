@@ -59,7 +59,8 @@ def test_step_equals_that_of_the_cpu(name, config, step):
     with pretend_cuda():
         found = step(name, config=config, precision="fp32")
     assert found.devices == {"cuda"}
-    assert found.losses == expected.losses
+    # Sums have another order: RoIAlign and the memory layout are chosen by device.
+    assert found.losses == pytest.approx(expected.losses, rel=1e-6)
     for key, weight in expected.weights.items():
         torch.testing.assert_close(found.weights[key], weight)
 

@@ -297,6 +297,16 @@ def _load_onto_device(load):
     return loaded
 
 
+def _save_from_device(save):
+    """Wrap `torch.save`: the values are written, because the class that pretends is not one that files may contain."""
+
+    def saved(content, *arguments, **kwargs):
+        content = pytree.tree_map_only(PretendTensor, lambda tensor: tensor.inner, content)
+        return save(content, *arguments, **kwargs)
+
+    return saved
+
+
 def _group_by_device(group):
     """Wrap the function by which torch groups gradients, to clip their norm."""
 
@@ -325,6 +335,7 @@ def pretend_cuda():
             patch.setattr(torch.cuda, name, stub)
         patch.setattr(mmengine.device.utils, "DEVICE", "cuda")
         patch.setattr(torch, "load", _load_onto_device(torch.load))
+        patch.setattr(torch, "save", _save_from_device(torch.save))
         name = "_group_tensors_by_device_and_dtype"
         patch.setattr(torch._C, name, _group_by_device(getattr(torch._C, name)))
         # `Module.to` otherwise writes into the CPU parameters, which cannot become another class.

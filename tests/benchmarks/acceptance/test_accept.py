@@ -83,7 +83,7 @@ def test_good_machine(acceptance: Acceptance) -> None:
         *(f"first loss of {case}, bf16" for case in ("cls", "det", "det mini_c4", "seg")),
         "kill and resume: cls", "kill and resume: det mini_c4",
         "a training with 2 processes by gloo", "an error on one of 2 processes by gloo",
-        "file locks in runs/", "peak memory of the trainings",
+        "claims in runs/", "peak memory of the trainings",
     ):  # fmt: skip
         assert name in names
     assert acceptance.line("every task, fp16").verdict == "skipped"

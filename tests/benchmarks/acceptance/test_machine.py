@@ -1,4 +1,4 @@
-"""Shared memory, file locks, and nvidia-smi by a stub."""
+"""Shared memory, claims, and nvidia-smi by a stub."""
 
 from __future__ import annotations
 
