@@ -319,9 +319,13 @@ def _fit_shared_memory(runner: Any) -> None:
     mmengine builds the training loader with its loop, and an iteration-based loop starts the workers at once. So the
     loader is built here, before the loop.
     """
-    runner._train_dataloader = runner.build_dataloader(runner._train_dataloader, seed=runner.seed)
-    loaders = [runner._train_dataloader, runner.val_loop.dataloader]
-    notes = fit_workers(loaders, local_processes())
+    config = runner._train_dataloader
+    loader = runner.build_dataloader(config, seed=runner.seed)
+    notes = fit_workers([loader, runner.val_loop.dataloader], local_processes())
+    runner._train_dataloader = loader
+    assert runner.train_loop.dataloader is loader
+    # mmengine reads the images of a step there, which a loader with a batch sampler does not know.
+    runner._train_dataloader = config
     if is_main_process():
         for note in notes:
             print(f"note: {note}", flush=True)
