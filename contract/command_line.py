@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from contract.errors import UserError, unknown
 
-# The exit status of a command that was told to stop, saved its state, and goes on when it is repeated: EX_TEMPFAIL of
+# The exit status of a command that stopped on request, saved its state, and goes on when it is repeated: EX_TEMPFAIL of
 # sysexits.h.
 STOPPED = 75
 # The progress report of processes whose launcher has an exit status of its own.

@@ -181,21 +181,21 @@ def walk(root: Path, paths: Iterable[Path]) -> Listing:
     root = root.absolute()
     alone: set[str] = set()
     inside: dict[str, None] = {}
-    folders: dict[str, None] = {}
+    folders: dict[str, tuple[int, int]] = {}
     for path in _existing(paths):
         if path.is_file():
             alone.add(_relative(root, str(path.absolute())))
             continue
-        for folder, names in _walk(str(path.absolute())):
+        for folder, state, names in _walk(str(path.absolute())):
             relative = _relative(root, folder)
-            folders[relative] = None
+            folders[relative] = state
             inside.update(
                 dict.fromkeys(f"{relative}/{name}" if relative else name for name in names)
             )
     names = sorted(alone.union(inside))
     places = {name: index for index, name in enumerate(names)} if alone else {}
     sizes, times = _arrays(_states([os.path.join(root, name) for name in names]))
-    _, folder_times = _arrays(_states([os.path.join(root, folder) for folder in folders]))
+    _, folder_times = _arrays(list(folders.values()))
     return Listing(
         root=root,
         names=Texts.of(names),
@@ -208,11 +208,18 @@ def walk(root: Path, paths: Iterable[Path]) -> Listing:
     )
 
 
-def _walk(path: str) -> Iterator[tuple[str, list[str]]]:
-    """Yield each folder at or below a path with the names of its data files."""
-    for parent, _, names in os.walk(path, followlinks=True):
+def _walk(path: str) -> Iterator[tuple[str, tuple[int, int], list[str]]]:
+    """Yield each folder at or below a path, its state before it was read, and the names of its data files.
+
+    A file that is added while the folder is read then changes the folder's time, even if the clock of the file server
+    is behind.
+    """
+    before = {path: _state(path)}
+    for parent, folders, names in os.walk(path, followlinks=True):
+        before.update({(inner := os.path.join(parent, name)): _state(inner) for name in folders})
         chosen = (name for name in names if not is_hidden(name))
-        yield parent, [n for n in chosen if os.path.splitext(n)[1].lower() in _DATA_SUFFIXES]
+        known = [n for n in chosen if os.path.splitext(n)[1].lower() in _DATA_SUFFIXES]
+        yield parent, before.pop(parent), known
 
 
 def _existing(paths: Iterable[Path]) -> list[Path]:

@@ -175,7 +175,7 @@ def exit_status(
         interrupted: What to print when the user interrupts it.
 
     Returns:
-        0 on success, 2 for a user's mistake, 75 if it was told to stop, 130 after an interruption, 1 for a bug.
+        0 on success, 2 for a user's mistake, 75 after a request to stop, 130 after an interruption, 1 for a bug.
     """
     try:
         work()

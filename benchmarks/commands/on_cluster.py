@@ -22,6 +22,7 @@ from benchmarks.plan.plan import CACHED, RUN, Plan, PlannedRun
 from benchmarks.plan.preflight import DataState
 from benchmarks.plan.store import FAILURE_FILE, run_file, write_failure
 from benchmarks.suite.model import Suite
+from contract.errors import UserError
 from contract.files import read_json
 from contract.tasks import SOURCE
 
@@ -73,8 +74,13 @@ def submit(options: argparse.Namespace, plan: Plan, console: Console, *, is_cert
     found = Submission()
     left = list(_left(plan, alive.jobs, found, console))
     least = options.signal_seconds // 60 + 2
+    if options.time_limit < least:
+        raise UserError(
+            f"--time-limit {options.time_limit} minutes leaves no time to train, because a job gets the signal to save "
+            f"{options.signal_seconds} seconds before (--signal-seconds); expected at least {least}"
+        )
     limits = Limits(
-        max(options.time_limit, least),
+        options.time_limit,
         max(Limits.least_minutes, least),
         options.memory_per_run,
         options.cpus_per_run,

@@ -177,9 +177,25 @@ def as_compute(facts: Mapping[str, Any], parameters: Mapping[str, int]) -> Compu
 def _ask(specs: Sequence[str], root: Path, device: str) -> Mapping[str, Any]:
     command = [sys.executable, "-m", _MODULE, "--device", device, *specs]
     answer = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    if answer.returncode != 0:
-        raise RuntimeError(f"`{' '.join(command)}` failed:\n{answer.stderr}")
+    require_success(answer)
     return json.loads(answer.stdout.splitlines()[-1])
+
+
+def require_success(answer: subprocess.CompletedProcess[str]) -> None:
+    """Raise unless a helping process succeeded.
+
+    Raises:
+        UserError: A signal ended it.
+        RuntimeError: It failed otherwise, which is a bug.
+    """
+    command = " ".join(answer.args)
+    if answer.returncode < 0:
+        raise UserError(
+            f"`{command}` was ended by signal {-answer.returncode}. If nobody did so, memory ran out: end other "
+            "programs, and run the same command again."
+        )
+    if answer.returncode != 0:
+        raise RuntimeError(f"`{command}` failed:\n{answer.stderr}")
 
 
 def _machine(root: Path = Path("/")) -> list[Any]:

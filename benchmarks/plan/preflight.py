@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.plan.compute import Compute
+from benchmarks.plan.compute import Compute, require_success
 from benchmarks.suite.model import Dataset, Row, Suite
 from contract.errors import UserError, unknown
 from contract.tasks import SOURCE, TASKS
@@ -141,8 +141,7 @@ def _ask_backbones(words: list[str], root: Path) -> str:
     answer = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     if answer.returncode == 2:
         raise UserError(answer.stderr.rsplit("error: ", 1)[-1].strip())
-    if answer.returncode != 0:
-        raise RuntimeError(f"`{' '.join(command)}` failed:\n{answer.stderr}")
+    require_success(answer)
     return answer.stdout
 
 

@@ -58,7 +58,7 @@ class Runner:
         timings: The store of finished runs' costs.
         build_command: Returns a run's command line.
         fail_fast: End at the first failure.
-        ending: When and how tasks are told to end.
+        ending: When and how tasks are asked to end.
         watch: Tells which GPUs other processes occupy; None uses them all.
         times: Where the times of the runs are noted.
     """
@@ -85,7 +85,7 @@ class Runner:
         self._build_command = build_command
         self._fail_fast = fail_fast
         self._ending = Ending() if ending is None else ending
-        # Runs that reported that they were told to stop.
+        # Runs that reported that they were asked to stop.
         self._said_stopped: set[RunKey] = set()
         seconds = with_guesses(plan, expected_seconds(plan, slots.threads))
         self._schedule = Schedule(plan, slots, seconds, watch, display.warned)

@@ -23,7 +23,7 @@ class Interrupted(BaseException):
 
 
 def stop_time(started: float, seconds: float | None) -> float | None:
-    """Return when runs are told to stop, so that they can save until the time is over.
+    """Return when runs are asked to stop, so that they can save until the time is over.
 
     Args:
         started: When the time began, of `time.monotonic`.
@@ -36,7 +36,7 @@ def stop_time(started: float, seconds: float | None) -> float | None:
 
 @dataclass(frozen=True)
 class Ending:
-    """When and how tasks are told to end.
+    """When and how tasks are asked to end.
 
     Attributes:
         at: When, of `time.monotonic`; None for never.

@@ -1,4 +1,4 @@
-"""Save a training at its exact position: by its schedule, by the clock, and when it is told to stop."""
+"""Save a training at its exact position: by its schedule, by the clock, and on a request to stop."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class PositionCheckpointHook(CheckpointHook):
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Save if a checkpoint is due, and stop if the run was told to.
+        """Save if a checkpoint is due, and stop on request.
 
         Raises:
             Stopped: After saving.
@@ -83,7 +83,7 @@ class PositionCheckpointHook(CheckpointHook):
         self._obey(runner, runner.epoch, done)
 
     def after_train_epoch(self, runner: Any) -> None:
-        """Save after an epoch, and stop if the run was told to in its last iteration.
+        """Save after an epoch, and stop if that was requested in its last iteration.
 
         Raises:
             Stopped: After saving.

@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.model import is_model_wrapper
 
+from contract.errors import UserError
 from contract.machine import cpu_cores
 from engine.runner.distributed import local_processes
 
@@ -22,10 +23,19 @@ def wire_processes_of_loaders(config: Config, device_type: str, *, by_harness: b
         config: The config; a `num_workers` of None is replaced.
         device_type: `cpu` or `cuda`.
         by_harness: Whether the harness started the run; its number of threads is then the run's share of the cores.
+
+    Raises:
+        UserError: A number of workers is none.
     """
     for loader in (config.train_dataloader, config.val_dataloader):
-        if loader.get("num_workers") is None:
+        workers = loader.get("num_workers")
+        if workers is None:
             loader.num_workers = automatic_workers(device_type, by_harness=by_harness)
+        elif isinstance(workers, bool) or not isinstance(workers, int) or workers < 0:
+            raise UserError(
+                f"workers={workers!r} was given; expected a number of loader processes, 0 or more, or None for an "
+                "automatic choice"
+            )
         loader.persistent_workers = loader.num_workers > 0
         # Copies to a GPU from other memory block the host.
         loader.pin_memory = device_type == "cuda"

@@ -19,7 +19,7 @@ AGAIN = "run the same command with --resume to go on"
 
 
 class Stopped(BaseException):
-    """The run was told to stop. Like KeyboardInterrupt, it is no error that code may handle.
+    """A request to stop the run. Like KeyboardInterrupt, it is no error that code may handle.
 
     Args:
         where: What was saved, as the end of a sentence.
@@ -44,7 +44,7 @@ class _State:
 
 
 def requested() -> bool:
-    """Return whether the run has been told to stop."""
+    """Return whether a stop was requested."""
     return _State.requested
 
 

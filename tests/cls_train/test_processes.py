@@ -109,7 +109,7 @@ def _call(arguments, options):
 
 
 def _call_until_stopped(arguments, options):
-    """Return what a process that is told to stop says."""
+    """Return what a process prints when it is stopped."""
     with pytest.raises(stop.Stopped) as raised, stop.caught_signals():
         _train(*arguments, **options)
     return str(raised.value)

@@ -1,4 +1,4 @@
-"""A classifier that is told to stop saves within an epoch, and ends like one that was not stopped."""
+"""A classifier that is asked to stop saves within an epoch, and ends like one that was not stopped."""
 
 import functools
 import hashlib

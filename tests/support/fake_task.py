@@ -91,7 +91,7 @@ def behave(behaviour, journal, name):
     if behaviour in ("hang", "family"):
         signal.signal(signal.SIGTERM, save)
     if behaviour == "torchrun":
-        # Its processes were told to stop; its own status says nothing.
+        # Its processes were asked to stop; its own status says nothing.
         print('@progress {"stopped": true}', flush=True)
         sys.exit(1)
     if behaviour == "fail":

@@ -245,6 +245,13 @@ def test_dry_run(tmp_path, stub):
     assert stub.scripts == [] and not (world.run_dir / "plan.json").exists()
 
 
+def test_time_limit_before_the_signal_is_refused(tmp_path, stub):
+    with pytest.raises(
+        UserError, match=r"--time-limit 5 minutes .* 400 seconds before .* at least 8"
+    ):
+        call(World(tmp_path), "--dry-run", "--time-limit", "5", "--signal-seconds", "400")
+
+
 def test_slurm_is_missing(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: None)
     with pytest.raises(UserError, match=r"sbatch is not in PATH; give the command on a machine"):

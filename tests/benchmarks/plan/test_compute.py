@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from support.gpus import write_files
 from support.world import answer, forget_digests, make_root
 
 from benchmarks.plan import compute
-from benchmarks.plan.compute import find_compute
+from benchmarks.plan.compute import find_compute, require_success
 from benchmarks.suite.names import ROOT
 from contract.errors import UserError
 
@@ -154,3 +155,12 @@ def test_engine_describes_many_in_one_process(tmp_path, monkeypatch):
     assert found.parameters["resnet10_d-w24"] > 100_000
     with pytest.raises(UserError, match="unknown backbone 'resnett10'"):
         find_compute(["resnett10"], ROOT, tmp_path)
+
+
+def test_killed_process_is_named():
+    command = [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    with pytest.raises(
+        UserError, match=r"was ended by signal 9\. If nobody did so, memory ran out"
+    ):
+        require_success(answer)

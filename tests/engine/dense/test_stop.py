@@ -1,4 +1,4 @@
-"""A dense task that is told to stop ends like one that was not; det counts epochs, seg iterations."""
+"""A dense task that is stopped and resumed ends like one that was not; det counts epochs, seg iterations."""
 
 import functools
 import json

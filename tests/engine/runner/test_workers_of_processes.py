@@ -1,7 +1,9 @@
 """Loader workers where several processes, or several runs of several processes, share a machine."""
 
 import pytest
+from mmengine.config import Config
 
+from contract.errors import UserError
 from engine.runner import loader_processes
 from engine.runner.loader_processes import automatic_workers
 
@@ -23,3 +25,11 @@ def test_cores_are_divided(monkeypatch, processes, threads, by_harness, workers)
         monkeypatch.setenv("RANK", "0")
         monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
     assert automatic_workers("cuda", by_harness=by_harness) == workers
+
+
+@pytest.mark.parametrize("workers", [-1, 1.5, "x", True])
+def test_wrong_number_of_workers(workers):
+    loader = {"num_workers": workers}
+    config = Config(dict(train_dataloader=loader, val_dataloader=dict(num_workers=0)))
+    with pytest.raises(UserError, match=f"workers={workers!r} was given; expected a number"):
+        loader_processes.wire_processes_of_loaders(config, "cpu", by_harness=False)
