@@ -26,7 +26,7 @@ from benchmarks.results.status import (
 )
 from benchmarks.run.display import describe_progress, format_seconds
 
-# Of longer lists, the runs of which there is nothing to say are only counted.
+# Of longer lists, runs without news are only counted.
 _MOST_ROWS = 40
 
 
