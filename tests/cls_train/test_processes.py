@@ -142,7 +142,7 @@ def test_tested_network_is_the_exported_one(pair, images, tiny_config):
     options = Options(
         config=str(tiny_config), data=images, work_dir=folder, backbone="resnet10_b-w8"
     )
-    config = assemble(SimpleNamespace(options=options, spec="resnet10_b-w8"))
+    config = assemble(SimpleNamespace(options=options, spec="resnet10_b-w8", device_type="cpu"))
     dataset = DATASETS.build(config.val_dataloader.dataset)
     loader = torch.utils.data.DataLoader(dataset, batch_size=30)
     normalise = config.model.data_preprocessor

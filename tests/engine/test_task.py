@@ -175,6 +175,7 @@ def test_deterministic_algorithms(tmp_path):
         "precision": "float32",
         "device": "cpu",
         "deterministic": True,
+        "decoder": "turbo",
     }
     # The next run of a process does not inherit it.
     assert _train(root, tmp_path / "x", "--budget", "smoke") == 0
