@@ -27,7 +27,7 @@ MOST_RUNS = 50
 # Below it, quartiles say little.
 LEAST_RUNS = 5
 # Time limit of each of the two timings, after the warm-up, once there are `LEAST_RUNS`.
-SECONDS = 0.5
+SECONDS = 0.25
 # A network that takes longer than this is timed once.
 LONGEST_RUN_SECONDS = 1.0
 # On a GPU, the first runs of a new shape load kernels and choose algorithms.
