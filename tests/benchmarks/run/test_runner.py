@@ -218,6 +218,13 @@ def test_variable_of_the_gpus(tmp_path, device, variable, given):
     assert environment(world.plan(), 1, None).get(variable) == ("" if device == "cpu" else None)
 
 
+def test_tasks_keep_freed_memory_unless_the_user_decides(tmp_path, monkeypatch):
+    plan, name = World(tmp_path).plan(), "MALLOC_TRIM_THRESHOLD_"
+    assert environment(plan, 1, None)[name] == "1073741824"
+    monkeypatch.setenv(name, "7")
+    assert environment(plan, 1, None)[name] == "7"
+
+
 def test_assigns_one_gpu_per_run(tmp_path):
     world = World(tmp_path, behaviour={"standard/cls": "slow", "tricks/cls": "slow"})
     world.run(Slots(2, 1, ("0", "1"), "one per GPU"))
