@@ -142,6 +142,9 @@ def measure(
         config = assemble(job)
         hooks = config.get("custom_hooks") or []
         config.custom_hooks = [*hooks, ConfigDict(type=StepHook.__name__)]
+        # mmengine keeps the visualiser of a name, and with it the folder.
+        config.experiment_name = Path(job.options.work_dir).name
+        config.pop("visualizer", None)
         return config
 
     chosen.assemble, chosen.labelled_features = with_hook, None
@@ -152,6 +155,8 @@ def measure(
         if task != "cls":
             # A network without pre-trained weights would train all stages and all statistics.
             words += ["--checkpoint", str(_checkpoint(backbone, Path(folder)))]
+        # The random weights stay as they are: a real step could make the next loss infinite.
+        words += ["--lr-factor", "0.000001"]
         words += ["--budget", "smoke", "--set", f"budgets={ {'smoke': budget} }"]
         with contextlib.redirect_stdout(sys.stderr):
             run(chosen, parse("step", words, chosen.entry))
