@@ -59,20 +59,10 @@ def positive_factor(option: str) -> Callable[[str], float]:
     Args:
         option: The option, for the message.
     """
-
-    def parse(text: str) -> float:
-        try:
-            factor = float(text)
-        except ValueError:
-            factor = math.nan
-        if not 0 < factor < math.inf:
-            raise UserError(
-                f"{option} {text} was given; it must be a finite number above 0, such as 0.3, by which the config's "
-                "learning rate is multiplied"
-            )
-        return factor
-
-    return parse
+    return _above_zero(
+        f"{option} {{}} was given; it must be a finite number above 0, such as 0.3, by which the config's "
+        "learning rate is multiplied"
+    )
 
 
 def positive_number(option: str) -> Callable[[str], float]:
@@ -81,6 +71,11 @@ def positive_number(option: str) -> Callable[[str], float]:
     Args:
         option: The option, for the message.
     """
+    return _above_zero(f"{option} {{}} was given; expected a finite number above 0, such as 10")
+
+
+def _above_zero(message: str) -> Callable[[str], float]:
+    """Return a function that reads a finite number above 0, and else raises a message with the text in its place."""
 
     def parse(text: str) -> float:
         try:
@@ -88,9 +83,7 @@ def positive_number(option: str) -> Callable[[str], float]:
         except ValueError:
             number = math.nan
         if not 0 < number < math.inf:
-            raise UserError(
-                f"{option} {text} was given; expected a finite number above 0, such as 10"
-            )
+            raise UserError(message.format(text))
         return number
 
     return parse

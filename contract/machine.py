@@ -1,9 +1,14 @@
-"""The processor cores that a process may use; the harness and the tasks divide them."""
+"""The machine: the processor cores that a process may use, which harness and tasks divide, and what nvidia-smi says."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from pathlib import Path
+
+# A broken GPU can block nvidia-smi for minutes.
+SMI_SECONDS = 30
 
 
 def cpu_cores() -> int:
@@ -25,3 +30,21 @@ def control_group(name: str) -> str:
         return Path("/sys/fs/cgroup", name).read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError):
         return ""
+
+
+def nvidia_smi(*words: str) -> str:
+    """Return the output of nvidia-smi; empty if it is not there or fails."""
+    if shutil.which("nvidia-smi") is None:
+        return ""
+    try:
+        answer = subprocess.run(
+            ["nvidia-smi", *words],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=SMI_SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return answer.stdout if answer.returncode == 0 else ""

@@ -69,10 +69,8 @@ def measure_decoders(files: Sequence[bytes], cores: int, size: int = _SIZE) -> S
             # Files that the CPU would have to decode must not count as the GPU's.
             decode_files([_bytes(file) for file in common], device)
             cuda = _speed_of_gpu(common, crop, device)
-        except (
-            RuntimeError,
-            AttributeError,
-        ) as error:  # AttributeError: torchvision without a decoder
+        # AttributeError: torchvision without a decoder.
+        except (RuntimeError, AttributeError) as error:
             reason = (str(error).strip().splitlines() or [""])[0]
             return f"nvJPEG failed ({reason})"
         turbo = cores * _speed_of_core(common, crop)

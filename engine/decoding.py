@@ -95,9 +95,8 @@ def read_frame(data: bytes) -> Frame | None:
             common = marker in _COMMON and names == _YCBCR and not is_rgb
             # Within coded pixels, 0xFF is followed by 0; so this is the end of the image.
             common = common and data.find(_END, body) >= 0
-            height, width = (
-                int.from_bytes(data[body + at : body + at + 2], "big") for at in (1, 3)
-            )
+            height = int.from_bytes(data[body + 1 : body + 3], "big")
+            width = int.from_bytes(data[body + 3 : body + 5], "big")
             return Frame(height, width, common)
         if marker == 0xE1 and data.startswith(_ORIENTING, body) and not _is_upright(data):
             return None

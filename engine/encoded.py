@@ -11,6 +11,7 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -74,10 +75,18 @@ class EncodedBatch:
         return len(self.entries)
 
     def __getitem__(self, part: slice) -> EncodedBatch:
-        return EncodedBatch(list(self)[part])
+        start, stop, step = part.indices(len(self))
+        assert step == 1
+        stop = max(start, stop)
+        # A view of the bytes: a copy of pinned memory would not be pinned.
+        first, last = self.ends[start], self.ends[stop]
+        found = EncodedBatch.__new__(EncodedBatch)
+        found.ends = [end - first for end in self.ends[start : stop + 1]]
+        found.bytes, found.entries = self.bytes[first:last], self.entries[start:stop]
+        return found
 
     def __iter__(self) -> Iterator[Encoded]:
-        for entry, start, end in zip(self.entries, self.ends, self.ends[1:], strict=False):
+        for entry, (start, end) in zip(self.entries, pairwise(self.ends), strict=True):
             data = self.bytes[start:end]
             yield replace(entry, data=data if entry.box else data.view(entry.shape))
 

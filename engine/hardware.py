@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from contract.machine import nvidia_smi
+
 NVIDIA, AMD = "NVIDIA", "AMD"
-# A broken GPU can block nvidia-smi for minutes.
-_SMI_SECONDS = 30
 # The kernel lists the graphics units of AMD's processors too; they have less memory of their own than any card that
 # trains networks.
 _SMALLEST_AMD_BYTES = 7 * 1024**3
@@ -102,30 +100,12 @@ def parse_nvidia_smi(text: str) -> tuple[Card, ...]:
 
 
 def _ask_nvidia_smi() -> tuple[Card, ...]:
-    cards = parse_nvidia_smi(_nvidia_smi("-L"))
+    cards = parse_nvidia_smi(nvidia_smi("-L"))
     if not any(card.instances for card in cards):
         return cards
-    text = _nvidia_smi("--query-gpu=uuid,compute_cap", "--format=csv,noheader")
+    text = nvidia_smi("--query-gpu=uuid,compute_cap", "--format=csv,noheader")
     known = {uuid: (int(x), int(y)) for uuid, x, y in re.findall(r"(GPU-\S+), (\d+)\.(\d+)", text)}
     return tuple(replace(card, capability=known.get(card.uuid)) for card in cards)
-
-
-def _nvidia_smi(*words: str) -> str:
-    """Return the output of nvidia-smi; empty if it is not there or fails."""
-    if shutil.which("nvidia-smi") is None:
-        return ""
-    try:
-        answer = subprocess.run(
-            ["nvidia-smi", *words],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=_SMI_SECONDS,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return answer.stdout if answer.returncode == 0 else ""
 
 
 def _nvidia_cards(root: Path) -> Iterator[Card]:
@@ -155,7 +135,7 @@ def _nvidia_driver(root: Path) -> str | None:
     text = _text(root / "proc/driver/nvidia/version")
     found = re.search(r"\b\d{3}\.\d+(?:\.\d+)?\b", text)
     if found is None:  # under WSL, the driver is that of Windows
-        text = _nvidia_smi("--query-gpu=driver_version", "--format=csv,noheader")
+        text = nvidia_smi("--query-gpu=driver_version", "--format=csv,noheader")
         found = re.search(r"\b\d{3}\.\d+(?:\.\d+)?\b", text)
     return found and found[0]
 

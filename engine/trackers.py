@@ -104,12 +104,13 @@ class MlflowTracker(MLflowVisBackend):
     def __init__(self, save_dir: str, run: dict[str, Any]) -> None:
         self.run = run
         path = run["path"]
-        names = ("suite", "row", "task", "seed")[-len(path) :]
+        names = ("suite", "row", "task", "seed")
+        parts = path[-len(names) :]
         super().__init__(
             save_dir,
             exp_name=os.environ.get("MLFLOW_EXPERIMENT_NAME") or path[0],
             run_name="/".join(path),
-            tags=dict(zip(names, path, strict=False)),
+            tags=dict(zip(names[-len(parts) :], parts, strict=True)),
             tracking_uri=os.environ.get("MLFLOW_TRACKING_URI")
             or f"sqlite:///{Path(save_dir).resolve()}/mlflow.db",
             artifact_suffix=(),

@@ -158,9 +158,7 @@ def expected_seconds(plan: Plan, threads: int | None = None) -> Mapping[RunKey, 
         plan: The plan.
         threads: Threads of a run; None for those of the default number of runs at a time.
     """
-    found = estimates(plan, threads, runs_left(plan))
-    costs = {key: one.cost for key, one in found.items()}
-    return {key: cost.seconds for key, cost in costs.items() if cost is not None}
+    return {key: cost.seconds for key, cost in _known_costs(plan, threads)}
 
 
 def expected_memory_bytes(plan: Plan, threads: int | None = None) -> Mapping[RunKey, int]:
@@ -172,9 +170,14 @@ def expected_memory_bytes(plan: Plan, threads: int | None = None) -> Mapping[Run
         plan: The plan.
         threads: Threads of a run; None for those of the default number of runs at a time.
     """
+    known = _known_costs(plan, threads)
+    return {key: cost.host_bytes for key, cost in known if cost.host_bytes is not None}
+
+
+def _known_costs(plan: Plan, threads: int | None) -> list[tuple[RunKey, Cost]]:
+    """Return the costs of the selected runs that are left, of which a cost is known."""
     found = estimates(plan, threads, runs_left(plan))
-    costs = {key: one.cost for key, one in found.items()}
-    return {key: cost.host_bytes for key, cost in costs.items() if cost and cost.host_bytes}
+    return [(key, one.cost) for key, one in found.items() if one.cost is not None]
 
 
 def runs_left(plan: Plan) -> list[PlannedRun]:

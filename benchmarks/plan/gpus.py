@@ -5,12 +5,9 @@ What occupies a GPU changes at any time, so it is never cached with the other fa
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import re
-import shutil
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,14 +18,13 @@ from xml.etree import ElementTree
 from benchmarks.plan.compute import Compute, Gpu
 from benchmarks.suite.select import Selection
 from contract.errors import UserError
+from contract.machine import nvidia_smi
 
 GIB = 1024**3
 # A desktop takes up to this much of a small card, and a card without any process shows some hundred MiB.
 _SPARE_BYTES, _SPARE_SHARE = 1.5 * GIB, 0.1
 # A process can compute all the time in little memory.
 _BUSY_PERCENT = 50
-# A broken GPU can block nvidia-smi for minutes.
-_SMI_SECONDS = 20
 # How long an answer holds, for free and for occupied GPUs. An occupied one is looked at again soon, because the driver
 # may need a moment to free the memory of a process that has ended.
 _FREE_SECONDS, _OCCUPIED_SECONDS = 10.0, 3.0
@@ -64,25 +60,9 @@ def ask_use(root: Path = Path("/")) -> dict[str, Use]:
     Args:
         root: The folder that contains `sys`.
     """
-    text = _nvidia_smi("-q", "-x")
+    text = nvidia_smi("-q", "-x")
     found = dict(_nvidia(text)) if text else {}
     return found or dict(_amd(root))
-
-
-def _nvidia_smi(*words: str) -> str:
-    if shutil.which("nvidia-smi") is None:
-        return ""
-    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-        answer = subprocess.run(
-            ["nvidia-smi", *words],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=_SMI_SECONDS,
-        )
-        return answer.stdout if answer.returncode == 0 else ""
-    return ""
 
 
 def _nvidia(text: str) -> Iterator[tuple[str, Use]]:
@@ -93,7 +73,7 @@ def _nvidia(text: str) -> Iterator[tuple[str, Use]]:
         return
     instances: dict[tuple[str, str], str] = {}
     if log.find("gpu/mig_devices/mig_device") is not None:
-        instances = dict(_instances(_nvidia_smi("-L")))
+        instances = dict(_instances(nvidia_smi("-L")))
     for index, gpu in enumerate(log.iter("gpu")):
         uuid = (gpu.findtext("uuid") or "").strip()
         use = _use(gpu, gpu.findtext("utilization/gpu_util"))
@@ -178,7 +158,7 @@ class Watch:
         self._reasons: dict[str, str] = {}
         # In how many answers, one after the other, a GPU was occupied.
         self._times: Counter[str] = Counter()
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     def occupied(self, without_own: Iterable[str]) -> dict[str, str]:
         """Return the GPUs that other processes occupy, with the reason.
@@ -196,15 +176,15 @@ class Watch:
         found = {name: _find(use, self._gpus[name]) for name in judged}
         self._reasons = {name: one.reason for name, one in found.items() if one and one.reason}
         self._times = Counter({name: self._times[name] + 1 for name in self._reasons})
-        self._told &= set(self._reasons)
+        self._reported &= set(self._reasons)
         seconds = _OCCUPIED_SECONDS if self._reasons else _FREE_SECONDS
         self._until = self._clock() + seconds
 
     def is_news(self, gpu: str, least_times: int = 2) -> bool:
-        """Return whether a GPU's state should be told now: once, and not if it lasts only a moment."""
-        news = self._times[gpu] >= least_times and gpu not in self._told
+        """Return whether to report that a GPU is occupied: once, and only if that lasts."""
+        news = self._times[gpu] >= least_times and gpu not in self._reported
         if news:
-            self._told.add(gpu)
+            self._reported.add(gpu)
         return news
 
     def forget(self) -> None:

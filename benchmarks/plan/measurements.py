@@ -69,7 +69,11 @@ class Measurements:
 
     def __post_init__(self) -> None:
         stored = read_json(self.path) or {}
-        self._entries = {key: entry for key, entry in stored.items() if isinstance(entry, dict)}
+        self._entries = {
+            key: entry
+            for key, entry in stored.items()
+            if isinstance(entry, dict) and {"loose", "values"} <= entry.keys()
+        }
         # The latest entry of a loose key is the last one.
         self._loose = {entry["loose"]: entry for entry in self._entries.values()}
 

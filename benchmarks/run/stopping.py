@@ -86,7 +86,7 @@ def stopped_message(status: int, *, asked: bool, reported: bool) -> str:
 
     Args:
         status: Its exit status.
-        asked: Whether this command told it to stop.
+        asked: Whether this command asked it to stop.
         reported: Whether it said so itself; torchrun has an exit status of its own.
     """
     if status == STOPPED_STATUS or reported:

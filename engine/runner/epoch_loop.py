@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from mmengine.registry import LOOPS
@@ -32,7 +33,7 @@ class ResumableEpochTrainLoop(EpochBasedTrainLoop):
         self.runner.model.train()
         length = len(self.dataloader)
         done = self._iter - self._epoch * length
-        for index, batch in zip(range(done, length), self._rest(done), strict=False):
+        for index, batch in enumerate(islice(self._rest(done), length - done), start=done):
             self.run_iter(index, batch)
         self.runner.call_hook("after_train_epoch")
         self._epoch += 1

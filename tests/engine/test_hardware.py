@@ -58,7 +58,7 @@ def test_open_kernel_module_and_windows(monkeypatch, tmp_path):
 def test_hanging_nvidia_smi(monkeypatch, tmp_path):
     stub_nvidia_smi(monkeypatch, tmp_path, "")
     (tmp_path / "tools" / "nvidia-smi").write_text("#!/bin/sh\nwhile :; do :; done\n")
-    monkeypatch.setattr(hardware, "_SMI_SECONDS", 0.2)
+    monkeypatch.setattr("contract.machine.SMI_SECONDS", 0.2)
     assert find_hardware(tmp_path) == Hardware()
 
 

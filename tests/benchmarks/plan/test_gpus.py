@@ -131,11 +131,11 @@ def test_a_run_that_has_just_ended_is_no_news():
     assert watch.occupied(["0"]) != {} and watch.is_news("0")
     assert not watch.is_news("0")
     # Free for a while, and then occupied again.
-    told = []
+    messages = []
     for machine.now, machine.used["a"] in ((8, 0), (20, 61), (24, 61), (28, 61)):
         watch.occupied(["0"])
-        told.append(watch.is_news("0"))
-    assert told == [False, False, True, False]
+        messages.append(watch.is_news("0"))
+    assert messages == [False, False, True, False]
 
 
 COMPUTE = Compute(

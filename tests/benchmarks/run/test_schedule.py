@@ -257,28 +257,28 @@ def test_news_of_occupied_gpus_is_told_once():
     plan = make_plan(("A cls",))
     clock = iter(range(0, 1000, 10))
     watch = Watch([Gpu("0", "A100")], lambda: {"0": Use(61 * GIB, 80 * GIB)}, lambda: next(clock))
-    told: list[str] = []
+    messages: list[str] = []
     schedule = Schedule(
-        plan, slots(1), {}, watch, lambda run, text: told.append(f"{run.row}: {text}")
+        plan, slots(1), {}, watch, lambda run, text: messages.append(f"{run.row}: {text}")
     )
     for _ in range(5):
         schedule.begin_round()
         assert schedule.find_place(plan.runs[0]) is None
-    assert told == ["A: no run starts on GPU 0 for now: 61 of 80 GiB used by other processes"]
+    assert messages == ["A: no run starts on GPU 0 for now: 61 of 80 GiB used by other processes"]
 
 
 def test_two_commands_share_the_gpus(tmp_path):
     """A GPU looks free until the run of the other command needs memory."""
     plan = make_plan(("A cls",), ("B cls",), ("C cls",), processes={"C cls": 2})
     a, b, c = plan.runs
-    told: list[str] = []
+    messages: list[str] = []
     first, second = (
         Schedule(
             plan,
             slots(2),
             {},
             occupied(),
-            lambda run, text: told.append(text),
+            lambda run, text: messages.append(text),
             GpuLocks(tmp_path),
         )
         for _ in range(2)
@@ -289,7 +289,7 @@ def test_two_commands_share_the_gpus(tmp_path):
     # It waits for another command, so other runs need not wait for it.
     assert second.find_place(b) == ("1",)
     second.start(b, ("1",))
-    assert set(told) == {"GPU 0 is used by another command of yours"}
+    assert set(messages) == {"GPU 0 is used by another command of yours"}
     first.begin_round()
     assert first.find_place(b) is None
     second.end(b.key)
