@@ -4,10 +4,10 @@ Most of a task's start is the import of its packages. This process imports them 
 train at once. It uses no GPU and starts no thread, so a copy is like a new process. Further modules are those that the
 task imports while it runs.
 
-The harness holds the other end of its standard input, a socket. Each byte on it asks for one run and brings file
-descriptors: a pipe with the request, one for the output, one for the status, and files to keep open. The request is one
-line of JSON: `arguments`, `cwd` and `environment`. The pipe of the request then stays open: when the harness ends, the
-run is killed. The status has two lines: the number of the process that leads the run's group, and the exit status.
+The harness holds the other end of its standard input, a socket. Each byte on it asks for one run and brings the file
+descriptors of three pipes: of the request, of the output, and of the status. The request is one line of JSON:
+`arguments`, `cwd` and `environment`. Its pipe then stays open: when the harness ends, the run is killed. The status has
+two lines: the number of the process that leads the run's group, and the exit status.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from contract.guard import guard
 # Variable of a run: MiB of program files that it shares with this process. The kernel gives a forked process a copy of
 # the memory, but maps the pages of files only when they are used again; the run's peak memory would miss them.
 FILES_VARIABLE = "TRICKBENCH_SHARED_FILES_MIB"
-_MOST_FILES = 8
+_FILES = 3
 
 
 def main(arguments: Sequence[str]) -> NoReturn:
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
     signal.signal(signal.SIGCHLD, _reap)
     shared = f"{mapped_files_mib():.1f}"
     while True:
-        word, files, _, _ = socket.recv_fds(control, 1, _MOST_FILES)
+        word, files, _, _ = socket.recv_fds(control, 1, _FILES)
         if not word:
             # Runs go on, and nothing needs to be deleted.
             os._exit(0)
@@ -77,7 +77,7 @@ def _import(name: str) -> ModuleType:
 
 def _lead(module: ModuleType, files: Sequence[int], shared: str) -> NoReturn:
     """Lead the group of a run: start it, and report its status."""
-    stdin, output, report, *_ = files
+    stdin, output, report = files
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
     _point(stdin, 0)
@@ -86,7 +86,7 @@ def _lead(module: ModuleType, files: Sequence[int], shared: str) -> NoReturn:
     request["environment"][FILES_VARIABLE] = shared
     status = 1
     try:
-        status = guard(partial(_start, module, request, output, files[2:]))
+        status = guard(partial(_start, module, request, output, report))
     finally:
         os.write(report, f"{status}\n".encode())
         os._exit(0)
@@ -103,7 +103,7 @@ def _read_request() -> dict[str, Any]:
 
 
 def _start(
-    module: ModuleType, request: Mapping[str, Any], output: int, private: Sequence[int]
+    module: ModuleType, request: Mapping[str, Any], output: int, report: int
 ) -> Callable[[], int]:
     """Fork the run; return a function that waits for its exit status.
 
@@ -111,14 +111,13 @@ def _start(
         module: The task's module.
         request: What to run, and where.
         output: Standard output and standard error of the run.
-        private: Files of this process that the run closes.
+        report: The pipe of the status, which the run closes.
     """
     child = os.fork()
     if child:
         os.close(output)
         return lambda: os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    for file in private:
-        os.close(file)
+    os.close(report)
     # Those that the guard handles; a fork keeps its handlers.
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_DFL)

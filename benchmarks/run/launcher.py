@@ -120,7 +120,6 @@ class Launcher:
         arguments: Sequence[str],
         cwd: Path,
         environment: Mapping[str, str],
-        keep_open: Sequence[int] = (),
     ) -> ForkedProcess | None:
         """Ask for a run; return None if the launcher has ended.
 
@@ -128,7 +127,6 @@ class Launcher:
             arguments: Those after the module's name.
             cwd: The working directory.
             environment: All variables.
-            keep_open: Files that stay open while the run goes on.
         """
         if self._process.poll() is not None:
             return None
@@ -136,7 +134,7 @@ class Launcher:
         request = {"arguments": arguments, "cwd": str(cwd), "environment": dict(environment)}
         writer, reader = os.fdopen(ours, "wb", buffering=0), os.fdopen(output, "rb")
         try:
-            socket.send_fds(self._control, [b"+"], [stdin, theirs, status, *keep_open])
+            socket.send_fds(self._control, [b"+"], [stdin, theirs, status])
             writer.write(json.dumps(request).encode() + b"\n")
         except OSError:
             os.close(report)
@@ -179,7 +177,6 @@ class Launchers:
         command: Sequence[str],
         cwd: Path,
         environment: Mapping[str, str],
-        keep_open: Sequence[int] = (),
     ) -> ForkedProcess | None:
         """Start a command in a copy of its task's launcher; return None if it needs a process of its own.
 
@@ -193,9 +190,7 @@ class Launchers:
         module = command[2]
         if module not in self._launchers:
             self._launchers[module] = Launcher(module, self._cwd, self._environment)
-        return self._launchers[module].start(
-            command[3:], cwd, {**os.environ, **environment}, keep_open
-        )
+        return self._launchers[module].start(command[3:], cwd, {**os.environ, **environment})
 
     def close(self) -> None:
         """End all launchers."""

@@ -14,6 +14,7 @@ from statistics import median
 from benchmarks.plan.gpus import Watch, whole
 from benchmarks.plan.machine import Slots
 from benchmarks.plan.plan import CACHED, Plan, PlannedRun
+from benchmarks.plan.spread import remaining_chains
 from benchmarks.plan.store import RunKey
 from benchmarks.run.gpu_locks import GpuLocks
 from contract.tasks import TASKS
@@ -48,14 +49,9 @@ def longest_chains(plan: Plan, seconds: Mapping[RunKey, float]) -> dict[RunKey, 
         plan: The plan.
         seconds: Time of each run; 0 for those that are done.
     """
-    found: dict[RunKey, float] = {}
-    behind: dict[RunKey, float] = {}
-    # A run is listed after the one that it needs.
-    for run in reversed(plan.wanted):
-        found[run.key] = seconds.get(run.key, 0.0) + behind.get(run.key, 0.0)
-        if run.needs is not None:
-            behind[run.needs] = max(behind.get(run.needs, 0.0), found[run.key])
-    return found
+    every = {run.key: seconds.get(run.key, 0.0) for run in plan.wanted}
+    chains = remaining_chains(every, {run.key: run.needs for run in plan.wanted})
+    return {key: sum(every[one] for one in chain) for key, chain in chains.items()}
 
 
 @dataclass
@@ -101,7 +97,7 @@ class Schedule:
         self._position = {run.key: position for position, run in enumerate(plan.runs)}
         self._placed: dict[RunKey, _Placed] = {}
         self._held = False
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
 
     def order(self, runs: Sequence[PlannedRun]) -> list[PlannedRun]:
         """Return runs in the order in which they should start; equal ones keep the order of the plan."""
@@ -167,8 +163,8 @@ class Schedule:
     def _take(self, run: PlannedRun, gpu: str) -> bool:
         if self._watch is None or self._locks.take(gpu):
             return True
-        if gpu not in self._told:
-            self._told.add(gpu)
+        if gpu not in self._warned:
+            self._warned.add(gpu)
             self._warn(run.key, f"GPU {gpu} is used by another command of yours")
         return False
 

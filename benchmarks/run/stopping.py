@@ -49,7 +49,7 @@ class Ending:
     say: Callable[[str], None] = lambda text: None
 
     def end(self, running: Iterable[Running], in_a_hurry: Callable[[], bool]) -> None:
-        """Tell running tasks to save and end, and wait until they have; kill them in a hurry."""
+        """Ask running tasks to save and end, and wait until they have; kill them in a hurry."""
         left = [each.process for each in running]
         if left:
             self.say(SAVING)
