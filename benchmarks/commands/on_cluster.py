@@ -88,7 +88,7 @@ def submit(options: argparse.Namespace, plan: Plan, console: Console, *, is_cert
     chosen = _DryRun(submitter, console) if options.dry_run else submitter
     if not options.dry_run:
         plan.write()
-    shares = [] if device == "cpu" else getattr(options, "gpus_per_run", None) or [(False, 1)]
+    shares = [] if device == "cpu" else options.gpus_per_run or [(False, 1)]
     _submit_in_order(plan, left, dict(alive.jobs), found, Estimator(plan, limits), shares, chosen)
     _summarise(console, plan, found, options)
     return 1 if found.failed else 0
