@@ -248,10 +248,10 @@ def section(
     text = io.StringIO()
     print(
         f"`python -m benchmarks.scripts.loader`, {rounds} rounds, one core of {cpu_model()}, torch "
-        f"{torch.__version__}. "
+        f"{torch.__version__}.\n"
         f"JPEG files of {_WIDTH} × {_HEIGHT} pixels and {size / 1000:.0f} kB, which the script "
-        f"makes, to {_SIZE} × {_SIZE} "
-        "pixels. CPU seconds up to the collated batch, medians.\n",
+        f"makes, to {_SIZE} × {_SIZE} pixels.\n"
+        "CPU seconds up to the collated batch, medians.\n",
         file=text,
     )
     print("\n".join(table(rates, sizes)), file=text)
