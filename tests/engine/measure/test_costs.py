@@ -51,7 +51,7 @@ def test_search_for_kernels_does_not_count(monkeypatch):
     assert set(waits) == set(range(3, 3 + MOST_RUNS + 1))
 
 
-@pytest.mark.parametrize(("seconds", "runs"), [(0.25, 5), (0.0625, 8), (0.75, 5)])
+@pytest.mark.parametrize(("seconds", "runs"), [(0.25, 5), (0.03125, 8), (0.75, 5)])
 def test_runs_within_time_limit(monkeypatch, seconds, runs):
     clock = Clock(monkeypatch)
     assert len(time_runs(clock.work(0.5, seconds), CPU).seconds) == runs
